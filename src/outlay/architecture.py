@@ -1,0 +1,81 @@
+"""The shape of a decoder as physics sees it: layer kinds with their counts, all dimensions known.
+
+A frozen value, filled by `resolve` from a catalogue row, a reader or a user's mapping. No look-ups here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mixer = Literal["attention", "mla", "mamba1", "mamba2", "gdn", "kda", "lightning", "none"]
+Mlp = Literal["dense", "moe", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKind:
+    """One kind of layer: a token mixer and a channel mixer. Widths are of the whole layer, before any split.
+
+    window is the number of past tokens attended, 0 for all of them. For `mla` head_dim is the query/key width
+    (nope + rope). For ssm mixers heads, head_dim, state, conv and groups are theirs (groups of B and C, or key
+    heads of a linear attention whose values have `heads` heads of `head_dim` and keys `state` wide).
+    expert_ffn is one routed expert's width; shared_ffn the summed width of shared experts.
+    """
+
+    mixer: Mixer = "attention"
+    heads: int = 0
+    kv_heads: int = 0
+    head_dim: int = 0
+    v_head_dim: int = 0
+    window: int = 0
+    kv_lora_rank: int = 0
+    q_lora_rank: int = 0
+    qk_rope_head_dim: int = 0
+    state: int = 0
+    conv: int = 0
+    groups: int = 0
+    mlp: Mlp = "dense"
+    ffn: int = 0
+    gated: bool = True
+    experts: int = 0
+    experts_per_token: int = 0
+    expert_ffn: int = 0
+    shared_ffn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A model: ordered runs of layer kinds between an embedding and a head.
+
+    runs keeps the order of layers as (kind, count) runs, first to last, because pipeline stages cut it;
+    `groups` sums equal kinds. parameters and active_parameters are the exact totals (embeddings and head
+    included, tied ones once; the MTP layers apart in mtp_parameters). `inferred` says that the shapes were
+    guessed from the totals alone.
+    """
+
+    name: str
+    hidden: int
+    vocab: int
+    runs: tuple[tuple[LayerKind, int], ...]
+    tied_embeddings: bool
+    parameters: int
+    active_parameters: int
+    max_positions: int = 0
+    positions: str = "rope"
+    biases: str = "none"
+    mtp_layers: int = 0
+    mtp_parameters: int = 0
+    expert_imbalance: float = 1.0
+    inferred: bool = False
+
+    @property
+    def layers(self) -> int:
+        return sum(count for _, count in self.runs)
+
+    @property
+    def groups(self) -> tuple[tuple[LayerKind, int], ...]:
+        """Equal kinds summed, in order of first appearance."""
+        counts: dict[LayerKind, int] = {}
+        for kind, count in self.runs:
+            counts[kind] = counts.get(kind, 0) + count
+        return tuple(counts.items())

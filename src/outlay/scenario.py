@@ -1,0 +1,326 @@
+"""The records a user fills in. Frozen; None means "not given" and `resolve` says what it became.
+
+Every number is SI; `scenario_io` reads human units into them by the `kind` each field carries here. The types
+below are the one description of the fields: loading, messages, the JSON Schema and the docs are made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+
+def _number(kind: str, low: float | None = 0.0, high: float | None = None, *, integer: bool = False,
+            above: bool = False) -> Meta:
+    """A number of one kind: allowed from `low` (strictly above it with `above`) to `high`."""
+    extra = {"kind": kind, "low": low, "high": high, "integer": integer, "above": above}
+    return Meta(extra=extra)
+
+
+Positive = Annotated[float, _number("count", above=True)]
+Count = Annotated[int, _number("count", 1, 1e18, integer=True)]
+CountOrZero = Annotated[int, _number("count", 0, 1e18, integer=True)]
+Width = Annotated[int, _number("count", 1, 1e8, integer=True)]
+Degree = Annotated[int, _number("count", 1, 1e7, integer=True)]
+Bytes = Annotated[float, _number("bytes", above=True)]
+BytesPerS = Annotated[float, _number("bytes_per_s", above=True)]
+Seconds = Annotated[float, _number("seconds", above=True)]
+SecondsOrZero = Annotated[float, _number("seconds")]
+Watts = Annotated[float, _number("power_w", above=True)]
+Fraction = Annotated[float, _number("fraction", 0, 1)]
+Share = Annotated[float, _number("fraction", 0, 1, above=True)]
+Usd = Annotated[float, _number("usd")]
+UsdPerHour = Annotated[float, _number("usd_per_hour")]
+UsdPerKwh = Annotated[float, _number("usd_per_kwh")]
+Rate = Annotated[float, _number("rate_per_s", above=True)]
+Factor = Annotated[float, _number("count")]
+FlopPerS = Annotated[float, _number("flop_per_s", above=True)]
+Length = Annotated[Any, Meta(extra={"length": True})]  # a number or a distribution; read by the serving plan
+
+Precision = Literal["fp32", "bf16", "fp16", "fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"]
+StateType = Literal["fp32", "bf16", "fp16", "fp8", "int8", "none"]
+Optimizer = Literal["adamw", "adam", "adamw-8bit", "paged-adamw-8bit", "muon", "sgd", "sgd-momentum", "adafactor",
+                    "lion"]
+Framework = Literal["megatron", "deepspeed", "fsdp", "torchtitan", "nemo", "megatron-bridge", "llm-foundry",
+                    "maxtext", "transformers", "torchtune", "litgpt"]
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of every record."""
+
+
+class MlaShape(Record):
+    kv_lora_rank: Width
+    q_lora_rank: CountOrZero | None = None
+    qk_rope_head_dim: Width
+    qk_nope_head_dim: Width
+    v_head_dim: Width
+
+
+class SsmShape(Record):
+    kind: Literal["mamba1", "mamba2", "gdn", "kda"]
+    every: Degree | None = None
+    layers: CountOrZero | None = None
+    state: Width | None = None
+    heads: Width | None = None
+    head_dim: Width | None = None
+    conv: Width | None = None
+    groups: Width | None = None
+
+
+class Model(Record):
+    """A decoder described by its dimensions, or only by its totals (shapes are then inferred)."""
+
+    name: str | None = None
+    layers: Annotated[int, _number("count", 1, 10_000, integer=True)] | None = None
+    hidden: Width | None = None
+    heads: Width | None = None
+    kv_heads: Width | None = None
+    head_dim: Width | None = None
+    ffn: CountOrZero | None = None
+    gated: bool | None = None
+    vocab: Width | None = None
+    tied_embeddings: bool | None = None
+    biases: Literal["none", "qkv", "all"] | None = None
+    positions: Literal["rope", "learned", "alibi", "none"] | None = None
+    max_positions: Count | None = None
+    experts: CountOrZero | None = None
+    experts_per_token: CountOrZero | None = None
+    expert_ffn: CountOrZero | None = None
+    shared_expert_ffn: CountOrZero | None = None
+    dense_layers: CountOrZero | None = None
+    sliding_window: CountOrZero | None = None
+    full_attention_every: CountOrZero | None = None
+    mla: MlaShape | None = None
+    ssm: SsmShape | None = None
+    mtp_layers: CountOrZero | None = None
+    expert_imbalance: Annotated[float, _number("count", 1, 1000)] | None = None
+    parameters: Positive | None = None
+    active_parameters: Positive | None = None
+
+
+class Device(Record):
+    """A device of the user's own, or a catalogued one with some values replaced (then `name` is its name)."""
+
+    name: str | None = None
+    memory_bytes: Bytes | None = None
+    memory_bytes_per_s: BytesPerS | None = None
+    flops_per_s: dict[str, FlopPerS] | None = None
+    power_w: Watts | None = None
+    link_bytes_per_s: BytesPerS | None = None
+
+
+class Fleet(Record):
+    device: str | Device
+    devices: Degree = 1
+    devices_per_node: Degree | None = None
+    scale_up_devices: Degree | None = None
+    intra_node_bytes_per_s: BytesPerS | None = None
+    inter_node_bytes_per_s: BytesPerS | None = None
+    host_memory_bytes: Bytes | None = None
+    host_link_bytes_per_s: BytesPerS | None = None
+    device_memory_bytes: Bytes | None = None
+    device_power_limit_w: Watts | None = None
+    power_w_per_device: Watts | None = None
+    tenure: Literal["rent", "own"] | None = None
+    provider: str | None = None
+    commitment: Literal["on_demand", "spot", "1y", "3y"] | None = None
+    usd_per_device_hour: UsdPerHour | None = None
+    usd_per_device: Usd | None = None
+    utilization: Share | None = None
+    lifetime: Seconds | None = None
+    failures_per_device_hour: Factor | None = None
+
+
+class Site(Record):
+    location: str | None = None
+    pue: Annotated[float, _number("count", 1, 10)] | None = None
+    wue_l_per_kwh: Factor | None = None
+    grid_kgco2e_per_kwh: Factor | None = None
+    grid_direct_kgco2e_per_kwh: Factor | None = None
+    grid_water_l_per_kwh: Factor | None = None
+    electricity_usd_per_kwh: UsdPerKwh | None = None
+
+
+class Layout(Record):
+    """How one step is laid over the devices; what is left out is searched."""
+
+    tensor: Degree | None = None
+    sequence_parallel: bool | None = None
+    pipeline: Degree | None = None
+    virtual_pipeline: Degree | None = None
+    first_stage_layers: CountOrZero | None = None
+    last_stage_layers: CountOrZero | None = None
+    data: Degree | None = None
+    shard: Degree | None = None
+    context: Degree | None = None
+    expert: Degree | None = None
+    expert_tensor: Degree | None = None
+    zero: Annotated[int, _number("count", 0, 3, integer=True)] | None = None
+    micro_batch: Degree | None = None
+    recompute: Literal["none", "selective", "full"] | None = None
+    schedule: Literal["1f1b", "interleaved", "zero_bubble", "gpipe"] | None = None
+
+
+class Pretrain(Record):
+    tokens: Positive | None = None
+    sequence_length: Count | None = None
+    global_batch: Count | None = None
+    precision: Precision | None = None
+    optimizer: Optimizer | None = None
+    framework: Framework | None = None
+    framework_version: str | None = None
+    attention: Literal["flash", "unfused"] | None = None
+    fused_cross_entropy: bool | None = None
+    compile: bool | None = None
+    master_weights: StateType | bool | None = None
+    gradient_precision: StateType | None = None
+    optimizer_precision: StateType | None = None
+    packing: bool | None = None
+    document_tokens: Positive | None = None
+    offload: Literal["none", "optimizer", "all"] | None = None
+    layout: Layout | None = None
+    device_hours: Positive | None = None
+    checkpoint_interval: Seconds | None = None
+    checkpoints_kept: CountOrZero | None = None
+    checkpoint_write_bytes_per_s: BytesPerS | None = None
+    evaluation_share: Fraction | None = None
+    warm_up: SecondsOrZero | None = None
+    goodput: Share | None = None
+    experiments: Factor | None = None
+
+
+class Rollout(Record):
+    engine: str | None = None
+    tensor: Degree | None = None
+    samples: Degree | None = None
+    max_response: Count | None = None
+    colocate: bool | None = None
+
+
+class Finetune(Record):
+    method: str | None = None
+    base_precision: str | None = None
+    precision: Precision | None = None
+    rank: Degree | None = None
+    target_modules: list[str] | None = None
+    modules_to_save: list[str] | None = None
+    sequence_length: Count | None = None
+    packing: bool | None = None
+    micro_batch: Degree | None = None
+    gradient_accumulation: Degree | None = None
+    global_batch: Count | None = None
+    examples: Positive | None = None
+    tokens: Positive | None = None
+    epochs: Positive | None = None
+    gradient_checkpointing: bool | None = None
+    optimizer: Optimizer | None = None
+    framework: Framework | None = None
+    layout: Layout | None = None
+    algorithm: Literal["sft", "dpo", "orpo", "kto", "ppo", "grpo", "distill"] | None = None
+    longest: Positive | None = None
+    mean: Positive | None = None
+    data_file: str | None = None
+    rollout: Rollout | None = None
+    reference: str | bool | None = None
+    teacher: str | None = None
+    offload: Literal["none", "optimizer", "all"] | None = None
+
+
+class Speculative(Record):
+    method: Literal["mtp", "draft", "ngram", "eagle"]
+    tokens: Degree | None = None
+    acceptance: Fraction | None = None
+    draft_model: str | None = None
+
+
+class Pool(Record):
+    tensor: Degree | None = None
+    pipeline: Degree | None = None
+    expert: Degree | None = None
+    data: Degree | None = None
+    replicas: Degree | None = None
+    max_num_seqs: Degree | None = None
+
+
+class Disaggregated(Record):
+    prefill: Pool
+    decode: Pool
+    kv_transfer_bytes_per_s: BytesPerS | None = None
+
+
+class Adapters(Record):
+    count: Degree
+    rank: Degree | None = None
+
+
+class Slo(Record):
+    ttft: Seconds | None = None
+    tpot: Seconds | None = None
+    e2e: Seconds | None = None
+    percentile: Annotated[float, _number("count", 1, 100)] | None = None
+
+
+class Workload(Record):
+    concurrency: Degree | None = None
+    rate: Rate | None = None
+    batch: Degree | None = None
+    users: Positive | None = None
+    trace: str | None = None
+    input: Length | None = None
+    output: Length | None = None
+    requests: Positive | None = None
+    arrivals: str | None = None
+    requests_per_user_hour: Factor | None = None
+
+
+class Serve(Record):
+    engine: str | None = None
+    engine_version: str | None = None
+    precision: str | None = None
+    kv_precision: Literal["bf16", "fp16", "fp8", "int8", "q8_0", "q4_0"] | None = None
+    tensor: Degree | None = None
+    pipeline: Degree | None = None
+    expert: Degree | None = None
+    data: Degree | None = None
+    decode_context_parallel: Degree | None = None
+    replicas: Degree | None = None
+    max_model_len: Count | None = None
+    memory_utilization: Share | None = None
+    max_num_seqs: Degree | None = None
+    max_num_batched_tokens: Degree | None = None
+    enforce_eager: bool | None = None
+    kv_cache_bytes_per_device: Bytes | None = None
+    prefix_cache_hit: Fraction | None = None
+    speculative: Speculative | None = None
+    disaggregated: Disaggregated | None = None
+    adapters: Adapters | None = None
+    slo: Slo | None = None
+    hours: Factor | None = None
+    workload: Workload | None = None
+
+
+class Goal(Record):
+    """What a search ranks by and must stay within."""
+
+    minimize: Literal["time", "money", "energy", "carbon"] | None = None
+    deadline: Seconds | None = None
+    budget: Usd | None = None
+    top: Degree | None = None
+
+
+class Scenario(Record):
+    """One question: a model, a fleet, a site and the phases of work asked about."""
+
+    name: str | None = None
+    model: str | Model | None = None
+    fleet: str | Fleet | None = None
+    site: str | Site | None = None
+    data: dict[str, Any] | None = None
+    pretrain: Pretrain | None = None
+    finetune: Finetune | None = None
+    serve: Serve | None = None
+    maintain: dict[str, Any] | None = None
+    goal: Goal | None = None
+    seed: CountOrZero | None = None

@@ -1,0 +1,1 @@
+"""One module a table: raw files in, checked long-form rows out."""
