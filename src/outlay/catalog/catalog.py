@@ -1,0 +1,141 @@
+"""The catalogue: shipped tables with a person's own layered on top, read lazily, one kind at a time."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from outlay.catalog import mig, names
+from outlay.catalog.prices import check_prices, read_own_prices, read_shipped_prices
+from outlay.catalog.records import Entry, Price
+from outlay.catalog.store import DATA, Table
+from outlay.errors import UnknownName, Unreadable, suggestion
+
+PRICES = "prices"
+
+
+class DeviceMatch(NamedTuple):
+    """What a device name stands for: the device, and how many of them when it names a cloud instance."""
+
+    entry: Entry
+    devices: int | None
+    instance: Entry | None
+
+
+class Catalog:
+    """Look-up over all kinds. Make one with `load`."""
+
+    def __init__(self, folders: tuple[Path, ...] = (), price_files: tuple[Path, ...] = ()) -> None:
+        self.folders = folders
+        self.price_files = price_files
+        self._tables: dict[str, Table] = {}
+        self._prices: list[Price] | None = None
+
+    @property
+    def date(self) -> str:
+        """The version of the shipped catalogue, stamped into every result."""
+        return str(self.find("meta", "catalog").value("date"))
+
+    def kinds(self) -> list[str]:
+        """Kinds that have a table, shipped or a person's own."""
+        found = {p.stem for folder in (DATA, *self.folders) for p in folder.glob("*.csv")}
+        return sorted(found - {PRICES})
+
+    def table(self, kind: str) -> Table:
+        table = self._tables.get(kind)
+        if table is None:
+            name = f"{kind}.csv"
+            shipped = DATA / name if (DATA / name).exists() else None
+            own = tuple(folder / name for folder in self.folders if (folder / name).exists())
+            if shipped is None and not own:
+                raise UnknownName(f"no catalogue kind {kind!r}{suggestion(kind, self.kinds())}", "kind")
+            table = self._tables[kind] = Table(kind, shipped, own)
+        return table
+
+    def entries(self, kind: str) -> list[Entry]:
+        table = self.table(kind)
+        return [table.entry(i) for i in table.rows]
+
+    def ids(self, kind: str) -> list[str]:
+        return list(self.table(kind).rows)
+
+    def find(self, kind: str, name: str, field: str = "") -> Entry:
+        """The one entry a name stands for; UnknownName lists candidates, or the nearest names there are."""
+        name = str(name).strip()
+        table = self.table(kind)
+        if name in table.rows:
+            return table.entry(name)
+        if kind == "device":
+            return self.find_device(name, field).entry
+        found = names.match(name, table.index(), table.rows)
+        return table.entry(_only(found, kind, name, field, table))
+
+    def find_device(self, name: str, field: str = "fleet.device") -> DeviceMatch:
+        """A device by any of its names, a MIG slice of one, or the devices in a cloud instance."""
+        name = str(name).strip()
+        table = self.table("device")
+        if name in table.rows:
+            return DeviceMatch(table.entry(name), None, None)
+        found = names.match(name, table.index(), table.rows)
+        if len(found) == 1:
+            return DeviceMatch(table.entry(found[0]), None, None)
+        sliced = mig.split(name)
+        if sliced is not None:
+            whole, profile = sliced
+            entries = [self.find("device", whole, field)] if whole else self.entries("device")
+            return DeviceMatch(mig.slice_of(entries, profile, name, field), None, None)
+        if not found and "instance" in self.kinds():
+            instances = self.table("instance")
+            hits = names.match(name, instances.index(), ()) if name not in instances.rows else [name]
+            if len(hits) == 1:
+                instance = instances.entry(hits[0])
+                device = table.entry(str(instance.value("device")))
+                return DeviceMatch(device, int(instance.value("devices")), instance)
+        return DeviceMatch(table.entry(_only(found, "device", name, field, table)), None, None)
+
+    def prices(self, device: str | None = None, provider: str | None = None, region: str | None = None,
+               kind: str | None = None) -> list[Price]:
+        """Rental prices that match, cheapest first; a person's own file comes before the shipped snapshot."""
+        wanted = (provider.lower() if provider else None, region.lower() if region else None)
+        found = [p for p in self._all_prices()
+                 if (device is None or p.device == device) and (wanted[0] is None or p.provider == wanted[0])
+                 and (wanted[1] is None or p.region == wanted[1]) and (kind is None or p.kind == kind)]
+        return sorted(found, key=lambda p: p.usd_per_device_hour)
+
+    def _all_prices(self) -> list[Price]:
+        if self._prices is None:
+            shipped = read_shipped_prices(DATA / f"{PRICES}.csv")
+            files = [*self.price_files, *(f / f"{PRICES}.csv" for f in self.folders)]
+            own = [price for path in files if path.exists() for price in read_own_prices(path)]
+            check_prices([(f"{p.source}", p) for p in own], peers=shipped)
+            replaced = {(p.provider, p.region, p.device, p.kind) for p in own}
+            self._prices = own + [p for p in shipped
+                                  if (p.provider, p.region, p.device, p.kind) not in replaced]
+        return self._prices
+
+
+def _only(found: list[str], kind: str, name: str, field: str, table: Table) -> str:
+    shown = name if len(name) <= 80 else name[:77] + "..."
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
+        raise UnknownName(f"{kind} {shown!r} can be any of: {listed}", field or kind)
+    known = {i: i for i in table.rows} | {a: i for i in table.rows for a in table.aliases(i)}
+    raise UnknownName(f"no {kind} {shown!r} in the catalogue{suggestion(name, known)}", field or kind)
+
+
+@lru_cache(maxsize=8)
+def _load(folders: tuple[Path, ...], price_files: tuple[Path, ...]) -> Catalog:
+    return Catalog(folders, price_files)
+
+
+def load(extra: tuple[str | os.PathLike[str], ...] = ()) -> Catalog:
+    """The shipped catalogue, with a person's own folders and price files (`.csv`) layered on top, last wins."""
+    paths = [Path(p) for p in extra]
+    for path in paths:
+        if not path.exists():
+            raise Unreadable(f"{path}: no such file or folder", "catalog")
+    return _load(tuple(p for p in paths if p.is_dir()), tuple(p for p in paths if not p.is_dir()))
