@@ -10,6 +10,9 @@ from typing import Literal
 
 Mixer = Literal["attention", "mla", "mamba1", "mamba2", "gdn", "kda", "lightning", "none"]
 Mlp = Literal["dense", "moe", "none"]
+QkNorm = Literal["none", "head", "full"]
+OutputGate = Literal["none", "channel", "head"]
+Norm = Literal["rms", "layer", "layer_nobias", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class LayerKind:
     window is the number of past tokens attended, 0 for all of them. For `mla` head_dim is the query/key width
     (nope + rope). For ssm mixers heads, head_dim, state, conv and groups are theirs (groups of B and C, or key
     heads of a linear attention whose values have `heads` heads of `head_dim` and keys `state` wide).
-    expert_ffn is one routed expert's width; shared_ffn the summed width of shared experts.
+    expert_ffn is one routed expert's width; shared_ffn the summed width of shared experts; expert_hidden the
+    latent width routed experts work in (0 = hidden). The fields from `norms` on are what exact counts need.
     """
 
     mixer: Mixer = "attention"
@@ -41,6 +45,25 @@ class LayerKind:
     experts_per_token: int = 0
     expert_ffn: int = 0
     shared_ffn: int = 0
+    expert_hidden: int = 0
+    norms: int = 2  # hidden-wide norms of the layer
+    qk_norm: QkNorm = "none"
+    qkv_bias: bool = False
+    out_bias: bool = False
+    mlp_bias: bool = False  # dense and expert matrices alike
+    router_bias: bool = False
+    shared_gate: bool = False  # a learned scalar gate on the shared expert
+    output_gate: OutputGate = "none"  # gate on the attention output: per channel or per head
+    sinks: bool = False  # one learned attention sink a head
+    shared_kv: bool = False  # values reuse the key projection
+    indexer_heads: int = 0  # sparse-attention key selector
+    indexer_head_dim: int = 0
+    dt_rank: int = 0  # mamba1
+    ssm_norms: bool = False  # mamba1: norms on dt, B and C
+    ssm_bias: bool = False
+    conv_bias: bool = True
+    extra_vectors: int = 0  # further hidden-wide learned vectors (layer scales, stream mixers)
+    extra_scalars: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +90,12 @@ class Architecture:
     mtp_parameters: int = 0
     expert_imbalance: float = 1.0
     inferred: bool = False
+    norm: Norm = "rms"
+    final_norm: bool = True
+    embedding_norm: bool = False
+    position_rows: int = 0  # rows of a learned position table
+    head_bias: bool = False
+    vision_parameters: int = 0  # a vision tower beside the text model, not in `parameters`
 
     @property
     def layers(self) -> int:
