@@ -20,8 +20,8 @@ class LayerKind:
     """One kind of layer: a token mixer and a channel mixer. Widths are of the whole layer, before any split.
 
     window is the number of past tokens attended, 0 for all of them. For `mla` head_dim is the query/key width
-    (nope + rope). For ssm mixers heads, head_dim, state, conv and groups are theirs (groups of B and C, or key
-    heads of a linear attention whose values have `heads` heads of `head_dim` and keys `state` wide).
+    (nope + rope). For ssm mixers heads, head_dim, state, conv and groups are theirs (groups of B and C, or
+    key heads of a linear attention whose values have `heads` heads of `head_dim` and keys `state` wide).
     expert_ffn is one routed expert's width; shared_ffn the summed width of shared experts; expert_hidden the
     latent width routed experts work in (0 = hidden). The fields from `norms` on are what exact counts need.
     """

@@ -15,7 +15,8 @@ class LayerParts:
     """Parameters of one layer, by how they are laid out.
 
     attention and mlp and shared are split by tensor parallelism; experts by expert (and expert-tensor)
-    parallelism; attention_replicated (latent down-projections, q/k norms), router and norms are on every rank.
+    parallelism; attention_replicated (latent down-projections, q/k norms), router and norms are on every
+    rank.
     """
 
     attention: int = 0
@@ -73,7 +74,7 @@ def layer_parts(kind: LayerKind, hidden: int, norm: Norm = "rms") -> LayerParts:
     return LayerParts(
         attention=split,
         attention_replicated=replicated,
-        mlp=count.mlp_parameters(hidden, kind.ffn, kind.gated, kind.mlp_bias) if kind.ffn and _has_dense(kind) else 0,
+        mlp=count.mlp_parameters(hidden, kind.ffn, kind.gated, kind.mlp_bias) if kind.mlp == "dense" else 0,
         experts=kind.experts * expert,
         experts_active=kind.experts_per_token * expert,
         shared=shared,
@@ -81,10 +82,6 @@ def layer_parts(kind: LayerKind, hidden: int, norm: Norm = "rms") -> LayerParts:
                 + latent + hidden * kind.shared_gate) if moe else 0,
         norms=kind.norms * norm_parameters(norm, hidden) + scalars,
     )
-
-
-def _has_dense(kind: LayerKind) -> bool:
-    return kind.mlp == "dense"
 
 
 def _mixer(kind: LayerKind, hidden: int) -> tuple[int, int]:
@@ -125,10 +122,11 @@ def _qk_norm(kind: LayerKind) -> int:
 def _mla(kind: LayerKind, hidden: int) -> tuple[int, int]:
     split = count.mla_up_parameters(hidden, kind.heads, kind.head_dim, kind.v_head_dim, kind.kv_lora_rank,
                                     kind.q_lora_rank, kind.qk_rope_head_dim)
-    replicated = (count.mla_down_parameters(hidden, kind.kv_lora_rank, kind.q_lora_rank, kind.qk_rope_head_dim)
-                  + kind.kv_lora_rank + kind.q_lora_rank)
+    latents = kind.kv_lora_rank, kind.q_lora_rank
+    replicated = count.mla_down_parameters(hidden, *latents, kind.qk_rope_head_dim) + sum(latents)
     if kind.indexer_heads:
-        replicated += count.indexer_parameters(hidden, kind.q_lora_rank, kind.indexer_heads, kind.indexer_head_dim)
+        replicated += count.indexer_parameters(hidden, kind.q_lora_rank, kind.indexer_heads,
+                                               kind.indexer_head_dim)
     gate_width = {"none": 0, "channel": kind.heads * kind.v_head_dim, "head": kind.heads}[kind.output_gate]
     return split + hidden * gate_width, replicated
 
@@ -142,7 +140,8 @@ def model_parts(arch: Architecture) -> ModelParts:
         parts = layer_parts(kind, h, arch.norm)
         layers += times * parts.total
         active += times * parts.active
-    embedding = count.embedding_parameters(arch.vocab, h) + arch.position_rows * h + arch.embedding_norm * norm
+    embedding = count.embedding_parameters(arch.vocab, h) + arch.position_rows * h
+    embedding += arch.embedding_norm * norm
     head = 0 if arch.tied_embeddings else count.embedding_parameters(arch.vocab, h)
     return ModelParts(embedding, layers, arch.final_norm * norm, head + arch.head_bias * arch.vocab,
                       _mtp(arch), active)

@@ -1,7 +1,7 @@
 """How many parameters each part of a decoder has.
 
-Every function counts one part from its widths; flags (bias, gated, …) are 0 or 1 so that floats and arrays pass
-alike. The doctests rebuild published exact counts of whole models out of the parts.
+Every function counts one part from its widths; flags (bias, gated, …) are 0 or 1 so that floats and arrays
+pass alike. The doctests rebuild published exact counts of whole models out of the parts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ def attention_parameters(hidden: Num, heads: Num, kv_heads: Num, head_dim: Num, 
                          qkv_bias: Num = 0, out_bias: Num = 0, shared_kv: Num = 0) -> Num:
     """Query, key, value and output projections of multi-head, grouped-query or multi-query attention.
 
-    q: h·n·d, k: h·g·d, v: h·g·d_v, o: n·d_v·h, with d_v = d when v_head_dim is 0; `shared_kv` means that values
-    reuse the key projection. Source: Vaswani et al. 2017 (arXiv:1706.03762); Ainslie et al. 2023 (arXiv:2305.13245).
+    q: h·n·d, k: h·g·d, v: h·g·d_v, o: n·d_v·h, with d_v = d when v_head_dim is 0; `shared_kv` means that
+    values reuse the key projection. Source: Vaswani et al. 2017 (arXiv:1706.03762); Ainslie et al. 2023
+    (arXiv:2305.13245).
 
     Llama 2 7B, 6,738,415,616 parameters (meta-llama/Llama-2-7b-hf):
 
@@ -73,7 +74,8 @@ def mla_up_parameters(hidden: Num, heads: Num, qk_head_dim: Num, v_head_dim: Num
 
 
 def indexer_parameters(hidden: Num, q_lora_rank: Num, index_heads: Num, index_head_dim: Num) -> Num:
-    """The key selector of DeepSeek sparse attention: queries from the query latent, one key, head weights, key norm.
+    """The key selector of DeepSeek sparse attention: queries from the query latent, one key, head weights,
+    key norm.
 
     Source: DeepSeek-V3.2 (its inference code and config). The difference to DeepSeek-V3 over 61 layers is
     671,877,929,216 - 671,026,404,352:
@@ -133,7 +135,8 @@ def mamba1_parameters(hidden: Num, inner: Num, state: Num, conv: Num, dt_rank: N
 
 def mamba2_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num, groups: Num,
                       bias: Num = 0, conv_bias: Num = 1) -> Num:
-    """A Mamba-2 block: one input projection for z, x, B, C and dt, convolution over x, B, C, gated norm, output.
+    """A Mamba-2 block: one input projection for z, x, B, C and dt, convolution over x, B, C, gated norm,
+    output.
 
     Source: Dao and Gu 2024 (arXiv:2405.21060). mamba2-2.7b, 2,702,599,680 parameters:
 
@@ -161,7 +164,8 @@ def gdn_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num
 
 
 def kda_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num) -> Num:
-    """Kimi delta attention: q, k, v with convolutions, a low-rank decay and output gate (rank head_dim), beta.
+    """Kimi delta attention: q, k, v with convolutions, a low-rank decay and output gate (rank head_dim),
+    beta.
 
     Source: Kimi Linear (arXiv:2510.26692); widths as in its released model (k and v heads alike).
 

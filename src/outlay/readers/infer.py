@@ -1,0 +1,65 @@
+"""Typical shapes for a model of which only the totals are known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from outlay.errors import Inconsistent
+from outlay.physics.parameters import attention_parameters
+from outlay.readers.fields import Fields, Note
+
+# (parameters, layers, hidden): published dense shapes from GPT-2 small to Llama 3.1 405B; the last extends them.
+_ANCHORS = ((1.24e8, 12, 768), (1.3e9, 24, 2048), (6.7e9, 32, 4096), (1.3e10, 40, 5120), (6.9e10, 80, 8192),
+            (4.05e11, 126, 16384), (1.8e12, 160, 30720))
+_SOURCE = "GPT-3 (arXiv:2005.14165) Table 2.1; Llama 2 (arXiv:2307.09288); Llama 3 (arXiv:2407.21783) Table 3"
+
+
+def shapes_from_totals(read: Fields, notes: list[Note]) -> dict[str, Any]:
+    """Fields of a typical decoder with these totals; a mixture of experts when fewer are active than held."""
+    total = read.count("parameters", most=10**16)
+    active = read.count("active_parameters", total, most=10**16, silent=True)
+    if active > total:
+        raise Inconsistent(f"active_parameters {active:,} is more than parameters {total:,}",
+                           read.at("active_parameters"))
+    layers, hidden = _depth_and_width(active)
+    vocab = read.count("vocab", 128_256 if active >= 5e9 else 32_000, most=10**8, silent=True)
+    heads = max(1, hidden // 128)
+    kv_heads = heads if heads % 8 or active < 5e9 else min(8, heads)
+    tied = 2 * vocab * hidden > 0.3 * active
+    outside = (1 if tied else 2) * vocab * hidden
+    attention = attention_parameters(hidden, heads, kv_heads, hidden // heads)
+    mlp = max((active - outside) / layers - attention, 3.0 * hidden)
+    fields: dict[str, Any] = {
+        **read.given, "layers": layers, "hidden": hidden, "heads": heads, "kv_heads": kv_heads,
+        "head_dim": hidden // heads, "vocab": vocab, "gated": True, "tied_embeddings": tied,
+        "ffn": max(1, round(mlp / (3 * hidden))),
+    }
+    if total > active:
+        fields |= _experts(total - active, layers, hidden, fields["ffn"])
+    shown = {k: fields[k] for k in ("layers", "hidden", "heads", "ffn", "vocab")}
+    notes.append({"what": read.path, "value": shown,
+                  "why": "only totals were given; a typical shape of that size stands in, and intervals widen",
+                  "source": _SOURCE})
+    return fields
+
+
+def _depth_and_width(parameters: float) -> tuple[int, int]:
+    """Layers and hidden by log-log interpolation between the anchors, extended along the end slopes."""
+    x = math.log(max(parameters, 1e3))
+    points = [(math.log(p), math.log(n), math.log(h)) for p, n, h in _ANCHORS]
+    i = next((i for i in range(1, len(points) - 1) if x <= points[i][0]), len(points) - 1)
+    (x0, n0, h0), (x1, n1, h1) = points[i - 1], points[i]
+    t = (x - x0) / (x1 - x0)
+    layers = max(1, round(math.exp(n0 + t * (n1 - n0))))
+    width = math.exp(h0 + t * (h1 - h0))
+    grain = 128 if width >= 512 else 16
+    return min(layers, 10_000), max(grain, round(width / grain) * grain)
+
+
+def _experts(idle: float, layers: int, hidden: int, ffn: int) -> dict[str, Any]:
+    """Eight routed experts a token of an eighth of the active width each; as many more as the total holds."""
+    per_token = 8 if ffn >= 64 else 1
+    expert_ffn = max(1, round(ffn / per_token))
+    more = max(1, round(idle / (layers * 3 * hidden * expert_ffn)))
+    return {"experts": min(per_token + more, 10**5), "experts_per_token": per_token, "expert_ffn": expert_ffn}

@@ -1,0 +1,228 @@
+"""From model fields to layer kinds and their order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+from outlay import architecture as shape
+from outlay.architecture import LayerKind
+from outlay.errors import BadValue, Inconsistent
+from outlay.readers.fields import Fields, reject_unknown, show
+
+Runs = tuple[tuple[LayerKind, int], ...]
+
+_MLA_FIELDS = ("kv_lora_rank", "q_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim")
+_SSM_FIELDS = ("kind", "every", "layers", "state", "heads", "head_dim", "conv", "groups", "dt_rank", "bias",
+               "conv_bias", "inner_norms")
+_SSM_KINDS = ("mamba1", "mamba2", "gdn", "kda", "lightning")
+_WIDTH = 10**8
+_CHOICES = {"mixer": get_args(shape.Mixer), "mlp": get_args(shape.Mlp), "qk_norm": get_args(shape.QkNorm),
+            "output_gate": get_args(shape.OutputGate)}
+
+
+def base_kind(read: Fields, hidden: int) -> LayerKind:
+    """The layer kind the model-wide fields describe: attention and MLP before any pattern."""
+    gated = read.flag("gated", True, why="gated MLPs are usual since Llama")
+    biases = read.choice("biases", ("none", "qkv", "all"), "none")
+    kind = LayerKind(
+        gated=gated,
+        norms=read.count("norms_per_layer", 2, least=0, most=16, silent=True),
+        qk_norm=read.choice("qk_norm", _CHOICES["qk_norm"], "none"),  # type: ignore[arg-type]
+        qkv_bias=read.flag("qkv_bias", biases in ("qkv", "all")),
+        out_bias=read.flag("out_bias", biases == "all"),
+        mlp_bias=read.flag("mlp_bias", biases == "all"),
+        router_bias=read.flag("router_bias", False),
+        shared_gate=read.flag("shared_gate", False),
+        output_gate=read.choice("output_gate", _CHOICES["output_gate"], "none"),  # type: ignore[arg-type]
+        sinks=read.flag("attention_sinks", False),
+        shared_kv=read.flag("shared_kv", False),
+        indexer_heads=read.count("indexer_heads", 0, least=0, most=10**5, silent=True),
+        indexer_head_dim=read.count("indexer_head_dim", 0, least=0, most=10**5, silent=True),
+    )
+    return _with_mlp(_with_attention(kind, read, hidden), read, hidden)
+
+
+def _with_attention(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
+    if read.mapping("ssm") is not None and not read.has("heads"):
+        return replace(kind, mixer="none")
+    heads = read.count("heads", max(1, hidden // 128), most=10**5, why="heads of 128, the usual width")
+    latent = read.mapping("mla")
+    if latent is not None:
+        return _with_mla(kind, latent, heads)
+    if not read.has("head_dim") and hidden % heads:
+        raise Inconsistent(f"hidden {hidden} is not a multiple of heads {heads}; give head_dim if that is meant",
+                           read.at("heads"))
+    kv_heads = read.count("kv_heads", heads, most=10**5, why="equal to heads: no grouped-query attention")
+    if heads % kv_heads:
+        raise Inconsistent(f"heads {heads} is not a multiple of kv_heads {kv_heads}", read.at("kv_heads"))
+    return replace(
+        kind, mixer="attention", heads=heads, kv_heads=kv_heads,
+        head_dim=read.count("head_dim", hidden // heads or 1, most=10**5, why="hidden / heads", silent=True),
+        v_head_dim=read.count("v_head_dim", 0, least=0, most=10**5, silent=True),
+    )
+
+
+def _with_mla(kind: LayerKind, latent: Fields, heads: int) -> LayerKind:
+    reject_unknown(latent.given, _MLA_FIELDS, latent.path)
+    rope = latent.count("qk_rope_head_dim", 64, least=0, most=10**5)
+    nope = latent.count("qk_nope_head_dim", 128, most=10**5)
+    return replace(
+        kind, mixer="mla", heads=heads, kv_heads=heads, head_dim=rope + nope, qk_rope_head_dim=rope,
+        v_head_dim=latent.count("v_head_dim", 128, most=10**5),
+        kv_lora_rank=latent.count("kv_lora_rank", 512, most=10**5),
+        q_lora_rank=latent.count("q_lora_rank", 0, least=0, most=10**5, silent=True),
+    )
+
+
+def _with_mlp(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
+    experts = read.count("experts", 0, least=0, most=10**5, silent=True)
+    usual = 4 * hidden if not kind.gated else -(-8 * hidden // 3 // 256) * 256
+    if not experts:
+        for field in ("experts_per_token", "expert_ffn", "shared_expert_ffn"):
+            if read.has(field) and read.count(field, least=0):
+                raise Inconsistent(f"{read.at(field)} is given without experts", read.at("experts"))
+        ffn = read.count("ffn", usual, least=0, most=_WIDTH, why="4h ungated, 8h/3 gated to a multiple of 256")
+        return replace(kind, mlp="dense" if ffn else "none", ffn=ffn)
+    per_token = read.count("experts_per_token", min(2, experts), most=10**5, why="two, as in Mixtral")
+    if per_token > experts:
+        raise Inconsistent(f"experts_per_token {per_token} is more than experts {experts}",
+                           read.at("experts_per_token"))
+    ffn = read.count("ffn", usual, least=0, most=_WIDTH, silent=True)
+    return replace(
+        kind, mlp="moe", ffn=ffn, experts=experts, experts_per_token=per_token,
+        expert_ffn=read.count("expert_ffn", ffn, most=_WIDTH, why="equal to ffn"),
+        shared_ffn=read.count("shared_expert_ffn", 0, least=0, most=_WIDTH, silent=True),
+        expert_hidden=read.count("expert_hidden", 0, least=0, most=_WIDTH, silent=True),
+    )
+
+
+def as_dense(kind: LayerKind) -> LayerKind:
+    return replace(kind, mlp="dense", experts=0, experts_per_token=0, expert_ffn=0, shared_ffn=0,
+                   expert_hidden=0, router_bias=False, shared_gate=False)
+
+
+def layer_runs(read: Fields, kind: LayerKind, layers: int, hidden: int) -> Runs:
+    """Every layer's kind in order, equal neighbours joined."""
+    listed = read.items("layer_runs")
+    if listed is not None:
+        return joined(_cycled(_listed(listed, read, kind), layers, read))
+    kinds = [kind] * layers
+    dense = read.count("dense_layers", 0, least=0, most=10_000, silent=True)
+    if dense > layers:
+        raise Inconsistent(f"dense_layers {dense} is more than layers {layers}", read.at("dense_layers"))
+    if kind.mlp == "moe":
+        kinds[:dense] = [as_dense(kind)] * dense
+    elif dense:
+        read.note("dense_layers", dense, "without experts every layer is dense")
+    kinds = _with_ssm(_with_window(kinds, read), read, hidden)
+    return joined(kinds)
+
+
+def _with_window(kinds: list[LayerKind], read: Fields) -> list[LayerKind]:
+    window = read.count("sliding_window", 0, least=0, most=10**9, silent=True)
+    every = read.count("full_attention_every", 0, least=0, most=10_000, silent=True)
+    if every and not window and not read.has("ssm"):
+        raise Inconsistent("full_attention_every needs sliding_window (or ssm)", read.at("full_attention_every"))
+    if not window:
+        return kinds
+    return [k if every and (i + 1) % every == 0 else replace(k, window=window) for i, k in enumerate(kinds)]
+
+
+def _with_ssm(kinds: list[LayerKind], read: Fields, hidden: int) -> list[LayerKind]:
+    ssm = read.mapping("ssm")
+    if ssm is None:
+        return kinds
+    reject_unknown(ssm.given, _SSM_FIELDS, ssm.path)
+    total = len(kinds)
+    chosen = _ssm_layers(ssm, total, read)
+    if len(chosen) < total and kinds[0].mixer == "none":
+        raise Inconsistent("some layers are attention: heads are needed", read.at("heads"))
+    return [ssm_kind(ssm, k, hidden) if i in chosen else k for i, k in enumerate(kinds)]
+
+
+def _ssm_layers(ssm: Fields, total: int, read: Fields) -> set[int]:
+    """Which layers are state-space: a list of indices, a number spread evenly, or all but every n-th."""
+    if isinstance(ssm.given.get("layers"), (list, tuple)):
+        picked = ssm.items("layers") or []
+        for index in picked:
+            if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < total:
+                raise BadValue(f"{ssm.at('layers')} holds {show(index)}; indices run from 0 to {total - 1}",
+                               ssm.at("layers"))
+        return set(picked)
+    if ssm.has("layers"):
+        number = ssm.count("layers", least=0, most=total)
+        return {i for i in range(total) if (i + 1) * number // total > i * number // total}
+    if ssm.has("every"):
+        every = ssm.count("every", most=10_000)
+        return {i for i in range(total) if i % every == 0} if every > 1 else set(range(total))
+    full = read.count("full_attention_every", 0, least=0, most=10_000, silent=True)
+    return {i for i in range(total) if not (full and (i + 1) % full == 0)}
+
+
+def ssm_kind(ssm: Fields, kind: LayerKind, hidden: int) -> LayerKind:
+    """A state-space layer that keeps the other layer's MLP."""
+    which = ssm.choice("kind", _SSM_KINDS, "mamba2", silent=False)
+    head_dim = ssm.count("head_dim", {"mamba1": 1, "mamba2": 64}.get(which, 128), most=_WIDTH, silent=True)
+    inner = hidden if which in ("gdn", "kda", "lightning") else 2 * hidden
+    heads = ssm.count("heads", max(1, inner // head_dim), most=_WIDTH, why="inner width over head_dim")
+    usual_groups = max(1, heads // 2) if which == "gdn" else 1
+    return replace(
+        kind, mixer=which,  # type: ignore[arg-type]
+        heads=heads, head_dim=head_dim, kv_heads=0, v_head_dim=0, window=0, kv_lora_rank=0,
+        q_lora_rank=0, qk_rope_head_dim=0, qk_norm="none", output_gate="none", sinks=False,
+        state=ssm.count("state", {"mamba1": 16}.get(which, 128), most=10**6, why="the usual state width"),
+        conv=ssm.count("conv", 4, least=0, most=64, silent=True),
+        groups=ssm.count("groups", usual_groups, most=10**5, silent=True),
+        dt_rank=ssm.count("dt_rank", -(-hidden // 16), most=10**6, silent=True) if which == "mamba1" else 0,
+        ssm_bias=ssm.flag("bias", False), conv_bias=ssm.flag("conv_bias", which != "gdn"),
+        ssm_norms=ssm.flag("inner_norms", False),
+    )
+
+
+def _listed(listed: list[Any], read: Fields, base: LayerKind) -> list[tuple[LayerKind, int]]:
+    runs = []
+    known = {f.name: f for f in dataclasses.fields(LayerKind)}
+    for i, item in enumerate(listed):
+        path = f"{read.at('layer_runs')}[{i}]"
+        if not isinstance(item, Mapping):
+            raise BadValue(f"{path} is {show(item)}; it must be a mapping with a count", path)
+        reject_unknown(item, (*known, "count"), path)
+        row = Fields(item, path, read.notes)
+        changes = {k: _kind_value(row, k) for k in item if k != "count"}
+        runs.append((replace(base, **changes), row.count("count", 1, most=10_000, silent=True)))
+    if not runs:
+        raise BadValue(f"{read.at('layer_runs')} is empty", read.at("layer_runs"))
+    return runs
+
+
+def _kind_value(row: Fields, field: str) -> Any:
+    if field in _CHOICES:
+        return row.choice(field, _CHOICES[field], "none")
+    if field == "gated" or isinstance(getattr(LayerKind(), field), bool):
+        return row.flag(field, False)
+    return row.count(field, least=0, most=_WIDTH)
+
+
+def _cycled(runs: list[tuple[LayerKind, int]], layers: int, read: Fields) -> list[LayerKind]:
+    once = [kind for kind, times in runs for _ in range(times)]
+    if len(once) > layers:
+        raise Inconsistent(f"layer_runs hold {len(once)} layers and layers is {layers}", read.at("layer_runs"))
+    for kind in once:
+        if kind.mixer == "attention" and (not kind.heads or not kind.kv_heads or kind.heads % kind.kv_heads):
+            raise Inconsistent(f"heads {kind.heads} is not a multiple of kv_heads {kind.kv_heads}",
+                               read.at("layer_runs"))
+    return [once[i % len(once)] for i in range(layers)]
+
+
+def joined(kinds: list[LayerKind]) -> Runs:
+    """Equal neighbours as one run."""
+    runs: list[tuple[LayerKind, int]] = []
+    for kind in kinds:
+        if runs and runs[-1][0] == kind:
+            runs[-1] = (kind, runs[-1][1] + 1)
+        else:
+            runs.append((kind, 1))
+    return tuple(runs)
