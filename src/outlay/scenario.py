@@ -46,16 +46,16 @@ Framework = Literal["megatron", "deepspeed", "fsdp", "torchtitan", "nemo", "mega
                     "maxtext", "transformers", "torchtune", "litgpt"]
 
 
-class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Record(Struct, frozen=True, omit_defaults=True):
     """Base of every record."""
 
 
 class MlaShape(Record):
     kv_lora_rank: Width
-    q_lora_rank: CountOrZero | None = None
     qk_rope_head_dim: Width
     qk_nope_head_dim: Width
     v_head_dim: Width
+    q_lora_rank: CountOrZero | None = None
 
 
 class SsmShape(Record):

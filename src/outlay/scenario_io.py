@@ -99,15 +99,40 @@ def build(record: type[R], raw: object, path: str) -> R:
     for key, value in raw.items():
         where = f"{path}.{key}" if path else str(key)
         if key not in types:
-            raise UnknownField(f"{where}: unknown field{suggestion(str(key), types)}", where)
+            raise UnknownField(f"{where}: unknown field{_elsewhere(str(key), types)}", where)
         if value is not None:
             values[str(key)] = convert(types[str(key)], value, where)
-    missing = [f for f in record.__struct_fields__[: len(record.__struct_fields__)]
-               if f not in values and _required(record, f)]
+    missing = [f for f in record.__struct_fields__ if f not in values and _required(record, f)]
     if missing:
         where = f"{path}.{missing[0]}" if path else missing[0]
         raise BadValue(f"{where}: is needed here", where)
     return record(**values)
+
+
+def _elsewhere(key: str, here: dict[str, Any]) -> str:
+    """The nearest field here, or the same field where it belongs."""
+    paths = [path for path in field_paths() if path.rsplit(".", 1)[-1] == key]
+    return f"; did you mean {' or '.join(paths[:3])}?" if paths else suggestion(key, here)
+
+
+@lru_cache(maxsize=1)
+def field_paths() -> tuple[str, ...]:
+    """Every field of a scenario by its dotted path.
+
+    >>> "pretrain.layout.tensor" in field_paths()
+    True
+    """
+    found: list[str] = []
+
+    def walk(record: type[Record], prefix: str) -> None:
+        for name, hint in field_types(record).items():
+            found.append(prefix + name)
+            for inner in get_args(hint) or (hint,):
+                if isinstance(inner, type) and issubclass(inner, Record):
+                    walk(inner, f"{prefix}{name}.")
+
+    walk(Scenario, "")
+    return tuple(found)
 
 
 def _required(record: type[Record], name: str) -> bool:

@@ -1,0 +1,161 @@
+"""The front door: a scenario in, a `Result` out. The command line and the batch are thin over this."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from outlay._version import __version__
+from outlay.derive import Quantity
+from outlay.errors import BadValue, UnknownName, suggestion
+from outlay.scenario import Scenario
+from outlay.scenario_io import load_file, scenario_from, to_plain
+from outlay.usage import Line
+
+PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
+BORDERLINE = (0.1, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a scenario takes. Values are `Quantity` where a number has an interval and a lineage."""
+
+    scenario: dict[str, Any]
+    model: dict[str, Any]
+    phases: dict[str, dict[str, Any]]
+    lines: tuple[Line, ...]
+    totals: dict[str, Any]
+    assumptions: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+    catalog: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as the contract writes it: plain values, every Quantity as value, low, high, unit."""
+        body = {
+            "outlay": __version__, "catalog": self.catalog, "scenario": self.scenario, "model": self.model,
+            **self.phases, "lines": [line.to_dict() for line in self.lines], "totals": self.totals,
+            "assumptions": list(self.assumptions), "warnings": list(self.warnings),
+        }
+        plain: dict[str, Any] = plain_values(body)
+        return plain
+
+    def to_json(self, indent: int | None = None) -> str:
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the answer is yes, 1 when a phase does not fit or breaks a deadline or budget."""
+        for phase in self.phases.values():
+            if phase.get("fits") is False or phase.get("within_goal") is False:
+                return 1
+        return 0
+
+    def names(self) -> list[str]:
+        """The dotted names of every number that `explain` can be asked for."""
+        return [name for name, _ in self._walk()]
+
+    def explain(self, name: str) -> Quantity:
+        """The quantity behind a printed number, by its dotted name or a unique last part of it.
+
+        Raises UnknownName with the nearest names.
+        """
+        found = dict(self._walk())
+        if name in found:
+            return found[name]
+        ends = [full for full in found if full.endswith("." + name)]
+        preferred = [e for e in ends if not e.startswith("lines.")]
+        if ends:
+            return found[min(preferred or ends, key=lambda e: (e.count("."), list(found).index(e)))]
+        leaves = {full.rsplit(".", 1)[-1] for full in found} | set(found)
+        raise UnknownName(f"no number called {name!r} in this result{suggestion(name, leaves)}", "number")
+
+    def _walk(self) -> list[tuple[str, Quantity]]:
+        found: list[tuple[str, Quantity]] = []
+
+        def walk(value: Any, path: str) -> None:
+            if isinstance(value, Quantity):
+                found.append((path, value))
+            elif isinstance(value, Mapping):
+                for key, inner in value.items():
+                    walk(inner, f"{path}.{key}" if path else str(key))
+            elif isinstance(value, (list, tuple)):
+                for index, inner in enumerate(value):
+                    walk(inner, f"{path}.{index}")
+
+        walk(self.phases, "")
+        walk(self.totals, "totals")
+        walk(self.model, "model")
+        for line in self.lines:
+            for part in ("usd", "energy_j", "co2e_operational_kg", "co2e_embodied_kg", "water_l"):
+                walk(getattr(line, part), f"lines.{line.usage.id}.{part}")
+            walk(line.usage.quantity, f"lines.{line.usage.id}.quantity")
+        return found
+
+
+def plain_values(value: Any) -> Any:
+    """Quantities, tuples and infinities as JSON can hold them."""
+    if isinstance(value, Quantity):
+        return {k: plain_values(v) for k, v in value.to_dict().items()}
+    if isinstance(value, Mapping):
+        return {str(k): plain_values(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_values(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "inf" if value > 0 else None
+    return value.item() if type(value).__module__ == "numpy" else value
+
+
+def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
+         extra: Sequence[str | os.PathLike[str]] = ()) -> Result:
+    """Plan every phase of a scenario: a mapping, a `Scenario`, or the path of a scenario file or result JSON.
+
+    extra: the user's own catalogue folders and price files, later ones on top.
+    Raises OutlayError subclasses for everything a user can get wrong.
+    """
+    from outlay.catalog import load
+    from outlay.plan.run import run_plan
+
+    return run_plan(_as_scenario(scenario), load(tuple(extra)))
+
+
+def check(scenario: Mapping[str, Any] | Scenario | str | Path, *,
+          extra: Sequence[str | os.PathLike[str]] = ()) -> dict[str, Any]:
+    """The scenario as resolved, every default visible; raises where `plan` would."""
+    from outlay.catalog import load
+    from outlay.resolve import resolve
+
+    return resolve(_as_scenario(scenario), load(tuple(extra))).scenario
+
+
+def _as_scenario(scenario: Mapping[str, Any] | Scenario | str | Path) -> Scenario:
+    if isinstance(scenario, Scenario):
+        return scenario
+    if isinstance(scenario, (str, Path)):
+        return scenario_from(load_file(scenario))
+    return scenario_from(scenario)
+
+
+def load_subject(text: str) -> dict[str, Any]:
+    """What a SUBJECT on the command line stands for: a scenario file, a result's JSON, or a model.
+
+    >>> load_subject("llama-3.1-8b")
+    {'model': 'llama-3.1-8b'}
+    """
+    path = Path(text).expanduser()
+    suffix = path.suffix.lower()
+    looks_like_file = suffix in (".yaml", ".yml", ".toml", ".json") and path.name != "config.json"
+    if not looks_like_file:
+        return {"model": text}
+    document = load_file(path)
+    if isinstance(document, Mapping) and "model_type" in document and "scenario" not in document:
+        return {"model": text}
+    scenario = scenario_from(document)
+    plain: dict[str, Any] = to_plain(scenario)
+    if not plain:
+        raise BadValue(f"{text}: an empty scenario", "")
+    return plain

@@ -1,0 +1,175 @@
+"""The pre-training plan: layout, step, memory, calendar and use of one training run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity, add_all, derive, exact
+from outlay.errors import BadValue
+from outlay.physics.storage import checkpoint_bytes
+from outlay.plan.calendar import RunTime, run_time
+from outlay.plan.device_hours import plan_device_hours
+from outlay.plan.use import training_lines
+from outlay.plan.verdict import memory_verdict
+from outlay.resolve.record import Resolved, TrainingPhase
+from outlay.steps.inputs import Layout, Recipe
+from outlay.steps.train_memory import train_memory
+from outlay.steps.train_time import train_time
+from outlay.usage import Line
+
+FLOP_MARKS = ((1e23, "general-purpose model presumption of the EU AI Act guidelines"),
+              (1e25, "systemic-risk presumption of the EU AI Act, Article 51"))
+
+
+def plan_pretrain(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
+    """Everything the result says of the pre-training phase, and its lines.
+
+    Raises Inconsistent or BadValue for a layout or batch that cannot be.
+    """
+    phase = resolved.pretrain
+    assert phase is not None
+    if phase.device_hours is not None:
+        return plan_device_hours(resolved, phase)
+    if resolved.architecture is None or resolved.hardware is None or phase.recipe is None:
+        raise BadValue("pretrain: needs a model and a fleet, or device_hours of a run already done", "pretrain")
+    from outlay.plan.choose import choose_layout
+
+    choice = choose_layout(resolved, phase)
+    values = step_values(resolved, phase, choice.layout)
+    values["layout"] = choice.shown
+    if choice.search:
+        values["search"] = choice.search
+    lines: list[Line] = []
+    if phase.tokens is not None:
+        run = _calendar(resolved, phase, choice.layout, values["step_time_s"])
+        values |= _run_values(run, resolved, phase)
+        use_values, lines = training_lines(resolved, run, values)
+        values |= use_values
+    values |= _goal(resolved, values, lines)
+    values["nearest"] = choice.nearest(values)
+    return values, lines
+
+
+def step_values(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> dict[str, Any]:
+    """One step of a chosen layout: time and its parts, memory and its parts, rates."""
+    arch, hw, recipe = resolved.architecture, resolved.hardware, phase.recipe
+    assert arch is not None and hw is not None and recipe is not None
+    time = train_time(arch, hw, recipe, layout)
+    scaled = {name: _scaled(value, phase.residual_time, name) for name, value in time.items() if name.endswith("_s")}
+    step = scaled.pop("step_time_s")
+    tokens_per_step = recipe.global_batch * recipe.sequence_length
+    flop = as_quantity(time["flop_per_step"], "FLOP", "model FLOP of a step")
+    values: dict[str, Any] = {
+        "step_time_s": step,
+        "time_parts": scaled,
+        "tokens_per_s_per_device": derive(_rate, "tokens per second and device", "tokens/s", amount=tokens_per_step,
+                                          devices=hw.devices, time_s=step),
+        "model_flop_per_s_per_device": derive(_rate, "model FLOP/s per device", "FLOP/s", amount=flop,
+                                              devices=hw.devices, time_s=step),
+        "model_flops_utilization": derive(_utilization, "model FLOP utilisation (causal, dense peak, no recompute)",
+                                          "", flop=flop, devices=hw.devices, time_s=step,
+                                          peak_flop_per_s=hw.peak_flop_per_s),
+        "flop_per_step": flop,
+        "compute_activity": time["compute_activity"],
+        "memory_activity": time["memory_activity"],
+    }
+    memory = train_memory(arch, hw, recipe, layout)
+    return values | memory_verdict(memory, hw, phase.residual_memory)
+
+
+def as_quantity(value: Any, unit: str, label: str) -> Quantity:
+    return value if isinstance(value, Quantity) else exact(float(value), unit, label, basis="derived")
+
+
+def _scaled(value: Any, residual: Quantity, name: str) -> Quantity:
+    label = name.removesuffix("_s").replace("_", " ")
+    scaled: Quantity = derive(_with_residual, label, "s", time_s=as_quantity(value, "s", label), residual=residual)
+    return scaled
+
+
+def _with_residual(time_s: Any, residual: Any) -> Any:
+    """A modelled time and what published runs of this class took beyond it."""
+    return time_s * residual
+
+
+def _rate(amount: Any, devices: Any, time_s: Any) -> Any:
+    """An amount per device and second."""
+    return amount / (devices * time_s)
+
+
+def _utilization(flop: Any, devices: Any, time_s: Any, peak_flop_per_s: Any) -> Any:
+    """Model FLOP over what the devices could do in the time (PaLM, arXiv:2204.02311, appendix B)."""
+    return flop / (devices * time_s * peak_flop_per_s)
+
+
+def training_checkpoint(arch: Architecture, recipe: Recipe) -> Quantity:
+    """Bytes of one full training checkpoint."""
+    size: Quantity = derive(checkpoint_bytes, "training checkpoint", "bytes",
+                            parameters=exact(arch.parameters + arch.mtp_parameters, "parameters", "parameters"),
+                            weight_bytes=recipe.weight_bytes, master_bytes=recipe.master_bytes,
+                            optimizer_bytes=recipe.optimizer_bytes)
+    return size
+
+
+def _calendar(resolved: Resolved, phase: TrainingPhase, layout: Layout, step: Quantity) -> RunTime:
+    arch, hw, recipe = resolved.architecture, resolved.hardware, phase.recipe
+    assert arch is not None and hw is not None and recipe is not None and phase.tokens is not None
+    host_link = as_quantity(hw.host_link_bytes_per_s, "bytes/s", "host link")
+    return run_time(step, phase.tokens, recipe.global_batch, recipe.sequence_length, hw.devices, layout.data,
+                    training_checkpoint(arch, recipe), host_link, phase.calendar)
+
+
+def _run_values(run: RunTime, resolved: Resolved, phase: TrainingPhase) -> dict[str, Any]:
+    arch, hw, recipe = resolved.architecture, resolved.hardware, phase.recipe
+    assert arch is not None and hw is not None and recipe is not None
+    return {
+        "tokens": phase.tokens,
+        "steps": run.steps,
+        "elapsed_s": run.elapsed_s,
+        "elapsed_parts": run.parts,
+        "goodput": run.goodput,
+        "expected_failures": run.failures,
+        "checkpoint_interval_s": run.checkpoint_interval_s,
+        "checkpoint_bytes": run.checkpoint_bytes,
+        "device_hours": derive(_device_hours, "device-hours", "device-hours", elapsed_s=run.elapsed_s,
+                               devices=hw.devices),
+    }
+
+
+def training_flop(values: dict[str, Any]) -> dict[str, Any]:
+    """Model FLOP of the whole run and the legal marks it passes."""
+    flop = derive(_times, "training FLOP", "FLOP", steps=values["steps"], flop_per_step=values["flop_per_step"])
+    return {"training_flop": flop, "training_flop_marks": [
+        {"flop": mark, "passed": flop.value >= mark, "what": what} for mark, what in FLOP_MARKS]}
+
+
+def _times(steps: Any, flop_per_step: Any) -> Any:
+    """FLOP of every step together."""
+    return steps * flop_per_step
+
+
+def _device_hours(elapsed_s: Any, devices: Any) -> Any:
+    """Devices held over the elapsed time, in hours."""
+    return elapsed_s * devices / 3600.0
+
+
+def _goal(resolved: Resolved, values: dict[str, Any], lines: list[Line]) -> dict[str, Any]:
+    """Whether a deadline and a budget are kept; nothing when neither was given."""
+    goal, missed = resolved.goal, []
+    if goal.get("deadline") is not None and "elapsed_s" in values and values["elapsed_s"].value > goal["deadline"]:
+        missed.append({"constraint": "deadline", "limit": goal["deadline"], "value": values["elapsed_s"], "unit": "s"})
+    if goal.get("budget") is not None:
+        costs = [line.usd for line in lines]
+        if lines and all(cost is not None for cost in costs):
+            total = add_all("total money", "USD", *costs)
+            if total.value > goal["budget"]:
+                missed.append({"constraint": "budget", "limit": goal["budget"], "value": total, "unit": "USD"})
+        else:
+            resolved.notes.warn("goal.budget: cannot be checked, because a price is unknown")
+    if goal.get("deadline") is None and goal.get("budget") is None:
+        return {}
+    return {"within_goal": not missed, "missed": missed}
+
+

@@ -1,0 +1,60 @@
+"""One scenario to one result: resolve once, plan each phase, account once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from outlay.api import PHASES, Result
+from outlay.catalog import Catalog
+from outlay.derive import Quantity, exact
+from outlay.errors import Unsupported
+from outlay.resolve import Resolved, resolve
+from outlay.scenario import Scenario
+from outlay.usage import Line
+
+BUILT = ("pretrain",)
+
+
+def run_plan(scenario: Scenario, catalog: Catalog) -> Result:
+    """Plan every phase asked for; a phase that is not built yet is Unsupported, named as the field."""
+    for phase in PHASES:
+        if getattr(scenario, phase) is not None and phase not in BUILT:
+            raise Unsupported(f"{phase}: planning this phase is not built in this version; "
+                              f"built: {', '.join(BUILT)}", phase)
+    resolved = resolve(scenario, catalog)
+    phases: dict[str, dict[str, Any]] = {}
+    lines: list[Line] = []
+    if resolved.pretrain is not None:
+        from outlay.plan.pretrain import plan_pretrain
+
+        phases["pretrain"], phase_lines = plan_pretrain(resolved)
+        lines += phase_lines
+    return Result(
+        scenario=resolved.scenario, model=model_values(resolved), phases=phases, lines=tuple(lines),
+        totals=_totals(lines), assumptions=tuple(a.to_dict() for a in resolved.notes.assumptions),
+        warnings=tuple(resolved.notes.warnings), catalog=resolved.catalog_date)
+
+
+def model_values(resolved: Resolved) -> dict[str, Any]:
+    """What every result says of the model: its name and parameters, or nothing when there is none."""
+    arch = resolved.architecture
+    if arch is None:
+        return {}
+    count = {"unit": "parameters"}
+    return {
+        "name": arch.name,
+        "parameters": exact(arch.parameters, count["unit"], "parameters", f"counted from the shape of {arch.name}",
+                            basis="derived"),
+        "active_parameters": exact(arch.active_parameters, count["unit"], "active parameters",
+                                   f"counted from the shape of {arch.name}", basis="derived"),
+        "layers": arch.layers, "hidden": arch.hidden, "vocab": arch.vocab,
+    }
+
+
+def _totals(lines: list[Line]) -> dict[str, Any]:
+    from outlay.account import totals
+
+    if not lines:
+        return {}
+    found: dict[str, Quantity | Any] = totals(lines)
+    return found

@@ -1,0 +1,84 @@
+"""Every field of the scenario: accepted, and never ignored.
+
+`contract/fields.jsonl` has a line a field: a base scenario, a changed value, and what else must change with it.
+The result must differ from the base beyond the echoed scenario.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outlay import OutlayError, plan
+from outlay.scenario_io import field_paths, set_path
+
+HERE = Path(__file__).parent / "contract"
+BASES: dict[str, dict[str, Any]] = json.loads((HERE / "bases.json").read_text())
+FIELDS = [json.loads(line) for line in (HERE / "fields.jsonl").read_text().splitlines()]
+UNBUILT = ("data", "finetune", "serve", "maintain")
+# echoed for the reader, no number depends on them
+LABELS = {"name"}
+SEARCH_ONLY = {"goal.top"}
+
+
+def changed(case: dict[str, Any]) -> dict[str, Any]:
+    scenario = copy.deepcopy(BASES[case["base"]])
+    for path, value in {**case.get("more", {}), case["field"]: case["value"]}.items():
+        scenario = set_path(scenario, path, value)
+    return scenario
+
+
+_planned: dict[str, Any] = {}
+
+
+def base_result(name: str) -> dict[str, Any]:
+    if name not in _planned:
+        _planned[name] = plan(BASES[name]).to_dict()
+    result: dict[str, Any] = _planned[name]
+    return result
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_base_scenarios_plan(name: str) -> None:
+    result = base_result(name)
+    assert result["totals"]["energy_j"]["value"] > 0
+    assert result["model"]["parameters"]["value"] > 1e9
+
+
+@pytest.mark.parametrize("case", FIELDS, ids=[c["field"] for c in FIELDS])
+def test_no_field_is_ignored(case: dict[str, Any]) -> None:
+    before = base_result(case["base"])
+    after = plan(changed(case)).to_dict()
+    if case["field"] in LABELS:
+        assert after["scenario"][case["field"]] == case["value"]
+        return
+    told = {k: v for k, v in after.items() if k != "scenario"}
+    assert told != {k: v for k, v in before.items() if k != "scenario"}, f"{case['field']} changes nothing"
+
+
+def test_every_field_has_a_line() -> None:
+    covered = {c["field"] for c in FIELDS}
+    sections = ("model", "fleet", "site", "pretrain", "goal", "seed", "name")
+    parents = {"model", "fleet", "pretrain", "goal"}
+    wanted = {p for p in field_paths() if p.split(".")[0] in sections} - parents
+    assert wanted - covered == set()
+
+
+@pytest.mark.parametrize("phase", UNBUILT)
+def test_phases_not_built_say_so(phase: str) -> None:
+    with pytest.raises(OutlayError) as caught:
+        plan({"model": "llama-3.1-8b", phase: {}})
+    assert caught.value.to_dict()["kind"] == "unsupported"
+    assert caught.value.field == phase
+
+
+def test_resolved_scenario_is_a_scenario() -> None:
+    """What a result echoes can be planned again and gives the same numbers."""
+    first = plan(BASES["dense"]).to_dict()
+    again = plan(first).to_dict()
+    assert again["pretrain"]["step_time_s"] == first["pretrain"]["step_time_s"]
+    assert again["totals"] == first["totals"]
