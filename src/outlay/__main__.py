@@ -1,0 +1,6 @@
+"""`python -m outlay`."""
+
+from outlay.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""From a result to what is written: screen, JSON, CSV or Markdown, on standard output or in a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from outlay.cli.shell import check_writable, say, whole_file
+from outlay.errors import Inconsistent
+
+if TYPE_CHECKING:
+    from outlay.report.blocks import Block
+
+FORMS = ("json", "csv", "md")
+
+
+def form_of(flags: Mapping[str, Any]) -> str:
+    """json, csv, md or screen: by flag, else by the ending of -o; two at once contradict each other."""
+    asked = [f for f in FORMS if flags.get(f"opt_{f}")]
+    if len(asked) > 1:
+        raise Inconsistent(f"--{asked[0]} and --{asked[1]} at once; choose one", f"--{asked[1]}")
+    if asked:
+        return asked[0]
+    ending = Path(flags.get("opt_output") or "").suffix.lower().lstrip(".")
+    return {"json": "json", "csv": "csv", "md": "md", "markdown": "md"}.get(ending, "screen")
+
+
+def check_outputs(flags: Mapping[str, Any]) -> None:
+    """Refuse what cannot be written before any planning starts."""
+    form_of(flags)
+    for name, field in (("opt_output", "-o"), ("opt_save", "--save")):
+        if flags.get(name):
+            check_writable(flags[name], field)
+
+
+def to_json(value: Any, indent: int | None = 1) -> str:
+    """JSON without NaN: what is not a finite number is null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return value
+
+
+def write(text: str, flags: Mapping[str, Any]) -> None:
+    """To -o, whole or not at all, else to standard output."""
+    path = flags.get("opt_output")
+    if not path:
+        sys.stdout.write(text)
+        return
+    with whole_file(path) as stream:
+        stream.write(text)
+    if not flags.get("opt_quiet"):
+        say(f"wrote {path}")
+
+
+def write_blocks(blocks: Sequence[Block], flags: Mapping[str, Any]) -> None:
+    """Blocks as a screen, or as Markdown where that was asked for."""
+    if form_of(flags) == "md":
+        from outlay.report import markdown
+
+        write(markdown.render(blocks), flags)
+        return
+    from outlay.report import terminal
+
+    to_file = bool(flags.get("opt_output"))
+    write(terminal.render(blocks, colour=not to_file and terminal.colourful()), flags)
+
+
+def save_scenario(scenario: Mapping[str, Any], path: str) -> None:
+    """Write a scenario by the ending of its file: .json, else YAML."""
+    from outlay._version import __version__
+
+    ending = Path(path).suffix.lower()
+    if ending == ".toml":
+        from outlay.errors import Unsupported
+
+        raise Unsupported("scenarios are read from TOML but written as YAML or JSON; name a .yaml file", "--save")
+    if ending == ".json":
+        text = to_json(scenario) + "\n"
+    else:
+        text = f"# a scenario for outlay {__version__}; use it with -f\n" + to_yaml(scenario)
+    with whole_file(path, "--save") as stream:
+        stream.write(text)
+    say(f"saved {path}")
+
+
+def to_yaml(value: Any) -> str:
+    import yaml
+
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False, width=100)
+    assert isinstance(text, str)
+    return text

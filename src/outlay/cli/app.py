@@ -1,0 +1,108 @@
+"""The verbs: which exist, which file holds each, and what to say about those not built yet."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from outlay.errors import Unsupported, nearest
+
+# verb -> (module, job, one line)
+VERBS: dict[str, tuple[str, str, str]] = {
+    "train": ("outlay.cli.train", "Plan", "Pretrain a model: layout, memory, time, money, energy, carbon, water."),
+    "explain": ("outlay.cli.explain", "Trust", "Where a number comes from: formula, inputs, facts, papers."),
+    "catalog": ("outlay.cli.catalog", "Trust", "The facts behind it all, each with source and date."),
+    "validate": ("outlay.cli.validate", "Trust", "Predictions beside published measurements."),
+    "check": ("outlay.cli.check", "Trust", "Is my scenario file valid? Prints it with every default filled in."),
+    "batch": ("outlay.cli.batch", "Share", "One scenario a line in, one result a line out (JSON Lines)."),
+    "demo": ("outlay.cli.demo", "Share", "One screen: what a real model takes, from scratch."),
+}
+JOBS = ("Plan", "Trust", "Share")
+
+# Verbs of the design that have no engine yet -> what works today instead.
+NOT_BUILT: dict[str, str] = {
+    "tune": "`outlay train` plans training from scratch",
+    "serve": "`outlay train` plans the training side",
+    "data": "`outlay train` counts the storage of data set and checkpoints",
+    "life": "`outlay train` plans the first phase",
+    "fit": "`outlay train MODEL -g FLEET` says whether training fits",
+    "afford": "`outlay train MODEL -g FLEET --budget USD` searches under a budget",
+    "pay": "`outlay train MODEL -g FLEET --set fleet.tenure=own` prices owning beside renting",
+    "reduce": "`outlay train … --for carbon` and `--vary field=a,b,c` find cheaper choices",
+    "when": "`outlay train … --vary site=A,B` compares places",
+    "compare": "`outlay train … --vary field=a,b,c` puts choices side by side",
+    "run": "`outlay train … --device-hours H` prices a run already done",
+    "ledger": "`outlay train … --csv` writes the lines of a plan",
+    "reconcile": "`outlay train … --device-hours H` prices a run already done",
+    "calibrate": "`outlay validate` shows how far predictions are from measurements",
+    "agent": "`outlay batch` answers scenarios from other programs",
+    "doctor": "`outlay catalog list device` shows the devices known",
+    "report": "`outlay train … --md -o plan.md` writes a page",
+    "web": "`outlay train … --json` and `outlay batch` feed other programs",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported only when one of them runs or is described."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in NOT_BUILT:
+            raise Unsupported(f"`outlay {cmd_name}` is not built in this version; {NOT_BUILT[cmd_name]}", cmd_name)
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(VERBS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None:
+            close = nearest(name, [*VERBS, *NOT_BUILT])
+            hint = f"did you mean `outlay {close[0]}`?" if close else "`outlay` lists what it can do"
+            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+        return name, command, args[1:]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for job in JOBS:
+            with formatter.section(job):
+                formatter.write_dl([(name, line) for name, (_, where, line) in VERBS.items() if where == job])
+
+
+GUIDE = """\
+outlay — what a large language model takes: compute, money, energy, carbon, water.
+
+What do you want to know?
+  What does training take?         outlay train llama-3.1-8b -g 64xh100 -n 1T
+  ... and in this place            outlay train llama-3.1-8b -g 64xh100 -n 1T -s aws:eu-north-1
+  How should I lay it out?         outlay train llama-3.1-70b -g 512xh100 -n 15T --for money
+  Can I make a date or a budget?   outlay train llama-3.1-70b -g 512xh100 -n 1T --deadline 30d --budget 2M
+  What if I change one thing?      outlay train llama-3.1-8b -g 64xh100 -n 1T --vary precision=bf16,fp8
+  What did my run take?            outlay train llama-3.1-8b -g 64xh100 --device-hours 12000 -s FR
+  Where does a number come from?   outlay explain llama-3.1-8b -g 64xh100 -n 1T device_hours
+  How far off is it usually?       outlay validate
+  What facts does it stand on?     outlay catalog show h100-sxm5-80gb
+  Show me everything once          outlay demo
+
+Every command takes --json, --csv, --md and -o FILE; `outlay VERB --help` lists its flags.
+"""
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="outlay", message="outlay %(version)s")
+@click.pass_context
+def outlay(ctx: click.Context) -> None:
+    """What a large language model takes over its life: compute, money, energy, carbon, water.
+
+    \b
+    outlay VERB [SUBJECT] [-g FLEET] [-s SITE] [fields] [output]
+    SUBJECT is a model name, a path to a model, a scenario file or a result.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(GUIDE, nl=False)

@@ -1,0 +1,180 @@
+"""From a command line to a scenario, and from a scenario to a result: the path every planning verb takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from outlay.cli.options import FIELDS
+from outlay.cli.shell import say
+from outlay.errors import BadValue, Unreadable
+
+if TYPE_CHECKING:
+    from outlay.api import Result
+
+PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
+MAX_VARIANTS = 200
+
+
+def scenario_of(subject: str | None, flags: dict[str, Any], phase: str) -> dict[str, Any]:
+    """The scenario a planning verb asks about: only its own phase, and never without a model."""
+    from outlay.api import load_subject
+
+    document = whole_scenario(load_subject(subject) if subject is not None else None, flags, phase)
+    if not document.get("model"):
+        raise BadValue(f"name a model: outlay {_verb(phase)} llama-3.1-8b -g 64xh100 -n 1T", "model")
+    left = [p for p in PHASES if p in document and p != phase]
+    if left:
+        say(f"note: `outlay {_verb(phase)}` leaves out the {' and '.join(left)} of this scenario")
+    document = {k: v for k, v in document.items() if k not in left}
+    document.setdefault(phase, {})
+    return document
+
+
+def whole_scenario(subject: dict[str, Any] | None, flags: dict[str, Any], phase: str) -> dict[str, Any]:
+    """File, then subject, then flags, then --set; the later wins."""
+    from outlay.scenario_io import set_path
+
+    document = {**_file(flags.get("opt_file")), **(subject or {})}
+    for flag in FIELDS:
+        given = flags.get(flag.name)
+        if given is not None:
+            document = set_path(document, flag.path.format(phase=phase), literal(given))
+    for text in flags.get("opt_set") or ():
+        path, value = _assignment(text, "--set", phase)
+        document = set_path(document, path, literal(value))
+    return document
+
+
+def _verb(phase: str) -> str:
+    return {"pretrain": "train", "finetune": "tune"}.get(phase, phase)
+
+
+def _file(file: str | None) -> dict[str, Any]:
+    from outlay.api import load_subject
+
+    if file is None:
+        return {}
+    if file == "-":
+        return _mapping(_standard_input(), "-f")
+    if not Path(file).is_file():
+        raise Unreadable(f"{file}: no such file", "-f")
+    return _mapping(load_subject(file), "-f")
+
+
+def _mapping(document: object, field: str) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise Unreadable("this is not a scenario: expected a mapping of fields", field)
+    inner = document.get("scenario")
+    if "outlay" in document and isinstance(inner, dict):
+        document = inner
+    return dict(document)
+
+
+def _standard_input() -> object:
+    from outlay.scenario_io import load_text
+
+    try:
+        text = sys.stdin.read()
+    except UnicodeDecodeError:
+        raise Unreadable("standard input: not UTF-8 text", "-f") from None
+    return load_text(text, ".json" if text.lstrip().startswith("{") else ".yaml", "standard input")
+
+
+def literal(text: str) -> Any:
+    """What a flag's text stands for: a number, true or false, a list or mapping, else the text for units to read.
+
+    >>> literal("8"), literal("15T"), literal("true"), literal("[1, 2]")
+    (8, '15T', True, [1, 2])
+    """
+    if text[:1] in "[{" and text:
+        from outlay.scenario_io import load_text
+
+        return load_text(text, ".yaml", text[:40])
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, (bool, int, float)) else text
+
+
+def _assignment(text: str, flag: str, phase: str) -> tuple[str, str]:
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip() or not value.strip():
+        raise BadValue(f"{flag} {text}: write {flag} field=value, for example {flag} tokens=1T", flag)
+    return full_path(path.strip(), phase), value.strip()
+
+
+def full_path(path: str, phase: str) -> str:
+    """A field by its flag's name, by its name within the phase, or by its whole path.
+
+    >>> full_path("tokens", "pretrain"), full_path("layout.shard", "pretrain"), full_path("fleet.tenure", "pretrain")
+    ('pretrain.tokens', 'pretrain.layout.shard', 'fleet.tenure')
+    """
+    from outlay.scenario import Finetune, Pretrain, Scenario, Serve
+
+    for flag in FIELDS:
+        if path.replace("-", "_") == flag.short_path:
+            return flag.path.format(phase=phase)
+    head = path.partition(".")[0]
+    if head in Scenario.__struct_fields__:
+        return path
+    record = {"pretrain": Pretrain, "finetune": Finetune, "serve": Serve}.get(phase)
+    if record is not None and head in record.__struct_fields__:
+        return f"{phase}.{path}"
+    return path
+
+
+def split_choices(text: str) -> list[str]:
+    """The values of --vary: cut at commas outside brackets.
+
+    >>> split_choices("bf16, fp8"), split_choices("[1,2],[3]")
+    (['bf16', 'fp8'], ['[1,2]', '[3]'])
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += character in "[{"
+        depth -= character in "]}"
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [p.strip() for p in parts if p.strip()]
+
+
+def variants(scenario: dict[str, Any], flags: dict[str, Any], phase: str
+             ) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """Every combination that --vary asks for: (what was chosen, the scenario)."""
+    from outlay.scenario_io import set_path
+
+    axes = []
+    for text in flags.get("opt_vary") or ():
+        path, values = _assignment(text, "--vary", phase)
+        axes.append([(text.partition("=")[0].strip(), path, v) for v in split_choices(values)])
+    found = []
+    for chosen in product(*axes):
+        document = scenario
+        for _, path, value in chosen:
+            document = set_path(document, path, literal(value))
+        found.append(({name: value for name, _, value in chosen}, document))
+        if len(found) > MAX_VARIANTS:
+            raise BadValue(f"--vary asks for more than {MAX_VARIANTS} plans; use `outlay batch`", "--vary")
+    return found
+
+
+def plan_options(flags: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of the planner beside the scenario: the user's own facts, later ones on top."""
+    extra = (*(flags.get("opt_catalog") or ()), *(flags.get("opt_prices") or ()))
+    return {"extra": extra} if extra else {}
+
+
+def ask(scenario: dict[str, Any], flags: dict[str, Any]) -> Result:
+    """Plan it, saying so when it takes a while."""
+    from outlay.api import plan
+    from outlay.cli.progress import waiting
+
+    with waiting("planning", quiet=bool(flags.get("opt_quiet"))):
+        return plan(scenario, **plan_options(flags))

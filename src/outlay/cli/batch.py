@@ -1,0 +1,133 @@
+"""`outlay batch`: scenarios in, results out, one a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, TextIO
+
+import click
+
+from outlay.errors import OutlayError, Unreadable
+
+MAX_LINE = 8_000_000
+
+
+@click.command(name="batch", short_help="One scenario a line in, one result a line out.")
+@click.argument("file", required=False, default="-", metavar="[FILE]")
+@click.option("--catalog", "catalog", metavar="FOLDER", multiple=True, help="A folder of catalogue rows of your own.")
+@click.option("--prices", "prices", metavar="FILE", multiple=True, help="A file of prices of your own.")
+@click.option("-o", "--output", "opt_output", metavar="FILE", help="Write there, whole or not at all.")
+@click.option("-q", "--quiet", is_flag=True, help="No summary on standard error.")
+@click.option("--json", "as_json", is_flag=True, hidden=True, help="JSON Lines is what it always writes.")
+def command(file: str, catalog: tuple[str, ...], prices: tuple[str, ...], opt_output: str | None, quiet: bool,
+            as_json: bool) -> int:
+    """Read JSON Lines, one scenario a line, and write one result a line in the same order.
+
+    A scenario that cannot be planned gives {"error": {"kind", "message", "field"}} on its line and the batch goes
+    on. Blank lines are skipped. Each result is written as soon as it is known, and memory does not grow with the
+    number of lines.
+
+    \b
+    outlay batch < scenarios.jsonl > results.jsonl
+    """
+    from outlay.cli.shell import check_writable, whole_file
+
+    options: dict[str, Any] = {"extra": (*catalog, *prices)} if catalog or prices else {}
+    with _source(file) as source:
+        if opt_output:
+            check_writable(opt_output)
+            with whole_file(opt_output) as target:
+                _run(source, target, options, quiet)
+        else:
+            _run(source, sys.stdout, options, quiet)
+    return 0
+
+
+def _source(file: str) -> BinaryIO:
+    if file == "-":
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    try:
+        return open(file, "rb")
+    except OSError as error:
+        raise Unreadable(f"{file}: {error.strerror or error}", "FILE") from None
+
+
+def _run(source: BinaryIO, target: TextIO, options: dict[str, Any], quiet: bool) -> None:
+    from outlay.cli.shell import say
+
+    total = failed = 0
+    for answer in answers(_lines(source), options):
+        target.write(to_line(answer))
+        target.flush()
+        total += 1
+        failed += "error" in answer
+    if failed and not quiet:
+        say(f"{failed} of {total} lines could not be planned")
+
+
+def _lines(source: BinaryIO) -> Iterator[bytes]:
+    """Lines without their ending; a line longer than any scenario is cut, so that memory stays bounded."""
+    while line := source.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE and not line.endswith(b"\n"):
+            while (rest := source.readline(MAX_LINE)) and not rest.endswith(b"\n"):
+                pass
+        yield line
+
+
+def answers(lines: Iterable[bytes], options: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """One result or error mapping for each line that is not blank."""
+    for line in lines:
+        if line.strip():
+            yield answer_one(line, options or {})
+
+
+def answer_one(line: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    """The result of one line, or its error; nothing a line holds can stop the batch."""
+    from outlay.api import plan
+
+    try:
+        return plan(read_line(line), **options).to_dict()
+    except OutlayError as error:
+        return {"error": error.to_dict()}
+    except RecursionError:
+        return {"error": Unreadable("nested too deeply").to_dict()}
+    except Exception as error:  # a defect of ours must not cost the lines after it
+        return {"error": {"kind": "internal", "message": f"defect in outlay: {type(error).__name__}: {error}", "field": ""}}
+
+
+def read_line(line: bytes) -> Any:
+    """The JSON document of one line; Unreadable says what is wrong with it."""
+    if len(line) > MAX_LINE:
+        raise Unreadable(f"the line is longer than {MAX_LINE // 1_000_000} MB, not a scenario")
+    try:
+        document = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+    except UnicodeDecodeError:
+        raise Unreadable("not UTF-8 text") from None
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise Unreadable("expected a JSON object, a scenario")
+    return document
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        seen: set[str] = set()
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice!r} is given twice")
+    return document
+
+
+def to_line(answer: dict[str, Any]) -> str:
+    from outlay.cli.answer import to_json
+
+    return to_json(answer, indent=None) + "\n"

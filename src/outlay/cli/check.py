@@ -1,0 +1,39 @@
+"""`outlay check`: is a scenario file valid, and what does every default become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from outlay.cli.options import Shared, shared_flags
+
+
+@click.command(cls=Shared, name="check", short_help="Is my scenario file valid? Prints it resolved.")
+@click.argument("file", required=False, metavar="FILE")
+@shared_flags("--vary", "--csv", "--md", "-q", "-v")
+def command(file: str | None, **flags: Any) -> int:
+    """Read a scenario and print it with every default filled in; nothing is planned.
+
+    The resolved scenario goes to standard output (YAML, or JSON with --json), so it can be kept and used with -f.
+
+    \b
+    outlay check plan.yaml
+    outlay check plan.yaml --set pretrain.layout.tensor=16
+    """
+    from outlay.api import check, load_subject
+    from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, to_yaml, write
+    from outlay.cli.ask import plan_options, whole_scenario
+    from outlay.cli.shell import say
+    from outlay.errors import BadValue
+
+    check_outputs(flags)
+    if file is None and flags.get("opt_file") is None:
+        raise BadValue("name a scenario file: outlay check plan.yaml", "FILE")
+    document = whole_scenario(load_subject(file) if file else None, flags, "pretrain")
+    resolved = check(document, **plan_options(flags))
+    say("valid")
+    write(to_json(resolved) + "\n" if form_of(flags) == "json" else to_yaml(resolved), flags)
+    if flags.get("opt_save"):
+        save_scenario(document, flags["opt_save"])
+    return 0

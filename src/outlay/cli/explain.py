@@ -1,0 +1,52 @@
+"""`outlay explain`: where a number comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from outlay.cli.options import Shared, shared_flags
+
+if TYPE_CHECKING:
+    from outlay.api import Result
+
+
+@click.command(cls=Shared, name="explain", short_help="Where a number comes from.")
+@click.argument("subject", required=False)
+@click.argument("number", required=False)
+@click.option("--depth", type=click.IntRange(1, 50), default=6, show_default=True, help="Levels of inputs to show.")
+@shared_flags("--vary", "--csv", "--md", "--save")
+def command(subject: str | None, number: str | None, depth: int, **flags: Any) -> int:
+    """Walk a number down to formulas, inputs, catalogue rows and papers.
+
+    SUBJECT is what `outlay train` takes; without NUMBER, the numbers that can be asked are listed.
+
+    \b
+    outlay explain llama-3.1-8b -g 64xh100 -n 1T
+    outlay explain llama-3.1-8b -g 64xh100 -n 1T device_hours
+    """
+    from outlay.cli.answer import check_outputs, form_of, to_json, write
+    from outlay.cli.ask import ask, scenario_of
+    from outlay.report import lineage
+
+    check_outputs(flags)
+    if flags.get("opt_file") and subject is not None and number is None:
+        subject, number = None, subject  # with -f the only argument is the number
+    result = ask(scenario_of(subject, flags, "pretrain"), flags)
+    as_json = form_of(flags) == "json"
+    if number is None:
+        names = _names(result, bool(flags.get("opt_verbose")))
+        text = to_json([{"number": n, **result.explain(n).to_dict()} for n in names]) if as_json else (
+            lineage.listing([(n, result.explain(n)) for n in names]))
+        write(text + "\n", flags)
+        return 0
+    quantity = result.explain(number)
+    everything = 50 if flags.get("opt_verbose") else depth
+    write((to_json(lineage.tree(quantity)) if as_json else lineage.text(quantity, everything)) + "\n", flags)
+    return 0
+
+
+def _names(result: Result, all_of_them: bool) -> list[str]:
+    """The numbers that can be asked for; those of single lines only with -v."""
+    return [n for n in result.names() if all_of_them or not n.startswith("lines.")]

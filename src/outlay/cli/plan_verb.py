@@ -1,0 +1,90 @@
+"""What every planning verb does once its flags are read: plan, show, save, and say yes or no."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, write, write_blocks
+from outlay.cli.ask import ask, scenario_of, variants
+from outlay.cli.shell import NO, YES
+
+if TYPE_CHECKING:
+    from outlay.api import Result
+
+
+def answer(subject: str | None, flags: dict[str, Any], phase: str) -> int:
+    """Plan the scenario of a command line and write the result; the exit code says whether it works out."""
+    check_outputs(flags)
+    scenario = scenario_of(subject, flags, phase)
+    flags["subject"] = subject
+    if flags.get("opt_vary"):
+        from outlay.cli.vary import compare
+
+        return compare(variants(scenario, flags, phase), flags)
+    result = ask(scenario, flags)
+    show(result, scenario, flags)
+    if flags.get("opt_save"):
+        save_scenario(scenario, flags["opt_save"])
+    return result.exit_code
+
+
+def show(result: Result, scenario: dict[str, Any], flags: dict[str, Any]) -> None:
+    document = result.to_dict()
+    form = form_of(flags)
+    if form == "json":
+        write(to_json(document) + "\n", flags)
+    elif form == "csv":
+        from outlay.report.tables import lines_csv
+
+        write(lines_csv(document.get("lines") or []), flags)
+    else:
+        from outlay.report import screen
+
+        blocks = screen.quiet(document) if flags.get("opt_quiet") else screen.page(
+            document, verbose=bool(flags.get("opt_verbose")), following=next_commands(document, flags))
+        write_blocks(blocks, flags)
+
+
+def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
+    """Two commands worth running after this one, ready to paste."""
+    base = command_line(document, flags)
+    if not (document.get("pretrain") or {}).get("fits", True):
+        return [f"{base} --set fleet.devices={_twice(document)}", "outlay catalog list device"]
+    return [base.replace("outlay train", "outlay explain", 1) + " device_hours", f"{base} --vary {_other(document)}"]
+
+
+def _twice(document: dict[str, Any]) -> int:
+    fleet = (document.get("scenario") or {}).get("fleet")
+    return 2 * int(fleet.get("devices", 1)) if isinstance(fleet, dict) else 2
+
+
+def _other(document: dict[str, Any]) -> str:
+    """The field most worth varying: the place when none was given or it is dirty, else the precision."""
+    scenario = document.get("scenario") or {}
+    site = scenario.get("site")
+    if not site:
+        return "site=FR,DE,US,IN"
+    precision = (scenario.get("pretrain") or {}).get("precision")
+    return "precision=bf16,fp8" if precision != "fp8" else "tokens=1T,2T,4T"
+
+
+def command_line(document: dict[str, Any], flags: dict[str, Any]) -> str:
+    """The command that was typed, rebuilt from its flags."""
+    from outlay.cli.options import FIELDS
+
+    words = ["outlay", "train"]
+    if flags.get("subject"):
+        words.append(shlex.quote(str(flags["subject"])))
+    if flags.get("opt_file"):
+        words += ["-f", shlex.quote(flags["opt_file"])]
+    for flag in FIELDS:
+        if flags.get(flag.name) is not None:
+            words += [flag.spellings[0], shlex.quote(flags[flag.name])]
+    for text in flags.get("opt_set") or ():
+        words += ["--set", shlex.quote(text)]
+    return " ".join(words)
+
+
+def verdict_code(yes: bool) -> int:
+    return YES if yes else NO

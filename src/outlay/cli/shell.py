@@ -1,0 +1,147 @@
+"""The edge between the program and the terminal: errors, exit codes, broken pipes, files written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from outlay.errors import BadValue, OutlayError
+
+YES, NO, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; every way it can end becomes an exit code and at most one message."""
+    import click
+
+    from outlay.cli.app import outlay
+
+    try:
+        code = outlay.main(args=arguments, prog_name="outlay", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else YES
+    except OutlayError as error:
+        return _refuse(error.to_dict(), arguments)
+    except click.UsageError as error:
+        return _refuse({"kind": "bad_value", "message": error.format_message(), "field": ""}, arguments,
+                       _try_help(error))
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _mute_stdout()
+        say("stopped")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _mute_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            _mute_stdout()
+            return BROKEN_PIPE
+        _mute_stdout()
+        say(f"error: {describe_os_error(error)}")
+        return BAD_INPUT
+
+
+def _try_help(error: object) -> str:
+    context = getattr(error, "ctx", None)
+    return f"`{context.command_path} --help` lists what is allowed" if context is not None else ""
+
+
+def _refuse(error: dict[str, str], arguments: list[str], hint: str = "") -> int:
+    """Say what is wrong on stderr, and on stdout as JSON where JSON was asked for."""
+    message, field = error["message"], error["field"]
+    say(message if field and message.startswith(field) else f"{field or 'error'}: {message}")
+    if hint:
+        say(hint)
+    if "--json" in arguments:
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json.dumps({"error": error}) + "\n")
+            sys.stdout.flush()
+    return BAD_INPUT
+
+
+def say(message: str) -> None:
+    """Talk to the person: stderr, never stdout."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+def describe_os_error(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _mute_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def whole_file(path: str, field: str = "-o") -> Iterator[TextIO]:
+    """A text file that appears complete or not at all: written beside its place, then renamed."""
+    target = Path(path)
+    if target.is_dir():
+        raise BadValue(f"{path} is a folder; name a file", field)
+    if target.exists() and not target.is_file():  # a device or a pipe cannot be renamed over
+        with _writing(path, field), target.open("w", encoding="utf-8") as stream:
+            yield stream
+        return
+    temporary = ""
+    try:
+        with _writing(path, field):
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, _mode_for(target))
+            os.replace(temporary, target)
+    except BaseException:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _writing(path: str, field: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadValue(f"cannot write {path}: {error.strerror or error}", field) from error
+
+
+def _mode_for(target: Path) -> int:
+    """The permissions a plain `open` would have given, or those the file already has."""
+    if target.exists():
+        return target.stat().st_mode & 0o7777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def check_writable(path: str, field: str = "-o") -> None:
+    """Refuse a path that cannot be written before any work is done for it."""
+    target = Path(path)
+    if target.is_dir():
+        raise BadValue(f"{path} is a folder; name a file", field)
+    parent = target.parent
+    if not parent.is_dir():
+        raise BadValue(f"cannot write {path}: folder {parent} does not exist", field)
+    if target.exists():
+        if not os.access(target, os.W_OK):
+            raise BadValue(f"cannot write {path}: permission denied", field)
+    elif not os.access(parent, os.W_OK):
+        raise BadValue(f"cannot write {path}: folder {parent} is not writable", field)

@@ -1,0 +1,91 @@
+"""Blocks on a terminal: at most 100 columns, colour only where a person looks, plain when piped."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from outlay.report.blocks import Block, Bullets, Commands, Table, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDEST = 100
+_STYLE = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red", "plain": "bold"}
+
+
+def width() -> int:
+    """Columns to use: the terminal's or COLUMNS, at most 100; 100 when piped."""
+    return max(40, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
+
+
+def colourful() -> bool:
+    """Colour on a terminal unless NO_COLOR says not to."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+def render(blocks: Sequence[Block], columns: int | None = None, colour: bool = False) -> str:
+    """The blocks as text, with a blank line between them and no trailing spaces."""
+    from rich.console import Console
+
+    columns = columns or width()
+    parts = []
+    for block in blocks:
+        stream = io.StringIO()
+        console = Console(file=stream, width=columns, force_terminal=colour, color_system="standard" if colour else None,
+                          highlight=False, emoji=False, markup=False, legacy_windows=False)
+        _draw(console, block, columns)
+        parts.append("\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").splitlines()))
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def _draw(console: Console, block: Block, columns: int) -> None:
+    if isinstance(block, Verdict):
+        console.print(block.text, style=_STYLE[block.mood])
+        for line in block.details:
+            console.print(line)
+    elif isinstance(block, Bullets):
+        console.print(block.title, style="bold")
+        for item in block.items:
+            _hang(console, "  ", item, columns)
+    elif isinstance(block, Commands):
+        for i, command in enumerate(block.items):
+            console.print(("Next:  " if i == 0 else "       ") + command, soft_wrap=True)
+    else:
+        _table(console, block, columns)
+
+
+def _hang(console: Console, lead: str, text: str, columns: int) -> None:
+    """A paragraph whose later lines are indented under its first."""
+    import textwrap
+
+    for line in textwrap.wrap(text, columns, initial_indent=lead, subsequent_indent=lead + "  ",
+                              break_long_words=True, break_on_hyphens=False):
+        console.print(line, soft_wrap=True)
+
+
+def _table(console: Console, block: Table, columns: int) -> None:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if block.title:
+        console.print(block.title, style="bold")
+    grid = RichTable(box=None, pad_edge=False, padding=(0, 1), show_header=any(block.head), header_style="dim")
+    grid.add_column("", no_wrap=True)  # the margin, where the best row is marked
+    for i, name in enumerate(block.head):
+        grid.add_column(name, justify="left" if i in block.text_columns else "right",
+                        overflow="fold", no_wrap=i not in block.text_columns)
+    for i, row in enumerate(block.rows):
+        best = i == block.mark
+        grid.add_row("*" if best else "", *[Text(cell) for cell in row], style="bold" if best else None)
+    if block.total:
+        grid.add_row("", *[Text(cell) for cell in block.total], style="bold")
+    if block.below:
+        grid.add_row("", *[Text(cell) for cell in block.below], style="dim")
+    console.print(grid)
