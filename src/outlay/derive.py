@@ -17,10 +17,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import numpy as np
     from numpy.typing import NDArray
 
-    Num = float | int | NDArray[np.float64] | "Quantity"
+    Num: TypeAlias = "float | int | NDArray[np.float64] | Quantity"
 else:
     Num = Any
 

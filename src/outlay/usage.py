@@ -54,18 +54,28 @@ class Line:
     price_basis: str = ""
     carbon_basis: str = ""
     note: str = ""
+    water_onsite_l: Quantity | None = None  # the two parts of water_l
+    water_offsite_l: Quantity | None = None
+    co2e_direct_kg: Quantity | None = None  # operational, with the grid's direct factor: beside, never added
 
     def to_dict(self) -> dict[str, object]:
         u = self.usage
         return {
             "id": u.id, "phase": u.phase, "item": u.item, "resource": u.resource, "scope": u.scope,
-            "quantity": u.quantity.to_dict(), "unit": u.unit, "start_s": u.start_s, "duration_s": u.duration_s,
-            "place": u.place, "basis": u.basis, "tags": dict(u.tags),
-            "usd": self.usd.to_dict() if self.usd is not None else None,
+            "quantity": u.quantity.to_dict(), "unit": u.unit, "start_s": u.start_s,
+            "duration_s": u.duration_s, "place": u.place, "basis": u.basis, "tags": dict(u.tags),
+            "usd": _optional(self.usd),
             "energy_j": self.energy_j.to_dict(),
             "co2e_kg": (self.co2e_operational_kg + self.co2e_embodied_kg).to_dict(),
             "co2e_operational_kg": self.co2e_operational_kg.to_dict(),
             "co2e_embodied_kg": self.co2e_embodied_kg.to_dict(),
             "water_l": self.water_l.to_dict(),
+            "water_onsite_l": _optional(self.water_onsite_l),
+            "water_offsite_l": _optional(self.water_offsite_l),
+            "co2e_direct_kg": _optional(self.co2e_direct_kg),
             "price_basis": self.price_basis, "carbon_basis": self.carbon_basis, "note": self.note,
         }
+
+
+def _optional(quantity: Quantity | None) -> dict[str, object] | None:
+    return None if quantity is None else quantity.to_dict()

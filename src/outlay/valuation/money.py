@@ -162,3 +162,12 @@ def break_even_utilization(owned_usd_per_calendar_s: Num, rented_usd_per_s: Num)
     0.62
     """
     return owned_usd_per_calendar_s / rented_usd_per_s
+
+
+def cost_usd(amount: Num, usd_per_unit: Num) -> Num:
+    """An amount at a price. DeepSeek-V3's 2.788M H800-hours at 2 USD are 5.576 M USD (arXiv:2412.19437).
+
+    >>> round(cost_usd(2.788e6 * 3600, 2.0 / 3600) / 1e6, 3)
+    5.576
+    """
+    return amount * usd_per_unit
