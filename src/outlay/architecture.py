@@ -62,7 +62,11 @@ class LayerKind:
     ssm_norms: bool = False  # mamba1: norms on dt, B and C
     ssm_bias: bool = False
     conv_bias: bool = True
-    extra_vectors: int = 0  # further hidden-wide learned vectors (layer scales, stream mixers)
+    o_groups: int = 0  # grouped low-rank output projection
+    o_lora_rank: int = 0
+    compress: int = 0  # past beyond `window` kept as one entry for each so many tokens; 0 = not kept
+    streams: int = 1  # residual streams (hyper-connections)
+    extra_vectors: int = 0  # further hidden-wide learned vectors (router or layer scales)
     extra_scalars: int = 0
 
 

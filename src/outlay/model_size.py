@@ -66,6 +66,8 @@ def layer_parts(kind: LayerKind, hidden: int, norm: Norm = "rms") -> LayerParts:
     """The parts of one layer."""
     split, replicated = _mixer(kind, hidden)
     scalars = kind.extra_vectors * hidden + kind.extra_scalars
+    if kind.streams > 1:
+        scalars += 2 * count.hyper_connection_parameters(hidden, kind.streams)
     moe = kind.mlp == "moe"
     inner = kind.expert_hidden or hidden
     expert = count.mlp_parameters(inner, kind.expert_ffn, kind.gated, kind.mlp_bias) if moe else 0
@@ -107,10 +109,25 @@ def _mixer(kind: LayerKind, hidden: int) -> tuple[int, int]:
 
 
 def _attention(kind: LayerKind, hidden: int) -> tuple[int, int]:
+    if kind.o_lora_rank:
+        return _compressed(kind, hidden)
     split = count.attention_parameters(hidden, kind.heads, kind.kv_heads, kind.head_dim, kind.v_head_dim,
                                        kind.qkv_bias, kind.out_bias, kind.shared_kv)
     gate_width = {"none": 0, "channel": kind.heads * kind.head_dim, "head": kind.heads}[kind.output_gate]
     return split + hidden * gate_width + kind.sinks * kind.heads, _qk_norm(kind)
+
+
+def _compressed(kind: LayerKind, hidden: int) -> tuple[int, int]:
+    base = count.compressed_attention_parameters(hidden, kind.heads, kind.head_dim, kind.q_lora_rank,
+                                                 kind.o_groups, kind.o_lora_rank)
+    if not kind.compress:
+        return base, 0
+    overlap = 2 if kind.indexer_heads else 1
+    more = count.compressor_parameters(hidden, kind.head_dim, kind.compress, overlap)
+    if kind.indexer_heads:
+        more += count.compressor_parameters(hidden, kind.indexer_head_dim, kind.compress, overlap)
+        more += kind.indexer_heads * (kind.q_lora_rank * kind.indexer_head_dim + hidden)
+    return base, more
 
 
 def _qk_norm(kind: LayerKind) -> int:
@@ -143,7 +160,9 @@ def model_parts(arch: Architecture) -> ModelParts:
     embedding = count.embedding_parameters(arch.vocab, h) + arch.position_rows * h
     embedding += arch.embedding_norm * norm
     head = 0 if arch.tied_embeddings else count.embedding_parameters(arch.vocab, h)
-    return ModelParts(embedding, layers, arch.final_norm * norm, head + arch.head_bias * arch.vocab,
+    streams = max((kind.streams for kind, _ in arch.runs), default=1)
+    mixer = streams * streams * h + streams + 1 if streams > 1 else 0  # collapses the streams before the head
+    return ModelParts(embedding, layers, arch.final_norm * norm + mixer, head + arch.head_bias * arch.vocab,
                       _mtp(arch), active)
 
 

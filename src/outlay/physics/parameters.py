@@ -188,3 +188,41 @@ def lightning_parameters(hidden: Num, heads: Num, head_dim: Num) -> Num:
     """
     inner = heads * head_dim
     return hidden * 3 * inner + hidden * inner + inner + inner * hidden
+
+
+def compressed_attention_parameters(hidden: Num, heads: Num, head_dim: Num, q_lora_rank: Num, o_groups: Num,
+                                    o_lora_rank: Num) -> Num:
+    """Attention with one shared key-value head, a query latent and a grouped low-rank output.
+
+    Norms of the query latent and of the shared head are included, and one sink a head. Source: DeepSeek-V4
+    (its config and the public model code).
+
+    >>> compressed_attention_parameters(4096, 64, 512, 1024, 8, 1024)
+    106956352
+    """
+    inner = heads * head_dim
+    return (hidden * q_lora_rank + q_lora_rank + q_lora_rank * inner + hidden * head_dim + head_dim
+            + inner * o_lora_rank + o_groups * o_lora_rank * hidden + heads)
+
+
+def compressor_parameters(hidden: Num, head_dim: Num, rate: Num, overlap: Num = 1) -> Num:
+    """Pools `rate` past tokens into one entry: key-value and gate projections, position bias and a norm.
+
+    `overlap` is 2 where neighbouring windows overlap. Source: as `compressed_attention_parameters`.
+
+    >>> compressor_parameters(4096, 512, 128)
+    4260352
+    """
+    return overlap * head_dim * (2 * hidden + rate) + head_dim
+
+
+def hyper_connection_parameters(hidden: Num, streams: Num) -> Num:
+    """One hyper-connection: the projection of `streams` residual streams to pre, post and mixing weights.
+
+    Source: Xie et al. (manifold-constrained hyper-connections), as in DeepSeek-V4.
+
+    >>> hyper_connection_parameters(4096, 4)
+    393243
+    """
+    mixed = (2 + streams) * streams
+    return mixed * streams * hidden + mixed + 3

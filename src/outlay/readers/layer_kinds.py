@@ -46,7 +46,7 @@ def base_kind(read: Fields, hidden: int) -> LayerKind:
 
 
 def _with_attention(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
-    if read.mapping("ssm") is not None and not read.has("heads"):
+    if not read.has("heads") and (read.has("ssm") or read.has("layer_runs")):
         return replace(kind, mixer="none")
     heads = read.count("heads", max(1, hidden // 128), most=10**5, why="heads of 128, the usual width")
     latent = read.mapping("mla")
@@ -84,7 +84,8 @@ def _with_mlp(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
         for field in ("experts_per_token", "expert_ffn", "shared_expert_ffn"):
             if read.has(field) and read.count(field, least=0):
                 raise Inconsistent(f"{read.at(field)} is given without experts", read.at("experts"))
-        ffn = read.count("ffn", usual, least=0, most=_WIDTH, why="4h ungated, 8h/3 gated to a multiple of 256")
+        ffn = read.count("ffn", usual, least=0, most=_WIDTH, why="4h ungated, 8h/3 gated to a multiple of 256",
+                         silent=read.has("layer_runs"))
         return replace(kind, mlp="dense" if ffn else "none", ffn=ffn)
     per_token = read.count("experts_per_token", min(2, experts), most=10**5, why="two, as in Mixtral")
     if per_token > experts:
@@ -220,9 +221,36 @@ def _cycled(runs: list[tuple[LayerKind, int]], layers: int, read: Fields) -> lis
 def joined(kinds: list[LayerKind]) -> Runs:
     """Equal neighbours as one run."""
     runs: list[tuple[LayerKind, int]] = []
-    for kind in kinds:
+    for kind in map(tidy, kinds):
         if runs and runs[-1][0] == kind:
             runs[-1] = (kind, runs[-1][1] + 1)
         else:
             runs.append((kind, 1))
     return tuple(runs)
+
+
+_BLANK = LayerKind()
+_MIXER_FIELDS = {
+    "attention": ("heads kv_heads head_dim v_head_dim window qk_norm qkv_bias out_bias output_gate sinks shared_kv "
+                  "q_lora_rank o_groups o_lora_rank compress indexer_heads indexer_head_dim"),
+    "mla": ("heads kv_heads head_dim v_head_dim window kv_lora_rank q_lora_rank qk_rope_head_dim output_gate "
+            "indexer_heads indexer_head_dim"),
+    "mamba1": "heads head_dim state conv dt_rank ssm_norms ssm_bias conv_bias",
+    "mamba2": "heads head_dim state conv groups ssm_bias conv_bias",
+    "gdn": "heads head_dim state conv groups",
+    "kda": "heads head_dim state conv",
+    "lightning": "heads head_dim",
+    "none": "",
+}
+_MLP_FIELDS = {"dense": "ffn gated mlp_bias", "none": "",
+               "moe": "gated mlp_bias experts experts_per_token expert_ffn shared_ffn expert_hidden router_bias "
+                      "shared_gate"}
+_OF_MIXERS = frozenset(" ".join(_MIXER_FIELDS.values()).split())
+_OF_MLPS = frozenset(" ".join(_MLP_FIELDS.values()).split())
+
+
+def tidy(kind: LayerKind) -> LayerKind:
+    """Blank what its mixer and MLP do not use, so that equal layers compare equal."""
+    used = {*_MIXER_FIELDS[kind.mixer].split(), *_MLP_FIELDS[kind.mlp].split()}
+    unused = (_OF_MIXERS | _OF_MLPS) - used
+    return replace(kind, **{name: getattr(_BLANK, name) for name in unused})

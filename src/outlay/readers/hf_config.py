@@ -1,0 +1,193 @@
+"""Hugging Face `config.json` → the scenario's model fields."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.errors import Unreadable, Unsupported
+from outlay.readers.fields import Note
+from outlay.readers.hf_keys import Config
+from outlay.readers.hf_layers import Row, layer_rows, shortened
+from outlay.readers.hf_special import SPECIAL
+from outlay.readers.hf_traits import FAMILIES, SPELLINGS, Bias, Traits
+from outlay.readers.hf_vision import vision_parameters
+from outlay.readers.json_file import read_json
+
+_NESTED = ("text_config", "llm_config", "language_config", "language_model_config")
+_NOT_DECODERS = ("bert", "roberta", "deberta", "deberta-v2", "xlm-roberta", "electra", "albert", "distilbert", "t5",
+                 "mt5", "bart", "mbart", "pegasus", "whisper", "clip", "vit", "marian", "longformer", "modernbert")
+
+
+def read_hf_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[dict[str, Any], list[Note]]:
+    """Fields in the scenario's vocabulary, and notes on what was assumed or found beside them.
+
+    >>> fields, _ = read_hf_config({"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32,
+    ...     "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256})
+    >>> fields["kv_heads"], fields["tied_embeddings"]
+    (8, False)
+    """
+    values, name = (source, "config.json") if isinstance(source, Mapping) else (read_json(source), str(source))
+    if not isinstance(values, Mapping):
+        raise Unreadable(f"{name}: holds a {type(values).__name__}, not a mapping of settings")
+    outer = Config(values, name)
+    inner = _text_part(outer)
+    notes: list[Note] = []
+    family = _family(outer, inner, notes)
+    traits = FAMILIES.get(family, FAMILIES["llama"])
+    fields = _fields(inner, outer, family, traits, notes)
+    tower = vision_parameters(outer, fields["hidden"])
+    if tower:
+        fields["vision_parameters"] = tower
+    elif outer.has("vision_config"):
+        _note(notes, "vision_parameters", 0, "the vision tower beside the text model is not counted")
+    _quantization(outer, inner, notes)
+    return fields, notes
+
+
+def _note(notes: list[Note], what: str, value: Any, why: str) -> None:
+    notes.append({"what": f"model.{what}", "value": value, "why": why, "source": "config.json"})
+
+
+def _text_part(outer: Config) -> Config:
+    """The language part of a multimodal configuration, or the configuration itself."""
+    for key in _NESTED:
+        part = outer.part(key)
+        if part is not None and (part.has("hidden_size") or part.has("num_hidden_layers")):
+            return part
+    return outer
+
+
+def _family(outer: Config, inner: Config, notes: list[Note]) -> str:
+    named = inner.text("model_type").lower() or outer.text("model_type").lower()
+    outer_name = outer.text("model_type").lower()
+    for name in (outer_name, named):
+        if name in ("kimi_k3",):
+            return name
+    if outer.get("is_encoder_decoder") is True or named in _NOT_DECODERS:
+        raise Unsupported(f"{outer.name}: model_type {named or 'encoder-decoder'} is not a decoder-only language "
+                          "model", "model_type")
+    found = SPELLINGS.get(named, named)
+    if found in FAMILIES:
+        return found
+    for hint, family in (("kv_lora_rank", "deepseek_v3"), ("o_lora_rank", "deepseek_v4")):
+        if inner.has(hint):
+            found = family
+    if "minimaxm3" in "".join(map(str, outer.items("architectures"))).lower() or "minimax_m3" in outer_name:
+        found = "minimax_m3"
+    if found not in FAMILIES:
+        _note(notes, "model_type", named or "(none)", "family not known; read as a Llama-like decoder, so the "
+                                                      "parameter count may differ by biases and norms")
+        found = "llama"
+    return found
+
+
+def _bias(config: Config, rule: Bias) -> bool:
+    return rule if isinstance(rule, bool) else config.flag(*rule)
+
+
+def _fields(c: Config, outer: Config, family: str, traits: Traits, notes: list[Note]) -> dict[str, Any]:
+    """Fields common to every family, then the family's own."""
+    hidden = c.count("hidden")
+    tied = c.flag("tie_word_embeddings", outer.flag("tie_word_embeddings", traits.tied))
+    fields: dict[str, Any] = {
+        "layers": 0, "hidden": hidden, "vocab": c.count("vocab"), "tied_embeddings": tied,
+        "gated": traits.gated, "positions": traits.positions, "max_positions": c.count("max_positions", 0, 0) or None,
+        "norm": traits.norm, "norms_per_layer": traits.norms, "final_norm": traits.final_norm,
+        "embedding_norm": traits.embedding_norm,
+        "qkv_bias": _bias(c, traits.qkv_bias), "out_bias": _bias(c, traits.out_bias),
+        "mlp_bias": _bias(c, traits.mlp_bias), "head_bias": _bias(c, traits.head_bias),
+        "qk_norm": traits.qk_norm if not traits.qk_norm_key or c.flag(traits.qk_norm_key, False) else "none",
+        "output_gate": traits.output_gate, "attention_sinks": traits.sinks,
+        "mtp_layers": _mtp_layers(c),
+    }
+    if traits.positions == "learned":
+        fields["position_rows"] = (c.count("max_positions")) + traits.position_offset
+    special = SPECIAL.get(family)
+    if special is None:
+        _decoder(c, traits, fields)
+    else:
+        special(c, traits, fields)
+    return {k: v for k, v in fields.items() if v is not None and v != _SILENT.get(k, "")}
+
+
+# Values that are the mapping's own defaults and need no line.
+_SILENT: dict[str, Any] = {
+    "norm": "rms", "norms_per_layer": 2, "final_norm": True, "embedding_norm": False, "qkv_bias": False,
+    "out_bias": False, "mlp_bias": False, "head_bias": False, "qk_norm": "none", "output_gate": "none",
+    "attention_sinks": False, "router_bias": False, "shared_gate": False, "mtp_layers": 0, "positions": "rope",
+    "shared_expert_ffn": 0, "dense_layers": 0,
+}
+
+
+def _mtp_layers(c: Config) -> int:
+    for key in ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"):
+        if c.has(key):
+            return c.count(key, least=0)
+    return 0
+
+
+def _decoder(c: Config, traits: Traits, fields: dict[str, Any]) -> None:
+    attention_fields(c, fields)
+    fields["ffn"] = ffn_width(c, traits)
+    if c.count("experts", 0, 0):
+        expert_fields(c, traits, fields)
+    rows = layer_rows(c, traits, fields)
+    shortened(rows, fields)
+
+
+def attention_fields(c: Config, fields: dict[str, Any]) -> None:
+    fields["layers"] = c.count("layers")
+    heads = fields["heads"] = c.count("heads")
+    if c.has("kv_lora_rank"):
+        fields["mla"] = {
+            "kv_lora_rank": c.count("kv_lora_rank"), "q_lora_rank": c.count("q_lora_rank", 0, 0),
+            "qk_rope_head_dim": c.count("qk_rope_head_dim", least=0),
+            "qk_nope_head_dim": c.count("qk_nope_head_dim"), "v_head_dim": c.count("v_head_dim"),
+        }
+        return
+    fields["kv_heads"] = 1 if c.flag("multi_query", False) else c.count("kv_heads", heads)
+    head_dim = c.count("head_dim", 0, 0)
+    if not head_dim:
+        if fields["hidden"] % heads:
+            raise Unreadable(f"{c.name}: hidden_size {fields['hidden']} is not a multiple of the {heads} heads and "
+                             "head_dim is not given", "head_dim")
+        head_dim = fields["hidden"] // heads
+    fields["head_dim"] = head_dim
+    if c.has("v_head_dim"):
+        fields["v_head_dim"] = c.count("v_head_dim")
+
+
+def ffn_width(c: Config, traits: Traits) -> int:
+    if traits.dense_ffn_key and c.has(traits.dense_ffn_key):
+        return c.count(traits.dense_ffn_key)
+    if traits.wide_ffn and not any(c.has(k) for k in ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner")):
+        return traits.wide_ffn * c.count("hidden")
+    width = c.count("ffn")
+    return width // 2 if c.text("model_type") == "qwen" else width  # Qwen 1 prints both halves of the gated pair
+
+
+def expert_fields(c: Config, traits: Traits, fields: dict[str, Any]) -> None:
+    width = c.count("expert_ffn", c.count("ffn", 0, 0), least=0) or c.count("ffn")
+    shared = 0
+    for key in ("shared_expert_intermediate_size", "share_expert_dim", "shared_intermediate_size"):
+        if c.has(key):
+            shared = c.count(key, least=0)
+            break
+    else:
+        copies = next((c.count(k, least=0) for k in ("n_shared_experts", "num_shared_experts") if c.has(k)), 0)
+        shared = copies * width
+    fields.update(experts=c.count("experts"), experts_per_token=c.count("per_token"), expert_ffn=width,
+                  shared_expert_ffn=shared, shared_gate=traits.shared_gate, router_bias=traits.router_bias)
+
+
+def _quantization(outer: Config, inner: Config, notes: list[Note]) -> None:
+    part = outer.part("quantization_config") or inner.part("quantization_config")
+    if part is not None:
+        method = part.get("quant_algo") or part.get("quant_method") or "unknown"
+        _note(notes, "quantization", str(method)[:60], "the published weights are quantised; counts are of weights, "
+                                                       "whatever their width")
+
+
+__all__ = ["Row", "read_hf_config"]

@@ -1,0 +1,302 @@
+"""Families whose layers need more than one common rule: hybrids, state-space models, odd key names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from outlay.errors import Unreadable
+from outlay.readers.hf_keys import Config
+from outlay.readers.hf_layers import Row, as_runs, layer_rows, shortened
+from outlay.readers.hf_traits import Traits
+
+Fields = dict[str, Any]
+
+
+def _base(c: Config, traits: Traits, fields: Fields) -> list[Row]:
+    from outlay.readers.hf_config import attention_fields, expert_fields, ffn_width
+
+    attention_fields(c, fields)
+    fields["ffn"] = ffn_width(c, traits)
+    if c.count("experts", 0, 0):
+        expert_fields(c, traits, fields)
+    return layer_rows(c, traits, fields)
+
+
+def _falcon(c: Config, traits: Traits, fields: Fields) -> None:
+    """Multi-query, or grouped with the new architecture, whose parallel block has two norms."""
+    new = c.flag("new_decoder_architecture", False)
+    heads = c.count("heads")
+    hidden = fields["hidden"]
+    parallel = c.flag("parallel_attn", True)
+    kv_heads = c.count("kv_heads", heads) if new else (1 if c.flag("multi_query", True) else heads)
+    fields.update(layers=c.count("layers"), heads=heads, kv_heads=kv_heads, head_dim=hidden // heads,
+                  ffn=c.count("ffn", 4 * hidden), positions="alibi" if c.flag("alibi", False) else "rope",
+                  norms_per_layer=c.count("num_ln_in_parallel_attn", 2) if new else (1 if parallel else 2))
+
+
+def _mpt(c: Config, traits: Traits, fields: Fields) -> None:
+    part = c.part("attn_config") or Config({}, c.name)
+    heads, hidden = c.count("heads"), fields["hidden"]
+    alibi = part.flag("alibi", False)
+    bias = not c.flag("no_bias", True)
+    kv_heads = 1 if part.text("attn_type", "multihead_attention") == "multiquery_attention" else heads
+    fields.update(layers=c.count("layers"), heads=heads, kv_heads=part.count("kv_n_heads", kv_heads),
+                  head_dim=hidden // heads, ffn=c.count("expansion_ratio", 4) * hidden,
+                  positions="alibi" if alibi else "learned", norm="layer" if bias else "layer_nobias",
+                  qkv_bias=bias, out_bias=bias, mlp_bias=bias,
+                  position_rows=0 if alibi else c.count("max_positions"))
+
+
+def _dbrx(c: Config, traits: Traits, fields: Fields) -> None:
+    attention = c.part("attn_config") or Config({}, c.name)
+    experts = c.part("ffn_config") or Config({}, c.name)
+    heads, hidden = c.count("heads"), fields["hidden"]
+    fields.update(layers=c.count("layers"), heads=heads, kv_heads=attention.count("kv_n_heads", heads),
+                  head_dim=hidden // heads, experts=experts.count("experts"),
+                  experts_per_token=experts.count("per_token"), expert_ffn=experts.count("ffn"),
+                  ffn=experts.count("ffn"))
+
+
+def _chatglm(c: Config, traits: Traits, fields: Fields) -> None:
+    heads = c.count("heads")
+    grouped = c.flag("multi_query_attention", False)
+    fields.update(layers=c.count("layers"), heads=heads, head_dim=c.count("head_dim"), ffn=c.count("ffn"),
+                  kv_heads=c.count("multi_query_group_num") if grouped else heads)
+
+
+def _stablelm(c: Config, traits: Traits, fields: Fields) -> None:
+    rows = _base(c, traits, fields)
+    if c.flag("use_parallel_residual", False):
+        fields["norms_per_layer"] = 1
+    if c.flag("qk_layernorm", False):
+        fields["qk_norm"] = "full"
+    shortened(rows, fields)
+
+
+def _opt(c: Config, traits: Traits, fields: Fields) -> None:
+    narrow = c.count("word_embed_proj_dim", fields["hidden"])
+    if narrow != fields["hidden"] or not c.flag("do_layer_norm_before", True):
+        raise Unreadable(f"{c.name}: an OPT model with projected embeddings (OPT-350m) is not read", "word_embed_proj_dim")
+    shortened(_base(c, traits, fields), fields)
+
+
+def _mamba_row(c: Config, kind: str, **more: Any) -> Row:
+    """The state-space mixer of Mamba 1 or 2 as its own families print it."""
+    hidden = c.count("hidden")
+    inner = c.count("intermediate_size", c.count("expand", c.count("mamba_expand", 2)) * hidden)
+    state = c.count("state_size", c.count("mamba_d_state", c.count("ssm_state_size", 16)))
+    conv = c.count("conv_kernel", c.count("mamba_d_conv", 4))
+    row: Row = {"mixer": kind, "state": state, "conv": conv, "ssm_bias": c.flag("use_bias", False),
+                "conv_bias": c.flag("use_conv_bias", True)}
+    if kind == "mamba1":
+        rank = c.get("time_step_rank", c.get("mamba_dt_rank", "auto"))
+        automatic = -(-hidden // 16)
+        row |= {"heads": inner, "head_dim": 1, "dt_rank": rank if isinstance(rank, int) else automatic}
+    return row | more
+
+
+def _mamba(c: Config, traits: Traits, fields: Fields) -> None:
+    fields["layers"] = c.count("layers")
+    fields["positions"] = "none"
+    fields["layer_runs"] = [{"count": 1, "mlp": "none", **_mamba_row(c, "mamba1")}]
+
+
+def _mamba2(c: Config, traits: Traits, fields: Fields) -> None:
+    fields["layers"] = c.count("layers")
+    fields["positions"] = "none"
+    head_dim = c.count("head_dim")
+    heads = c.count("num_heads", c.count("expand", 2) * fields["hidden"] // head_dim)
+    fields["layer_runs"] = [{"count": 1, "mlp": "none", "mixer": "mamba2", "heads": heads, "head_dim": head_dim,
+                             "state": c.count("state_size", 128), "conv": c.count("conv_kernel", 4),
+                             "groups": c.count("n_groups", 1), "ssm_bias": c.flag("use_bias", False),
+                             "conv_bias": c.flag("use_conv_bias", True)}]
+
+
+def _jamba(c: Config, traits: Traits, fields: Fields) -> None:
+    rows = _base(c, traits, fields)
+    period, offset = c.count("attn_layer_period"), c.count("attn_layer_offset", least=0)
+    mixer = _mamba_row(Config({**c.values, "intermediate_size": None}, c.name), "mamba1", ssm_norms=True,
+                       ssm_bias=c.flag("mamba_proj_bias", False), conv_bias=c.flag("mamba_conv_bias", True))
+    fields["layer_runs"] = as_runs([row if i % period == offset else row | mixer for i, row in enumerate(rows)])
+
+
+def _nemotron_h(c: Config, traits: Traits, fields: Fields) -> None:
+    """One mixer or one MLP a block, by a pattern of letters or a list of words."""
+    pattern: list[str] = [str(kind) for kind in c.items("layers_block_type")]
+    if not pattern:
+        letters = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
+        pattern = [letters.get(mark, mark) for mark in c.text("hybrid_override_pattern")]
+    kinds = _nemotron_kinds(c)
+    unknown = [kind for kind in pattern if kind not in kinds]
+    if unknown or not pattern:
+        raise Unreadable(f"{c.name}: layer pattern {'lacks entries' if not pattern else f'holds {unknown[0][:20]!r}'}",
+                         "hybrid_override_pattern")
+    heads = c.count("heads")
+    fields.update(layers=len(pattern), heads=heads, kv_heads=c.count("kv_heads", heads),
+                  head_dim=c.count("head_dim", c.count("attention_head_dim", 128)),
+                  ffn=c.count("ffn"), qkv_bias=c.flag("attention_bias", False),
+                  out_bias=c.flag("attention_bias", False))
+    if "moe" in pattern:
+        fields.update(experts=c.count("experts"), experts_per_token=c.count("per_token"),
+                      expert_ffn=c.count("expert_ffn"), expert_hidden=c.count("moe_latent_size", 0, 0) or None,
+                      shared_expert_ffn=c.count("moe_shared_expert_intermediate_size", 0, 0)
+                      * c.count("n_shared_experts", 1, 0))
+    fields["layer_runs"] = as_runs([kinds[kind] for kind in pattern])
+
+
+def _nemotron_kinds(c: Config) -> dict[str, Row]:
+    mamba: Row = {"mlp": "none", "mixer": "mamba2", "heads": c.count("mamba_num_heads"),
+                  "head_dim": c.count("mamba_head_dim"), "state": c.count("ssm_state_size"),
+                  "conv": c.count("conv_kernel", 4), "groups": c.count("n_groups", 1),
+                  "ssm_bias": c.flag("use_bias", False), "conv_bias": c.flag("use_conv_bias", True)}
+    return {"mamba": mamba, "attention": {"mlp": "none"}, "mlp": {"mixer": "none", "mlp": "dense"},
+            "moe": {"mixer": "none", "mlp": "moe"}}
+
+
+def _delta(c: Config, traits: Traits, fields: Fields) -> None:
+    """Qwen3-Next and Qwen3.5: gated delta nets with full attention every few layers."""
+    if not c.has("intermediate_size"):
+        c = Config({**c.values, "intermediate_size": c.count("expert_ffn")}, c.name)
+    rows = _base(c, traits, fields)
+    total = fields["layers"]
+    every = c.count("full_attention_interval", 4)
+    kinds = c.items("layer_types", total) or [
+        "full_attention" if (i + 1) % every == 0 else "linear_attention" for i in range(total)]
+    mixer = {"mixer": "gdn", "heads": c.count("linear_num_value_heads"), "head_dim": c.count("linear_value_head_dim"),
+             "state": c.count("linear_key_head_dim"), "groups": c.count("linear_num_key_heads"),
+             "conv": c.count("linear_conv_kernel_dim", 4)}
+    fields["layer_runs"] = as_runs([row | mixer if kind == "linear_attention" else row
+                                    for row, kind in zip(rows, kinds)])
+
+
+def _minimax(c: Config, traits: Traits, fields: Fields) -> None:
+    """MiniMax-Text-01: lightning attention, softmax attention where the list says so."""
+    rows = _base(c, traits, fields)
+    total = fields["layers"]
+    kinds = c.items("attn_type_list", total) or c.items("layer_types", total) or [i % 2 for i in range(total)]
+    mixer = {"mixer": "lightning", "heads": fields["heads"], "head_dim": fields["head_dim"]}
+    shortened([row if kind in (1, "full_attention") else row | mixer for row, kind in zip(rows, kinds)], fields)
+
+
+def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
+    """Wider global heads, values from keys there, and experts beside a dense MLP."""
+    if c.count("hidden_size_per_layer_input", 0, 0) or c.count("num_kv_shared_layers", 0, 0):
+        raise Unreadable(f"{c.name}: per-layer embeddings and shared key-value layers are not read",
+                         "hidden_size_per_layer_input")
+    moe = c.flag("enable_moe_block", False)
+    rows = _base(c if moe else Config({**c.values, "num_experts": None}, c.name), traits, fields)
+    wide: Row = {"head_dim": c.count("global_head_dim", fields["head_dim"])}
+    if c.flag("attention_k_eq_v", False):
+        wide |= {"shared_kv": True, "kv_heads": c.count("num_global_key_value_heads", fields["kv_heads"])}
+    if moe:
+        fields["shared_expert_ffn"] = fields["ffn"]
+        fields["norms_per_layer"] = 7
+        for row in rows:
+            row |= {"extra_vectors": 1, "extra_scalars": fields["experts"]}
+    kinds = c.items("layer_types", fields["layers"])
+    fields["layer_runs"] = as_runs([row | wide if kind == "full_attention" else row
+                                    for row, kind in zip(rows, kinds or ["sliding_attention"] * len(rows))])
+
+
+def _mimo_v2(c: Config, traits: Traits, fields: Fields) -> None:
+    rows = _base(c, traits, fields)
+    total = fields["layers"]
+    sliding = c.items("hybrid_layer_pattern", total) or [int(i and (i + 1) % 6 != 0) for i in range(total)]
+    local: Row = {"heads": c.count("swa_num_attention_heads", fields["heads"]),
+                  "kv_heads": c.count("swa_num_key_value_heads", fields["kv_heads"]),
+                  "head_dim": c.count("swa_head_dim", fields["head_dim"]),
+                  "v_head_dim": c.count("swa_v_head_dim", fields["v_head_dim"]),
+                  "sinks": c.flag("add_swa_attention_sink_bias", True)}
+    window = c.count("sliding_window")
+    for row, is_local in zip(rows, sliding):
+        row.pop("window", None)
+        row |= {**local, "window": window} if is_local else {}
+    fields["attention_sinks"] = c.flag("add_full_attention_sink_bias", False)
+    fields["layer_runs"] = as_runs(rows)
+
+
+def _step(c: Config, traits: Traits, fields: Fields) -> None:
+    """Step 3.5/3.7: sliding layers have more heads; experts where an enumeration or a first dense count says."""
+    marked = c.get("moe_layers_enum")
+    if isinstance(marked, str):
+        sparse = {int(n) for n in marked.split(",") if n.strip().isdigit()}
+        kinds = ["sparse" if i in sparse else "dense" for i in range(c.count("layers"))]
+        c = Config({**c.values, "mlp_layer_types": kinds}, c.name)
+    rows = _base(c, traits, fields)
+    other = c.part("attention_other_setting") or Config({}, c.name)
+    heads = c.count("num_sliding_attention_heads", other.count("heads", fields["heads"]))
+    if heads != fields["heads"]:
+        for row in rows:
+            row |= {"heads": heads} if "window" in row else {}
+    shortened(rows, fields)
+
+
+def _deepseek_v4(c: Config, traits: Traits, fields: Fields) -> None:
+    """Shared-KV attention with compressed history, sinks, hyper-connections and experts in every layer."""
+    width = c.count("expert_ffn")
+    fields.update(layers=c.count("layers"), heads=c.count("heads"), kv_heads=1, head_dim=c.count("head_dim"),
+                  shared_kv=True, ffn=width, experts=c.count("experts"), experts_per_token=c.count("per_token"),
+                  expert_ffn=width, shared_expert_ffn=width * c.count("n_shared_experts", 1, 0))
+    same: Row = {"q_lora_rank": c.count("q_lora_rank"), "o_groups": c.count("o_groups"),
+                 "o_lora_rank": c.count("o_lora_rank"), "streams": c.count("hc_mult", 1),
+                 "window": c.count("sliding_window")}
+    selector = {"indexer_heads": c.count("index_n_heads"), "indexer_head_dim": c.count("index_head_dim")}
+    rows = []
+    for rate in c.items("compress_ratios", fields["layers"]):
+        rows.append(same | ({"compress": rate} if rate else {}) | (selector if rate == 4 else {}))
+    if not rows:
+        raise Unreadable(f"{c.name} lacks compress_ratios", "compress_ratios")
+    fields["layer_runs"] = as_runs(rows)
+
+
+def _kimi_linear(c: Config, traits: Traits, fields: Fields) -> None:
+    """Kimi Linear and K3: Kimi delta attention, latent attention at listed layers (counted from 1)."""
+    rows = _base(c, traits, fields)
+    part = c.part("linear_attn_config")
+    if part is None:
+        raise Unreadable(f"{c.name} lacks linear_attn_config", "linear_attn_config")
+    fields["expert_hidden"] = c.count("routed_expert_hidden_size", 0, 0) or None
+    if c.flag("mla_use_output_gate", False):
+        fields["output_gate"] = "channel"
+    head_dim = part.count("head_dim")
+    mixer: Row = {"mixer": "kda", "heads": part.count("num_heads"), "head_dim": head_dim, "state": head_dim,
+                  "conv": part.count("short_conv_kernel_size", 4)}
+    if part.flag("use_full_rank_gate", False):
+        mixer["output_gate"] = "channel"
+    full = {i - 1 for i in part.items("full_attn_layers") if isinstance(i, int)}
+    fields["layer_runs"] = as_runs([row if i in full else row | mixer for i, row in enumerate(rows)])
+
+
+def _deci(c: Config, traits: Traits, fields: Fields) -> None:
+    """Nemotron NAS: each block has its own attention grouping and MLP width, or none."""
+    heads, hidden = c.count("heads"), fields["hidden"]
+    blocks = c.items("block_configs", c.count("layers"))
+    rows = [_deci_row(Config(block, c.name), heads, hidden) for block in blocks if isinstance(block, dict)]
+    if not rows:
+        raise Unreadable(f"{c.name} lacks block_configs", "block_configs")
+    fields.update(layers=len(rows), heads=heads, kv_heads=heads, head_dim=c.count("head_dim", hidden // heads),
+                  ffn=4 * hidden, layer_runs=as_runs(rows))
+
+
+def _deci_row(block: Config, heads: int, hidden: int) -> Row:
+    attention = block.part("attention") or Config({}, block.name)
+    mlp = block.part("ffn") or Config({}, block.name)
+    none, skip = attention.flag("no_op", False), mlp.flag("no_op", False)
+    row: Row = {"norms": 2 - none - skip}
+    row |= {"mixer": "none"} if none else {"kv_heads": heads // attention.count("n_heads_in_group")}
+    if skip:
+        return row | {"mlp": "none"}
+    times = mlp.get("ffn_mult")
+    if not isinstance(times, (int, float)) or not 0 < times < 100:
+        raise Unreadable(f"{block.name}: ffn_mult must be a number above 0", "ffn_mult")
+    return row | {"ffn": -(-int(2 * times * hidden / 3) // 256) * 256}
+
+
+SPECIAL: dict[str, Callable[[Config, Traits, Fields], None]] = {
+    "falcon": _falcon, "mpt": _mpt, "dbrx": _dbrx, "chatglm": _chatglm, "stablelm": _stablelm, "opt": _opt,
+    "mamba": _mamba, "falcon_mamba": _mamba, "mamba2": _mamba2, "jamba": _jamba, "nemotron_h": _nemotron_h,
+    "qwen3_next": _delta, "qwen3_5_text": _delta, "qwen3_5_moe_text": _delta, "minimax": _minimax,
+    "minimax_text_01": _minimax, "gemma4_text": _gemma4, "mimo_v2_flash": _mimo_v2, "step3p7": _step,
+    "deepseek_v4": _deepseek_v4, "kimi_linear": _kimi_linear, "kimi_k3": _kimi_linear, "nemotron-nas": _deci,
+}

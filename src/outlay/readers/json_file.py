@@ -1,0 +1,116 @@
+"""Reading files that others wrote, within limits: size, depth, encoding, kind of file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from outlay.errors import Unreadable
+
+CONFIG_BYTES = 16 * 2**20
+MAX_DEPTH = 64
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading; a directory, pipe or device is refused without waiting on it."""
+    shown = str(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise Unreadable(f"{shown}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"{shown[:200]}: cannot be opened ({getattr(error, 'strerror', error)})") from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Unreadable(f"{shown}: not a regular file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_json(path: str | os.PathLike[str], most_bytes: int = CONFIG_BYTES) -> Any:
+    """The value in a JSON file."""
+    with open_regular(path) as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise Unreadable(f"{path}: larger than {most_bytes:,} bytes, too large for such a file")
+    return parse_json(data, str(path))
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    """Parse JSON with bounded depth; duplicate keys, NaN and numbers of absurd length are refused.
+
+    Infinity is allowed: published configurations hold it as an open upper limit.
+    """
+    import json
+
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{name}: not UTF-8 text (byte {error.start})") from None
+    if depth_of(text) > MAX_DEPTH:
+        raise Unreadable(f"{name}: nested deeper than {MAX_DEPTH} levels")
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer)
+    except _Refused as error:
+        raise Unreadable(f"{name}: {error}") from None
+    except json.JSONDecodeError as error:
+        raise Unreadable(f"{name}: not JSON ({error.msg} at line {error.lineno})") from None
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{name}: not JSON ({str(error)[:100]})") from None
+
+
+class _Refused(Exception):
+    """A construct that JSON parsers take and this one does not."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Refused(f"key {key[:60]!r} occurs twice")
+            seen.add(key)
+    return values
+
+
+def _constant(text: str) -> float:
+    if text == "NaN":
+        raise _Refused("NaN is not a number")
+    return float(text)
+
+
+def _integer(text: str) -> int:
+    if len(text) > 30:
+        raise _Refused(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def depth_of(text: str) -> int:
+    """Deepest nesting of brackets outside strings, without recursion.
+
+    >>> depth_of('{"a": [[1]], "b": "[[[["}')
+    3
+    """
+    import re
+
+    deepest = level = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', text, re.DOTALL):
+        mark = token.group()[0]
+        if mark in "[{":
+            level += 1
+            if level > deepest:
+                deepest = level
+                if deepest > MAX_DEPTH:
+                    break
+        elif mark in "]}":
+            level -= 1
+    return deepest
+
+
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    return Path(path).parent
