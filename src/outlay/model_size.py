@@ -102,7 +102,8 @@ def _mixer(kind: LayerKind, hidden: int) -> tuple[int, int]:
     if kind.mixer == "gdn":
         return count.gdn_parameters(hidden, kind.heads, kind.head_dim, kind.state, kind.conv, kind.groups), 0
     if kind.mixer == "kda":
-        return count.kda_parameters(hidden, kind.heads, kind.head_dim, kind.state, kind.conv), 0
+        return count.kda_parameters(hidden, kind.heads, kind.head_dim, kind.state, kind.conv,
+                                    kind.output_gate != "none"), 0
     if kind.mixer == "lightning":
         return count.lightning_parameters(hidden, kind.heads, kind.head_dim), 0
     return 0, 0

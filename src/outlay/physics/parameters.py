@@ -163,11 +163,11 @@ def gdn_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num
             + value * hidden)
 
 
-def kda_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num) -> Num:
+def kda_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num, full_gate: Num = 0) -> Num:
     """Kimi delta attention: q, k, v with convolutions, a low-rank decay and output gate (rank head_dim),
     beta.
 
-    Source: Kimi Linear (arXiv:2510.26692); widths as in its released model (k and v heads alike).
+    `full_gate` replaces the low-rank output gate by a full projection. Source: Kimi Linear (arXiv:2510.26692); widths as in its released model (k and v heads alike).
 
     >>> kda_parameters(2304, 32, 128, 128, 4)
     39514272
@@ -175,7 +175,8 @@ def kda_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num
     key, value = heads * state, heads * head_dim
     rank = head_dim
     return (hidden * (2 * key + value) + (2 * key + value) * conv
-            + rank * (2 * hidden + key + value) + hidden * heads + heads + key + head_dim + value * hidden)
+            + rank * (hidden + key) + (1 - full_gate) * rank * (hidden + value) + full_gate * hidden * value
+            + hidden * heads + heads + key + head_dim + value * hidden)
 
 
 def lightning_parameters(hidden: Num, heads: Num, head_dim: Num) -> Num:

@@ -134,7 +134,7 @@ def _decoder(c: Config, traits: Traits, fields: dict[str, Any]) -> None:
     if c.count("experts", 0, 0):
         expert_fields(c, traits, fields)
     rows = layer_rows(c, traits, fields)
-    shortened(rows, fields)
+    shortened(rows, fields, c)
 
 
 def attention_fields(c: Config, fields: dict[str, Any]) -> None:
@@ -176,8 +176,10 @@ def expert_fields(c: Config, traits: Traits, fields: dict[str, Any]) -> None:
             shared = c.count(key, least=0)
             break
     else:
+        if c.text("model_type").startswith("llama4"):
+            shared = width
         copies = next((c.count(k, least=0) for k in ("n_shared_experts", "num_shared_experts") if c.has(k)), 0)
-        shared = copies * width
+        shared = shared or copies * width
     fields.update(experts=c.count("experts"), experts_per_token=c.count("per_token"), expert_ffn=width,
                   shared_expert_ffn=shared, shared_gate=traits.shared_gate, router_bias=traits.router_bias)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from string import ascii_letters
 from typing import Any
 
+from outlay.errors import Unsupported
 from outlay.readers.hf_keys import Config
 from outlay.readers.hf_traits import Traits
 
@@ -83,8 +85,8 @@ def indexer_types(c: Config, total: int) -> list[str]:
     return ["full" if max(i - offset + 1, 0) % every == 0 else "shared" for i in range(total)]
 
 
-def shortened(rows: list[Row], fields: dict[str, Any]) -> None:
-    """Write the rows into the fields: as documented fields where they fit, else as the shortest cycle of runs."""
+def shortened(rows: list[Row], fields: dict[str, Any], c: Config) -> None:
+    """Write the rows into the fields: as documented fields where they fit, else as a pattern."""
     if all(not row for row in rows):
         return
     dense = next((i for i, row in enumerate(rows) if row != _DENSE), len(rows))
@@ -99,7 +101,7 @@ def shortened(rows: list[Row], fields: dict[str, Any]) -> None:
             if every:
                 fields["full_attention_every"] = every
             return
-    fields["layer_runs"] = as_runs(rows)
+    fields.update(as_pattern(rows, c))
 
 
 def _full_every(rows: list[Row]) -> int | None:
@@ -111,14 +113,15 @@ def _full_every(rows: list[Row]) -> int | None:
     return every if all((not row) == ((i + 1) % every == 0) for i, row in enumerate(rows)) else None
 
 
-def as_runs(rows: list[Row]) -> list[Row]:
-    """Equal neighbours joined; only the shortest leading part that repeats through all layers."""
+def as_pattern(rows: list[Row], c: Config) -> Row:
+    """`layer_kinds` by letter and the shortest `layer_pattern` that repeats through all layers."""
     total = len(rows)
     cycle = next(n for n in range(1, total + 1) if all(rows[i] == rows[i % n] for i in range(n, total)))
-    runs: list[Row] = []
+    kinds: list[Row] = []
     for row in rows[:cycle]:
-        if runs and {k: v for k, v in runs[-1].items() if k != "count"} == row:
-            runs[-1]["count"] += 1
-        else:
-            runs.append({"count": 1, **row})
-    return runs
+        if row not in kinds:
+            kinds.append(row)
+    if len(kinds) > len(ascii_letters):
+        raise Unsupported(f"{c.name}: more than {len(ascii_letters)} kinds of layer", "layer_types")
+    pattern = "".join(ascii_letters[kinds.index(row)] for row in rows[:cycle])
+    return {"layer_kinds": dict(zip(ascii_letters, kinds)), "layer_pattern": pattern}

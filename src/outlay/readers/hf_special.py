@@ -7,7 +7,7 @@ from typing import Any
 
 from outlay.errors import Unreadable
 from outlay.readers.hf_keys import Config
-from outlay.readers.hf_layers import Row, as_runs, layer_rows, shortened
+from outlay.readers.hf_layers import Row, as_pattern, layer_rows, shortened
 from outlay.readers.hf_traits import Traits
 
 Fields = dict[str, Any]
@@ -71,35 +71,32 @@ def _stablelm(c: Config, traits: Traits, fields: Fields) -> None:
         fields["norms_per_layer"] = 1
     if c.flag("qk_layernorm", False):
         fields["qk_norm"] = "full"
-    shortened(rows, fields)
+    shortened(rows, fields, c)
 
 
 def _opt(c: Config, traits: Traits, fields: Fields) -> None:
     narrow = c.count("word_embed_proj_dim", fields["hidden"])
     if narrow != fields["hidden"] or not c.flag("do_layer_norm_before", True):
         raise Unreadable(f"{c.name}: an OPT model with projected embeddings (OPT-350m) is not read", "word_embed_proj_dim")
-    shortened(_base(c, traits, fields), fields)
+    shortened(_base(c, traits, fields), fields, c)
 
 
-def _mamba_row(c: Config, kind: str, **more: Any) -> Row:
-    """The state-space mixer of Mamba 1 or 2 as its own families print it."""
+def _mamba_row(c: Config, **more: Any) -> Row:
+    """The Mamba 1 mixer as its own families print it."""
     hidden = c.count("hidden")
     inner = c.count("intermediate_size", c.count("expand", c.count("mamba_expand", 2)) * hidden)
     state = c.count("state_size", c.count("mamba_d_state", c.count("ssm_state_size", 16)))
     conv = c.count("conv_kernel", c.count("mamba_d_conv", 4))
-    row: Row = {"mixer": kind, "state": state, "conv": conv, "ssm_bias": c.flag("use_bias", False),
-                "conv_bias": c.flag("use_conv_bias", True)}
-    if kind == "mamba1":
-        rank = c.get("time_step_rank", c.get("mamba_dt_rank", "auto"))
-        automatic = -(-hidden // 16)
-        row |= {"heads": inner, "head_dim": 1, "dt_rank": rank if isinstance(rank, int) else automatic}
-    return row | more
+    rank = c.get("time_step_rank", c.get("mamba_dt_rank", "auto"))
+    return {"mixer": "mamba1", "heads": inner, "head_dim": 1, "state": state, "conv": conv,
+            "dt_rank": rank if isinstance(rank, int) else -(-hidden // 16),
+            "ssm_bias": c.flag("use_bias", False), "conv_bias": c.flag("use_conv_bias", True)} | more
 
 
 def _mamba(c: Config, traits: Traits, fields: Fields) -> None:
     fields["layers"] = c.count("layers")
     fields["positions"] = "none"
-    fields["layer_runs"] = [{"count": 1, "mlp": "none", **_mamba_row(c, "mamba1")}]
+    fields.update(as_pattern([{"mlp": "none", **_mamba_row(c)}], c))
 
 
 def _mamba2(c: Config, traits: Traits, fields: Fields) -> None:
@@ -107,18 +104,20 @@ def _mamba2(c: Config, traits: Traits, fields: Fields) -> None:
     fields["positions"] = "none"
     head_dim = c.count("head_dim")
     heads = c.count("num_heads", c.count("expand", 2) * fields["hidden"] // head_dim)
-    fields["layer_runs"] = [{"count": 1, "mlp": "none", "mixer": "mamba2", "heads": heads, "head_dim": head_dim,
-                             "state": c.count("state_size", 128), "conv": c.count("conv_kernel", 4),
-                             "groups": c.count("n_groups", 1), "ssm_bias": c.flag("use_bias", False),
-                             "conv_bias": c.flag("use_conv_bias", True)}]
+    row: Row = {"mlp": "none", "mixer": "mamba2", "heads": heads, "head_dim": head_dim,
+                "state": c.count("state_size", 128), "conv": c.count("conv_kernel", 4),
+                "groups": c.count("n_groups", 1), "ssm_bias": c.flag("use_bias", False),
+                "conv_bias": c.flag("use_conv_bias", True)}
+    fields.update(as_pattern([row], c))
 
 
 def _jamba(c: Config, traits: Traits, fields: Fields) -> None:
     rows = _base(c, traits, fields)
     period, offset = c.count("attn_layer_period"), c.count("attn_layer_offset", least=0)
-    mixer = _mamba_row(Config({**c.values, "intermediate_size": None}, c.name), "mamba1", ssm_norms=True,
+    mixer = _mamba_row(Config({**c.values, "intermediate_size": None}, c.name), ssm_norms=True,
                        ssm_bias=c.flag("mamba_proj_bias", False), conv_bias=c.flag("mamba_conv_bias", True))
-    fields["layer_runs"] = as_runs([row if i % period == offset else row | mixer for i, row in enumerate(rows)])
+    rows = [row if i % period == offset else row | mixer for i, row in enumerate(rows)]
+    fields.update(as_pattern(rows, c))
 
 
 def _nemotron_h(c: Config, traits: Traits, fields: Fields) -> None:
@@ -142,7 +141,7 @@ def _nemotron_h(c: Config, traits: Traits, fields: Fields) -> None:
                       expert_ffn=c.count("expert_ffn"), expert_hidden=c.count("moe_latent_size", 0, 0) or None,
                       shared_expert_ffn=c.count("moe_shared_expert_intermediate_size", 0, 0)
                       * c.count("n_shared_experts", 1, 0))
-    fields["layer_runs"] = as_runs([kinds[kind] for kind in pattern])
+    fields.update(as_pattern([kinds[kind] for kind in pattern], c))
 
 
 def _nemotron_kinds(c: Config) -> dict[str, Row]:
@@ -166,8 +165,8 @@ def _delta(c: Config, traits: Traits, fields: Fields) -> None:
     mixer = {"mixer": "gdn", "heads": c.count("linear_num_value_heads"), "head_dim": c.count("linear_value_head_dim"),
              "state": c.count("linear_key_head_dim"), "groups": c.count("linear_num_key_heads"),
              "conv": c.count("linear_conv_kernel_dim", 4)}
-    fields["layer_runs"] = as_runs([row | mixer if kind == "linear_attention" else row
-                                    for row, kind in zip(rows, kinds)])
+    rows = [row | mixer if kind == "linear_attention" else row for row, kind in zip(rows, kinds)]
+    fields.update(as_pattern(rows, c))
 
 
 def _minimax(c: Config, traits: Traits, fields: Fields) -> None:
@@ -176,7 +175,7 @@ def _minimax(c: Config, traits: Traits, fields: Fields) -> None:
     total = fields["layers"]
     kinds = c.items("attn_type_list", total) or c.items("layer_types", total) or [i % 2 for i in range(total)]
     mixer = {"mixer": "lightning", "heads": fields["heads"], "head_dim": fields["head_dim"]}
-    shortened([row if kind in (1, "full_attention") else row | mixer for row, kind in zip(rows, kinds)], fields)
+    shortened([row if kind in (1, "full_attention") else row | mixer for row, kind in zip(rows, kinds)], fields, c)
 
 
 def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
@@ -195,8 +194,8 @@ def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
         for row in rows:
             row |= {"extra_vectors": 1, "extra_scalars": fields["experts"]}
     kinds = c.items("layer_types", fields["layers"])
-    fields["layer_runs"] = as_runs([row | wide if kind == "full_attention" else row
-                                    for row, kind in zip(rows, kinds or ["sliding_attention"] * len(rows))])
+    kinds = kinds or ["sliding_attention"] * len(rows)
+    fields.update(as_pattern([row | wide if kind == "full_attention" else row for row, kind in zip(rows, kinds)], c))
 
 
 def _mimo_v2(c: Config, traits: Traits, fields: Fields) -> None:
@@ -213,7 +212,7 @@ def _mimo_v2(c: Config, traits: Traits, fields: Fields) -> None:
         row.pop("window", None)
         row |= {**local, "window": window} if is_local else {}
     fields["attention_sinks"] = c.flag("add_full_attention_sink_bias", False)
-    fields["layer_runs"] = as_runs(rows)
+    fields.update(as_pattern(rows, c))
 
 
 def _step(c: Config, traits: Traits, fields: Fields) -> None:
@@ -229,7 +228,7 @@ def _step(c: Config, traits: Traits, fields: Fields) -> None:
     if heads != fields["heads"]:
         for row in rows:
             row |= {"heads": heads} if "window" in row else {}
-    shortened(rows, fields)
+    shortened(rows, fields, c)
 
 
 def _deepseek_v4(c: Config, traits: Traits, fields: Fields) -> None:
@@ -247,7 +246,7 @@ def _deepseek_v4(c: Config, traits: Traits, fields: Fields) -> None:
         rows.append(same | ({"compress": rate} if rate else {}) | (selector if rate == 4 else {}))
     if not rows:
         raise Unreadable(f"{c.name} lacks compress_ratios", "compress_ratios")
-    fields["layer_runs"] = as_runs(rows)
+    fields.update(as_pattern(rows, c))
 
 
 def _kimi_linear(c: Config, traits: Traits, fields: Fields) -> None:
@@ -262,10 +261,9 @@ def _kimi_linear(c: Config, traits: Traits, fields: Fields) -> None:
     head_dim = part.count("head_dim")
     mixer: Row = {"mixer": "kda", "heads": part.count("num_heads"), "head_dim": head_dim, "state": head_dim,
                   "conv": part.count("short_conv_kernel_size", 4)}
-    if part.flag("use_full_rank_gate", False):
-        mixer["output_gate"] = "channel"
+    mixer["output_gate"] = "channel" if part.flag("use_full_rank_gate", False) else "none"
     full = {i - 1 for i in part.items("full_attn_layers") if isinstance(i, int)}
-    fields["layer_runs"] = as_runs([row if i in full else row | mixer for i, row in enumerate(rows)])
+    fields.update(as_pattern([row if i in full else row | mixer for i, row in enumerate(rows)], c))
 
 
 def _deci(c: Config, traits: Traits, fields: Fields) -> None:
@@ -276,7 +274,7 @@ def _deci(c: Config, traits: Traits, fields: Fields) -> None:
     if not rows:
         raise Unreadable(f"{c.name} lacks block_configs", "block_configs")
     fields.update(layers=len(rows), heads=heads, kv_heads=heads, head_dim=c.count("head_dim", hidden // heads),
-                  ffn=4 * hidden, layer_runs=as_runs(rows))
+                  ffn=4 * hidden, **as_pattern(rows, c))
 
 
 def _deci_row(block: Config, heads: int, hidden: int) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -46,7 +45,7 @@ def base_kind(read: Fields, hidden: int) -> LayerKind:
 
 
 def _with_attention(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
-    if not read.has("heads") and (read.has("ssm") or read.has("layer_runs")):
+    if not read.has("heads") and (read.has("ssm") or read.has("layer_pattern")):
         return replace(kind, mixer="none")
     heads = read.count("heads", max(1, hidden // 128), most=10**5, why="heads of 128, the usual width")
     latent = read.mapping("mla")
@@ -85,7 +84,7 @@ def _with_mlp(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
             if read.has(field) and read.count(field, least=0):
                 raise Inconsistent(f"{read.at(field)} is given without experts", read.at("experts"))
         ffn = read.count("ffn", usual, least=0, most=_WIDTH, why="4h ungated, 8h/3 gated to a multiple of 256",
-                         silent=read.has("layer_runs"))
+                         silent=read.has("layer_pattern"))
         return replace(kind, mlp="dense" if ffn else "none", ffn=ffn)
     per_token = read.count("experts_per_token", min(2, experts), most=10**5, why="two, as in Mixtral")
     if per_token > experts:
@@ -107,9 +106,8 @@ def as_dense(kind: LayerKind) -> LayerKind:
 
 def layer_runs(read: Fields, kind: LayerKind, layers: int, hidden: int) -> Runs:
     """Every layer's kind in order, equal neighbours joined."""
-    listed = read.items("layer_runs")
-    if listed is not None:
-        return joined(_cycled(_listed(listed, read, kind), layers, read))
+    if read.has("layer_pattern"):
+        return joined(_patterned(str(read.given["layer_pattern"]), read, kind, layers))
     kinds = [kind] * layers
     dense = read.count("dense_layers", 0, least=0, most=10_000, silent=True)
     if dense > layers:
@@ -183,20 +181,21 @@ def ssm_kind(ssm: Fields, kind: LayerKind, hidden: int) -> LayerKind:
     )
 
 
-def _listed(listed: list[Any], read: Fields, base: LayerKind) -> list[tuple[LayerKind, int]]:
-    runs = []
-    known = {f.name: f for f in dataclasses.fields(LayerKind)}
-    for i, item in enumerate(listed):
-        path = f"{read.at('layer_runs')}[{i}]"
-        if not isinstance(item, Mapping):
-            raise BadValue(f"{path} is {show(item)}; it must be a mapping with a count", path)
-        reject_unknown(item, (*known, "count"), path)
-        row = Fields(item, path, read.notes)
-        changes = {k: _kind_value(row, k) for k in item if k != "count"}
-        runs.append((replace(base, **changes), row.count("count", 1, most=10_000, silent=True)))
-    if not runs:
-        raise BadValue(f"{read.at('layer_runs')} is empty", read.at("layer_runs"))
-    return runs
+def _kinds_by_letter(read: Fields, base: LayerKind) -> dict[str, LayerKind]:
+    """`layer_kinds`: a letter each, with what differs from the model's own kind."""
+    listed = read.mapping("layer_kinds")
+    if listed is None:
+        raise Inconsistent("layer_pattern needs layer_kinds, a mapping from each of its letters to that layer's "
+                           "fields", read.at("layer_kinds"))
+    known = [f.name for f in dataclasses.fields(LayerKind)]
+    kinds = {}
+    for letter in listed.given:
+        row = listed.mapping(letter)
+        if row is None or not isinstance(letter, str) or len(letter) != 1:
+            raise BadValue(f"{listed.path} has the key {show(letter)}; keys are single letters", listed.path)
+        reject_unknown(row.given, known, row.path)
+        kinds[letter] = replace(base, **{field: _kind_value(row, field) for field in row.given})
+    return kinds
 
 
 def _kind_value(row: Fields, field: str) -> Any:
@@ -207,15 +206,19 @@ def _kind_value(row: Fields, field: str) -> Any:
     return row.count(field, least=0, most=_WIDTH)
 
 
-def _cycled(runs: list[tuple[LayerKind, int]], layers: int, read: Fields) -> list[LayerKind]:
-    once = [kind for kind, times in runs for _ in range(times)]
-    if len(once) > layers:
-        raise Inconsistent(f"layer_runs hold {len(once)} layers and layers is {layers}", read.at("layer_runs"))
-    for kind in once:
+def _patterned(pattern: str, read: Fields, base: LayerKind, layers: int) -> list[LayerKind]:
+    """The pattern's letters, repeated until `layers` is reached."""
+    kinds = _kinds_by_letter(read, base)
+    at = read.at("layer_pattern")
+    unknown = next((letter for letter in pattern if letter not in kinds), None)
+    if unknown is not None or not pattern:
+        raise BadValue(f"{at} is {show(pattern)}; it must be made of the letters {', '.join(kinds)}", at)
+    if len(pattern) > layers:
+        raise Inconsistent(f"{at} holds {len(pattern)} layers and layers is {layers}", at)
+    for kind in kinds.values():
         if kind.mixer == "attention" and (not kind.heads or not kind.kv_heads or kind.heads % kind.kv_heads):
-            raise Inconsistent(f"heads {kind.heads} is not a multiple of kv_heads {kind.kv_heads}",
-                               read.at("layer_runs"))
-    return [once[i % len(once)] for i in range(layers)]
+            raise Inconsistent(f"heads {kind.heads} is not a multiple of kv_heads {kind.kv_heads}", at)
+    return [kinds[pattern[i % len(pattern)]] for i in range(layers)]
 
 
 def joined(kinds: list[LayerKind]) -> Runs:
@@ -238,7 +241,7 @@ _MIXER_FIELDS = {
     "mamba1": "heads head_dim state conv dt_rank ssm_norms ssm_bias conv_bias",
     "mamba2": "heads head_dim state conv groups ssm_bias conv_bias",
     "gdn": "heads head_dim state conv groups",
-    "kda": "heads head_dim state conv",
+    "kda": "heads head_dim state conv output_gate",
     "lightning": "heads head_dim",
     "none": "",
 }

@@ -1,9 +1,9 @@
 """The scenario's `model:` mapping → an `Architecture`, with every default stated.
 
 Two forms: shapes (`layers, hidden, …`), or totals only (`parameters, active_parameters`), from which typical
-shapes are inferred. Beyond the documented fields, `layer_runs` gives any order of layers: a list of
-mappings, each with a `count` and the fields of `LayerKind` that differ from the model's; the list repeats
-until `layers` is reached.
+shapes are inferred. Beyond the documented fields, any order of layers can be given: `layer_kinds` maps letters to the
+fields of `LayerKind` that differ from the model's own kind, and `layer_pattern` is a word of those letters that
+repeats until `layers` is reached.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MODEL_FIELDS = frozenset((
     "expert_imbalance", "parameters", "active_parameters", "norm", "norms_per_layer", "final_norm",
     "embedding_norm", "position_rows", "head_bias", "qk_norm", "mlp_bias", "qkv_bias", "out_bias",
     "router_bias", "shared_gate", "output_gate", "attention_sinks", "shared_kv", "indexer_heads",
-    "indexer_head_dim", "expert_hidden", "layer_runs", "vision_parameters", "name", "hf_id", "aliases",
+    "indexer_head_dim", "expert_hidden", "layer_kinds", "layer_pattern", "vision_parameters", "name", "hf_id", "aliases",
 ))
 _NEEDED = ("layers", "hidden")
 _NOT_SHAPES = ("parameters", "active_parameters", "name", "hf_id", "aliases", "vocab", "max_positions",
