@@ -16,8 +16,8 @@ sys.path.insert(0, str(HERE))
 from catalog_build import common  # noqa: E402
 
 OUT = HERE.parent / "src" / "outlay" / "catalog" / "data"
-TABLES = ("devices", "instances", "models", "sites", "utilization", "defaults", "nodes", "frameworks", "money",
-          "storage", "datasets", "embodied", "technologies", "meta")
+TABLES = ("devices", "instances", "models", "sites", "utilization", "defaults", "nodes", "frameworks", "optimizers",
+          "providers", "storage", "datasets", "embodied", "technologies", "holes", "meta")
 
 
 def main() -> int:
@@ -33,7 +33,12 @@ def main() -> int:
             print(f"{name}: no builder yet")
             continue
         module = importlib.import_module(f"catalog_build.{name}")
-        if args.only in (None, module.KIND):
+        if not hasattr(module, "KIND"):  # grids: their own files, not facts
+            if args.only in (None, name):
+                (args.out / "grids").mkdir(parents=True, exist_ok=True)
+                module.build(args.data, args.out / "grids")
+                print(f"{name}: grids written")
+        elif args.only in (None, module.KIND):
             by_kind.setdefault(module.KIND, []).extend(module.build(args.data, args.models))
     args.out.mkdir(parents=True, exist_ok=True)
     for kind, rows in by_kind.items():

@@ -1,7 +1,7 @@
 """Multi-Instance GPU slices: "3g.40gb" of a device is 3 of its 7 compute slices and a share of its memory.
 
-NVIDIA's profiles divide memory and its bandwidth into eighths and compute into sevenths
-(NVIDIA MIG user guide, device partitioning); "7g" is the whole device.
+NVIDIA's profiles divide memory and its bandwidth into halves, quarters or eighths and compute into sevenths, or
+into quarters on the smaller parts (NVIDIA MIG user guide, device partitioning); "7g" is the whole device.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from outlay.catalog.records import Entry, Fact
 from outlay.errors import UnknownName
 
-_PROFILE = re.compile(r"^(?:(?P<device>.+?)[\s:/,]*(?:mig)?[\s:-]*)?(?P<slices>[1-7])g\.(?P<memory>\d+)gb(?:\+\w+)?$", re.I)
-COMPUTE_SLICES = 7
-MEMORY_SLICES = 8
-_COMPUTE = ("peak_", )
+_PROFILE = re.compile(
+    r"^(?:(?P<device>.+?)[\s:/,]*(?:mig)?[\s:-]*)?(?P<slices>[1-7])g\.(?P<memory>\d+)gb(?:\+\w+)?$", re.I)
+MEMORY_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _NO_LINK = ("link_bytes_per_s", "scale_up_devices")
 
 
@@ -35,45 +34,55 @@ def split(name: str) -> tuple[str, tuple[int, int]] | None:
     return (found["device"] or "").strip(), (int(found["slices"]), int(found["memory"]))
 
 
-def memory_eighths(memory_gb: float, slice_gb: int) -> int | None:
-    """How many eighths of the device's memory a profile of `slice_gb` holds; None when it is no such profile.
+def memory_share(memory_gib: float, slice_gb: int) -> float | None:
+    """Share of the device's memory in a profile of `slice_gb`; None when it is no such profile.
 
-    >>> memory_eighths(80, 40), memory_eighths(141, 18), memory_eighths(80, 30)
-    (4, 1, None)
+    >>> memory_share(80, 40), memory_share(141, 18), memory_share(80, 30)
+    (0.5, 0.125, None)
     """
-    for eighths in (1, 2, 4, 8):
-        if abs(memory_gb * eighths / MEMORY_SLICES - slice_gb) <= max(0.5, 0.04 * slice_gb):
-            return eighths
+    for share in MEMORY_SHARES:
+        if abs(memory_gib * share - slice_gb) <= max(0.5, 0.04 * slice_gb):
+            return share
     return None
 
 
 def slice_of(entries: Sequence[Entry], profile: tuple[int, int], name: str, field: str) -> Entry:
     """The one slice `profile` can mean among `entries`, as an entry with scaled facts."""
     slices, slice_gb = profile
-    fitting = [(e, eighths) for e in entries if "mig_slices" in e
-               and (eighths := memory_eighths(e.value("memory_bytes") / 1e9, slice_gb)) is not None]
+    fitting = []
+    for entry in entries:
+        if "mig_slices" in entry and slices <= entry.value("mig_slices"):
+            share = memory_share(entry.value("memory_nominal_bytes") / 2**30, slice_gb)
+            if share is not None:
+                fitting.append((entry, share))
     if not fitting:
-        held = entries[0].id if len(entries) == 1 else "any device"
-        raise UnknownName(f"{name!r}: {held} has no MIG profile {slices}g.{slice_gb}gb", field)
+        held = entries[0].id if len(entries) == 1 else "no device"
+        raise UnknownName(f"{name!r}: {held} has {'no' if len(entries) == 1 else 'a'} MIG profile "
+                          f"{slices}g.{slice_gb}gb", field)
     if len(fitting) > 1:
         listed = ", ".join(f"{e.id}:{slices}g.{slice_gb}gb" for e, _ in fitting)
         raise UnknownName(f"{name!r} can be any of: {listed}", field)
     return _scaled(*fitting[0], slices, slice_gb)
 
 
-def _scaled(entry: Entry, eighths: int, slices: int, slice_gb: int) -> Entry:
+def _scaled(entry: Entry, memory: float, slices: int, slice_gb: int) -> Entry:
     identifier = f"{entry.id}:{slices}g.{slice_gb}gb"
-    shares = {"memory_bytes": eighths / MEMORY_SLICES, "memory_bytes_per_s": eighths / MEMORY_SLICES,
-              "power_w": slices / COMPUTE_SLICES, "price_usd": slices / COMPUTE_SLICES}
+    compute = slices / entry.value("mig_slices")
+    shares = {"memory_bytes": memory, "memory_nominal_bytes": memory, "memory_bytes_per_s": memory,
+              "power_w": compute, "price_usd": compute, "host_memory_bytes": memory,
+              "host_link_bytes_per_s": memory}
     facts = {}
     for parameter, fact in entry.facts.items():
-        share = slices / COMPUTE_SLICES if parameter.startswith(_COMPUTE) else shares.get(parameter)
-        if parameter in _NO_LINK:
-            continue
+        share = compute if parameter.startswith("peak_") else shares.get(parameter)
         facts[parameter] = fact if share is None else _share(fact, identifier, share)
-    facts["scale_up_devices"] = Fact(identifier, "scale_up_devices", 1.0, "", source="NVIDIA MIG user guide",
-                                     retrieved="2026-11-23", how="vendor", note="no NVLink between slices")
-    return Entry(identifier, entry.kind, f"{entry.name} MIG {slices}g.{slice_gb}gb", (), facts)
+    alone = _unlinked(entry.fact("scale_up_devices"), identifier)
+    return Entry(identifier, entry.kind, f"{entry.name} MIG {slices}g.{slice_gb}gb", (),
+                 facts | {"scale_up_devices": alone})
+
+
+def _unlinked(fact: Fact, identifier: str) -> Fact:
+    return Fact(identifier, fact.parameter, 1.0, fact.unit, None, None, "NVIDIA MIG user guide", "2026-11-23",
+                "vendor", "slices do not reach each other over NVLink")
 
 
 def _share(fact: Fact, identifier: str, share: float) -> Fact:
