@@ -122,7 +122,7 @@ def _electricity(energy_j: Quantity, rates: Rates, note: str) -> tuple[Quantity 
         return _zero("USD", "electricity"), "; ".join(filter(None, (note, IN_THE_PRICE)))
     if rates.owned is None or rates.usd_per_j is None:
         reason = rates.no_price if rates.owned is None else "no electricity price is known here"
-        return None, "; ".join(filter(None, (note, reason)))
+        return None, reason
     return derive(money.energy_usd, "electricity", "USD", energy_j=energy_j, usd_per_j=rates.usd_per_j), note
 
 
