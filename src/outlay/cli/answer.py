@@ -88,7 +88,9 @@ def save_scenario(scenario: Mapping[str, Any], path: str) -> None:
     if ending == ".toml":
         from outlay.errors import Unsupported
 
-        raise Unsupported("scenarios are read from TOML but written as YAML or JSON; name a .yaml file", "--save")
+        raise Unsupported(
+            "scenarios are read from TOML but written as YAML or JSON; name a .yaml file", "--save"
+        )
     if ending == ".json":
         text = to_json(scenario) + "\n"
     else:

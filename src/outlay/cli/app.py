@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -10,11 +11,19 @@ from outlay.errors import Unsupported, nearest
 
 # verb -> (module, job, one line)
 VERBS: dict[str, tuple[str, str, str]] = {
-    "train": ("outlay.cli.train", "Plan", "Pretrain a model: layout, memory, time, money, energy, carbon, water."),
+    "train": (
+        "outlay.cli.train",
+        "Plan",
+        "Pretrain a model: layout, memory, time, money, energy, carbon, water.",
+    ),
     "explain": ("outlay.cli.explain", "Trust", "Where a number comes from: formula, inputs, facts, papers."),
     "catalog": ("outlay.cli.catalog", "Trust", "The facts behind it all, each with source and date."),
     "validate": ("outlay.cli.validate", "Trust", "Predictions beside published measurements."),
-    "check": ("outlay.cli.check", "Trust", "Is my scenario file valid? Prints it with every default filled in."),
+    "check": (
+        "outlay.cli.check",
+        "Trust",
+        "Is my scenario file valid? Prints it with every default filled in.",
+    ),
     "batch": ("outlay.cli.batch", "Share", "One scenario a line in, one result a line out (JSON Lines)."),
     "demo": ("outlay.cli.demo", "Share", "One screen: what a real model takes, from scratch."),
 }
@@ -51,7 +60,9 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in NOT_BUILT:
-            raise Unsupported(f"`outlay {cmd_name}` is not built in this version; {NOT_BUILT[cmd_name]}", cmd_name)
+            raise Unsupported(
+                f"`outlay {cmd_name}` is not built in this version; {NOT_BUILT[cmd_name]}", cmd_name
+            )
         if cmd_name not in VERBS:
             return None
         command = import_module(VERBS[cmd_name][0]).command
@@ -79,22 +90,25 @@ GUIDE = """\
 outlay — what a large language model takes: compute, money, energy, carbon, water.
 
 What do you want to know?
-  What does training take?         outlay train llama-3.1-8b -g 64xh100 -n 1T
-  ... and in this place            outlay train llama-3.1-8b -g 64xh100 -n 1T -s aws:eu-north-1
-  How should I lay it out?         outlay train llama-3.1-70b -g 512xh100 -n 15T --for money
-  Can I make a date or a budget?   outlay train llama-3.1-70b -g 512xh100 -n 1T --deadline 30d --budget 2M
-  What if I change one thing?      outlay train llama-3.1-8b -g 64xh100 -n 1T --vary precision=bf16,fp8
-  What did my run take?            outlay train llama-3.1-8b -g 64xh100 --device-hours 12000 -s FR
-  Where does a number come from?   outlay explain llama-3.1-8b -g 64xh100 -n 1T device_hours
-  How far off is it usually?       outlay validate
-  What facts does it stand on?     outlay catalog show h100-sxm5-80gb
-  Show me everything once          outlay demo
+  What does training take?        outlay train llama-3.1-8b -g 64xh100 -n 1T
+  ... and in this place           outlay train llama-3.1-8b -g 64xh100 -n 1T -s aws:eu-north-1
+  How should I lay it out?        outlay train llama-3.1-70b -g 512xh100 -n 15T --for money
+  Can it be done in time?         outlay train llama-3.1-8b -g 64xh100 -n 1T --deadline 9d
+  What if I change one thing?     outlay train llama-3.1-8b -g 64xh100 -n 1T --vary tp=1,2,4
+  What did my run take?           outlay train llama-3.1-8b -g 64xh100 --device-hours 12000 -s FR
+  Where does a number come from?  outlay explain llama-3.1-8b -g 64xh100 -n 1T device_hours
+  How far off is it usually?      outlay validate
+  What facts does it stand on?    outlay catalog show h100-sxm5-80gb
+  Show me everything once         outlay demo
 
 Every command takes --json, --csv, --md and -o FILE; `outlay VERB --help` lists its flags.
 """
 
 
-@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings=_SETTINGS)
 @click.version_option(package_name="outlay", message="outlay %(version)s")
 @click.pass_context
 def outlay(ctx: click.Context) -> None:

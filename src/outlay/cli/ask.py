@@ -85,7 +85,7 @@ def _standard_input() -> object:
 
 
 def literal(text: str) -> Any:
-    """What a flag's text stands for: a number, true or false, a list or mapping, else the text for units to read.
+    """What a flag's text stands for: number, true or false, list or mapping, else text for units to read.
 
     >>> literal("8"), literal("15T"), literal("true"), literal("[1, 2]")
     (8, '15T', True, [1, 2])
@@ -111,8 +111,8 @@ def _assignment(text: str, flag: str, phase: str) -> tuple[str, str]:
 def full_path(path: str, phase: str) -> str:
     """A field by its flag's name, by its name within the phase, or by its whole path.
 
-    >>> full_path("tokens", "pretrain"), full_path("layout.shard", "pretrain"), full_path("fleet.tenure", "pretrain")
-    ('pretrain.tokens', 'pretrain.layout.shard', 'fleet.tenure')
+    >>> [full_path(p, "pretrain") for p in ("tokens", "layout.shard", "fleet.tenure")]
+    ['pretrain.tokens', 'pretrain.layout.shard', 'fleet.tenure']
     """
     from outlay.scenario import Finetune, Pretrain, Scenario, Serve
 
@@ -145,8 +145,9 @@ def split_choices(text: str) -> list[str]:
     return [p.strip() for p in parts if p.strip()]
 
 
-def variants(scenario: dict[str, Any], flags: dict[str, Any], phase: str
-             ) -> list[tuple[dict[str, str], dict[str, Any]]]:
+def variants(
+    scenario: dict[str, Any], flags: dict[str, Any], phase: str
+) -> list[tuple[dict[str, str], dict[str, Any]]]:
     """Every combination that --vary asks for: (what was chosen, the scenario)."""
     from outlay.scenario_io import set_path
 

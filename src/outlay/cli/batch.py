@@ -16,18 +16,26 @@ MAX_LINE = 8_000_000
 
 @click.command(name="batch", short_help="One scenario a line in, one result a line out.")
 @click.argument("file", required=False, default="-", metavar="[FILE]")
-@click.option("--catalog", "catalog", metavar="FOLDER", multiple=True, help="A folder of catalogue rows of your own.")
+@click.option(
+    "--catalog", "catalog", metavar="FOLDER", multiple=True, help="A folder of catalogue rows of your own."
+)
 @click.option("--prices", "prices", metavar="FILE", multiple=True, help="A file of prices of your own.")
 @click.option("-o", "--output", "opt_output", metavar="FILE", help="Write there, whole or not at all.")
 @click.option("-q", "--quiet", is_flag=True, help="No summary on standard error.")
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="JSON Lines is what it always writes.")
-def command(file: str, catalog: tuple[str, ...], prices: tuple[str, ...], opt_output: str | None, quiet: bool,
-            as_json: bool) -> int:
+def command(
+    file: str,
+    catalog: tuple[str, ...],
+    prices: tuple[str, ...],
+    opt_output: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
     """Read JSON Lines, one scenario a line, and write one result a line in the same order.
 
-    A scenario that cannot be planned gives {"error": {"kind", "message", "field"}} on its line and the batch goes
-    on. Blank lines are skipped. Each result is written as soon as it is known, and memory does not grow with the
-    number of lines.
+    A scenario that cannot be planned gives {"error": {"kind", "message", "field"}} on its line and the batch
+    goes on. Blank lines are skipped. Each result is written as soon as it is known, and memory does not grow
+    with the number of lines.
 
     \b
     outlay batch < scenarios.jsonl > results.jsonl
@@ -94,7 +102,13 @@ def answer_one(line: bytes, options: dict[str, Any]) -> dict[str, Any]:
     except RecursionError:
         return {"error": Unreadable("nested too deeply").to_dict()}
     except Exception as error:  # a defect of ours must not cost the lines after it
-        return {"error": {"kind": "internal", "message": f"defect in outlay: {type(error).__name__}: {error}", "field": ""}}
+        return {
+            "error": {
+                "kind": "internal",
+                "message": f"defect in outlay: {type(error).__name__}: {error}",
+                "field": "",
+            }
+        }
 
 
 def read_line(line: bytes) -> Any:
@@ -102,7 +116,9 @@ def read_line(line: bytes) -> Any:
     if len(line) > MAX_LINE:
         raise Unreadable(f"the line is longer than {MAX_LINE // 1_000_000} MB, not a scenario")
     try:
-        document = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+        document = json.loads(
+            line.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=_no_repeats
+        )
     except UnicodeDecodeError:
         raise Unreadable("not UTF-8 text") from None
     except RecursionError:

@@ -15,7 +15,7 @@ from outlay.cli.options import Shared, shared_flags
 def command(file: str | None, **flags: Any) -> int:
     """Read a scenario and print it with every default filled in; nothing is planned.
 
-    The resolved scenario goes to standard output (YAML, or JSON with --json), so it can be kept and used with -f.
+    The resolved scenario goes to standard output (YAML, or JSON with --json): keep it and use it with -f.
 
     \b
     outlay check plan.yaml

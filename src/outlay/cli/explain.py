@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 @click.command(cls=Shared, name="explain", short_help="Where a number comes from.")
 @click.argument("subject", required=False)
 @click.argument("number", required=False)
-@click.option("--depth", type=click.IntRange(1, 50), default=6, show_default=True, help="Levels of inputs to show.")
+@click.option(
+    "--depth", type=click.IntRange(1, 50), default=6, show_default=True, help="Levels of inputs to show."
+)
 @shared_flags("--vary", "--csv", "--md", "--save")
 def command(subject: str | None, number: str | None, depth: int, **flags: Any) -> int:
     """Walk a number down to formulas, inputs, catalogue rows and papers.
@@ -37,8 +39,11 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
     as_json = form_of(flags) == "json"
     if number is None:
         names = _names(result, bool(flags.get("opt_verbose")))
-        text = to_json([{"number": n, **result.explain(n).to_dict()} for n in names]) if as_json else (
-            lineage.listing([(n, result.explain(n)) for n in names]))
+        text = (
+            to_json([{"number": n, **result.explain(n).to_dict()} for n in names])
+            if as_json
+            else (lineage.listing([(n, result.explain(n)) for n in names]))
+        )
         write(text + "\n", flags)
         return 0
     quantity = result.explain(number)

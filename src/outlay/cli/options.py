@@ -46,8 +46,16 @@ FIELDS: tuple[Flag, ...] = (
     Flag(("--global-batch",), "{phase}.global_batch", "N", "Sequences a step.", WHAT),
     Flag(("-p", "--precision"), "{phase}.precision", "NAME", "bf16, fp16, fp8, mxfp8, nvfp4, fp32.", WHAT),
     Flag(("--optimizer",), "{phase}.optimizer", "NAME", "adamw, adamw-8bit, muon, sgd, adafactor.", WHAT),
-    Flag(("--framework",), "{phase}.framework", "NAME", "megatron, deepspeed, fsdp, torchtitan, maxtext.", WHAT),
-    Flag(("--device-hours",), "{phase}.device_hours", "H", "Price a run already done instead of predicting it.", WHAT),
+    Flag(
+        ("--framework",), "{phase}.framework", "NAME", "megatron, deepspeed, fsdp, torchtitan, maxtext.", WHAT
+    ),
+    Flag(
+        ("--device-hours",),
+        "{phase}.device_hours",
+        "H",
+        "Price a run already done instead of predicting it.",
+        WHAT,
+    ),
     Flag(("--tp",), "{phase}.layout.tensor", "N", "Tensor parallel degree.", LAYOUT),
     Flag(("--pp",), "{phase}.layout.pipeline", "N", "Pipeline stages.", LAYOUT),
     Flag(("--dp",), "{phase}.layout.data", "N", "Data parallel degree, all of it.", LAYOUT),
@@ -58,23 +66,53 @@ FIELDS: tuple[Flag, ...] = (
     Flag(("--micro-batch",), "{phase}.layout.micro_batch", "N", "Sequences a device holds at once.", LAYOUT),
     Flag(("--recompute",), "{phase}.layout.recompute", "NAME", "none, selective, full.", LAYOUT),
     Flag(("--for",), "goal.minimize", "GOAL", "What a search ranks by: time, money, energy, carbon.", GOAL),
-    Flag(("--deadline",), "goal.deadline", "TIME", "Finish within: 30d, 6w. Exit code 1 when it cannot.", GOAL),
+    Flag(
+        ("--deadline",), "goal.deadline", "TIME", "Finish within: 30d, 6w. Exit code 1 when it cannot.", GOAL
+    ),
     Flag(("--budget",), "goal.budget", "USD", "Spend at most: 2M, 50k. Exit code 1 when it cannot.", GOAL),
     Flag(("--top-k",), "goal.top", "K", "How many of the best layouts to list.", GOAL),
     Flag(("--seed",), "seed", "N", "Seed of the draws behind every interval.", GOAL),
 )
 
 ANSWERS: tuple[Flag, ...] = (
-    Flag(("-f", "--file"), "", "FILE", "Read a scenario (YAML, TOML, JSON, a result); - is standard input.", FILES),
-    Flag(("--set",), "", "PATH=VALUE", "Set any field: --set pretrain.layout.shard=8. Repeatable.", FILES, many=True),
-    Flag(("--vary",), "", "PATH=A,B,C", "Plan each value and put them side by side. Repeatable.", FILES, many=True),
+    Flag(
+        ("-f", "--file"),
+        "",
+        "FILE",
+        "Read a scenario (YAML, TOML, JSON, a result); - is standard input.",
+        FILES,
+    ),
+    Flag(
+        ("--set",),
+        "",
+        "PATH=VALUE",
+        "Set any field: --set pretrain.layout.shard=8. Repeatable.",
+        FILES,
+        many=True,
+    ),
+    Flag(
+        ("--vary",),
+        "",
+        "PATH=A,B,C",
+        "Plan each value and put them side by side. Repeatable.",
+        FILES,
+        many=True,
+    ),
     Flag(("--save",), "", "FILE", "Write the scenario asked about, to use with -f.", FILES),
-    Flag(("--catalog",), "", "FOLDER", "A folder of catalogue rows of your own. Repeatable.", FILES, many=True),
+    Flag(
+        ("--catalog",), "", "FOLDER", "A folder of catalogue rows of your own. Repeatable.", FILES, many=True
+    ),
     Flag(("--prices",), "", "FILE", "A file of prices of your own. Repeatable.", FILES, many=True),
     Flag(("--json",), "", "", "The whole result as JSON.", OUTPUT, switch=True),
     Flag(("--csv",), "", "", "The lines, one a row.", OUTPUT, switch=True),
     Flag(("--md",), "", "", "The screen as Markdown.", OUTPUT, switch=True),
-    Flag(("-o", "--output"), "", "FILE", "Write there, whole or not at all; .json .csv .md choose the form.", OUTPUT),
+    Flag(
+        ("-o", "--output"),
+        "",
+        "FILE",
+        "Write there, whole or not at all; .json .csv .md choose the form.",
+        OUTPUT,
+    ),
     Flag(("-q", "--quiet"), "", "", "Only the verdict.", OUTPUT, switch=True),
     Flag(("-v", "--verbose"), "", "", "Every assumption, every part.", OUTPUT, switch=True),
 )
@@ -88,7 +126,7 @@ class Shared(click.Command):
         known = {f.name: f.group for f in (*FIELDS, *ANSWERS)}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 groups.setdefault(known.get(parameter.name or "", "Other"), []).append(record)
         for group in (WHERE, WHAT, LAYOUT, GOAL, FILES, OUTPUT, "Other"):
             if group in groups:
@@ -100,8 +138,9 @@ def _option(flag: Flag) -> Callable[[Any], Any]:
     names = (*flag.spellings, flag.name)
     if flag.switch:
         return click.option(*names, is_flag=True, help=flag.help)
-    return click.option(*names, metavar=flag.metavar, help=flag.help, multiple=flag.many,
-                        default=() if flag.many else None)
+    return click.option(
+        *names, metavar=flag.metavar, help=flag.help, multiple=flag.many, default=() if flag.many else None
+    )
 
 
 def shared_flags(*leave_out: str) -> Callable[[Any], Any]:

@@ -35,14 +35,19 @@ def show(result: Result, scenario: dict[str, Any], flags: dict[str, Any]) -> Non
     if form == "json":
         write(to_json(document) + "\n", flags)
     elif form == "csv":
-        from outlay.report.tables import lines_csv
+        from outlay.report.rows import lines_csv
 
         write(lines_csv(document.get("lines") or []), flags)
     else:
         from outlay.report import screen
 
-        blocks = screen.quiet(document) if flags.get("opt_quiet") else screen.page(
-            document, verbose=bool(flags.get("opt_verbose")), following=next_commands(document, flags))
+        blocks = (
+            screen.quiet(document)
+            if flags.get("opt_quiet")
+            else screen.page(
+                document, verbose=bool(flags.get("opt_verbose")), following=next_commands(document, flags)
+            )
+        )
         write_blocks(blocks, flags)
 
 
@@ -51,7 +56,10 @@ def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     base = command_line(document, flags)
     if not (document.get("pretrain") or {}).get("fits", True):
         return [f"{base} --set fleet.devices={_twice(document)}", "outlay catalog list device"]
-    return [base.replace("outlay train", "outlay explain", 1) + " device_hours", f"{base} --vary {_other(document)}"]
+    return [
+        base.replace("outlay train", "outlay explain", 1) + " device_hours",
+        f"{base} --vary {_other(document)}",
+    ]
 
 
 def _twice(document: dict[str, Any]) -> int:

@@ -16,13 +16,15 @@ def show(scoreboard: Any, flags: dict[str, Any]) -> int:
     if form_of(flags) == "json":
         write(to_json(rows) + "\n", flags)
     elif form_of(flags) == "csv":
-        from outlay.report.tables import rows_csv
+        from outlay.report.rows import rows_csv
 
         write(rows_csv(rows), flags)
     else:
         from outlay.report.blocks import Table
 
         head = tuple(rows[0]) if rows else ()
-        table = Table("Predicted against published", head, tuple(tuple(str(v) for v in row.values()) for row in rows))
+        table = Table(
+            "Predicted against published", head, tuple(tuple(str(v) for v in row.values()) for row in rows)
+        )
         write_blocks([table], flags)
     return 0

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from outlay.errors import BadValue, OutlayError
 
-YES, NO, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+YES, NO, BAD_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
 
 
 def run(arguments: list[str]) -> int:
@@ -23,15 +23,21 @@ def run(arguments: list[str]) -> int:
 
     from outlay.cli.app import outlay
 
+    with contextlib.suppress(AttributeError, ValueError):
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        code = outlay.main(args=arguments, prog_name="outlay", standalone_mode=False)
+        if "_OUTLAY_COMPLETE" in os.environ:  # the shell asks for completions
+            outlay.main(args=arguments, prog_name="outlay")
+        with outlay.make_context("outlay", arguments) as context:
+            code = outlay.invoke(context)
         sys.stdout.flush()
         return code if isinstance(code, int) else YES
     except OutlayError as error:
         return _refuse(error.to_dict(), arguments)
     except click.UsageError as error:
-        return _refuse({"kind": "bad_value", "message": error.format_message(), "field": ""}, arguments,
-                       _try_help(error))
+        return _refuse(
+            {"kind": "bad_value", "message": error.format_message(), "field": ""}, arguments, _try_help(error)
+        )
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -48,6 +54,12 @@ def run(arguments: list[str]) -> int:
         _mute_stdout()
         say(f"error: {describe_os_error(error)}")
         return BAD_INPUT
+    except Exception as error:
+        if os.environ.get("OUTLAY_DEBUG"):
+            raise
+        message = f"defect in outlay: {type(error).__name__}: {error}"
+        _refuse({"kind": "internal", "message": message, "field": ""}, arguments, "OUTLAY_DEBUG=1 shows it")
+        return DEFECT
 
 
 def _try_help(error: object) -> str:
@@ -83,7 +95,8 @@ def describe_os_error(error: OSError) -> str:
 def _mute_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's last flush cannot complain."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        number = sys.stdout.fileno()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 @contextlib.contextmanager

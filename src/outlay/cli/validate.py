@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
@@ -26,8 +27,8 @@ def command(**flags: Any) -> int:
 
     check_outputs(flags)
     try:
-        from outlay.validate import scoreboard
-    except ImportError:
+        scoreboard = import_module("outlay.validate.scoreboard")
+    except ModuleNotFoundError:
         raise Unsupported("the scoreboard is not built in this version", "validate") from None
     from outlay.cli.scores import show
 

@@ -12,15 +12,24 @@ from outlay.errors import Inconsistent, OutlayError
 if TYPE_CHECKING:
     from outlay.report.blocks import Block
 
-_RANKED = {"time": ("pretrain", "elapsed_s"), "money": ("totals", "usd"), "energy": ("totals", "energy_j"),
-           "carbon": ("totals", "co2e_kg")}
-_COLUMNS = (("time", "pretrain", "elapsed_s", "s"), ("device-hours", "totals", "device_hours", ""),
-            ("money", "totals", "usd", "USD"), ("energy", "totals", "energy_j", "J"),
-            ("CO2e", "totals", "co2e_kg", "kgCO2e"), ("water", "totals", "water_l", "L"))
+_RANKED = {
+    "time": ("pretrain", "elapsed_s"),
+    "money": ("totals", "usd"),
+    "energy": ("totals", "energy_j"),
+    "carbon": ("totals", "co2e_kg"),
+}
+_COLUMNS = (
+    ("time", "pretrain", "elapsed_s", "s"),
+    ("device-hours", "totals", "device_hours", ""),
+    ("money", "totals", "usd", "USD"),
+    ("energy", "totals", "energy_j", "J"),
+    ("CO2e", "totals", "co2e_kg", "kgCO2e"),
+    ("water", "totals", "water_l", "L"),
+)
 
 
 def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str, Any]) -> int:
-    """Plan every variant and write them as one table; a variant that cannot be planned says why in its row."""
+    """Plan every variant and write them as one table; one that cannot be planned says why below it."""
     if flags.get("opt_save"):
         raise Inconsistent("--save writes one scenario and --vary asks for several; choose one", "--save")
     found: list[tuple[dict[str, str], dict[str, Any]]] = []
@@ -39,7 +48,7 @@ def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str,
         rows = [{"varied": chosen, "best": i == best, **result} for i, (chosen, result) in enumerate(found)]
         write(to_json(rows) + "\n", flags)
     elif form == "csv":
-        from outlay.report.tables import rows_csv
+        from outlay.report.rows import rows_csv
 
         write(rows_csv([_flat(chosen, result, i == best) for i, (chosen, result) in enumerate(found)]), flags)
     else:
@@ -56,8 +65,11 @@ def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> int 
     from outlay.report.numbers import number
 
     section, name = _RANKED[goal]
-    ranked = [(number(_value(result, section, name)), i) for i, (_, result) in enumerate(found)
-              if _fits(result) == "yes"]
+    ranked = [
+        (number(_value(result, section, name)), i)
+        for i, (_, result) in enumerate(found)
+        if _fits(result) == "yes"
+    ]
     known = [(value, i) for value, i in ranked if value is not None]
     return min(known)[1] if known else None
 
@@ -80,23 +92,33 @@ def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[st
 
 
 def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None, goal: str) -> list[Block]:
-    from outlay.report.blocks import Block, Bullets, Table, Verdict
+    from outlay.report.blocks import Bullets, Table, Verdict
     from outlay.report.numbers import one
 
     names = list(found[0][0])
     rows = []
     for chosen, result in found:
-        cells = [one(_value(result, section, name), unit, interval=False) for _, section, name, unit in _COLUMNS]
+        cells = [
+            one(_value(result, section, name), unit, interval=False) for _, section, name, unit in _COLUMNS
+        ]
         if _fits(result) != "yes":
             cells = ["–"] * len(cells)
         rows.append((*chosen.values(), _fits(result), *cells))
     head = (*names, "fits", *[c[0] for c in _COLUMNS])
-    text = f"Least {goal}: {', '.join(f'{k} = {v}' for k, v in found[best][0].items())}" if best is not None else (
-        "None of these fits")
-    blocks: list[Block] = [Verdict(text, "good" if best is not None else "bad"),
-                           Table("", head, tuple(rows), mark=best, text_columns=frozenset(range(len(names) + 1)))]
-    troubles = tuple(f"{', '.join(chosen.values())}: {result['error']['message']}" for chosen, result in found
-                     if "error" in result)
+    text = (
+        f"Least {goal}: {', '.join(f'{k} = {v}' for k, v in found[best][0].items())}"
+        if best is not None
+        else ("None of these fits")
+    )
+    blocks: list[Block] = [
+        Verdict(text, "good" if best is not None else "bad"),
+        Table("", head, tuple(rows), mark=best, text_columns=frozenset(range(len(names) + 1))),
+    ]
+    troubles = tuple(
+        f"{', '.join(chosen.values())}: {result['error']['message']}"
+        for chosen, result in found
+        if "error" in result
+    )
     if troubles:
         blocks.append(Bullets("Could not be planned", troubles))
     return blocks

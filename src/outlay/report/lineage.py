@@ -16,8 +16,13 @@ _COLUMNS = 100
 
 def tree(quantity: Quantity, seen: frozenset[int] = frozenset()) -> dict[str, Any]:
     """The whole lineage as nested mappings."""
-    node: dict[str, Any] = {"label": quantity.label, **quantity.to_dict(), "basis": quantity.basis,
-                            "formula": quantity.formula, "sources": list(quantity.sources)}
+    node: dict[str, Any] = {
+        "label": quantity.label,
+        **quantity.to_dict(),
+        "basis": quantity.basis,
+        "formula": quantity.formula,
+        "sources": list(quantity.sources),
+    }
     if id(quantity) not in seen:
         node["inputs"] = [tree(i, seen | {id(quantity)}) for i in quantity.inputs]
     return node
@@ -30,7 +35,9 @@ def text(quantity: Quantity, depth: int = 6) -> str:
     return "\n".join(lines)
 
 
-def _node(quantity: Quantity, first: str, rest: str, depth: int, lines: list[str], shown: dict[int, str]) -> None:
+def _node(
+    quantity: Quantity, first: str, rest: str, depth: int, lines: list[str], shown: dict[int, str]
+) -> None:
     again = id(quantity) in shown and bool(quantity.inputs)
     tail = "  (shown above)" if again else ""
     _wrap(f"{quantity.label or 'number'} = {exactly(quantity)}{_basis(quantity)}{tail}", first, rest, lines)
@@ -47,13 +54,24 @@ def _node(quantity: Quantity, first: str, rest: str, depth: int, lines: list[str
         return
     for i, child in enumerate(quantity.inputs):
         last = i == len(quantity.inputs) - 1
-        _node(child, rest + ("└ " if last else "├ "), rest + ("  " if last else "│ "), depth - 1, lines, shown)
+        _node(
+            child, rest + ("└ " if last else "├ "), rest + ("  " if last else "│ "), depth - 1, lines, shown
+        )
 
 
 def _wrap(what: str, first: str, rest: str, lines: list[str]) -> None:
     room = max(_COLUMNS, len(rest) + 40)
-    lines += [line.rstrip() for line in textwrap.wrap(what, room, initial_indent=first, subsequent_indent=rest,
-                                                      break_long_words=False, break_on_hyphens=False)]
+    lines += [
+        line.rstrip()
+        for line in textwrap.wrap(
+            what,
+            room,
+            initial_indent=first,
+            subsequent_indent=rest,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
 
 
 def exactly(quantity: Quantity) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +16,42 @@ class Scale:
     before: str = ""
 
 
-_SECONDS = (Scale(1e-3, " ms"), Scale(1.0, " s"), Scale(60.0, " min"), Scale(3600.0, " h"), Scale(86400.0, " days"))
+_SECONDS = (
+    Scale(1e-3, " ms"),
+    Scale(1.0, " s"),
+    Scale(60.0, " min"),
+    Scale(3600.0, " h"),
+    Scale(86400.0, " days"),
+)
 _SECOND_LIMITS = (1.0, 120.0, 7200.0, 172800.0)
-_JOULES = tuple(Scale(3.6e6 * f, f" {p}Wh") for f, p in ((1e-3, ""), (1.0, "k"), (1e3, "M"), (1e6, "G"), (1e9, "T")))
+_JOULES = tuple(
+    Scale(3.6e6 * f, f" {p}Wh") for f, p in ((1e-3, ""), (1.0, "k"), (1e3, "M"), (1e6, "G"), (1e9, "T"))
+)
 _KG = (Scale(1e-3, " g"), Scale(1.0, " kg"), Scale(1e3, " t"), Scale(1e6, " kt"), Scale(1e9, " Mt"))
 _LITRES = (Scale(1.0, " L"), Scale(1e3, " m³"), Scale(1e6, "k m³"), Scale(1e9, "M m³"))
 _USD = (Scale(1.0, "", "$"), Scale(1e3, "k", "$"), Scale(1e6, "M", "$"), Scale(1e9, "B", "$"))
-_PLAIN = (Scale(1.0), Scale(1e3, "k"), Scale(1e6, "M"), Scale(1e9, "G"), Scale(1e12, "T"), Scale(1e15, "P"),
-          Scale(1e18, "E"), Scale(1e21, "Z"), Scale(1e24, "Y"))
+_PLAIN = (
+    Scale(1.0),
+    Scale(1e3, "k"),
+    Scale(1e6, "M"),
+    Scale(1e9, "G"),
+    Scale(1e12, "T"),
+    Scale(1e15, "P"),
+    Scale(1e18, "E"),
+    Scale(1e21, "Z"),
+    Scale(1e24, "Y"),
+)
 _WATTS = (Scale(1.0, " W"), Scale(1e3, " kW"), Scale(1e6, " MW"), Scale(1e9, " GW"))
 _DISK = (Scale(1e6, " MB"), Scale(1e9, " GB"), Scale(1e12, " TB"), Scale(1e15, " PB"))
 _LADDERS: dict[str, tuple[Scale, ...]] = {
-    "J": _JOULES, "kgCO2e": _KG, "kg": _KG, "L": _LITRES, "l": _LITRES, "USD": _USD, "usd": _USD, "W": _WATTS,
+    "J": _JOULES,
+    "kgCO2e": _KG,
+    "kg": _KG,
+    "L": _LITRES,
+    "l": _LITRES,
+    "USD": _USD,
+    "usd": _USD,
+    "W": _WATTS,
 }
 IMPACTS = {"J", "kgCO2e", "kg", "L", "l"}  # printed with two significant figures
 
@@ -84,7 +107,7 @@ def decimals_for(size: float, digits: int) -> int:
 
 
 def fixed(value: float, decimals: int, digits: int = 0) -> str:
-    """A number with fixed decimals; with `digits`, whole numbers above them are rounded to significance too."""
+    """A number with fixed decimals; with `digits`, longer whole numbers are rounded too."""
     if digits and value and decimals == 0:
         step = 10.0 ** max(0, math.floor(math.log10(abs(value))) - digits + 1)
         value = round(value / step) * step
@@ -92,7 +115,9 @@ def fixed(value: float, decimals: int, digits: int = 0) -> str:
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
 
 
-def one(value: object, unit: str = "", *, memory: bool = False, digits: int = 0, interval: bool = True) -> str:
+def one(
+    value: object, unit: str = "", *, memory: bool = False, digits: int = 0, interval: bool = True
+) -> str:
     """One number with its unit and interval.
 
     >>> one({"value": 2.0e6, "low": 1.7e6, "high": 2.4e6, "unit": "s"})
@@ -148,15 +173,16 @@ def adding_up(parts: Sequence[float], decimals: int) -> list[float]:
     """
     scale = 10.0**decimals
     floors = [math.floor(p * scale) for p in parts]
-    missing = round(sum(parts) * scale) - sum(floors)
+    missing = round(float(f"{sum(parts):.{decimals}f}") * scale) - sum(floors)
     order = sorted(range(len(parts)), key=lambda i: floors[i] - parts[i] * scale)
     for i in order[: max(0, missing)]:
         floors[i] += 1
     return [f / scale for f in floors]
 
 
-def column(parts: Sequence[float | None], unit: str, *, memory: bool = False, digits: int = 0
-           ) -> tuple[list[str], str, Scale, int]:
+def column(
+    parts: Sequence[float | None], unit: str, *, memory: bool = False, digits: int = 0
+) -> tuple[list[str], str, Scale, int]:
     """A column whose printed parts add up to its printed total: (parts, total, unit, decimals).
 
     >>> column([1.0e6, 0.25e6, 0.25e6, None], "USD")[:2]
@@ -168,7 +194,9 @@ def column(parts: Sequence[float | None], unit: str, *, memory: bool = False, di
     digits = digits or (2 if unit in IMPACTS else 3)
     decimals = 1 if memory else decimals_for(total / scale.factor, digits)
     rounded = iter(adding_up([p / scale.factor for p in known], decimals))
-    cells = ["?" if p is None else fixed(next(rounded), decimals) if p else _zero(next(rounded)) for p in parts]
+    cells = [
+        "?" if p is None else fixed(next(rounded), decimals) if p else _zero(next(rounded)) for p in parts
+    ]
     return cells, fixed(round(total / scale.factor, decimals), decimals), scale, decimals
 
 

@@ -38,8 +38,16 @@ def render(blocks: Sequence[Block], columns: int | None = None, colour: bool = F
     parts = []
     for block in blocks:
         stream = io.StringIO()
-        console = Console(file=stream, width=columns, force_terminal=colour, color_system="standard" if colour else None,
-                          highlight=False, emoji=False, markup=False, legacy_windows=False)
+        console = Console(
+            file=stream,
+            width=columns,
+            force_terminal=colour,
+            color_system="standard" if colour else None,
+            highlight=False,
+            emoji=False,
+            markup=False,
+            legacy_windows=False,
+        )
         _draw(console, block, columns)
         parts.append("\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").splitlines()))
     return "\n\n".join(p for p in parts if p) + "\n"
@@ -65,8 +73,14 @@ def _hang(console: Console, lead: str, text: str, columns: int) -> None:
     """A paragraph whose later lines are indented under its first."""
     import textwrap
 
-    for line in textwrap.wrap(text, columns, initial_indent=lead, subsequent_indent=lead + "  ",
-                              break_long_words=True, break_on_hyphens=False):
+    for line in textwrap.wrap(
+        text,
+        columns,
+        initial_indent=lead,
+        subsequent_indent=lead + "  ",
+        break_long_words=True,
+        break_on_hyphens=False,
+    ):
         console.print(line, soft_wrap=True)
 
 
@@ -76,11 +90,17 @@ def _table(console: Console, block: Table, columns: int) -> None:
 
     if block.title:
         console.print(block.title, style="bold")
-    grid = RichTable(box=None, pad_edge=False, padding=(0, 1), show_header=any(block.head), header_style="dim")
+    grid = RichTable(
+        box=None, pad_edge=False, padding=(0, 1), show_header=any(block.head), header_style="dim"
+    )
     grid.add_column("", no_wrap=True)  # the margin, where the best row is marked
     for i, name in enumerate(block.head):
-        grid.add_column(name, justify="left" if i in block.text_columns else "right",
-                        overflow="fold", no_wrap=i not in block.text_columns)
+        grid.add_column(
+            name,
+            justify="left" if i in block.text_columns else "right",
+            overflow="fold",
+            no_wrap=i not in block.text_columns,
+        )
     for i, row in enumerate(block.rows):
         best = i == block.mark
         grid.add_row("*" if best else "", *[Text(cell) for cell in row], style="bold" if best else None)

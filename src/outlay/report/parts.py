@@ -1,0 +1,203 @@
+"""The tables of a training page: memory, step, calendar, what it takes, layouts, scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.report.blocks import Table
+from outlay.report.numbers import adding_up, column, fixed, number, one, span
+
+_DEGREES = (
+    ("tensor", "tensor"),
+    ("context", "context"),
+    ("pipeline", "pipeline"),
+    ("data", "data"),
+    ("expert", "expert"),
+    ("expert_tensor", "expert tensor"),
+    ("virtual_pipeline", "chunks a stage"),
+    ("shard", "shard"),
+)
+_INTERVAL = "80 % interval"
+
+
+def words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def layout_text(layout: Mapping[str, Any]) -> str:
+    """A layout in one line: the degrees above one, then the categories.
+
+    >>> layout_text({"tensor": 8, "pipeline": 1, "data": 4, "zero": 1, "micro_batch": 2, "recompute": "none"})
+    'tensor 8 · data 4 · ZeRO 1 · micro-batch 2'
+    """
+    degrees = [(key, label) for key, label in _DEGREES if (number(layout.get(key)) or 1) > 1]
+    said = [
+        f"{label} {layout[key]:g}"
+        for key, label in degrees
+        if key != "shard" or layout["shard"] != layout.get("data")
+    ]
+    said = said or ["one device"]
+    if layout.get("zero") is not None:
+        said.append(f"ZeRO {layout['zero']}")
+    if layout.get("micro_batch") is not None:
+        said.append(f"micro-batch {layout['micro_batch']:g}")
+    if layout.get("recompute") not in (None, "none"):
+        said.append(f"recompute {layout['recompute']}")
+    return " · ".join(said)
+
+
+def breakdown(
+    title: str, found: Mapping[str, Any], whole: Any, unit: str, last: str, memory: bool = False
+) -> Table | None:
+    """Parts with their shares, adding up in print; the interval is that of the whole."""
+    known = {k: n for k, v in found.items() if (n := number(v))}
+    if not known:
+        return None
+    cells, total, scale, decimals = column(list(known.values()), unit, memory=memory)
+    shares = adding_up([100 * v / sum(known.values()) for v in known.values()], 0)
+    rows = tuple((words(k), cell, f"{part:.0f} %") for k, cell, part in zip(known, cells, shares))
+    interval = span(whole, scale, decimals).strip()
+    below = (_INTERVAL, interval, "") if interval else ()
+    return Table(title, ("", scale.after.strip(), "share"), rows, (last, total, ""), below)
+
+
+def memory(phase: Mapping[str, Any]) -> Table | None:
+    moment = phase.get("memory_peak_moment")
+    title = "Memory of the fullest device" + (f", peak in {moment}" if moment else "")
+    return breakdown(
+        title, phase.get("memory_parts") or {}, phase.get("memory_per_device_bytes"), "B", "peak", True
+    )
+
+
+def step_time(phase: Mapping[str, Any]) -> Table | None:
+    return breakdown("Time of one step", phase.get("time_parts") or {}, phase.get("step_time_s"), "s", "step")
+
+
+def calendar(phase: Mapping[str, Any]) -> Table | None:
+    """From steps to the calendar, with the rates people compare."""
+    rows = [
+        (name, shown)
+        for name, shown in (
+            ("steps", _bare(phase.get("steps"))),
+            ("tokens/s a device", _bare(phase.get("tokens_per_s_per_device"))),
+            ("model FLOP utilisation", _percent(phase.get("model_flops_utilization"))),
+            ("goodput (share of the time that trains)", _percent(phase.get("goodput"))),
+            ("device-hours", _bare(phase.get("device_hours"))),
+            ("training FLOP", _flop(phase.get("training_flop"))),
+        )
+        if shown
+    ]
+    elapsed = phase.get("elapsed_s")
+    total = ("from start to end", one(elapsed, "s")) if number(elapsed) is not None else ()
+    if not rows and not total:
+        return None
+    return Table("Time", ("", ""), tuple(rows), total, text_columns=frozenset({0, 1}))
+
+
+def _bare(value: Any) -> str:
+    """A number with its interval and without its unit, which the row's name says."""
+    if number(value) is None:
+        return ""
+    return one(dict(value, unit="")) if isinstance(value, Mapping) else one(value)
+
+
+def _percent(value: Any) -> str:
+    nominal = number(value)
+    if nominal is None:
+        return ""
+    text = f"{100 * nominal:.0f} %"
+    low, high = (
+        (number(value.get(k)) for k in ("low", "high")) if isinstance(value, Mapping) else (None, None)
+    )
+    if low is None or high is None or f"{100 * low:.0f}" == f"{100 * high:.0f}":
+        return text
+    return f"{text} [{100 * low:.0f}–{100 * high:.0f}]"
+
+
+def _flop(value: Any) -> str:
+    """Training FLOP with the two marks of the EU AI Act: 1e23 general-purpose, 1e25 systemic risk."""
+    flop = number(value)
+    if flop is None:
+        return ""
+    mantissa, _, power = f"{flop:.1e}".partition("e")
+    if flop >= 1e25:
+        mark = "above 1e25: systemic risk in the EU AI Act"
+    elif flop >= 1e23:
+        mark = "above 1e23, below 1e25: general-purpose in the EU AI Act"
+    else:
+        mark = "below the 1e23 of the EU AI Act"
+    return f"{mantissa}e{int(power)} ({mark})"
+
+
+_MEASURES = (
+    ("usd", "USD", "money"),
+    ("energy_j", "J", "energy"),
+    ("co2e_kg", "kgCO2e", "CO2e"),
+    ("water_l", "L", "water"),
+)
+
+
+def takes(result: Mapping[str, Any]) -> Table | None:
+    """What it takes, by item: money, energy, carbon, water, each column adding up to its total."""
+    items = by_item(result.get("lines") or [])
+    totals = result.get("totals") or {}
+    if not items:
+        return None
+    heads, columns, ends, belows = [""], [], ["total"], [_INTERVAL]
+    for key, unit, name in _MEASURES:
+        cells, total, scale, decimals = column([row[key] for row in items.values()], unit)
+        known = number(totals.get(key)) is not None
+        shown = f"{scale.before}{scale.after.strip()}"
+        heads.append(f"{name}, {shown}")
+        columns.append(cells)
+        ends.append(total if known else "unknown")
+        belows.append(span(totals.get(key), scale, decimals).strip() if known else "")
+    rows = tuple((words(item), *[c[i] for c in columns]) for i, item in enumerate(items))
+    below = tuple(belows) if any(belows[1:]) else ()
+    return Table("Money, energy, carbon and water", tuple(heads), rows, tuple(ends), below)
+
+
+def by_item(lines: list[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Lines summed by item; a sum with an unknown part is unknown."""
+    items: dict[str, dict[str, float | None]] = {}
+    for line in lines:
+        row = items.setdefault(str(line.get("item", "")), {key: 0.0 for key, _, _ in _MEASURES})
+        for key, _, _ in _MEASURES:
+            value, before = number(line.get(key)), row[key]
+            row[key] = None if value is None or before is None else before + value
+    return items
+
+
+def layouts(phase: Mapping[str, Any]) -> Table | None:
+    """The best few layouts of a search, the chosen one marked."""
+    found = phase.get("layouts") or []
+    if len(found) < 2:
+        return None
+    rows = tuple(
+        (
+            layout_text(entry.get("layout", entry)),
+            one(entry.get("elapsed_s"), "s", interval=False),
+            one(entry.get("memory_per_device_bytes"), "B", memory=True, interval=False),
+            one(entry.get("usd"), "USD", interval=False),
+        )
+        for entry in found
+    )
+    return Table("Best layouts", ("layout", "time", "memory", "money"), rows, mark=0)
+
+
+def scaling(phase: Mapping[str, Any]) -> Table | None:
+    """Strong scaling: the same run on more or fewer devices."""
+    found = phase.get("scaling") or []
+    if len(found) < 2:
+        return None
+    rows = tuple(
+        (
+            f"{entry.get('devices', 0):,}",
+            one(entry.get("elapsed_s"), "s", interval=False),
+            fixed(number(entry.get("device_hours")) or 0, 0, 3),
+            f"{100 * (number(entry.get('efficiency')) or 0):.0f} %",
+        )
+        for entry in found
+    )
+    return Table("With more or fewer devices", ("devices", "time", "device-hours", "efficiency"), rows)
