@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
@@ -41,6 +42,12 @@ def band(value: float, gsd: float) -> tuple[float, float]:
     """The 80 % interval of a log-normal around `value`."""
     factor = gsd ** Z_EDGE
     return float(f"{value / factor:.5g}"), float(f"{value * factor:.5g}")
+
+
+def widened(value: float, edge: float, gsd: float) -> float:
+    """An edge of an 80 % interval moved out by an independent log-normal spread."""
+    own = math.log(edge / value)
+    return value * math.exp(math.copysign(math.hypot(own, Z_EDGE * math.log(gsd)), own))
 
 
 def shares(row: Mapping[str, str], suffix: str = "") -> dict[str, float]:

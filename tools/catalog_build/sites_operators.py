@@ -32,13 +32,14 @@ OPERATORS: dict[str, tuple[str, str, Disclosed, Disclosed | None]] = {
             Disclosed(0.12, 2025, AWS_WATER)),
     "azure": ("Microsoft Azure", "azure|microsoft", Disclosed(1.17, 2025, MICROSOFT),
               Disclosed(0.27, 2025, MICROSOFT)),
-    "gcp": ("Google Cloud", "gcp|google", Disclosed(1.09, 2024, "Google fleet, as held by EcoLogits 0.11.3"),
+    "gcp": ("Google Cloud", "gcp|google",
+            Disclosed(1.09, 2024, "Google fleet, as held by EcoLogits 0.11.3"),
             Disclosed(0.999, 2024, "EcoLogits 0.11.3 provider assumption", "assumed", 0.5, 1.5)),
     "meta": ("Meta", "facebook", Disclosed(1.08, 2023, META), Disclosed(0.18, 2023, META)),
     "ovh": ("OVHcloud", "ovh", Disclosed(1.2, 2021, f"{OVH} (1.1 to 1.3)", "published", 1.1, 1.3),
             Disclosed(0.185, 2021, f"{OVH} (0.17 to 0.20)", "published", 0.12, 0.3)),
     "scaleway": ("Scaleway", "scaleway",
-                 Disclosed(1.35, 2022, f"{SCALEWAY} (five sites, 1.17 to 1.51)", "published", 1.17, 1.51), None),
+                 Disclosed(1.35, 2022, f"{SCALEWAY} (five sites)", "published", 1.17, 1.51), None),
 }
 
 

@@ -27,8 +27,10 @@ def read_countries(data_dir: Path) -> list[dict[str, str]]:
 
 
 def read_prices(data_dir: Path) -> dict[str, Price]:
-    """Industrial prices by site id; the census divisions of the US table are left out."""
-    prices = {}
+    """Industrial prices by site id: typed ones, then the tables; US census divisions are left out."""
+    prices: dict[str, Price] = {
+        row["area"]: (float(row["usd_per_kwh"]), row["source"], row["period"])
+        for row in read_csv(Path(__file__).with_name("sites_prices.csv"))}
     for row in shippable(data_dir / "electricity_prices_industrial.csv"):
         if row["level"] == "country" or len(row["area"]) == 5:
             source = f"{row['primary_source']} {row['reference_period']}, {row['band']}"
@@ -221,10 +223,11 @@ def _world_price(countries: list[dict[str, str]], prices: dict[str, Price]) -> R
     pairs = [(price, weight["usa"] / len(states)) for price in states]
     pairs += [(price, weight[area]) for area, price in usd.items() if weight.get(area)]
     low, value, high = f.weighted_quantiles(pairs, (0.1, 0.5, 0.9))
+    low, high = f.widened(value, low, f.GSD_PRICE), f.widened(value, high, f.GSD_PRICE)
     return Row("world", "electricity_usd_per_kwh", value, "usd/kWh", "U.S. EIA 2024; Eurostat nrg_pc_205 "
-               "2024-H2; weighted by generation", READ, "assumed", min(low, 0.05), high,
-               note="industrial, without tax; only Europe and the United States are on record, so the lower "
-                    "edge is set to 0.05")
+               "2024-H2; five typed countries; weighted by generation", READ, "assumed", low, high,
+               note="industrial, without tax; from Europe, the United States, China, India, Korea, Taiwan "
+                    "and Saudi Arabia, with the spread of one contract added")
 
 
 def _mix_and_water(identifier: str, mix: dict[str, float], source: str) -> list[Row]:
@@ -250,8 +253,9 @@ def _price(identifier: str, price: Price | None) -> list[Row]:
 
 def _named(identifier: str, name: str, aliases: tuple[str, ...], level: str, country: str = "") -> list[Row]:
     source = "ISO 3166 and the grid operators' names"
+    spellings = "|".join(dict.fromkeys((name, *aliases)))  # the name too, so that a misspelling finds it
     out = [Row(identifier, "name", name, "text", source, READ, "published"),
-           Row(identifier, "aliases", "|".join(dict.fromkeys(aliases)), "list", source, READ, "published"),
+           Row(identifier, "aliases", spellings, "list", source, READ, "published"),
            Row(identifier, "level", level, "text", "outlay", READ, "derived")]
     if country:
         out.append(Row(identifier, "country", country, "text", "ISO 3166", READ, "published"))

@@ -69,7 +69,7 @@ class Catalog:
             return table.entry(name)
         if kind == "device":
             return self.find_device(name, field).entry
-        found = names.match(name, table.index(), table.rows)
+        found = table.spelled(name) or names.match(name, table.index(), table.rows)
         return table.entry(_only(found, kind, name, field, table))
 
     def find_device(self, name: str, field: str = "fleet.device") -> DeviceMatch:

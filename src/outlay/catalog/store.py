@@ -23,6 +23,7 @@ class Table:
         self.rows: dict[str, dict[str, list[str]]] = {}
         self._entries: dict[str, Entry] = {}
         self._index: dict[str, list[str]] | None = None
+        self._spelled: dict[str, list[str]] | None = None
         if shipped is not None:
             self._read_shipped(shipped)
         for path in own:
@@ -56,6 +57,17 @@ class Table:
     def aliases(self, identifier: str) -> tuple[str, ...]:
         row = self.rows[identifier].get("aliases")
         return tuple(row[2].split("|")) if row else ()
+
+    def spelled(self, name: str) -> list[str]:
+        """Ids one of whose names is spelled just so, case aside: AWS's us-east-1 is not Google's us-east1."""
+        if self._spelled is None:
+            self._spelled = {}
+            for identifier, row in self.rows.items():
+                name_of = [row["name"][2]] if "name" in row else []
+                spellings = (identifier, *self.aliases(identifier), *name_of)
+                for spelling in dict.fromkeys(s.lower() for s in spellings):
+                    self._spelled.setdefault(spelling, []).append(identifier)
+        return self._spelled.get(name.lower(), [])
 
     def index(self) -> dict[str, list[str]]:
         """Plain names to ids; an id's own spelling beats another entry's alias."""
