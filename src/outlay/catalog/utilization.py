@@ -1,0 +1,45 @@
+"""Measured utilisation grids as shipped: a device family's tables by precision."""
+
+from __future__ import annotations
+
+import csv
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from outlay.catalog.store import DATA
+
+if TYPE_CHECKING:
+    from outlay.physics.roofline import Grid
+
+GRIDS = DATA / "grids"
+
+
+@lru_cache(maxsize=1)
+def _tables() -> dict[tuple[str, str], list[dict[str, str]]]:
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    with open(GRIDS / "utilization.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found.setdefault((row["family"], row["precision"]), []).append(row)
+    return found
+
+
+@lru_cache(maxsize=32)
+def matmul_grids(family: str) -> dict[str, Grid]:
+    """Grids of one device family by precision; empty where nothing was measured.
+
+    >>> sorted(matmul_grids("h100_sxm"))
+    ['bf16', 'fp8', 'fp8-block']
+    """
+    import numpy as np
+
+    from outlay.physics.roofline import Grid
+
+    grids = {}
+    for (name, precision), rows in _tables().items():
+        if name == family:
+            sizes = [column for column in rows[0] if column.startswith("at_")]
+            first = math.log2(float(sizes[0].removeprefix("at_").removesuffix("mib")) * 2**20)
+            values = np.array([[float(row[size]) for size in sizes] for row in rows])
+            grids[precision] = Grid(math.log2(float(rows[0]["rows"])), 1.0, first, 2.0, np.log(values), rows[0]["source"])
+    return grids

@@ -1,0 +1,83 @@
+"""How much of a device's limits training software reaches: measured grids and a few fitted constants.
+
+A constant belongs to a scope, most particular first: a framework class, a device generation, or "all". `resolve`
+builds an Efficiency from catalogue rows; nothing is looked up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from outlay.derive import Num
+from outlay.physics.roofline import Grid, flat_grid
+from outlay.steps.inputs import Recipe
+
+GRID_OF_PRECISION = {"bf16": "bf16", "fp16": "bf16", "fp32": "bf16", "tf32": "bf16", "fp8": "fp8", "mxfp8": "fp8",
+                     "nvfp4": "nvfp4", "mxfp4": "nvfp4", "fp4": "nvfp4", "int8": "fp8"}
+ELEMENT_BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "int8": 1.0,
+                 "nvfp4": 0.5625, "mxfp4": 0.53125, "fp4": 0.5}
+SHARDED = ("fsdp", "torchtitan", "composer", "llm-foundry", "torchtune", "accelerate", "trl", "axolotl",
+           "transformers", "llama-factory", "unsloth", "litgpt")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Efficiency:
+    """Utilisation grids by precision and constants by (scope, name), for one device."""
+
+    generation: str
+    grids: Mapping[str, Grid]
+    constants: Mapping[tuple[str, str], Num]
+
+    def grid(self, precision: str) -> Grid:
+        wanted = GRID_OF_PRECISION.get(precision, "bf16")
+        return self.grids.get(wanted) or self.grids["bf16"]
+
+    def value(self, name: str, framework: str = "") -> Num:
+        """The constant in its most particular scope: framework on generation, framework, generation, all."""
+        for scope in (f"{framework}/{self.generation}", framework, self.generation, "all"):
+            found = self.constants.get((scope, name))
+            if found is not None:
+                return found
+        raise KeyError(f"no constant {name} for {framework or 'any framework'} on {self.generation}")
+
+    def with_constants(self, changed: Mapping[tuple[str, str], Num]) -> Efficiency:
+        return Efficiency(self.generation, self.grids, {**self.constants, **changed})
+
+
+def framework_class(recipe: Recipe) -> str:
+    """The kind of training software, as far as its efficiency differs.
+
+    legacy: Megatron and Megatron-DeepSpeed before flash attention; megatron: fused kernels, grouped experts,
+    overlapped collectives; fsdp: PyTorch eager with sharded parameters; fsdp-compile: the same under
+    torch.compile; xla: whole-graph compilation.
+
+    >>> framework_class(Recipe(2048, 8, attention="unfused")), framework_class(Recipe(2048, 8, framework="torchtitan"))
+    ('legacy', 'fsdp')
+    """
+    name = recipe.framework.lower()
+    if name in ("maxtext", "jax", "xla", "pax", "axlearn", "tpu"):
+        return "xla"
+    if name in SHARDED:
+        return "fsdp-compile" if recipe.compile else "fsdp"
+    return "legacy" if recipe.attention == "unfused" else "megatron"
+
+
+GENERATIONS = {"a100_sxm": "ampere", "h100_sxm": "hopper", "h200_sxm": "hopper", "b200_sxm": "blackwell",
+               "b300_sxm": "blackwell", "gb200": "blackwell", "gb300": "blackwell", "l40s": "gddr",
+               "rtx_pro_6000_server": "gddr", "b60": "gddr"}
+VENDOR_GENERATIONS = {"google": "tpu", "amd": "cdna"}
+
+
+def device_efficiency(family: str, vendor: str, grids: Mapping[str, Grid],
+                      constants: Mapping[tuple[str, str], Num]) -> Efficiency:
+    """Efficiency of a device from its (or its donor's) grids; whole-graph compiled devices have a flat one.
+
+    >>> flat = device_efficiency("h100_sxm", "google", {}, {})
+    >>> flat.generation, sorted(flat.grids)
+    ('tpu', ['bf16'])
+    """
+    generation = VENDOR_GENERATIONS.get(vendor.lower(), GENERATIONS.get(family, "hopper"))
+    if generation == "tpu" or not grids:
+        grids = {"bf16": flat_grid(1.0, "no kernel table: the fitted ratio alone")}
+    return Efficiency(generation, grids, constants)

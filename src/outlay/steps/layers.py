@@ -1,0 +1,178 @@
+"""What one decoder layer makes a device do for one micro-batch: matrix multiplications, attention, traffic.
+
+Shapes are (rows m, columns n, reduction k, how many, bytes per result element) on one rank. Widths are split by
+tensor parallelism; tokens are those of one micro-batch after the context split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import LayerKind
+from outlay.derive import Num
+from outlay.physics.flops import attention_flop, attention_span, chunked_scan_flop
+from outlay.steps.inputs import Recipe
+
+Shape = tuple[Any, Any, Any, Any, Any]
+SCAN_CHUNK = 256.0  # positions in one chunk of a state-space kernel
+UNFUSED_SCORE_BYTES = (13.0, 17.0)  # written and read per attention score, forward and backward, 16-bit scores
+HALF = 2.0  # bytes of a 16-bit element
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Split:
+    """How one micro-batch of one layer is cut; numbers or arrays of one shape."""
+
+    tokens: Num  # of the micro-batch on this rank after the context split
+    tensor: Num
+    context: Num
+    expert: Num
+    expert_tensor: Num
+    sequence_parallel: bool
+
+    @property
+    def row_split(self) -> Any:
+        """By how much norms and residuals are split."""
+        return self.tensor if self.sequence_parallel else 1.0
+
+
+def mixer_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
+    """Projections of the token mixer."""
+    rows, t = split.tokens, split.tensor
+    if kind.mixer == "attention":
+        value_dim = kind.v_head_dim or kind.head_dim
+        kv = np.maximum(kind.kv_heads / t, 1.0)
+        queries = kind.heads * kind.head_dim / t
+        return ((rows, queries + kv * (kind.head_dim + value_dim), hidden, 1.0, HALF),
+                (rows, hidden, kind.heads * value_dim / t, 1.0, HALF))
+    if kind.mixer == "mla":
+        return _mla_shapes(kind, hidden, split)
+    if kind.mixer == "none":
+        return ()
+    inner = kind.heads * kind.head_dim
+    if kind.mixer in ("mamba1", "mamba2"):
+        entry = (2 * inner + 2 * kind.groups * kind.state + kind.heads) / t
+    else:  # linear attention: keys and queries of `groups` heads, values and gate of `heads`
+        entry = (2 * (kind.groups or kind.heads) * kind.state + 2 * inner + 2 * kind.heads) / t
+    return ((rows, entry, hidden, 1.0, HALF), (rows, hidden, inner / t, 1.0, HALF))
+
+
+def _mla_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
+    rows, t = split.tokens, split.tensor
+    nope = kind.head_dim - kind.qk_rope_head_dim
+    query_in = kind.q_lora_rank or hidden
+    down = kind.kv_lora_rank + kind.qk_rope_head_dim + kind.q_lora_rank
+    return ((rows / split.row_split, down, hidden, 1.0, HALF),
+            (rows, kind.heads * kind.head_dim / t, query_in, 1.0, HALF),
+            (rows, kind.heads * (nope + kind.v_head_dim) / t, kind.kv_lora_rank, 1.0, HALF),
+            (rows, hidden, kind.heads * kind.v_head_dim / t, 1.0, HALF))
+
+
+def mlp_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
+    """The dense feed-forward part: a dense MLP, or the shared experts of a mixture."""
+    width = kind.ffn if kind.mlp == "dense" else kind.shared_ffn if kind.mlp == "moe" else 0
+    if not width:
+        return ()
+    rows, t = split.tokens, split.tensor
+    return ((rows, (2.0 if kind.gated else 1.0) * width / t, hidden, 1.0, HALF),
+            (rows, hidden, width / t, 1.0, HALF))
+
+
+def expert_shapes(kind: LayerKind, hidden: int, split: Split, imbalance: float) -> tuple[Shape, ...]:
+    """Routed experts held by one rank, on the tokens its expert group sends them; the fullest rank by imbalance."""
+    if kind.mlp != "moe":
+        return ()
+    sent = split.tokens / split.tensor * kind.experts_per_token  # token copies leaving one rank
+    held = kind.experts / split.expert
+    rows = sent * split.expert * split.expert_tensor / kind.experts * imbalance
+    wide = (2.0 if kind.gated else 1.0) * kind.expert_ffn / split.expert_tensor
+    return ((rows, wide, hidden, held, HALF), (rows, hidden, kind.expert_ffn / split.expert_tensor, held, HALF))
+
+
+def backward_shapes(shapes: tuple[Shape, ...], gradient_bytes: Num) -> tuple[Shape, ...]:
+    """Data gradients (m x k over n) and weight gradients (n x k over m, added into gradient_bytes each)."""
+    return data_gradient_shapes(shapes) + weight_gradient_shapes(shapes, gradient_bytes)
+
+
+def data_gradient_shapes(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    return tuple((m, k, n, count, HALF) for m, n, k, count, _ in shapes)
+
+
+def weight_gradient_shapes(shapes: tuple[Shape, ...], gradient_bytes: Num) -> tuple[Shape, ...]:
+    return tuple((n, k, m, count, 2.0 * gradient_bytes) for m, n, k, count, _ in shapes)
+
+
+def weights_of(shapes: tuple[Shape, ...]) -> Num:
+    """Parameters behind the shapes on this rank."""
+    total: Num = 0.0
+    for _, n, k, count, _ in shapes:
+        total = total + n * k * count
+    return total
+
+
+def core_flop(kind: LayerKind, recipe: Recipe, split: Split, causal: bool) -> Num:
+    """Forward arithmetic between positions: attention scores and sums, or the chunked scan."""
+    length = float(recipe.sequence_length)
+    if kind.mixer in ("attention", "mla"):
+        mean, mean_square = recipe.packed_lengths
+        if recipe.packing and mean > 0:
+            span = mean_square / mean / 2.0
+        else:
+            span = attention_span(length, float(kind.window))
+        full = span if causal else length
+        return attention_flop(split.tokens, kind.heads / split.tensor, kind.head_dim,
+                              kind.v_head_dim or kind.head_dim, full)
+    if kind.mixer == "none":
+        return 0.0 * split.tokens
+    groups = kind.groups or kind.heads
+    return chunked_scan_flop(split.tokens, kind.heads / split.tensor, kind.head_dim, kind.state,
+                             groups / split.tensor, SCAN_CHUNK)
+
+
+def core_bytes(kind: LayerKind, recipe: Recipe, split: Split) -> tuple[Num, Num]:
+    """Traffic of the part between positions, (forward, backward)."""
+    if kind.mixer == "none":
+        return 0.0 * split.tokens, 0.0 * split.tokens
+    heads = kind.heads / split.tensor
+    value_dim = kind.v_head_dim or kind.head_dim
+    if kind.mixer in ("attention", "mla"):
+        kv = np.maximum(kind.kv_heads / split.tensor, 1.0)
+        operands = HALF * split.tokens * (heads * (kind.head_dim + value_dim) + kv * (kind.head_dim + value_dim))
+        if recipe.attention == "unfused":
+            scores = split.tokens * heads * float(recipe.sequence_length)
+            return operands + UNFUSED_SCORE_BYTES[0] * scores, 2 * operands + UNFUSED_SCORE_BYTES[1] * scores
+        return operands, 2.5 * operands
+    inner = heads * kind.head_dim
+    moved = HALF * split.tokens * (12.0 * inner + 6.0 * (kind.groups or kind.heads) * kind.state / split.tensor)
+    return moved, 2.0 * moved
+
+
+def traffic_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
+    """Forward bytes of kernels that only move: two norms, two residual sums, rotation, activation function.
+
+    Norm 2h in, 2h out; residual sum 4h in, 2h out; both split only under sequence parallelism. Queries and keys
+    are read and written once more by the rotation; a gated activation reads two widths and writes one.
+    """
+    parts = int(kind.mixer != "none") + int(kind.mlp != "none")
+    rows = 10.0 * hidden * parts / split.row_split
+    inner: Num = 0.0
+    if kind.mixer in ("attention", "mla"):
+        inner = 4.0 * (kind.heads + np.maximum(kind.kv_heads / split.tensor, 1.0) * split.tensor) * kind.head_dim
+    if kind.mlp == "dense":
+        inner = inner + (6.0 if kind.gated else 4.0) * kind.ffn
+    elif kind.mlp == "moe":
+        inner = inner + (6.0 if kind.gated else 4.0) * kind.shared_ffn
+    return split.tokens * (rows + inner / split.tensor)
+
+
+def routing_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
+    """Forward bytes of a mixture around its experts: router, permutation there and back, activation function."""
+    if kind.mlp != "moe":
+        return 0.0 * split.tokens
+    copies = split.tokens / split.tensor * kind.experts_per_token
+    activation = (6.0 if kind.gated else 4.0) * kind.expert_ffn
+    router = 4.0 * 4.0 * kind.experts * split.tokens / split.tensor
+    return copies * (16.0 * hidden + activation) + router
