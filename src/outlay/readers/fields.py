@@ -24,7 +24,10 @@ def reject_unknown(given: Iterable[Any], known: Iterable[str], path: str) -> Non
 
 def show(value: Any) -> str:
     """A value as a message prints it: short."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "a deeply nested value"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from outlay.errors import Unreadable
 
-CONFIG_BYTES = 16 * 2**20
-MAX_DEPTH = 64
+CONFIG_BYTES = 8 * 2**20
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -41,7 +39,7 @@ def read_json(path: str | os.PathLike[str], most_bytes: int = CONFIG_BYTES) -> A
 
 
 def parse_json(data: bytes, name: str) -> Any:
-    """Parse JSON with bounded depth; duplicate keys, NaN and numbers of absurd length are refused.
+    """Parse JSON; deep nesting, duplicate keys, NaN and numbers of absurd length are refused.
 
     Infinity is allowed: published configurations hold it as an open upper limit.
     """
@@ -51,15 +49,15 @@ def parse_json(data: bytes, name: str) -> Any:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unreadable(f"{name}: not UTF-8 text (byte {error.start})") from None
-    if depth_of(text) > MAX_DEPTH:
-        raise Unreadable(f"{name}: nested deeper than {MAX_DEPTH} levels")
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer)
     except _Refused as error:
         raise Unreadable(f"{name}: {error}") from None
     except json.JSONDecodeError as error:
         raise Unreadable(f"{name}: not JSON ({error.msg} at line {error.lineno})") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise Unreadable(f"{name}: nested too deeply") from None
+    except ValueError as error:
         raise Unreadable(f"{name}: not JSON ({str(error)[:100]})") from None
 
 
@@ -88,29 +86,3 @@ def _integer(text: str) -> int:
     if len(text) > 30:
         raise _Refused(f"a number of {len(text)} digits")
     return int(text)
-
-
-def depth_of(text: str) -> int:
-    """Deepest nesting of brackets outside strings, without recursion.
-
-    >>> depth_of('{"a": [[1]], "b": "[[[["}')
-    3
-    """
-    import re
-
-    deepest = level = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', text, re.DOTALL):
-        mark = token.group()[0]
-        if mark in "[{":
-            level += 1
-            if level > deepest:
-                deepest = level
-                if deepest > MAX_DEPTH:
-                    break
-        elif mark in "]}":
-            level -= 1
-    return deepest
-
-
-def folder_of(path: str | os.PathLike[str]) -> Path:
-    return Path(path).parent

@@ -65,7 +65,9 @@ def architecture_from_mapping(fields: Mapping[str, Any], name: str = "model",
 def _build(read: Fields, name: str, hidden: int, runs: tuple[tuple[LayerKind, int], ...],
            inferred: bool) -> Architecture:
     positions = read.choice("positions", ("rope", "learned", "alibi", "none"), "rope")
-    max_positions = read.count("max_positions", _MAX_POSITIONS, most=10**9, why="a common training length")
+    learned = positions == "learned"
+    max_positions = read.count("max_positions", _MAX_POSITIONS if learned else 0, least=int(learned), most=10**9,
+                               why="rows of the position table, which were not given", silent=not learned)
     tied = read.flag("tied_embeddings", False, why="most models above 2B parameters keep a separate head")
     return Architecture(
         name=name,
@@ -84,7 +86,7 @@ def _build(read: Fields, name: str, hidden: int, runs: tuple[tuple[LayerKind, in
         norm=read.choice("norm", get_args(Norm), "rms"),  # type: ignore[arg-type]
         final_norm=read.flag("final_norm", True, silent=True),
         embedding_norm=read.flag("embedding_norm", False, silent=True),
-        position_rows=read.count("position_rows", max_positions if positions == "learned" else 0, least=0,
+        position_rows=read.count("position_rows", max_positions if learned else 0, least=0,
                                  most=10**9, silent=True),
         head_bias=read.flag("head_bias", False, silent=True),
         vision_parameters=read.count("vision_parameters", 0, least=0, most=10**13, silent=True),
