@@ -112,6 +112,7 @@ def test_water_of_the_grid_leaves_reservoirs_apart(cat: Catalog) -> None:
 def test_a_known_operator_in_any_country(cat: Catalog) -> None:
     meta = resolve_site(cat, "Sweden", provider="meta")
     assert meta.pue.value == 1.08 and meta.levels["pue"] == "operator"
+    assert resolve_site(cat, "Sweden", provider="Google").pue.value == resolve_site(cat, "us-east1").pue.value
     assert resolve_site(cat, "Sweden", provider="nobody").levels["pue"] == "world"
 
 

@@ -121,10 +121,11 @@ def _chain(cat: Catalog, entry: Entry) -> list[tuple[str, Entry]]:
 
 def _building(cat: Catalog, entry: Entry, chain: list[tuple[str, Entry]],
               provider: str | None) -> list[tuple[str, Entry]]:
-    operator = f"operator:{str(entry.value('provider', provider or '')).lower()}"
-    if operator not in cat.table("site").rows:
+    named = cat.table("site").spelled(str(entry.value("provider", provider or "")))
+    operators = [i for i in named if i.startswith("operator:")]
+    if not operators:
         return chain
-    return [chain[0], ("operator", cat.find("site", operator)), *chain[1:]]
+    return [chain[0], ("operator", cat.find("site", operators[0])), *chain[1:]]
 
 
 def _pick(chain: list[tuple[str, Entry]], parameter: str) -> tuple[str, Fact]:
