@@ -120,7 +120,7 @@ def state_rows(data_dir: Path, countries: list[dict[str, str]], prices: dict[str
                                 "CodeCarbon 3.3.2 (MIT)", raw["year"])
         elif raw["country"] == "NORDIC" and zone != "FI":  # Finland is one zone: its country row serves
             out += _nordic(zone.lower(), raw, value, factors)
-    return out + _canada()
+    return out + _canada(prices)
 
 
 def _subregions(data_dir: Path, factors: Factors) -> list[Row]:
@@ -170,7 +170,7 @@ def _uncovered(method: str) -> float:
     return 1 - float(covered) / 100
 
 
-def _canada() -> list[Row]:
+def _canada(prices: dict[str, Price]) -> list[Row]:
     mixed = "Canada's provincial mix 2023 through CodeCarbon 3.3.2 (MIT)"
     source = mixed + " x IPCC AR5 WG3 Annex III medians"
     out: list[Row] = []
@@ -185,6 +185,7 @@ def _canada() -> list[Row]:
                            *f.band(value, f.GSD_SUBNATIONAL),
                            note=f"{kind}, from the province's mix of 2023"))
         out += _mix_and_water(identifier, mix, mixed)
+        out += _price(identifier, prices.get(identifier))
     return out
 
 
@@ -225,9 +226,9 @@ def _world_price(countries: list[dict[str, str]], prices: dict[str, Price]) -> R
     low, value, high = f.weighted_quantiles(pairs, (0.1, 0.5, 0.9))
     low, high = f.widened(value, low, f.GSD_PRICE), f.widened(value, high, f.GSD_PRICE)
     return Row("world", "electricity_usd_per_kwh", value, "usd/kWh", "U.S. EIA 2024; Eurostat nrg_pc_205 "
-               "2024-H2; five typed countries; weighted by generation", READ, "assumed", low, high,
-               note="industrial, without tax; from Europe, the United States, China, India, Korea, Taiwan "
-                    "and Saudi Arabia, with the spread of one contract added")
+               "2024-H2; countries typed from tariffs; weighted by generation", READ, "assumed", low, high,
+               note="industrial, without tax; Europe, the United States, China, India, Korea, Taiwan, Malaysia, "
+                    "Indonesia, Saudi Arabia; the spread of one contract added")
 
 
 def _mix_and_water(identifier: str, mix: dict[str, float], source: str) -> list[Row]:
@@ -248,7 +249,7 @@ def _price(identifier: str, price: Price | None) -> list[Row]:
         return []
     value, source, period = price
     return [Row(identifier, "electricity_usd_per_kwh", value, "usd/kWh", source, READ, "published",
-                *f.band(value, f.GSD_PRICE), note=f"industrial average of {period}, without tax")]
+                *f.band(value, f.GSD_PRICE), note=f"industrial price, {period}, without tax")]
 
 
 def _named(identifier: str, name: str, aliases: tuple[str, ...], level: str, country: str = "") -> list[Row]:

@@ -33,8 +33,8 @@ HOLES = (
     "market-based factors, residual mixes: none that may be redistributed, beside Google's carbon-free share",
     "grid factors of states outside the US, Canada, China, Sweden and Norway (Australia, India, Brazil, "
     "Japan, Mexico): the country's factor, widened",
-    "industrial electricity prices outside Europe, the US, China, India, Korea, Taiwan and Saudi Arabia "
-    "(Japan, Canada, Australia, Singapore, Brazil, most of the Gulf): the world's range",
+    "industrial electricity prices outside Europe, the US, Quebec, China, India, Korea, Taiwan, Malaysia, "
+    "Indonesia and Saudi Arabia (so Japan, most of Canada, Australia, Singapore, Brazil): the world's range",
     "grid water of states and zones outside Canada: the country's mix, widened; stress of the basin: none",
     "PUE and WUE of single cloud regions: the fleet average; Google's WUE is another tool's assumption",
     "AWS GovCloud and the Azure regions of China, the US DoD and some announced ones: location assumed",
