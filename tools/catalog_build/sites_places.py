@@ -227,8 +227,8 @@ def _world_price(countries: list[dict[str, str]], prices: dict[str, Price]) -> R
     low, high = f.widened(value, low, f.GSD_PRICE), f.widened(value, high, f.GSD_PRICE)
     return Row("world", "electricity_usd_per_kwh", value, "usd/kWh", "U.S. EIA 2024; Eurostat nrg_pc_205 "
                "2024-H2; countries typed from tariffs; weighted by generation", READ, "assumed", low, high,
-               note="industrial, without tax; Europe, the United States, China, India, Korea, Taiwan, Malaysia, "
-                    "Indonesia, Saudi Arabia; the spread of one contract added")
+               note="industrial, without tax; Europe, the United States, China, India, Korea, Taiwan, "
+                    "Malaysia, Indonesia, Saudi Arabia; the spread of one contract added")
 
 
 def _mix_and_water(identifier: str, mix: dict[str, float], source: str) -> list[Row]:
