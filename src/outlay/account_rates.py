@@ -16,13 +16,13 @@ class Owned:
     """The price of bought hardware, by component. Catalogue rows in brackets (kind default unless said)."""
 
     device_price_usd: Num  # [device: price_usd], or a price of kind purchase
-    server_overhead: Num  # server over device price [own.server_overhead, 1.64]
-    network_share: Num  # network over the whole cluster's price [own.network_share, 0.19]
-    wacc_per_year: Num  # cost of capital [own.wacc_per_year, 0.10]
-    lifetime_s: Num  # depreciation, apart from the embodied lifetime [own.lifetime_s, 5 years]
-    upkeep_per_year: Num  # repair and operation over price [own.upkeep_per_year, 0.03]
-    utilization: Num  # used over calendar time [own.utilization, 0.4]; the variable that decides
-    usd_per_kw_month: Num  # building, cooling and power capacity, without energy [own.usd_per_kw_month]
+    server_overhead: Num  # server over device price [own.server_overhead]
+    network_share: Num  # network over the whole cluster's price [own.network_share]
+    wacc_per_year: Num  # cost of capital [own.wacc_per_year]
+    lifetime_s: Num  # depreciation, apart from the embodied lifetime [own.lifetime_years]
+    upkeep_per_year: Num  # repair and operation over price [own.upkeep_per_year]
+    utilization: Num  # used over calendar time [own.utilization]; the variable that decides
+    usd_per_kw_month: Num  # building, cooling, power capacity, no energy [own.space_usd_per_kw_month]
     provisioned_w: Num  # facility power reserved for one device: rated power x host factor (x PUE)
 
     def usd_per_device_s(self) -> dict[str, Num]:
@@ -57,16 +57,16 @@ class Rates:
     """
 
     # facility
-    host_factor: Num  # node over device energy [default energy.host_factor, 1.35 (1.2-1.74)]
+    host_factor: Num  # node over device energy [energy.host_factor]
     network_share: Num  # switches outside nodes over node energy [power_constants energy.network_share]
-    pue: Num  # [site, else operator, else default energy.pue]
+    pue: Num  # [site, else provider, else energy.pue]
     # environment
     grid_kgco2e_per_j: Num  # life-cycle, location-based [site]
     grid_l_per_j: Num  # water consumed by generation [site, else technologies]
     wue_l_per_j: Num  # on-site water per joule of IT energy [site, else operator]
-    embodied_kg_per_device: Num  # [embodied; else valuation.embodied.accelerator_kg]
-    embodied_kg_server_per_device: Num  # server without devices / devices a node [embodied: server]
-    embodied_lifetime_s: Num  # [default embodied.lifetime_s, 4 years (3-6)]
+    embodied_kg_per_device: Num  # [vendor footprint, else valuation.embodied.accelerator_kg]
+    embodied_kg_server_per_device: Num  # server without devices over devices a node
+    embodied_lifetime_s: Num  # [embodied.lifetime_years]
     embodied_busy_share: Num = 1.0  # 1 = calendar amortisation; utilisation charges idle time to its users
     grid_direct_kgco2e_per_j: Num | None = None  # combustion only, shown beside [site]
     # money
