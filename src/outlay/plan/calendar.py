@@ -35,17 +35,14 @@ class RunTime:
 
 
 def run_time(step_time: Quantity, tokens: float, global_batch: int, sequence_length: int, devices: int,
-             groups: Any, checkpoint: Quantity, host_link: Quantity, calendar: Calendar) -> RunTime:
+             checkpoint: Quantity, host_link: Quantity, calendar: Calendar) -> RunTime:
     """Elapsed time of a training run from its step time (Daly 2006; arXiv:2410.18124 for the interval).
 
-    groups: data-parallel groups that wait for each other; checkpoint: bytes of one training checkpoint.
+    checkpoint: bytes of one training checkpoint. Waiting for stragglers is inside the step time.
     """
-    slow = derive(gp.straggler_factor, "straggler factor", "", step_spread=calendar.step_spread,
-                  independent_groups=groups)
-    step = derive(_times, "step time with stragglers", "s", factor=slow, time_s=step_time)
     steps = derive(gp.steps_needed, "optimiser steps", "steps", tokens=exact(tokens, "tokens", "tokens", basis="given"),
                    global_batch=global_batch, sequence_length=sequence_length)
-    training = derive(gp.training_s, "training", "s", steps=steps, step_time_s=step)
+    training = derive(gp.training_s, "training", "s", steps=steps, step_time_s=step_time)
     evaluation = derive(gp.evaluation_s, "evaluation", "s", training_s=training,
                         evaluation_share=calendar.evaluation_share)
     useful = add_all("training and evaluation", "s", training, evaluation)
@@ -73,13 +70,8 @@ def run_time(step_time: Quantity, tokens: float, global_batch: int, sequence_len
     restarts = derive(gp.restarts_s, "restarts and lost work", "s", useful_s=useful, failure_share=lost)
     elapsed = add_all("elapsed time", "s", training, evaluation, stalls, restarts, calendar.warm_up_s)
     failures = derive(gp.expected_failures, "expected failures", "", elapsed_s=elapsed, mtbf_s=mtbf)
-    return RunTime(steps, step, training, evaluation, stalls, restarts, calendar.warm_up_s, elapsed, good, failures,
+    return RunTime(steps, step_time, training, evaluation, stalls, restarts, calendar.warm_up_s, elapsed, good, failures,
                    interval, checkpoint)
-
-
-def _times(factor: Any, time_s: Any) -> Any:
-    """A time and the factor it is longer by."""
-    return factor * time_s
 
 
 def _interval(stall_s: Any, write_s: Any, mtbf_s: Any, restart_s: Any) -> Any:

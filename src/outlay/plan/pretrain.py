@@ -10,6 +10,7 @@ from outlay.derive import Quantity, add_all, derive, exact
 from outlay.errors import BadValue
 from outlay.physics.storage import checkpoint_bytes
 from outlay.plan.calendar import RunTime, run_time
+from outlay.plan.choose import Chosen, choose_layout, near, scaling_table, shown_change
 from outlay.plan.device_hours import plan_device_hours
 from outlay.plan.use import training_lines
 from outlay.plan.verdict import memory_verdict
@@ -34,22 +35,44 @@ def plan_pretrain(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         return plan_device_hours(resolved, phase)
     if resolved.architecture is None or resolved.hardware is None or phase.recipe is None:
         raise BadValue("pretrain: needs a model and a fleet, or device_hours of a run already done", "pretrain")
-    from outlay.plan.choose import choose_layout
+    chosen = choose_layout(resolved, phase)
+    values, lines = _plan_layout(resolved, phase, chosen)
+    if values.get("within_goal") is False and chosen.search is not None:
+        again = choose_layout(resolved, phase, to_step=values["elapsed_s"].value / values["step_time_s"].value)
+        if again.layout != chosen.layout:
+            chosen = again
+            values, lines = _plan_layout(resolved, phase, chosen)
+    return values | _around(resolved, phase, chosen, values), lines
 
-    choice = choose_layout(resolved, phase)
-    values = step_values(resolved, phase, choice.layout)
-    values["layout"] = choice.shown
-    if choice.search:
-        values["search"] = choice.search
+
+def _plan_layout(resolved: Resolved, phase: TrainingPhase, chosen: Chosen) -> tuple[dict[str, Any], list[Line]]:
+    """Step, calendar and account of one layout."""
+    values = step_values(resolved, phase, chosen.layout) | {"layout": chosen.shown}
     lines: list[Line] = []
     if phase.tokens is not None:
-        run = _calendar(resolved, phase, choice.layout, values["step_time_s"])
+        run = _calendar(resolved, phase, chosen.layout, values["step_time_s"])
         values |= _run_values(run, resolved, phase)
+        values |= training_flop(values)
         use_values, lines = training_lines(resolved, run, values)
         values |= use_values
-    values |= _goal(resolved, values, lines)
-    values["nearest"] = choice.nearest(values)
-    return values, lines
+    return values | _goal(resolved, values, lines), lines
+
+
+def _around(resolved: Resolved, phase: TrainingPhase, chosen: Chosen, values: dict[str, Any]) -> dict[str, Any]:
+    """What lies near the plan: other layouts, other fleet sizes, changes that fit, room that is left."""
+    found: dict[str, Any] = {}
+    if chosen.search is not None:
+        found["search"] = chosen.search
+        steps = values["steps"].value if "steps" in values else None
+        if steps is not None and values["fits"]:
+            ratio = values["elapsed_s"].value / values["step_time_s"].value
+            found["layouts"] = [c | {"elapsed_s": c["step_time_s"] * ratio} for c in chosen.search["best"]]
+            found["scaling"] = scaling_table(resolved, phase, ratio / steps, steps)
+    around = near(resolved, phase, chosen.layout)
+    found["nearest"] = [shown_change(c) for c in around.changes]
+    if values["fits"]:
+        found["room"] = {"longest_sequence": around.longest_sequence, "largest_micro_batch": around.largest_micro_batch}
+    return found
 
 
 def step_values(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> dict[str, Any]:
@@ -117,7 +140,7 @@ def _calendar(resolved: Resolved, phase: TrainingPhase, layout: Layout, step: Qu
     arch, hw, recipe = resolved.architecture, resolved.hardware, phase.recipe
     assert arch is not None and hw is not None and recipe is not None and phase.tokens is not None
     host_link = as_quantity(hw.host_link_bytes_per_s, "bytes/s", "host link")
-    return run_time(step, phase.tokens, recipe.global_batch, recipe.sequence_length, hw.devices, layout.data,
+    return run_time(step, phase.tokens, recipe.global_batch, recipe.sequence_length, hw.devices,
                     training_checkpoint(arch, recipe), host_link, phase.calendar)
 
 

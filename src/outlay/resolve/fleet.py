@@ -160,7 +160,7 @@ def plain_fleet(fleet: Fleet, facts: DeviceFacts, values: dict[str, Any]) -> dic
     """The fleet as the resolved scenario writes it."""
     from outlay.scenario_io import to_plain
 
-    written = to_plain(fleet)
+    written: dict[str, Any] = to_plain(fleet)
     if isinstance(fleet.device, Device):
         written["device"] = written["device"] | {"name": facts.id}
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
@@ -48,7 +49,7 @@ def resolve_recipe(given: Pretrain, architecture: Architecture, fused_default: b
     compiled = bool(choose("compile", given.compile, False, "off unless asked for"))
     offload = str(choose("offload", given.offload, "none", "everything stays on the device"))
     packing = bool(choose("packing", given.packing, False, "one document a row, attended in full"))
-    states = _state_bytes(given, framework, precision, optimizer, catalog, shown)
+    states: dict[str, Any] = dict(_state_bytes(given, framework, precision, optimizer, catalog, shown))
     if given.framework_version is not None:
         shown["framework_version"] = given.framework_version
     recipe = Recipe(

@@ -10,6 +10,7 @@ from outlay.derive import Quantity
 
 if TYPE_CHECKING:
     from outlay.account import Rates
+    from outlay.resolve.power import PowerInputs
     from outlay.scenario import Layout
     from outlay.steps.inputs import Hardware, Recipe
 
@@ -55,7 +56,6 @@ class Calendar:
     evaluation_share: Quantity
     warm_up_s: Quantity
     experiments: Quantity  # all compute over the final run's; 1 = the final run alone
-    step_spread: Quantity
     checkpoints_kept: Quantity
     dataset_bytes_per_token: Quantity
     checkpoint_interval_s: Quantity | None = None
@@ -84,10 +84,12 @@ class Resolved:
     architecture: Architecture | None
     hardware: Hardware | None
     rates: Rates | None
-    device_power: Any  # physics inputs of device power, see resolve.power
+    power: PowerInputs | None
     pretrain: TrainingPhase | None
     goal: dict[str, Any]
     notes: Notes
     seed: int
     catalog_date: str
-    facts: dict[str, Quantity] = field(default_factory=dict)
+    place: str = ""
+    site_shown: dict[str, Any] = field(default_factory=dict)
+    fleet_given_devices: bool = False

@@ -11,8 +11,6 @@ from outlay.resolve.fleet import given
 from outlay.resolve.record import Notes
 from outlay.scenario import Site
 
-WORLD = "world"
-
 
 @dataclass(frozen=True, slots=True)
 class SiteInputs:
@@ -47,7 +45,7 @@ def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes
     from outlay.catalog.sites import resolve_site as look_up
 
     record = Site(location=site) if isinstance(site, str) else site or Site()
-    facts = look_up(catalog, record.location or WORLD, "site" if isinstance(site, str) else "site.location")
+    facts = look_up(catalog, record.location, "site" if isinstance(site, str) else "site.location", provider or None)
     if record.location is None and not _fully_given(record):
         notes.warn("site: none given, so grid carbon, water and electricity price span the world's 10th to 90th "
                    "percentile; name a cloud region, country or grid zone to narrow them")
@@ -69,7 +67,7 @@ def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes
     needed = {f: values[f] for f in _FIELDS if f != "grid_direct_kgco2e_per_kwh"}
     assert all(q is not None for q in needed.values()), f"the catalogue lacks a world row for {needed}"
     return SiteInputs(
-        place=facts.name, provider=facts.provider or provider, region=facts.region, mix=facts.mix, shown=shown,
+        place=facts.name, provider=facts.provider or provider, region=facts.region, mix=str(facts.grid_mix.value), shown=shown,
         grid_direct_kgco2e_per_kwh=_direct(values, record), **needed)  # type: ignore[arg-type]
 
 

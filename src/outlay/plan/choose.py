@@ -1,0 +1,196 @@
+"""The layout of a training phase: as given, or the best of a search; and what lies near it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlay.account import unit_value
+from outlay.derive import Quantity
+from outlay.physics import power as pw
+from outlay.plan.evaluate import nominal, one_layout
+from outlay.plan.layout_space import given_fields
+from outlay.plan.layouts import Choice, Limits, Objective, SearchResult, search
+from outlay.plan.nearest import Attempt, Change, Nearest, nearest
+from outlay.plan.scaling import strong_scaling
+from outlay.resolve.power import PowerInputs
+from outlay.resolve.record import Resolved, TrainingPhase
+from outlay.steps.inputs import Hardware, Layout, Recipe
+
+DEFAULT_TOP = 5
+AIMS = {"money": "usd", "energy": "energy_j", "carbon": "co2e_kg"}
+FULL = ("tensor", "pipeline", "context", "data", "micro_batch", "zero", "recompute")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The layout to plan, how the result writes it, and what the search found beside it."""
+
+    layout: Layout
+    search: dict[str, Any] | None
+    fits: bool
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        return shown_layout(self.layout)
+
+
+def shown_layout(layout: Layout) -> dict[str, Any]:
+    """A layout as the result writes it; it can be read again as a given one."""
+    values = {name: getattr(layout, name) for name in Layout.__dataclass_fields__}
+    whole = {k: int(v) if isinstance(v, float) else v for k, v in values.items()}
+    return {k: v for k, v in whole.items() if not (k in ("first_stage_layers", "last_stage_layers") and v == 0)}
+
+
+def choose_layout(resolved: Resolved, phase: TrainingPhase, to_step: float | None = None) -> Chosen:
+    """The given layout when it leaves nothing open, else the best under the goal.
+
+    to_step: device-seconds of a run over its steps, to turn a deadline and a budget into limits of one step.
+    Raises Inconsistent when the given fields leave no legal layout.
+    """
+    arch, hw, recipe = _inputs(resolved, phase)
+    given = given_fields(phase.layout)
+    margin = _margin(phase.residual_memory)
+    found = None
+    for share in (margin, 1.0):
+        found = search(arch, hw, recipe, given, objective=objective_of(resolved), limits=_limits(resolved, share, to_step),
+                       top=int(resolved.goal.get("top") or DEFAULT_TOP))
+        if found.best:
+            break
+    assert found is not None
+    best = found.best[0] if found.best else found.smallest
+    return Chosen(best.layout, _shown_search(found) if found.legal > 1 else None, bool(found.best))
+
+
+def _inputs(resolved: Resolved, phase: TrainingPhase) -> tuple[Any, Hardware, Recipe]:
+    assert resolved.architecture is not None and resolved.hardware is not None and phase.recipe is not None
+    return resolved.architecture, nominal(resolved.hardware), nominal(phase.recipe)
+
+
+def _margin(residual: Quantity) -> float:
+    """The share of memory to fill so that a chosen layout fits with 90 % probability."""
+    return min(1.0, residual.value / residual.high) if residual.high > 0 else 1.0
+
+
+def objective_of(resolved: Resolved) -> Objective:
+    """What the search minimises; the value of a device-second at the power its activity draws."""
+    aim = resolved.goal.get("minimize") or "time"
+    if aim == "time" or resolved.rates is None:
+        return Objective("time")
+    key = AIMS[aim]
+    power_of = _power_of(resolved.power)
+
+    def per_device_s(times: Mapping[str, Any]) -> Any:
+        values = unit_value(resolved.rates, power_of(times))  # type: ignore[arg-type]
+        if values[key] is None:
+            from outlay.errors import BadValue
+
+            raise BadValue(f"goal.minimize: {aim} needs a price; give fleet.usd_per_device_hour", "goal.minimize")
+        return values[key]
+
+    return Objective(aim, per_device_s)
+
+
+def _power_of(power: PowerInputs | None) -> Callable[[Mapping[str, Any]], Any]:
+    import numpy as np
+
+    def mean_power(times: Mapping[str, Any]) -> Any:
+        if power is None:
+            return 0.0
+        if power.measured_it_w is not None:
+            return power.measured_it_w.value + 0.0 * times["step_time_s"]
+        level = pw.activity_level(times["compute_activity"], times["memory_activity"], power.compute_weight.value,
+                                  power.memory_weight.value, power.memory_exponent.value)
+        cap = nominal(power.cap_w)
+        watts = pw.device_power_w(power.rated_w.value, level, power.idle_share.value, power.ceiling_share.value, cap)
+        return np.minimum(watts * power.residual.value, cap)
+
+    return mean_power
+
+
+def _limits(resolved: Resolved, share: float, to_step: float | None) -> Limits:
+    if to_step is None:
+        return Limits(memory_share=share)
+    deadline, budget = resolved.goal.get("deadline"), resolved.goal.get("budget")
+    money = None
+    if budget is not None and resolved.rates is not None:
+        priced = replace(resolved, goal=resolved.goal | {"minimize": "money"})
+        money = (objective_of(priced), budget / to_step)
+    return Limits(deadline / to_step if deadline is not None else None, money, share)
+
+
+def _shown_search(found: SearchResult) -> dict[str, Any]:
+    return {
+        "minimize": found.objective, "legal": found.legal, "fitting": found.fitting,
+        "rules": list(found.rules),
+        "best": [shown_choice(c) for c in found.best],
+        "front": [shown_choice(c) for c in found.front[:20]],
+    }
+
+
+def shown_choice(choice: Choice) -> dict[str, Any]:
+    return {"layout": shown_layout(choice.layout), "step_time_s": choice.step_time_s,
+            "memory_per_device_bytes": choice.memory_bytes, "value": choice.value}
+
+
+def evaluate_for(resolved: Resolved) -> Callable[[Recipe, Layout | None, Hardware], tuple[float, float]]:
+    """(memory, step time) of a plan; a layout left open is searched."""
+    arch = resolved.architecture
+    assert arch is not None
+
+    def evaluate(recipe: Recipe, layout: Layout | None, hardware: Hardware) -> tuple[float, float]:
+        if layout is not None:
+            return one_layout(arch, hardware, recipe, layout)
+        found = search(arch, hardware, recipe, None, top=1)
+        best = found.best[0] if found.best else found.smallest
+        return best.memory_bytes, best.step_time_s
+
+    return evaluate
+
+
+def near(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> Nearest:
+    """Verified changes when a layout does not fit, or the room that is left when it does."""
+    _, hw, recipe = _inputs(resolved, phase)
+    return nearest(Attempt(recipe, layout, hw), evaluate_for(resolved))
+
+
+def shown_change(change: Change) -> dict[str, Any]:
+    """A change as words and numbers: what to set, what it frees, what it costs in time."""
+    words = ", ".join(f"{s.field.removeprefix('pretrain.').removeprefix('layout.')} {s.before} → {s.after}"
+                      for s in change.steps)
+    slower = 100 * (change.time_ratio - 1)
+    dearer = 100 * (change.device_time_ratio - 1)
+    price = f"{slower:+.0f} % time" + (f", {dearer:+.0f} % device-time" if abs(dearer - slower) >= 1 else "")
+    return {
+        "change": words, "kind": change.kind, "set": {s.field: s.after for s in change.steps},
+        "gain": f"{change.freed_bytes / 2**30:+.1f} GiB free", "price": price,
+        "memory_per_device_bytes": change.memory_bytes, "freed_bytes": change.freed_bytes,
+        "step_time_s": change.step_time_s, "time_ratio": change.time_ratio,
+        "device_time_ratio": change.device_time_ratio,
+    }
+
+
+def scaling_table(resolved: Resolved, phase: TrainingPhase, run_over_steps: float, steps: float) -> list[dict[str, Any]]:
+    """Strong scaling around the fleet asked for; run_over_steps is elapsed over time in steps."""
+    arch, hw, recipe = _inputs(resolved, phase)
+    objective = objective_of(resolved)
+
+    def plan_on(devices: int) -> tuple[float, float, Layout] | None:
+        found = search(arch, replace(hw, devices=devices), recipe, None, objective=objective, top=1,
+                       limits=Limits(memory_share=_margin(phase.residual_memory)))
+        if not found.best:
+            return None
+        best = found.best[0]
+        return best.step_time_s, best.step_time_s * steps * run_over_steps, best.layout
+
+    rows = []
+    for row in strong_scaling(hw.devices, hw.devices_per_node, plan_on):
+        shown = {"devices": row.devices, "step_time_s": row.step_time_s, "device_hours": row.device_hours,
+                 "elapsed_s": None if row.days is None else row.days * 86400.0, "efficiency": row.efficiency}
+        if row.layout is not None:
+            shown["layout"] = shown_layout(row.layout)
+        if row.why:
+            shown["why"] = row.why
+        rows.append(shown)
+    return rows
