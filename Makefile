@@ -3,13 +3,14 @@
 # Both do all the set-up: they make .venv and install into it (with uv when present).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check clean
+.PHONY: help demo test lint types docs check clean
 PY := .venv/bin/python
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "make lint   ruff"
 	@echo "make types  mypy, strict"
+	@echo "make docs   pages made from the program"
 	@echo "make check  lint, types and test"
 	@echo "make clean  remove .venv and caches"
 
@@ -33,6 +34,9 @@ types: .venv/.dev
 	@$(PY) -m mypy
 
 check: lint types test
+
+docs: .venv/.dev
+	@$(PY) tools/build_docs.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

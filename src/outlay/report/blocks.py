@@ -46,4 +46,11 @@ class Commands:
     items: tuple[str, ...] = field(default_factory=tuple)
 
 
-Block = Verdict | Table | Bullets | Commands
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One quiet line."""
+
+    text: str
+
+
+Block = Verdict | Table | Bullets | Commands | Note

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlay.report import parts
-from outlay.report.blocks import Block, Bullets, Commands, Mood, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Verdict
 from outlay.report.numbers import number, one, scale_for, share
 
 ASSUMPTIONS_SHOWN = 5
@@ -25,7 +25,7 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
     else:
         blocks += [parts.memory(phase), parts.step_time(phase), parts.calendar(phase), parts.takes(result)]
         blocks += [parts.layouts(phase), parts.scaling(phase), nearest(phase)]
-    blocks += [hangs_on(result, phase), warnings(result), assumptions(result, verbose)]
+    blocks += [hangs_on(result, phase), warnings(result), assumptions(result, verbose), brackets()]
     if following:
         blocks.append(Commands(tuple(following)))
     return [b for b in blocks if b is not None]
@@ -160,6 +160,21 @@ def hangs_on(result: Mapping[str, Any], phase: Mapping[str, Any]) -> Block | Non
         if found:
             items.append(f"{label}: {found}")
     return Bullets("What the answer hangs on", tuple(items)) if items else None
+
+
+def brackets() -> Note:
+    """What the brackets mean, and how often published runs fell inside where that has been scored."""
+    import json
+    from importlib.resources import files
+
+    said = "Brackets hold 80 % intervals"
+    try:
+        scored = json.loads(files("outlay.validate").joinpath("summary.json").read_text(encoding="utf-8"))
+        return Note(
+            f"{said}; {100 * scored['inside']:.0f} % of {scored['n']:,} published results fell inside."
+        )
+    except (OSError, ValueError, KeyError):
+        return Note(said + ".")
 
 
 def warnings(result: Mapping[str, Any]) -> Block | None:

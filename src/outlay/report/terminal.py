@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from outlay.report.blocks import Block, Bullets, Commands, Table, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Note, Table, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +62,8 @@ def _draw(console: Console, block: Block, columns: int) -> None:
         console.print(block.title, style="bold")
         for item in block.items:
             _hang(console, "  ", item, columns)
+    elif isinstance(block, Note):
+        console.print(block.text, style="dim")
     elif isinstance(block, Commands):
         for i, command in enumerate(block.items):
             console.print(("Next:  " if i == 0 else "       ") + command, soft_wrap=True)

@@ -1,0 +1,105 @@
+"""The demo's page: parts with an engine behind them, in the order of a model's life."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.report.blocks import Block, Bullets, Commands, Table, Verdict
+from outlay.report.numbers import number, one
+from outlay.report.parts import by_item, layout_text, words
+from outlay.report.screen import brackets, fleet, subject
+
+
+def page(found: Mapping[str, Any]) -> list[Block]:
+    base = found["base"]
+    place = _place(base)
+    blocks: list[Block] = [Verdict(f"{subject(base)}: {fleet(base)} in {place}", "plain")]
+    blocks += [compute(base, found["longer"]), money(base), environment(base)]
+    blocks.append(choices(found))
+    blocks.append(brackets())
+    blocks.append(Commands(("outlay train llama-3.1-8b -g 1024xh100 -n 15T -s aws:us-east-1", "outlay")))
+    return blocks
+
+
+def _place(result: Mapping[str, Any]) -> str:
+    site = (result.get("scenario") or {}).get("site")
+    return str(site.get("location", "")) if isinstance(site, Mapping) else str(site)
+
+
+def compute(base: Mapping[str, Any], longer: Mapping[str, Any]) -> Block:
+    phase = base["pretrain"]
+    items = [
+        f"{one(phase.get('elapsed_s'), 's')}, {_hours(phase)} device-hours",
+        f"{_percent(phase.get('model_flops_utilization'))} of the peak is the model's own arithmetic"
+        f" (MFU); goodput {_percent(phase.get('goodput'))}",
+        f"memory peak {one(phase.get('memory_per_device_bytes'), 'B', memory=True)} a device; "
+        f"layout: {layout_text(phase.get('layout') or {})}",
+    ]
+    return Bullets("Compute", tuple(items))
+
+
+def _hours(phase: Mapping[str, Any]) -> str:
+    value = phase.get("device_hours")
+    return one(dict(value, unit="")) if isinstance(value, Mapping) else "unknown"
+
+
+def _percent(value: Any) -> str:
+    nominal = number(value)
+    return "unknown" if nominal is None else f"{100 * nominal:.0f} %"
+
+
+def money(base: Mapping[str, Any]) -> Block:
+    totals = base.get("totals") or {}
+    items = [one(totals.get("usd"), "USD") + _price(base)]
+    known = {k: row["usd"] for k, row in by_item(base.get("lines") or []).items() if row["usd"]}
+    dearest = sorted(known, key=lambda k: -(known[k] or 0.0))[:3]
+    items.append("mostly " + ", ".join(f"{words(k)} {one(known[k], 'USD')}" for k in dearest))
+    return Bullets("Money", tuple(items))
+
+
+def _price(result: Mapping[str, Any]) -> str:
+    basis = next(
+        (str(line["price_basis"]) for line in result.get("lines") or [] if line.get("price_basis")), ""
+    )
+    return f" ({basis})" if basis else ""
+
+
+def environment(base: Mapping[str, Any]) -> Block:
+    totals = base.get("totals") or {}
+    operational, embodied = totals.get("co2e_operational_kg"), totals.get("co2e_embodied_kg")
+    basis = next(
+        (str(line["carbon_basis"]) for line in base.get("lines") or [] if line.get("carbon_basis")), ""
+    )
+    items = [
+        f"{one(totals.get('energy_j'), 'J')} of electricity at the meter",
+        f"{one(totals.get('co2e_kg'), 'kgCO2e')} CO2e: {one(operational, 'kgCO2e', interval=False)} from electricity, "
+        f"{one(embodied, 'kgCO2e', interval=False)} from making the hardware"
+        + (f" ({basis})" if basis else ""),
+        f"{one(totals.get('water_l'), 'L')} of water, cooling and power plants together",
+    ]
+    return Bullets("Energy and environment", tuple(items))
+
+
+def choices(found: Mapping[str, Any]) -> Block:
+    """The plan beside longer training and other places."""
+    base, longer = found["base"], found["longer"]
+    rows = [
+        _row(f"as above: {_place(base)}", base),
+        _row(f"trained longer: {_tokens(longer)} tokens", longer),
+    ]
+    rows += [_row(f"in {place}", result) for place, result in found["places"].items()]
+    return Table("What other choices change", ("", "time", "money", "energy", "CO2e", "water"), tuple(rows))
+
+
+def _tokens(result: Mapping[str, Any]) -> str:
+    tokens = number(result["scenario"]["pretrain"].get("tokens")) or 0.0
+    return f"{tokens / 1e12:.4g}T"
+
+
+def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
+    totals, phase = result.get("totals") or {}, result.get("pretrain") or {}
+    cells = [one(phase.get("elapsed_s"), "s", interval=False)]
+    for key, unit in (("usd", "USD"), ("energy_j", "J"), ("co2e_kg", "kgCO2e"), ("water_l", "L")):
+        cells.append(one(totals.get(key), unit, interval=False))
+    return (name, *cells)

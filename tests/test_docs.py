@@ -1,0 +1,60 @@
+"""Documentation says what the program does: made pages are fresh, outputs real, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from outlay.cli.app import GUIDE, VERBS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FRESHEN = "run `make docs`"
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["commands.md", "scenario.md", "formulas.md"])
+def test_made_pages_are_fresh(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    build = tool("build_docs")
+    text = "\n".join(line.rstrip() for line in build.PAGES[name]().rstrip().splitlines()) + "\n"
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, FRESHEN
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "```console" in p.read_text()], ids=lambda p: p.name)
+def test_shown_outputs_are_real(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert tool("docs_console").refreshed(text) == text, FRESHEN
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+
+
+def test_every_command_is_documented() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    for verb in VERBS:
+        assert f"### outlay {verb}\n" in text
+    assert set(re.findall(r"\boutlay ([a-z]+)", GUIDE)) <= set(VERBS)
+
+
+def test_every_command_in_the_pages_exists() -> None:
+    for page in PAGES:
+        for line in re.findall(r"^(?:\$ )?outlay ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert line in VERBS, f"{page.name} shows outlay {line}"
