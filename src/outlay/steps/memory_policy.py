@@ -1,0 +1,85 @@
+"""What a training framework keeps, allocates and pads: the categories behind the memory of one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.derive import Num
+from outlay.steps.inputs import Recipe
+
+FUSED_FAMILY = frozenset(("megatron", "megatron-bridge", "nemo", "maxtext", "axlearn"))
+FULLY_SHARDED = frozenset(("fsdp", "torchtitan", "maxtext", "axlearn"))
+EIGHT_BIT = frozenset(("fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"))
+GIB = 2.0**30
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryConstants:
+    """Sizes no shape gives. Each is a row of the catalogue (id `memory.<vendor>` or `memory.default`)."""
+
+    context_bytes: Num = 0.55 * GIB  # driver context and loaded kernels
+    communication_bytes: Num = 0.9 * GIB  # communicator buffers outside the framework's allocator
+    workspace_bytes: Num = 0.0625 * GIB  # matrix-library workspaces inside the allocator
+    fragmentation_fraction: Num = 0.05  # reserved over allocated, less one
+    host_process_bytes: Num = 6.0e9  # host memory of one training process without offload
+    host_copy_factor: Num = 1.0  # host bytes per offloaded byte
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPolicy:
+    """Choices of a framework that change what is alive."""
+
+    fused_kernels: bool  # norm, gate and bias fused with their products' bookkeeping (Megatron, XLA)
+    fully_sharded: bool  # weights gathered layer by layer when zero = 3
+    split_gate: bool  # both halves, the gate's result and the product are kept (eager PyTorch)
+    operand: float  # bytes an element of a saved matrix operand takes
+    element: float  # bytes of an activation element
+    dropout: bool
+    logit_bytes: float
+    kept_logit_bytes: float  # of an extra prediction head, held until its backward
+    gradient_dummies: bool  # one unused 16-bit weight gradient a matrix shape (Transformer Engine)
+    operator_recompute: bool  # selective = every second product saved (torchtitan) rather than core attention
+    pad_vocabulary: bool
+    weight_copies: float  # bytes a parameter of 8-bit weight copies kept beside the weights
+    constants: MemoryConstants
+
+
+def policy_of(arch: Architecture, recipe: Recipe) -> MemoryPolicy:
+    """The policy of a recipe's framework, with the constants `resolve` put into its options."""
+    fused = recipe.framework in FUSED_FAMILY
+    low = recipe.precision in EIGHT_BIT
+    torch_fp8 = low and not fused  # torch float8 keeps 16-bit operands
+    loss = _logit_bytes(fused, recipe)
+    return MemoryPolicy(
+        fused_kernels=fused,
+        fully_sharded=recipe.framework in FULLY_SHARDED,
+        split_gate=not fused and not recipe.compile,
+        operand=1.0 if low and not torch_fp8 else 2.0,
+        element=4.0 if recipe.precision == "fp32" else 2.0,
+        dropout=bool(recipe.options.get("dropout", fused and arch.positions == "learned")),
+        logit_bytes=loss,
+        kept_logit_bytes=min(loss, 4.0),
+        gradient_dummies=recipe.framework in ("megatron", "megatron-bridge", "nemo"),
+        operator_recompute=recipe.framework in ("torchtitan", "fsdp"),
+        pad_vocabulary=recipe.framework in ("megatron", "megatron-bridge", "nemo"),
+        weight_copies=2.0 if low and not torch_fp8 else 0.0,
+        constants=_constants(recipe.options.get("memory_constants")),
+    )
+
+
+def _logit_bytes(fused: bool, recipe: Recipe) -> float:
+    """Bytes a logit at the fullest moment of the loss; see physics.activations.logits_bytes."""
+    if recipe.fused_cross_entropy:
+        return 2.0 if fused else 4.0
+    return 6.0 if fused else 14.0
+
+
+def _constants(given: Any) -> MemoryConstants:
+    if not given:
+        return MemoryConstants()
+    if isinstance(given, MemoryConstants):
+        return given
+    known = {f.name for f in fields(MemoryConstants)}
+    return MemoryConstants(**{k: v for k, v in dict(given).items() if k in known})
