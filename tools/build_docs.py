@@ -65,7 +65,8 @@ def scenario_page() -> str:
 
     intro = (
         "A scenario is YAML, TOML or JSON. Everything is optional unless said; what is left out takes a\n"
-        "default that the result states. Numbers are SI, or carry a unit: `15T`, `80GB`, `24GiB`, `500ms`,\n`$2.50/h`, `90%`.\n"
+        "default that the result states. Numbers are SI, or carry a unit: `15T`, `80GB`, `24GiB`, `500ms`,\n"
+        "`$2.50/h`, `90%`.\n"
         "An unknown field is an error that names the nearest known one.\n"
     )
     rows = ["# Scenario fields\n", MADE + intro]

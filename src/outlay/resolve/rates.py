@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median, quantiles
 from typing import Any
 
-from outlay.account import Owned, Rates
+from outlay.account_rates import Owned, Rates
 from outlay.catalog import Price
 from outlay.derive import Quantity, derive, exact, uncertain
 from outlay.resolve.calendar import Defaults

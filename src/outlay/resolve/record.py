@@ -9,7 +9,7 @@ from outlay.architecture import Architecture
 from outlay.derive import Quantity
 
 if TYPE_CHECKING:
-    from outlay.account import Rates
+    from outlay.account_rates import Rates
     from outlay.resolve.power import PowerInputs
     from outlay.scenario import Layout
     from outlay.steps.inputs import Hardware, Recipe
