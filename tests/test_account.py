@@ -135,6 +135,12 @@ def test_phases_keep_their_own_overheads():
     assert totals(found)["energy_j"].value == pytest.approx(sum(apart))
 
 
+def test_no_draw_gives_energy_back():
+    """An interval of PUE that starts near 1 has draws below it; cooling never makes energy."""
+    found = account(run(), rates(pue=uncertain(1.05, 1.01, 1.3, "", "PUE", key="pue")))
+    assert by_item(found)["cooling"].energy_j.samples.min() >= 0.0
+
+
 def test_empty_usage_is_an_empty_account():
     assert account([], rates()) == []
     assert totals([])["usd"].value == 0.0

@@ -27,13 +27,14 @@ def device_energy_j(device_s: Num, power_w: Num) -> Num:
 def host_energy_j(energy_j: Num, host_factor: Num) -> Num:
     """What the rest of the node takes beside its accelerators: CPU, memory, adapters, fans, supply losses.
 
-    energy_j: accelerators alone; host_factor: node energy over accelerator energy (dimensionless, above 1).
+    energy_j: accelerators alone; host_factor: node energy over accelerator energy, dimensionless; below 1
+    counts as 1, since a host never gives energy back.
     Eight H100 at 700 W inside a 10.2 kW node: factor 1.82 at rated power (Cottier et al., arXiv:2405.21015).
 
-    >>> round(host_energy_j(8 * 700.0, 10_200 / 5600))
+    >>> round(float(host_energy_j(8 * 700.0, 10_200 / 5600)))
     4600
     """
-    return energy_j * (host_factor - 1.0)
+    return energy_j * np.maximum(0.0, host_factor - 1.0)
 
 
 def network_energy_j(energy_j: Num, network_share: Num) -> Num:
@@ -50,22 +51,22 @@ def network_energy_j(energy_j: Num, network_share: Num) -> Num:
 def overhead_energy_j(energy_j: Num, pue: Num) -> Num:
     """Cooling, power conversion and distribution losses of a facility: (PUE - 1) of the IT energy.
 
-    energy_j: IT energy; pue: power usage effectiveness (ISO/IEC 30134-2), facility over IT energy.
+    energy_j: IT energy; pue: power usage effectiveness (ISO/IEC 30134-2), facility over IT energy, at least 1.
     Google's fleet at 1.09 spends 0.09 J beside each joule of IT (arXiv:2508.15734).
 
-    >>> round(overhead_energy_j(1.0, 1.09), 2)
+    >>> round(float(overhead_energy_j(1.0, 1.09)), 2)
     0.09
     """
-    return energy_j * (pue - 1.0)
+    return energy_j * np.maximum(0.0, pue - 1.0)
 
 
 def it_energy_j(facility_j: Num, pue: Num) -> Num:
     """IT energy behind a facility meter's reading.
 
-    >>> round(it_energy_j(1.09, 1.09), 9)
+    >>> round(float(it_energy_j(1.09, 1.09)), 9)
     1.0
     """
-    return facility_j / pue
+    return facility_j / np.maximum(1.0, pue)
 
 
 def facility_energy_j(energy_j: Num, host_factor: Num, network_share: Num, pue: Num) -> Num:
@@ -74,7 +75,7 @@ def facility_energy_j(energy_j: Num, host_factor: Num, network_share: Num, pue: 
     Patterson et al. (arXiv:2104.10350) give GPT-3 as 3,552,000 V100-hours at a measured 330 W of system
     power per device and PUE 1.10: 1,287 MWh.
 
-    >>> round(facility_energy_j(3_552_000 * HOUR_S * 330, 1.0, 0.0, 1.10) / J_PER_KWH / 1000)
+    >>> round(float(facility_energy_j(3_552_000 * HOUR_S * 330, 1.0, 0.0, 1.10)) / J_PER_KWH / 1000)
     1289
     """
     node_j = energy_j + host_energy_j(energy_j, host_factor)
