@@ -51,7 +51,7 @@ def network_energy_j(energy_j: Num, network_share: Num) -> Num:
 def overhead_energy_j(energy_j: Num, pue: Num) -> Num:
     """Cooling, power conversion and distribution losses of a facility: (PUE - 1) of the IT energy.
 
-    energy_j: IT energy; pue: power usage effectiveness (ISO/IEC 30134-2), facility over IT energy, at least 1.
+    energy_j: IT energy; pue: power usage effectiveness (ISO/IEC 30134-2), facility over IT, at least 1.
     Google's fleet at 1.09 spends 0.09 J beside each joule of IT (arXiv:2508.15734).
 
     >>> round(float(overhead_energy_j(1.0, 1.09)), 2)
