@@ -38,6 +38,8 @@ def fit_verdict(needed: Quantity, host: Quantity, hw: Hardware) -> dict[str, Any
                              "headroom_bytes": headroom, "device_memory_bytes": limit}
     found["verdict"] = ("borderline" if 0.1 <= found["fits_probability"] <= 0.9
                         else "fits" if fits else "does not fit")
+    if host_limit > 0:
+        found["host_headroom_bytes"] = host_limit - host.value
     if not fits:
         found["binding"] = ({"constraint": "host memory", "needed_bytes": host.value, "limit_bytes": host_limit,
                              "short_bytes": host_short} if host_short > 0 and probability >= 0.5 else

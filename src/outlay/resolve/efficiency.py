@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from outlay.catalog import Catalog
+from outlay.catalog import Catalog, Entry, Fact
 from outlay.derive import Num, Quantity, exact, uncertain
 from outlay.errors import UnknownName
 from outlay.resolve.fleet import DeviceFacts
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 CONSTANTS = "efficiency_constants"
 DEFAULT_FAMILY, UNKNOWN_WIDENING = "h100_sxm", 2.0
-RESIDUALS = "residual"
+RESIDUAL = "residual"
+RESIDUAL_TABLES = ("efficiency_constants", "memory_constants")
 
 
 def resolve_efficiency(facts: DeviceFacts, catalog: Catalog, notes: Notes, seed: int, without: str = "") -> Efficiency:
@@ -23,28 +24,33 @@ def resolve_efficiency(facts: DeviceFacts, catalog: Catalog, notes: Notes, seed:
 
     without: a group (a model, a device) left out of the fit, so that validation never scores what was fitted.
     """
-    from outlay.catalog.utilization import matmul_grids
-    from outlay.steps.efficiency import device_efficiency
-
     entry = facts.entry
     family = str(entry.value("utilization_family", DEFAULT_FAMILY)) if entry is not None else DEFAULT_FAMILY
     if borrowed(facts) > 1.0:
         notes.assume("utilisation", family, f"no kernel measurements of {facts.id}: borrowed, and the interval widened",
                      "reference: aiconfigurator-core 0.12.0 tables")
+    return _efficiency(family, facts.vendor, catalog, seed, without)
+
+
+def efficiency_of(catalog: Catalog, device: Entry, *, seed: int = 0) -> Efficiency:
+    """Efficiency of a catalogued device, constants as quantities."""
+    return _efficiency(str(device.value("utilization_family", DEFAULT_FAMILY)), str(device.value("vendor", "")), catalog,
+                       seed, "")
+
+
+def _efficiency(family: str, vendor: str, catalog: Catalog, seed: int, without: str) -> Efficiency:
+    """Constants of all scopes, those fitted without a group replacing the others where it is named."""
+    from outlay.catalog.utilization import matmul_grids
+    from outlay.steps.efficiency import device_efficiency
+
     constants: dict[tuple[str, str], Num] = {}
-    table = catalog.entries(CONSTANTS)
-    for scope in table:
-        if "@" in scope.id:
-            continue
-        for fact in scope:
-            constants[(scope.id, fact.parameter)] = fact.quantity(seed)
-    if without:
-        for scope in table:
-            name, _, group = scope.id.partition("@")
-            if group == without:
-                for fact in scope:
-                    constants[(name, fact.parameter)] = fact.quantity(seed)
-    return device_efficiency(family, facts.vendor, matmul_grids(family), constants)
+    entries = [entry for entry in catalog.entries(CONSTANTS) if entry.id != RESIDUAL]
+    for entry in sorted(entries, key=lambda e: "@" in e.id):
+        scope, _, group = entry.id.partition("@")
+        if not group or group == without:
+            for fact in entry:
+                constants[(scope, fact.parameter)] = fact.quantity(seed)
+    return device_efficiency(family, vendor, matmul_grids(family), constants)
 
 
 def borrowed(facts: DeviceFacts) -> float:
@@ -59,15 +65,21 @@ def residual(family: str, evidence: str, catalog: Catalog, seed: int, widening: 
 
     A catalogue row written only from left-out errors; a borrowed device widens it in both directions.
     """
-    for name in (f"{family}.{evidence}", family):
+    for table in RESIDUAL_TABLES:
         try:
-            fact = catalog.find(RESIDUALS, name).fact("value")
+            entry = catalog.find(table, RESIDUAL)
         except UnknownName:
             continue
-        if widening == 1.0 or fact.low is None or fact.high is None:
-            return fact.quantity(seed)
-        value = float(fact.value)
-        low, high = value / (value / fact.low * widening), value * (fact.high / value * widening)
-        return uncertain(value, low, high, "", f"residual of {name}", f"{fact.source}; widened x{widening:g} for a "
-                         "borrowed curve", seed=seed, key=f"{name}.value", basis="assumed")
+        for name in (f"{family}.{evidence}", family):
+            if name in entry:
+                return _widened(entry.fact(name), widening, seed)
     return exact(1.0, "", f"residual of {family}", "none measured", basis="assumed")
+
+
+def _widened(fact: Fact, widening: float, seed: int) -> Quantity:
+    """A residual, wider in both directions where the device's curves are borrowed."""
+    if widening == 1.0 or fact.low is None or fact.high is None:
+        return fact.quantity(seed)
+    return uncertain(float(fact.value), fact.low / widening, fact.high * widening, "", fact.parameter,
+                     f"{fact.key}: {fact.source}; widened x{widening:g} for a borrowed curve", seed=seed, key=fact.key,
+                     basis="assumed")

@@ -52,6 +52,8 @@ def resolve_recipe(given: Pretrain, architecture: Architecture, fused_default: b
     states: dict[str, Any] = dict(_state_bytes(given, framework, precision, optimizer, catalog, shown))
     if given.framework_version is not None:
         shown["framework_version"] = given.framework_version
+        notes.assume("pretrain.framework_version", given.framework_version, f"recorded; time and memory of {framework} "
+                     "are calibrated over several versions, none of them apart")
     recipe = Recipe(
         sequence_length=sequence, global_batch=batch, precision=precision, optimizer=optimizer, framework=framework,
         attention=attention, fused_cross_entropy=fused, compile=compiled, offload=offload, packing=packing,
