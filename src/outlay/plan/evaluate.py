@@ -1,0 +1,148 @@
+"""Memory and time of many layouts by the same compositions as an explained plan, at nominal inputs.
+
+Much of a layout's time depends on few distinct tuples of its fields; those are evaluated once for the whole
+space and gathered to the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity
+from outlay.model_size import layer_parts
+from outlay.physics.memory import expert_data_group, expert_parameters, state_bytes
+from outlay.plan.layout_space import Block, Space
+from outlay.steps.inputs import Hardware, Layout, Recipe
+from outlay.steps.time_micro import micro_batch_time
+from outlay.steps.train_memory import train_memory
+from outlay.steps.train_time import MICRO_FIELDS, schedule_time, train_time
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Places = NDArray[np.int32]
+MOST_CODES = 8_000_000  # a look-up table over this many combinations is still small; beyond it, sort
+
+
+def nominal(value: Any) -> Any:
+    """The same inputs without intervals or lineage: every Quantity becomes its value.
+
+    >>> from outlay.derive import exact
+    >>> nominal({"a": (exact(2.0, "s", "a"), 3)})
+    {'a': (2.0, 3)}
+    """
+    if isinstance(value, Quantity):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: nominal(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(nominal(part) for part in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: nominal(getattr(value, f.name)) for f in fields(value)})
+    return value
+
+
+def one_layout(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layout) -> tuple[float, float]:
+    """(bytes on the fullest device, seconds of a step) of a single layout, at nominal inputs."""
+    plain_hw, plain_recipe = nominal(hw), nominal(recipe)
+    memory = train_memory(arch, plain_hw, plain_recipe, layout).memory_per_device_bytes
+    return _float(memory), _float(train_time(arch, plain_hw, plain_recipe, layout)["step_time_s"])
+
+
+def _float(value: Any) -> float:
+    return float(value)
+
+
+class StepEvaluator:
+    """Evaluates the rows of one space; what they share is kept while it lives."""
+
+    def __init__(self, arch: Architecture, hw: Hardware, recipe: Recipe, space: Space) -> None:
+        self.arch, self.hw, self.recipe = arch, nominal(hw), nominal(recipe)
+        self._tuples, self._places = distinct_tuples(space, MICRO_FIELDS)
+        self._micro: dict[tuple[str, bool], Mapping[str, Any]] = {}
+        self._experts = float(sum(layer_parts(kind, arch.hidden, arch.norm).experts * count
+                                  for kind, count in arch.groups))
+
+    def floor_bytes(self, block: Block) -> Floats:
+        """Model states of a mean stage, all that can be split taken as split: never above the memory."""
+        at: Any = block.layout()
+        recipe = self.recipe
+        dense = (self.arch.parameters - self._experts) / (at.tensor * at.pipeline)
+        experts = expert_parameters(self._experts, at.expert, at.expert_tensor) / at.pipeline
+        group = at.context * at.shard
+        same = expert_data_group(at.tensor, at.context, np.minimum(at.shard, at.data), at.expert,
+                                 at.expert_tensor)
+        kept: Any = 0.0
+        kinds = ((3, recipe.weight_bytes, recipe.offload != "all"), (2, recipe.gradient_bytes, True),
+                 (1, recipe.master_bytes + recipe.optimizer_bytes, recipe.offload == "none"))
+        for stage, each, on_device in kinds:
+            if on_device:
+                split = block.zero >= stage
+                kept = kept + (state_bytes(dense, each, group if split else 1)
+                               + state_bytes(experts, each, same if split else 1))
+        floor: Floats = np.asarray(kept * min(float(recipe.options.get("memory_residual", 1.0)), 1.0))
+        return np.broadcast_to(floor, (len(block),))
+
+    def memory_bytes(self, block: Block, rows: Rows) -> Floats:
+        memory = train_memory(self.arch, self.hw, self.recipe, block.layout(rows))
+        return np.asarray(memory.memory_per_device_bytes)
+
+    def times(self, block: Block, rows: Rows) -> Mapping[str, Floats]:
+        which = self._places[id(block.columns)][rows]
+        micro = {name: value[which] if isinstance(value, np.ndarray) and value.ndim else value
+                 for name, value in self._micro_of(block).items()}
+        times: Any = schedule_time(self.arch, self.hw, self.recipe, block.layout(rows), micro)
+        found: Mapping[str, Floats] = times
+        return found
+
+    def _micro_of(self, block: Block) -> Mapping[str, Any]:
+        key = (block.recompute, block.sequence_parallel)
+        if key not in self._micro:
+            self._micro[key] = micro_batch_time(
+                self.arch, self.hw, self.recipe, **self._tuples, sequence_parallel=block.sequence_parallel,
+                recompute=block.recompute)
+        return self._micro[key]
+
+
+def distinct_tuples(space: Space, names: tuple[str, ...]) -> tuple[dict[str, Floats], dict[int, Places]]:
+    """Distinct tuples of some columns over a whole space, and for each table which tuple a row has."""
+    tables = {id(block.columns): block.columns for block in space}
+    values = {name: _few_values([columns[name] for columns in tables.values()]) for name in names}
+    size = int(np.prod([float(len(v)) for v in values.values()]))
+    codes = {key: _codes(columns, values) for key, columns in tables.items()}
+    if size <= MOST_CODES:
+        seen = np.zeros(size, dtype=bool)
+        for code in codes.values():
+            seen[code] = True
+        found = np.flatnonzero(seen)
+        place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+        places = {key: place[code] for key, code in codes.items()}
+    else:
+        found = np.unique(np.concatenate([np.unique(code) for code in codes.values()]))
+        places = {key: np.searchsorted(found, code).astype(np.int32) for key, code in codes.items()}
+    parts = np.unravel_index(found, [len(v) for v in values.values()])
+    tuples = {name: values[name][part].astype(np.float64) for name, part in zip(names, parts, strict=True)}
+    return tuples, places
+
+
+def _few_values(columns: list[NDArray[np.int32]]) -> Rows:
+    """Distinct values of columns of small positive whole numbers, without sorting them."""
+    seen = np.zeros(max(int(column.max(initial=0)) for column in columns) + 1, dtype=bool)
+    for column in columns:
+        seen[column] = True
+    return np.flatnonzero(seen)
+
+
+def _codes(columns: Mapping[str, NDArray[np.int32]], values: Mapping[str, Rows]) -> Rows:
+    code = np.zeros(len(next(iter(columns.values()))), dtype=np.int64)
+    for name, known in values.items():
+        place = np.zeros(int(known[-1]) + 1, dtype=np.int64)
+        place[known] = np.arange(len(known))
+        code *= len(known)
+        code += place[columns[name]]
+    return code

@@ -1,0 +1,333 @@
+"""Every legal layout of a training step over a fleet: columns of integers, grouped by category.
+
+Two kinds of rules. Structural ones no software can break (the product of the splits is the fleet, heads and
+batch divide). Search rules keep a search to what is run in practice; they are dropped when what the user gave
+leaves nothing under them. All of it is array arithmetic; no layout is visited one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outlay.architecture import Architecture
+from outlay.plan.framework_rules import FrameworkRules, rules_of
+from outlay.steps.inputs import Hardware, Layout, Recipe
+
+if TYPE_CHECKING:
+    from outlay.scenario import Layout as GivenLayout
+
+Column = NDArray[np.int32]
+Table = dict[str, Column]
+Mask = NDArray[np.bool_]
+RECOMPUTE = ("none", "selective", "full")
+SCHEDULES_WITH_CHUNKS = ("interleaved", "zero_bubble", "dualpipe")
+MIN_TOKENS_PER_CONTEXT_RANK = 512
+SEARCH_RULES = (
+    "tensor stays inside the fast domain and divides (or is divided by) the key-value heads",
+    f"context leaves at least {MIN_TOKENS_PER_CONTEXT_RANK} tokens a rank, in two balanced chunks",
+    "pipeline stages hold equal layers, the ends up to one stage fewer; virtual stages divide them",
+    "interleaving needs micro-batches in multiples of the pipeline",
+    "expert_tensor is 1 or tensor",
+    "ZeRO stages and schedules are those the framework offers",
+)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Block:
+    """Layouts that share their categories; `columns` are equally long."""
+
+    zero: int
+    schedule: str
+    recompute: str
+    sequence_parallel: bool
+    columns: Mapping[str, Column]
+    first_stage_layers: int = 0
+    last_stage_layers: int = 0
+
+    def __len__(self) -> int:
+        return len(self.columns["tensor"])
+
+    def layout(self, rows: Any = slice(None)) -> Layout:
+        """These rows as a Layout of arrays (floats, so that no product overflows); one row as ints."""
+        if isinstance(rows, (int, np.integer)):
+            values: dict[str, Any] = {name: int(column[rows]) for name, column in self.columns.items()}
+        else:
+            values = {name: column[rows].astype(np.float64) for name, column in self.columns.items()}
+        return Layout(**values, zero=self.zero, schedule=self.schedule, recompute=self.recompute,
+                      sequence_parallel=self.sequence_parallel, first_stage_layers=self.first_stage_layers,
+                      last_stage_layers=self.last_stage_layers)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Space:
+    """All blocks; `rules` says what was pruned before anything was evaluated."""
+
+    blocks: tuple[Block, ...]
+    rules: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return sum(len(block) for block in self.blocks)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The divisors a layout meets, taken once from the model, the fleet and the recipe."""
+
+    devices: int
+    fast_domain: int
+    layers: int
+    head_counts: tuple[int, ...]
+    kv_counts: tuple[int, ...]
+    widths: tuple[int, ...]
+    experts: int
+    attention: bool
+    batch: int
+    sequence: int
+    rules: FrameworkRules
+
+
+def layout_facts(arch: Architecture, hw: Hardware, recipe: Recipe) -> Facts:
+    kinds = [kind for kind, _ in arch.runs]
+    mixers = [k for k in kinds if k.mixer != "none" and k.heads]
+    moe = [k for k in kinds if k.mlp == "moe" and k.experts]
+    widths = {k.ffn for k in kinds if k.mlp == "dense" and k.ffn}
+    shared_heads = {k.kv_heads for k in mixers if k.mixer == "attention" and k.kv_heads}
+    shared_heads |= {k.groups for k in mixers if k.groups and k.mixer not in ("attention", "mla")}
+    return Facts(
+        devices=hw.devices, fast_domain=hw.scale_up_devices, layers=arch.layers,
+        head_counts=tuple(sorted({k.heads for k in mixers})), kv_counts=tuple(sorted(shared_heads)),
+        widths=tuple(sorted(widths)), experts=gcd(*(k.experts for k in moe)) if moe else 1,
+        attention=any(k.mixer in ("attention", "mla") for k in kinds), batch=recipe.global_batch,
+        sequence=recipe.sequence_length, rules=rules_of(recipe.framework))
+
+
+def layout_space(arch: Architecture, hw: Hardware, recipe: Recipe,
+                 given: Mapping[str, Any] | None = None) -> Space:
+    """Every legal layout with the given fields held; empty when they contradict each other."""
+    facts, given = layout_facts(arch, hw, recipe), given or {}
+    blocks = _blocks(facts, given, search=True)
+    if blocks:
+        return Space(tuple(blocks), SEARCH_RULES)
+    return Space(tuple(_blocks(facts, given, search=False)), ())
+
+
+def given_fields(fixed: GivenLayout | None) -> dict[str, Any]:
+    """The fields of a partial layout that the user set."""
+    if fixed is None:
+        return {}
+    names = [*Layout.__dataclass_fields__]
+    return {name: value for name in names if (value := getattr(fixed, name, None)) is not None}
+
+
+def divisors(n: int) -> Column:
+    """Ascending divisors.
+
+    >>> divisors(12).tolist()
+    [1, 2, 3, 4, 6, 12]
+    """
+    low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    return np.array(sorted({*low, *(n // d for d in low)}), dtype=np.int32)
+
+
+def _blocks(facts: Facts, given: Mapping[str, Any], search: bool) -> list[Block]:
+    base = _experts(facts, given, _micro_batches(facts, given, _splits(facts, given, search)), search)
+    recompute = [given["recompute"]] if "recompute" in given else list(RECOMPUTE)
+    ends = int(given.get("first_stage_layers", 0)), int(given.get("last_stage_layers", 0))
+    blocks = []
+    for schedule in _schedules(facts, given):
+        chunked = _virtual_stages(facts, given, base, schedule, search)
+        for zero, table in _zero_tables(facts, given, chunked, search):
+            for parallel, rows in _sequence_parallel(given, table):
+                blocks += [Block(zero, schedule, kept, parallel, rows, *ends) for kept in recompute
+                           if len(rows["tensor"])]
+    return blocks
+
+
+def _candidates(given: Mapping[str, Any], name: str, otherwise: Sequence[int] | Column) -> Column:
+    return np.array([given[name]] if name in given else otherwise, dtype=np.int32)
+
+
+def _cross(table: Table, **new: Column) -> Table:
+    """Every row with every value; several new columns of one length go together."""
+    count, rows = len(next(iter(new.values()))), len(table["tensor"])
+    wide = {name: np.repeat(column, count) for name, column in table.items()}
+    return wide | {name: np.tile(values, rows) for name, values in new.items()}
+
+
+def _keep(table: Table, mask: Mask) -> Table:
+    return {name: column[mask] for name, column in table.items()}
+
+
+def open_axis(facts: Facts, name: str) -> bool:
+    return name in facts.rules.axes
+
+
+def _splits(facts: Facts, given: Mapping[str, Any], search: bool) -> Table:
+    """tensor · pipeline · context · data = devices."""
+    world = divisors(facts.devices)
+    one = np.ones(1, dtype=np.int32)
+    axis = {name: _candidates(given, name, world if open_axis(facts, name) or not search else one)
+            for name in ("tensor", "pipeline", "context")}
+    masks = (tensor_allowed(facts, axis["tensor"], search and "tensor" not in given),
+             pipeline_allowed(facts, given, axis["pipeline"], search),
+             context_allowed(facts, axis["context"], search and "context" not in given))
+    axis = {name: values[mask] for (name, values), mask in zip(axis.items(), masks, strict=True)}
+    grid = np.meshgrid(axis["tensor"], axis["pipeline"], axis["context"], indexing="ij")
+    table: Table = {name: part.ravel() for name, part in zip(axis, grid, strict=True)}
+    used = table["tensor"].astype(np.int64) * table["pipeline"] * table["context"]
+    mask = facts.devices % used == 0
+    table["data"] = (facts.devices // used).astype(np.int32)
+    return _keep(table, mask & np.isin(table["data"], _candidates(given, "data", world)))
+
+
+def tensor_allowed(facts: Facts, tensor: Column, search: bool) -> Mask:
+    """tensor divides every head count; a search also asks for the fast domain, key-value heads and widths."""
+    mask = np.ones(len(tensor), dtype=bool)
+    for heads in facts.head_counts:
+        mask &= heads % tensor == 0
+    if search:
+        mask &= tensor <= facts.fast_domain
+        for shared in facts.kv_counts:
+            mask &= (shared % tensor == 0) | (tensor % shared == 0)
+        for width in facts.widths:
+            mask &= width % tensor == 0
+    return mask
+
+
+def fullest_stage(facts: Facts, given: Mapping[str, Any], pipeline: Column) -> Column:
+    """Layers of a middle stage: what the given ends leave, rounded up."""
+    first, last = int(given.get("first_stage_layers", 0)), int(given.get("last_stage_layers", 0))
+    middle = np.maximum(pipeline - int(first > 0) - int(last > 0), 1)
+    full: Column = -(-(facts.layers - first - last) // middle)
+    return full.astype(np.int32)
+
+
+def pipeline_allowed(facts: Facts, given: Mapping[str, Any], pipeline: Column, search: bool) -> Mask:
+    """A layer a stage at least; a search also asks for equal stages, or ends that stay within one stage."""
+    mask: Mask = pipeline <= facts.layers
+    ends = [name for name in ("first_stage_layers", "last_stage_layers") if given.get(name)]
+    if ends:
+        rest = facts.layers - sum(given[name] for name in ends)
+        middle = pipeline - len(ends)
+        mask &= np.where(middle > 0, rest % np.maximum(middle, 1) == 0, rest == 0)
+        mask &= (middle >= 0) & (rest >= middle)
+        return mask
+    if search and "pipeline" not in given:
+        full = fullest_stage(facts, given, pipeline)
+        missing = full * pipeline - facts.layers
+        mask &= (missing + 1) // 2 < full
+    return mask
+
+
+def context_allowed(facts: Facts, context: Column, search: bool) -> Mask:
+    """context divides the sequence and needs attention; a search asks for two useful chunks a rank."""
+    mask: Mask = (facts.sequence % context == 0) & (facts.attention | (context == 1))
+    if search:
+        mask &= (context == 1) | ((facts.sequence % (2 * context) == 0)
+                                  & (facts.sequence // context >= MIN_TOKENS_PER_CONTEXT_RANK))
+    return mask
+
+
+def _micro_batches(facts: Facts, given: Mapping[str, Any], table: Table) -> Table:
+    """data · micro_batch divides the global batch."""
+    wide = _cross(table, micro_batch=_candidates(given, "micro_batch", divisors(facts.batch)))
+    return _keep(wide, facts.batch % (wide["data"].astype(np.int64) * wide["micro_batch"]) == 0)
+
+
+def _experts(facts: Facts, given: Mapping[str, Any], table: Table, search: bool) -> Table:
+    """expert divides the experts; expert · expert_tensor divides tensor · context · data."""
+    searched = facts.experts > 1 and (open_axis(facts, "expert") or not search)
+    expert = _candidates(given, "expert", divisors(facts.experts) if searched else [1])
+    expert = expert[facts.experts % expert == 0]
+    inside = divisors(facts.devices) if searched else np.ones(1, dtype=np.int32)
+    inside = _candidates(given, "expert_tensor", inside)
+    pairs = np.meshgrid(expert, inside, indexing="ij")
+    wide = _cross(table, expert=pairs[0].ravel(), expert_tensor=pairs[1].ravel())
+    world = wide["tensor"].astype(np.int64) * wide["context"] * wide["data"]
+    mask = world % (wide["expert"].astype(np.int64) * wide["expert_tensor"]) == 0
+    if search and "expert_tensor" not in given:
+        folded = (wide["expert_tensor"] == wide["tensor"]) & open_axis(facts, "expert_tensor")
+        mask &= (wide["expert_tensor"] == 1) | folded
+    return _keep(wide, mask)
+
+
+def _schedules(facts: Facts, given: Mapping[str, Any]) -> tuple[str, ...]:
+    if "schedule" in given:
+        return (given["schedule"],)
+    if given.get("virtual_pipeline", 1) > 1:
+        return ("interleaved",)
+    return facts.rules.schedules
+
+
+def _virtual_stages(facts: Facts, given: Mapping[str, Any], table: Table, schedule: str,
+                    search: bool) -> Table:
+    """Chunks a stage: one for plain schedules, divisors of its layers for interleaving."""
+    full = fullest_stage(facts, given, table["pipeline"])
+    alone = table["pipeline"] == 1
+    if schedule == "interleaved" or (schedule in SCHEDULES_WITH_CHUNKS and "virtual_pipeline" in given):
+        most = int(full[~alone].max(initial=1))
+        wide = _cross(table | {"full": full}, virtual_pipeline=_candidates(
+            given, "virtual_pipeline", np.arange(1, most + 1, dtype=np.int32)))
+        chunks, alone = wide["virtual_pipeline"], wide["pipeline"] == 1
+        mask = np.where(alone, (chunks == 1) & ("schedule" in given), chunks <= wide["full"])
+        if schedule == "interleaved":
+            mask &= alone | (chunks > 1)
+        if search:
+            mask &= wide["full"] % chunks == 0
+            micro_batches = facts.batch // (wide["data"].astype(np.int64) * wide["micro_batch"])
+            mask &= alone | (schedule != "interleaved") | (micro_batches % wide["pipeline"] == 0)
+        wide.pop("full")
+        return _keep(wide, mask)
+    wide = _cross(table, virtual_pipeline=_candidates(given, "virtual_pipeline", [1]))
+    keep = wide["virtual_pipeline"] == 1
+    if schedule not in ("1f1b",) and "schedule" not in given:
+        keep &= wide["pipeline"] > 1
+    return _keep(wide, keep)
+
+
+def _zero_tables(facts: Facts, given: Mapping[str, Any], table: Table,
+                 search: bool) -> Iterator[tuple[int, Table]]:
+    """Each ZeRO stage with its rows: stage 0 shards nothing, the others over data or a part of it."""
+    replicated, sharded = _cross(table, shard=np.ones(1, dtype=np.int32)), None
+    for zero in [given["zero"]] if "zero" in given else range(4):
+        if zero == 0:
+            rows = replicated if given.get("shard", 1) == 1 else _keep(replicated, replicated["data"] < 0)
+        else:
+            sharded = sharded if sharded is not None else _shards(facts, given, table)
+            rows = sharded
+        if search and "zero" not in given:
+            offered = np.array([zero in facts.rules.zero, zero in facts.rules.zero_with_pipeline])
+            piped = rows["pipeline"] > 1
+            rows = _keep(rows, np.where(piped, offered[1], offered[0]))
+        elif search and "pipeline" not in given:
+            rows = _keep(rows, (rows["pipeline"] == 1) | (zero in facts.rules.zero_with_pipeline))
+        yield zero, rows
+
+
+def _shards(facts: Facts, given: Mapping[str, Any], table: Table) -> Table:
+    """The group that weights or states are split over: a divisor of data, data itself unless searched."""
+    if "shard" not in given and ("data" in given or not facts.rules.hybrid_shard):
+        rows = table | {"shard": table["data"]}
+    else:
+        rows = _cross(table, shard=_candidates(given, "shard", divisors(facts.devices)))
+        rows = _keep(rows, rows["data"] % rows["shard"] == 0)
+    whole = (rows["data"] == 1) & ((rows["context"] > 1) | ("zero" in given))
+    return _keep(rows, (rows["shard"] > 1) | whole)
+
+
+def _sequence_parallel(given: Mapping[str, Any], table: Table) -> Iterator[tuple[bool, Table]]:
+    """Sequence parallelism needs tensor > 1; without it the field has no meaning and is off."""
+    split = table["tensor"] > 1
+    wanted = given.get("sequence_parallel")
+    yield False, _keep(table, ~split) if wanted else table
+    if wanted is not False:
+        yield True, _keep(table, split)

@@ -1,0 +1,229 @@
+"""The best layout for an aim out of all that are legal: memory first, then time, in cached chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outlay.architecture import Architecture
+from outlay.plan.layout_errors import require_layouts
+from outlay.plan.layout_space import RECOMPUTE, Block, Space, given_fields
+from outlay.plan.pareto import front, order, rounded, smallest
+from outlay.steps.inputs import Hardware, Layout, Recipe
+
+if TYPE_CHECKING:
+    from outlay.scenario import Layout as GivenLayout
+
+Floats = NDArray[np.float64]
+CHUNK_ROWS = 16_384  # a hundred live columns of 128 KiB stream through the second-level cache
+TIE_FIELDS = ("pipeline", "tensor", "context", "expert", "virtual_pipeline", "expert_tensor", "micro_batch")
+
+
+class Evaluator(Protocol):
+    """Memory and time of layouts; `block` is whole, so that what rows share is worked out once."""
+
+    def floor_bytes(self, block: Block) -> Floats:
+        """A lower bound of memory, cheap."""
+
+    def memory_bytes(self, block: Block, rows: NDArray[np.int64]) -> Floats:
+        """Memory of the fullest device."""
+
+    def times(self, block: Block, rows: NDArray[np.int64]) -> Mapping[str, Floats]:
+        """step_time_s; compute_activity and memory_activity where the aim is not the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What to minimise: a step's time, or device-seconds times what one costs at the step's activities."""
+
+    name: str = "time"
+    per_device_s: Callable[[Mapping[str, Floats]], Floats] | None = None
+
+    def of(self, times: Mapping[str, Floats], devices: int) -> Floats:
+        """The aim's value for one step; also for a single layout's floats."""
+        if self.per_device_s is None:
+            return times["step_time_s"]
+        return times["step_time_s"] * devices * self.per_device_s(times)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Longest step, and the most another aim may cost for one step (a budget), both None when free.
+
+    memory_share is the part of the device's memory a layout may fill.
+    """
+
+    step_time_s: float | None = None
+    budget: tuple[Objective, float] | None = None
+    memory_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One layout with what the search found of it, all of one step."""
+
+    layout: Layout
+    value: float
+    step_time_s: float
+    memory_bytes: float
+    within_limits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """best is empty when nothing fits; smallest is then the layout that comes closest."""
+
+    best: tuple[Choice, ...]
+    front: tuple[Choice, ...]
+    smallest: Choice
+    legal: int
+    fitting: int
+    rules: tuple[str, ...] = ()
+    objective: str = "time"
+
+    @property
+    def within_limits(self) -> bool:
+        return bool(self.best) and self.best[0].within_limits
+
+
+def _empty_columns() -> dict[str, list[Floats]]:
+    return {name: [] for name in ("block", "row", "value", "step_time_s", "memory_bytes", "within")}
+
+
+@dataclass(eq=False, slots=True)
+class _Pool:
+    """Candidates kept while blocks stream by: columns of plain numbers and where each came from."""
+
+    columns: dict[str, list[Floats]] = field(default_factory=_empty_columns)
+
+    def add(self, block: int, rows: NDArray[np.int64], **values: Floats) -> None:
+        for name, column in (("block", np.full(len(rows), float(block))), ("row", rows.astype(np.float64)),
+                             *values.items()):
+            self.columns[name].append(column)
+
+    def joined(self) -> dict[str, Floats]:
+        return {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in self.columns.items()}
+
+
+def search(arch: Architecture, hw: Hardware, recipe: Recipe,
+           fixed: GivenLayout | Mapping[str, Any] | None = None, *, objective: Objective | None = None,
+           limits: Limits | None = None, top: int = 5, path: str = "pretrain",
+           evaluator: Evaluator | None = None) -> SearchResult:
+    """Rank every legal layout that holds the given fields; numbers are nominal, per step.
+
+    Raises Inconsistent when the given fields leave no legal layout. Ties go to the simpler layout.
+    """
+    given = dict(fixed) if isinstance(fixed, Mapping) else given_fields(fixed)
+    space = require_layouts(arch, hw, recipe, given, path)
+    if evaluator is None:
+        from outlay.plan.evaluate import StepEvaluator
+
+        evaluator = StepEvaluator(arch, hw, recipe, space)
+    return rank(space, hw, evaluator, objective or Objective(), limits or Limits(), top)
+
+
+def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective, limits: Limits,
+         top: int) -> SearchResult:
+    """Evaluate a space: a memory bound first, then memory, then the time of what fits."""
+    capacity = _plain(hw.memory_bytes) * limits.memory_share
+    pool, least = _Pool(), (np.inf, 0, 0)
+    fitting = 0
+    for number, block in enumerate(space.blocks):
+        floor = evaluator.floor_bytes(block)
+        rows = np.flatnonzero(floor <= capacity)
+        if not len(rows) and fitting == 0 and floor.min() < least[0]:
+            rows = smallest(floor, 1)[:64]
+        for start in range(0, len(rows), CHUNK_ROWS):
+            chunk = rows[start:start + CHUNK_ROWS]
+            memory = evaluator.memory_bytes(block, chunk)
+            at = int(np.argmin(memory))
+            if memory[at] < least[0]:
+                least = (float(memory[at]), number, int(chunk[at]))
+            fits = memory <= capacity
+            if not fits.any():
+                continue
+            chunk, memory = chunk[fits], memory[fits]
+            times = evaluator.times(block, chunk)
+            fitting += len(chunk)
+            _keep_promising(pool, number, chunk, memory, times, objective, limits, hw.devices, top)
+    found = pool.joined()
+    best, pareto = _select(space, found, top)
+    closest = _smallest(space, evaluator, least, objective, hw.devices)
+    return SearchResult(best, pareto, closest, len(space), fitting, space.rules, objective.name)
+
+
+def _keep_promising(pool: _Pool, number: int, rows: NDArray[np.int64], memory: Floats,
+                    times: Mapping[str, Floats], objective: Objective, limits: Limits, devices: int,
+                    top: int) -> None:
+    """Of one chunk, only what can still be among the best or on the front."""
+    step = times["step_time_s"]
+    value = objective.of(times, devices)
+    within = np.ones(len(rows), dtype=bool)
+    if limits.step_time_s is not None:
+        within &= step <= limits.step_time_s
+    if limits.budget is not None:
+        within &= limits.budget[0].of(times, devices) <= limits.budget[1]
+    kept = [smallest(np.where(within, value, np.inf), top), smallest(value, top), smallest(step, top),
+            _chunk_front(step, value, memory)]
+    keep = np.unique(np.concatenate(kept))
+    pool.add(number, rows[keep], value=value[keep], step_time_s=step[keep], memory_bytes=memory[keep],
+             within=within[keep].astype(np.float64))
+
+
+def _chunk_front(step: Floats, value: Floats, memory: Floats) -> NDArray[np.int64]:
+    """Candidates for the front of (time, memory), or of three aims when the value is not the time."""
+    by_time = np.lexsort((memory, step))
+    lower = np.empty(len(step), dtype=bool)
+    ahead = np.minimum.accumulate(memory[by_time])
+    lower[0], lower[1:] = True, memory[by_time][1:] < ahead[:-1]
+    if value is step:
+        return by_time[lower]
+    return front(np.column_stack([step, value, memory]))
+
+
+def _select(space: Space, found: dict[str, Floats],
+            top: int) -> tuple[tuple[Choice, ...], tuple[Choice, ...]]:
+    """The best few and the front (time, aim, memory) of what was kept."""
+    if not len(found["row"]):
+        return (), ()
+    where = zip(found["block"], found["row"], strict=True)
+    ties = list(np.array([_simplicity(space, int(block), int(row)) for block, row in where]).T)
+    ranked = order(found["value"], ties)
+    ranked = ranked[np.argsort(-found["within"][ranked], kind="stable")]
+    aims = [rounded(found[name]) for name in ("step_time_s", "value", "memory_bytes")]
+    shape = np.lexsort((*ties[::-1],))  # simpler first, so that of equals the simpler stays on the front
+    edge = shape[front(np.column_stack(aims)[shape])]
+
+    def choice(i: int) -> Choice:
+        layout = space.blocks[int(found["block"][i])].layout(int(found["row"][i]))
+        value, step, memory = (float(found[name][i]) for name in ("value", "step_time_s", "memory_bytes"))
+        return Choice(layout, value, step, memory, bool(found["within"][i]))
+
+    return tuple(choice(i) for i in ranked[:top]), tuple(choice(i) for i in edge)
+
+
+def _simplicity(space: Space, block: int, row: int) -> tuple[float, ...]:
+    """Smaller is simpler: fewer ways of splitting, then less recomputation, sharding and smaller degrees."""
+    here = space.blocks[block]
+    degrees = [float(here.columns[name][row]) for name in TIE_FIELDS]
+    splits = sum(d > 1 for d in degrees[:-1])
+    return (float(splits), float(RECOMPUTE.index(here.recompute)), float(here.zero),
+            float(here.schedule != "1f1b"), float(here.sequence_parallel), *degrees,
+            float(here.columns["shard"][row]))
+
+
+def _smallest(space: Space, evaluator: Evaluator, least: tuple[float, int, int], objective: Objective,
+              devices: int) -> Choice:
+    memory, number, row = least
+    block = space.blocks[number]
+    times = evaluator.times(block, np.array([row]))
+    value, step = float(objective.of(times, devices)[0]), float(times["step_time_s"][0])
+    return Choice(block.layout(row), value, step, memory)
+
+
+def _plain(value: Any) -> float:
+    return float(getattr(value, "value", value))
