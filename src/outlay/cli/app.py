@@ -90,16 +90,16 @@ GUIDE = """\
 outlay — what a large language model takes: compute, money, energy, carbon, water.
 
 What do you want to know?
-  What does training take?        outlay train llama-3.1-8b -g 64xh100 -n 1T
-  ... and in this place           outlay train llama-3.1-8b -g 64xh100 -n 1T -s aws:eu-north-1
-  How should I lay it out?        outlay train llama-3.1-70b -g 512xh100 -n 15T --for money
-  Can it be done in time?         outlay train llama-3.1-8b -g 64xh100 -n 1T --deadline 9d
-  What if I change one thing?     outlay train llama-3.1-8b -g 64xh100 -n 1T --vary tp=1,2,4
-  What did my run take?           outlay train llama-3.1-8b -g 64xh100 --device-hours 12000 -s FR
-  Where does a number come from?  outlay explain llama-3.1-8b -g 64xh100 -n 1T device_hours
-  How far off is it usually?      outlay validate
-  What facts does it stand on?    outlay catalog show h100-sxm5-80gb
-  Show me everything once         outlay demo
+  What does training take?      outlay train llama-3.1-8b -g 64xh100-sxm -n 1T
+  ... and in this place         outlay train llama-3.1-8b -g 64xh100-sxm -n 1T -s aws:eu-north-1
+  How should I lay it out?      outlay train llama-3.1-70b -g 512xh100-sxm -n 15T --for money
+  Can it be done in time?       outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --deadline 9d
+  What if I change one thing?   outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --vary tp=1,2,4
+  What did my run take?         outlay train llama-3.1-8b -g 64xh100-sxm --device-hours 12000 -s FR
+  Where does it come from?      outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T device_hours
+  How far off is it usually?    outlay validate
+  What facts does it stand on?  outlay catalog show h100-sxm5-80gb
+  Show me everything once       outlay demo
 
 Every command takes --json, --csv, --md and -o FILE; `outlay VERB --help` lists its flags.
 """

@@ -25,7 +25,7 @@ def scenario_of(subject: str | None, flags: dict[str, Any], phase: str) -> dict[
 
     document = whole_scenario(load_subject(subject) if subject is not None else None, flags, phase)
     if not document.get("model"):
-        raise BadValue(f"name a model: outlay {_verb(phase)} llama-3.1-8b -g 64xh100 -n 1T", "model")
+        raise BadValue(f"name a model: outlay {_verb(phase)} llama-3.1-8b -g 64xh100-sxm -n 1T", "model")
     left = [p for p in PHASES if p in document and p != phase]
     if left:
         say(f"note: `outlay {_verb(phase)}` leaves out the {' and '.join(left)} of this scenario")

@@ -25,8 +25,8 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
     SUBJECT is what `outlay train` takes; without NUMBER, the numbers that can be asked are listed.
 
     \b
-    outlay explain llama-3.1-8b -g 64xh100 -n 1T
-    outlay explain llama-3.1-8b -g 64xh100 -n 1T device_hours
+    outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T
+    outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T device_hours
     """
     from outlay.cli.answer import check_outputs, form_of, to_json, write
     from outlay.cli.ask import ask, scenario_of

@@ -39,7 +39,7 @@ class Flag:
 WHERE, WHAT, LAYOUT, GOAL, FILES, OUTPUT = "Where", "What", "Layout", "Goal", "Scenario", "Output"
 
 FIELDS: tuple[Flag, ...] = (
-    Flag(("-g", "--fleet"), "fleet", "FLEET", "Devices: 64xh100, 8xh200-sxm, 256xtpu-v5p.", WHERE),
+    Flag(("-g", "--fleet"), "fleet", "FLEET", "Devices: 64xh100-sxm, 8xh200-sxm, 256xtpu-v5p.", WHERE),
     Flag(("-s", "--site"), "site", "SITE", "Place: aws:eu-west-3, FR, a grid zone.", WHERE),
     Flag(("-n", "--tokens"), "{phase}.tokens", "N", "Training tokens, all epochs: 15T, 300B.", WHAT),
     Flag(("--seq",), "{phase}.sequence_length", "N", "Tokens a sequence: 8192, 8k.", WHAT),

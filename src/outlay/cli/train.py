@@ -19,8 +19,8 @@ def command(subject: str | None, **flags: Any) -> int:
     Leaves with 0 when it fits, 1 when it does not (or misses a deadline or budget), 2 on bad input.
 
     \b
-    outlay train llama-3.1-8b -g 64xh100 -n 1T
-    outlay train llama-3.1-70b -g 512xh100 -n 15T -s aws:us-east-1 --for money
+    outlay train llama-3.1-8b -g 64xh100-sxm -n 1T
+    outlay train llama-3.1-70b -g 512xh100-sxm -n 15T -s aws:us-east-1 --for money
     outlay train -f plan.yaml --vary precision=bf16,fp8
     """
     from outlay.cli.plan_verb import answer

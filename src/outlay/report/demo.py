@@ -18,7 +18,7 @@ def page(found: Mapping[str, Any]) -> list[Block]:
     blocks += [compute(base, found["longer"]), money(base), environment(base)]
     blocks.append(choices(found))
     blocks.append(brackets())
-    blocks.append(Commands(("outlay train llama-3.1-8b -g 1024xh100 -n 15T -s aws:us-east-1", "outlay")))
+    blocks.append(Commands(("outlay train llama-3.1-8b -g 1024xh100-sxm -n 15T -s aws:us-east-1", "outlay")))
     return blocks
 
 

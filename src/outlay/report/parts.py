@@ -171,19 +171,27 @@ def by_item(lines: list[Mapping[str, Any]]) -> dict[str, dict[str, float | None]
 
 def layouts(phase: Mapping[str, Any]) -> Table | None:
     """The best few layouts of a search, the chosen one marked."""
-    found = phase.get("layouts") or []
+    search = phase.get("search") or {}
+    found = search.get("best") or []
     if len(found) < 2:
         return None
-    rows = tuple(
-        (
-            layout_text(entry.get("layout", entry)),
-            one(entry.get("elapsed_s"), "s", interval=False),
+    aim = str(search.get("minimize") or "time")
+    first = number(found[0].get("value"))
+    rows = []
+    for entry in found:
+        value = number(entry.get("value"))
+        cells = [
+            layout_text(entry.get("layout") or {}),
+            one(entry.get("step_time_s"), "s", interval=False),
             one(entry.get("memory_per_device_bytes"), "B", memory=True, interval=False),
-            one(entry.get("usd"), "USD", interval=False),
-        )
-        for entry in found
-    )
-    return Table("Best layouts", ("layout", "time", "memory", "money"), rows, mark=0)
+        ]
+        if aim != "time":
+            cells.append(f"{100 * (value / first - 1):+.1f} %" if value and first else "")
+        rows.append(tuple(cells))
+    head = ("layout", "step", "memory") + ((f"{aim} a step",) if aim != "time" else ())
+    legal, fitting = number(search.get("legal")), number(search.get("fitting"))
+    counts = f": {fitting:,.0f} of {legal:,.0f} legal layouts fit" if legal and fitting else ""
+    return Table(f"Best layouts by {aim}{counts}", head, tuple(rows), mark=0)
 
 
 def scaling(phase: Mapping[str, Any]) -> Table | None:

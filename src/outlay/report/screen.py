@@ -44,7 +44,7 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     details = [line for line in (_margin(phase), _limit(phase), _layout_line(phase)) if line]
     mood, word = _fits(phase)
     if phase.get("fits") is False:
-        reason = sentence(phase.get("binding"))
+        reason = binding(phase.get("binding"))
         details = [reason, *details] if reason else details
         return Verdict(f"{word}: {subject(result)} on {fleet(result)}", mood, tuple(details))
     text = f"{word}: {subject(result)} on {fleet(result)}"
@@ -53,6 +53,16 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     money = (result.get("totals") or {}).get("usd")
     text += f", {one(money, 'USD')}" if number(money) is not None else ""
     return Verdict(text, mood, (*_missed(phase), *details))
+
+
+def binding(found: Any) -> str:
+    """What is too small, and by how much."""
+    short = number(found.get("short_bytes")) if isinstance(found, Mapping) else None
+    if short is None:
+        return sentence(found)
+    needed, limit = (one(found.get(k), "B", memory=True) for k in ("needed_bytes", "limit_bytes"))
+    lacking = one(short, "B", memory=True)
+    return f"Limit: {found.get('constraint')}: needs {needed}, has {limit}: {lacking} short"
 
 
 def _fits(phase: Mapping[str, Any]) -> tuple[Mood, str]:
