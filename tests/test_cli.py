@@ -196,7 +196,7 @@ def test_missed_deadline_is_a_no(planner: Any, capsys: pytest.CaptureFixture[str
     planner.answer["pretrain"] |= {"within_goal": False, "missed": [limit]}
     planner.exit_code = 1
     assert run(BASE) == 1
-    assert "Misses the deadline of 24.0 h by 24.0 h" in capsys.readouterr().out
+    assert "misses the deadline of 24 h by 24.0 h" in capsys.readouterr().out
 
 
 # ---- errors

@@ -91,16 +91,20 @@ def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[st
     return {**row, "error": (result.get("error") or {}).get("message")}
 
 
+def _cell(value: Any, unit: str) -> str:
+    from outlay.report.numbers import one
+
+    bare = dict(value, unit=unit) if isinstance(value, dict) else value
+    return one(bare, unit, interval=False)
+
+
 def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None, goal: str) -> list[Block]:
     from outlay.report.blocks import Bullets, Table, Verdict
-    from outlay.report.numbers import one
 
     names = list(found[0][0])
     rows = []
     for chosen, result in found:
-        cells = [
-            one(_value(result, section, name), unit, interval=False) for _, section, name, unit in _COLUMNS
-        ]
+        cells = [_cell(_value(result, section, name), unit) for _, section, name, unit in _COLUMNS]
         if _fits(result) != "yes":
             cells = ["–"] * len(cells)
         rows.append((*chosen.values(), _fits(result), *cells))

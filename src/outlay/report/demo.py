@@ -73,7 +73,8 @@ def environment(base: Mapping[str, Any]) -> Block:
     )
     items = [
         f"{one(totals.get('energy_j'), 'J')} of electricity at the meter",
-        f"{one(totals.get('co2e_kg'), 'kgCO2e')} CO2e: {one(operational, 'kgCO2e', interval=False)} from electricity, "
+        f"{one(totals.get('co2e_kg'), 'kgCO2e')} CO2e: "
+        f"{one(operational, 'kgCO2e', interval=False)} from electricity, "
         f"{one(embodied, 'kgCO2e', interval=False)} from making the hardware"
         + (f" ({basis})" if basis else ""),
         f"{one(totals.get('water_l'), 'L')} of water, cooling and power plants together",

@@ -140,6 +140,19 @@ def one(
     return text + (span(value, scale, decimals, digits) if interval else "")
 
 
+def short(value: object, unit: str = "") -> str:
+    """A number a person gave, without zeros nobody asked for.
+
+    >>> short(86400.0 * 30, "s"), short(2e6, "USD"), short(5400.0, "s")
+    ('30 days', '$2M', '90 min')
+    """
+    nominal = number(value)
+    if nominal is None:
+        return "unknown"
+    scale = scale_for(nominal, unit_of(value, unit))
+    return f"{scale.before}{nominal / scale.factor:.4g}{scale.after}"
+
+
 def span(value: object, scale: Scale, decimals: int, digits: int = 0) -> str:
     """The interval in brackets, in the same unit; nothing when the number is certain."""
     if not isinstance(value, Mapping):

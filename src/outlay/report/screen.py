@@ -11,7 +11,7 @@ from typing import Any
 
 from outlay.report import parts
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Verdict
-from outlay.report.numbers import number, one, scale_for, share
+from outlay.report.numbers import number, one, scale_for, share, short
 
 ASSUMPTIONS_SHOWN = 5
 
@@ -41,18 +41,18 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     phase = result.get("pretrain") or {}
     if not phase:
         return Verdict(f"{subject(result)}: no phase was asked about", "plain")
-    details = [line for line in (_margin(phase), _limit(phase), _layout_line(phase)) if line]
     mood, word = _fits(phase)
     if phase.get("fits") is False:
-        reason = binding(phase.get("binding"))
-        details = [reason, *details] if reason else details
-        return Verdict(f"{word}: {subject(result)} on {fleet(result)}", mood, tuple(details))
+        closest = f"Closest layout: {parts.layout_text(phase['layout'])}" if phase.get("layout") else ""
+        details = tuple(line for line in (binding(phase.get("binding")), closest) if line)
+        return Verdict(f"{word}: {subject(result)} on {fleet(result)}", mood, details)
+    details = tuple(line for line in (_margin(phase), _limit(phase), _layout_line(phase)) if line)
     text = f"{word}: {subject(result)} on {fleet(result)}"
     if number(phase.get("elapsed_s")) is not None:
         text += f" in {one(phase['elapsed_s'], 's')}"
     money = (result.get("totals") or {}).get("usd")
     text += f", {one(money, 'USD')}" if number(money) is not None else ""
-    return Verdict(text, mood, (*_missed(phase), *details))
+    return Verdict(text, mood, details)
 
 
 def binding(found: Any) -> str:
@@ -72,22 +72,23 @@ def _fits(phase: Mapping[str, Any]) -> tuple[Mood, str]:
     if phase.get("fits") is False:
         return "bad", "Does not fit"
     if phase.get("within_goal") is False:
-        return "bad", "Fits, but misses what was asked"
+        return "bad", f"Fits, but misses {missed(phase)}"
     return ("good", "Fits") if phase.get("fits") is not None else ("plain", "Priced")
 
 
-def _missed(phase: Mapping[str, Any]) -> list[str]:
-    """A line for each deadline or budget that is not kept."""
-    lines = []
+def missed(phase: Mapping[str, Any]) -> str:
+    """Which of deadline and budget is not kept, and by how much."""
+    said = []
     for entry in phase.get("missed") or []:
         if isinstance(entry, Mapping):
             unit = str(entry.get("unit", ""))
             over = (number(entry.get("value")) or 0.0) - (number(entry.get("limit")) or 0.0)
-            limit = one(entry.get("limit"), unit)
-            lines.append(f"Misses the {entry.get('constraint')} of {limit} by {one(over, unit)}")
+            said.append(
+                f"the {entry.get('constraint')} of {short(entry.get('limit'), unit)} by {one(over, unit)}"
+            )
         else:
-            lines.append(str(entry))
-    return lines
+            said.append(str(entry))
+    return " and ".join(said) or "what was asked"
 
 
 def subject(result: Mapping[str, Any]) -> str:
