@@ -22,7 +22,8 @@ class Shape(NamedTuple):
 
 def _gpt(layers: int, hidden: int, heads: int, vocab: int = 51_200, positions: int = 2048) -> dict[str, Any]:
     """A GPT as Megatron trains it: biases, layer norms, learned positions, head tied to the embedding."""
-    return {"layers": layers, "hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": hidden // heads,
+    return {"layers": layers, "hidden": hidden, "heads": heads, "kv_heads": heads,
+            "head_dim": hidden // heads,
             "ffn": 4 * hidden, "gated": False, "vocab": vocab, "tied_embeddings": True, "biases": "all",
             "positions": "learned", "max_positions": positions, "norm": "layer"}
 
@@ -33,20 +34,25 @@ def _maxtext(scale: int) -> dict[str, Any]:
     wide, tall, deep = thirds + (rest > 1), thirds + (rest > 0), thirds
     heads = 16 << tall
     return {"layers": 16 << deep, "hidden": 2048 << wide, "heads": heads, "kv_heads": heads, "head_dim": 128,
-            "ffn": 7168 << tall, "gated": True, "vocab": 32_000, "tied_embeddings": False, "max_positions": 2048}
+            "ffn": 7168 << tall, "gated": True, "vocab": 32_000, "tied_embeddings": False,
+            "max_positions": 2048}
 
 
 def _maxtext_v4(layers: int, hidden: int, heads: int) -> dict[str, Any]:
     return {"layers": layers, "hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": 256,
-            "ffn": 4 * hidden, "gated": False, "vocab": 32_000, "tied_embeddings": False, "max_positions": 2048}
+            "ffn": 4 * hidden, "gated": False, "vocab": 32_000, "tied_embeddings": False,
+            "max_positions": 2048}
 
 
 _GPTS = (
-    ("gpt-1.7b", "GPT 1.7B", (24, 2304, 24), _NARAYANAN), ("gpt-3.6b", "GPT 3.6B", (30, 3072, 32), _NARAYANAN),
+    ("gpt-1.7b", "GPT 1.7B", (24, 2304, 24), _NARAYANAN), ("gpt-3.6b", "GPT 3.6B", (30, 3072, 32),
+                                                           _NARAYANAN),
     ("gpt-7.5b", "GPT 7.5B", (36, 4096, 32), _NARAYANAN), ("gpt-18b", "GPT 18B", (40, 6144, 48), _NARAYANAN),
     ("gpt-39b", "GPT 39B", (48, 8192, 64), _NARAYANAN), ("gpt-76b", "GPT 76B", (60, 10240, 80), _NARAYANAN),
-    ("gpt-145b", "GPT 145B", (80, 12288, 96), _NARAYANAN), ("gpt-310b", "GPT 310B", (96, 16384, 128), _NARAYANAN),
-    ("gpt-530b", "GPT 530B", (105, 20480, 128), _NARAYANAN), ("gpt-1t", "GPT 1T", (128, 25600, 160), _NARAYANAN),
+    ("gpt-145b", "GPT 145B", (80, 12288, 96), _NARAYANAN), ("gpt-310b", "GPT 310B", (96, 16384, 128),
+                                                            _NARAYANAN),
+    ("gpt-530b", "GPT 530B", (105, 20480, 128), _NARAYANAN), ("gpt-1t", "GPT 1T", (128, 25600, 160),
+                                                              _NARAYANAN),
     ("megatron-22b", "Megatron 22B", (48, 6144, 64), _KORTHIKANTI),
     ("gpt3-175b", "GPT-3 175B", (96, 12288, 96), _KORTHIKANTI),
 )
@@ -73,7 +79,8 @@ def shapes() -> list[Shape]:
     for size, layers, hidden, heads in _MPTS:
         found.append(Shape(f"mpt-{size}", f"MPT-{size}", (f"mosaicml/mpt-{size}",), _FOUNDRY,
                            _gpt(layers, hidden, heads, vocab=50_368),
-                           "as trained by llm-foundry: learned positions and biases; the released 7B and 30B use "
+                           "as trained by llm-foundry: learned positions and biases; the released 7B and 30B "
+                           "use "
                            "ALiBi and no biases"))
     for scale in (16, 32, 64, 128, 256, 512, 1024):
         found.append(Shape(f"maxtext-{scale}b", f"MaxText {scale}B", (), _MAXTEXT, _maxtext(scale)))
@@ -82,7 +89,8 @@ def shapes() -> list[Shape]:
                            "ungated MLP and heads of 256, which give the stated size"))
     found.append(Shape("qwen-7b", "Qwen-7B", ("Qwen/Qwen-7B", "Qwen/Qwen-7B-Chat"),
                        "genz-llm 0.0.16 GenZ/Models/Model_sets (MIT)", {
-                           "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 32, "head_dim": 128, "ffn": 11008,
+                           "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 32, "head_dim": 128,
+                           "ffn": 11008,
                            "gated": True, "vocab": 151_936, "tied_embeddings": False, "biases": "qkv",
                            "qkv_bias": True, "out_bias": False, "mlp_bias": False, "max_positions": 8192}))
     return found

@@ -1,7 +1,8 @@
-"""Models: the fields of the scenario's `model:` mapping, read from published configurations by outlay's own reader.
+"""Models: the fields of the scenario's `model:` mapping, read from published configurations by outlay's own
+reader.
 
-`model_configs.jsonl` beside this file keeps the dimensions of each configuration with its source. Every count is
-checked against the raw table of known totals; a model whose count differs is refused.
+`model_configs.jsonl` beside this file keeps the dimensions of each configuration with its source. Every
+count is checked against the raw table of known totals; a model whose count differs is refused.
 """
 
 from __future__ import annotations
@@ -12,29 +13,34 @@ from typing import Any
 
 from catalog_build.common import CATALOG_DATE, Row, read_csv
 from catalog_build.model_shapes import Shape, shapes
-
 from outlay.readers import architecture_from_mapping, read_hf_config
 
 KIND = "model"
 HERE = Path(__file__).resolve().parent
-_SUFFIXES = ("-Instruct", "-Chat", "-chat", "-it", "-Base", "-Instruct-FP8", "-FP8", "-Instruct-AWQ", "-AWQ", "-NVFP4",
+_SUFFIXES = ("-Instruct", "-Chat", "-chat", "-it", "-Base", "-Instruct-FP8", "-FP8", "-Instruct-AWQ", "-AWQ",
+             "-NVFP4",
              "-Instruct-NVFP4", "-GPTQ-Int4", "-Instruct-GPTQ-Int4", "-BF16")
 _ENDINGS = ("-Instruct", "-Base", "-it", "-pt", "-hf", "-BF16", "-FP8")
-# Known totals that count something else than the text model with its head: what to add to ours before comparing.
+# Known totals that count something else than the text model with its head: what to add to ours.
 _COUNTED_OTHERWISE = {
     "Qwen/Qwen3-VL-32B-Instruct": ("vision", "no head"),
     "moonshotai/Kimi-K2.5": ("vision", "no head"),
     "google/gemma-4-26B-A4B": ("vision",),
-    # The total was taken with a default tower of 1,981,014,784 and 128,815 rows of vocabulary instead of 128,896.
+    # Counted with the class default tower of 1,981,014,784 and a vocabulary of 128,815 instead of 128,896.
     "stepfun-ai/Step-3.7-Flash": ("no head", 1_981_014_784 - 81 * 4096),
 }
-# Known active counts that differ on purpose: all biases of idle experts counted, or one dense layer's experts taken off.
-_ACTIVE_OTHERWISE = ("openai/gpt-oss-120b", "openai/gpt-oss-20b", "XiaomiMiMo/MiMo-V2-Flash", *_COUNTED_OTHERWISE)
+# Known active counts that differ on purpose: biases of idle experts counted (gpt-oss; its card agrees with
+# ours), or the experts of a dense layer taken off (MiMo).
+_ACTIVE_OTHERWISE = ("openai/gpt-oss-120b", "openai/gpt-oss-20b", "XiaomiMiMo/MiMo-V2-Flash",
+                     *_COUNTED_OTHERWISE)
 # Rows of the raw table whose dimensions no text at hand confirms.
-HOLES = ("Yi-9B", "Yi-34B", "DeepSeek-LLM-67B", "deepseek-llm-7b", "EuroLLM-1.7B", "EuroLLM-9B", "Qwen1.5-32B",
+HOLES = ("Yi-9B", "Yi-34B", "DeepSeek-LLM-67B", "deepseek-llm-7b", "EuroLLM-1.7B", "EuroLLM-9B",
+         "Qwen1.5-32B",
          "OPT-2.7B", "BLOOM-1B1", "BLOOM-1B7", "BLOOM-3B", "StarCoder2-3B", "StarCoder2-7B", "StarCoder2-15B",
-         "OLMo-2-0325-32B", "granite-3.0-2b", "granite-3.0-8b", "granite-3.0-1b-a400m", "granite-3.0-3b-a800m",
-         "GLM-4-32B-0414", "mamba2-2.7b", "falcon-mamba-7b", "command-r-35B", "Seed-OSS-36B", "MiniMax-Text-01-456B")
+         "OLMo-2-0325-32B", "granite-3.0-2b", "granite-3.0-8b", "granite-3.0-1b-a400m",
+         "granite-3.0-3b-a800m",
+         "GLM-4-32B-0414", "mamba2-2.7b", "falcon-mamba-7b", "command-r-35B", "Seed-OSS-36B",
+         "MiniMax-Text-01-456B")
 
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
@@ -63,7 +69,8 @@ def _check(name: str, known: dict[str, str] | None, architecture: Any) -> None:
     ours = architecture.parameters
     for change in _COUNTED_OTHERWISE.get(name, ()):
         head = architecture.vocab * architecture.hidden
-        ours += change if isinstance(change, int) else {"vision": architecture.vision_parameters, "no head": -head}[change]
+        ours += change if isinstance(change, int) else {"vision": architecture.vision_parameters,
+                                                        "no head": -head}[change]
     if ours != int(known["params_total"]):
         raise ValueError(f"{name}: counted {ours:,}, known {int(known['params_total']):,}")
     active = known["params_active"]
@@ -92,7 +99,8 @@ def _rows(identifier: str, name: str, hf_id: str, aliases: list[str], fields: di
     rows = [Row(identifier, "name", name, "text", source, CATALOG_DATE, "published", note=note)]
     distinct = list({alias.lower(): alias for alias in aliases if alias.lower() != identifier}.values())
     if distinct:
-        rows.append(Row(identifier, "aliases", "|".join(distinct), "list", "names hubs and tools use", CATALOG_DATE,
+        rows.append(Row(identifier, "aliases", "|".join(distinct), "list", "names hubs and tools use",
+                        CATALOG_DATE,
                         "derived"))
     if hf_id:
         rows.append(Row(identifier, "hf_id", hf_id, "text", "Hugging Face", CATALOG_DATE, "published"))

@@ -167,7 +167,8 @@ def kda_parameters(hidden: Num, heads: Num, head_dim: Num, state: Num, conv: Num
     """Kimi delta attention: q, k, v with convolutions, a low-rank decay and output gate (rank head_dim),
     beta.
 
-    `full_gate` replaces the low-rank output gate by a full projection. Source: Kimi Linear (arXiv:2510.26692); widths as in its released model (k and v heads alike).
+    `full_gate` replaces the low-rank output gate by a full projection. Source: Kimi Linear
+    (arXiv:2510.26692); widths as in its released model (k and v heads alike).
 
     >>> kda_parameters(2304, 32, 128, 128, 4)
     39514272

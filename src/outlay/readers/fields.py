@@ -63,8 +63,8 @@ class Fields:
             return default
         number = _number(self.given[field])
         if number is None or not least <= number <= most:
-            raise BadValue(f"{self.at(field)} is {show(self.given[field])}; it must be a number from {least:g} "
-                           f"to {most:g}", self.at(field))
+            raise BadValue(f"{self.at(field)} is {show(self.given[field])}; it must be a number from "
+                           f"{least:g} to {most:g}", self.at(field))
         return float(number)
 
     def flag(self, field: str, default: bool, why: str = "", silent: bool = False) -> bool:

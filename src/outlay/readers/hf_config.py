@@ -8,7 +8,7 @@ from typing import Any
 
 from outlay.errors import Unreadable, Unsupported
 from outlay.readers.fields import Note
-from outlay.readers.hf_keys import Config
+from outlay.readers.hf_keys import NAMES, Config
 from outlay.readers.hf_layers import Row, layer_rows, shortened
 from outlay.readers.hf_special import SPECIAL
 from outlay.readers.hf_traits import FAMILIES, SPELLINGS, Bias, Traits
@@ -16,19 +16,22 @@ from outlay.readers.hf_vision import vision_parameters
 from outlay.readers.json_file import read_json
 
 _NESTED = ("text_config", "llm_config", "language_config", "language_model_config")
-_NOT_DECODERS = ("bert", "roberta", "deberta", "deberta-v2", "xlm-roberta", "electra", "albert", "distilbert", "t5",
-                 "mt5", "bart", "mbart", "pegasus", "whisper", "clip", "vit", "marian", "longformer", "modernbert")
+_NOT_DECODERS = ("bert", "roberta", "deberta", "deberta-v2", "xlm-roberta", "electra", "albert", "distilbert",
+                 "t5", "mt5", "bart", "mbart", "pegasus", "whisper", "clip", "vit", "marian", "longformer",
+                 "modernbert")
 
 
 def read_hf_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[dict[str, Any], list[Note]]:
     """Fields in the scenario's vocabulary, and notes on what was assumed or found beside them.
 
     >>> fields, _ = read_hf_config({"model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32,
-    ...     "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256})
+    ...     "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
+    ...     "vocab_size": 128256})
     >>> fields["kv_heads"], fields["tied_embeddings"]
     (8, False)
     """
-    values, name = (source, "config.json") if isinstance(source, Mapping) else (read_json(source), str(source))
+    name = "config.json" if isinstance(source, Mapping) else str(source)
+    values = source if isinstance(source, Mapping) else read_json(source)
     if not isinstance(values, Mapping):
         raise Unreadable(f"{name}: holds a {type(values).__name__}, not a mapping of settings")
     outer = Config(values, name)
@@ -66,8 +69,8 @@ def _family(outer: Config, inner: Config, notes: list[Note]) -> str:
         if name in ("kimi_k3",):
             return name
     if outer.get("is_encoder_decoder") is True or named in _NOT_DECODERS:
-        raise Unsupported(f"{outer.name}: model_type {named or 'encoder-decoder'} is not a decoder-only language "
-                          "model", "model_type")
+        raise Unsupported(f"{outer.name}: model_type {named or 'encoder-decoder'} is not a decoder-only "
+                          "language model", "model_type")
     found = SPELLINGS.get(named, named)
     if found in FAMILIES:
         return found
@@ -77,8 +80,8 @@ def _family(outer: Config, inner: Config, notes: list[Note]) -> str:
     if "minimaxm3" in "".join(map(str, outer.items("architectures"))).lower() or "minimax_m3" in outer_name:
         found = "minimax_m3"
     if found not in FAMILIES:
-        _note(notes, "model_type", named or "(none)", "family not known; read as a Llama-like decoder, so the "
-                                                      "parameter count may differ by biases and norms")
+        _note(notes, "model_type", named or "(none)",
+              "family not known; read as a Llama-like decoder, so the count may differ by biases and norms")
         found = "llama"
     return found
 
@@ -93,7 +96,8 @@ def _fields(c: Config, outer: Config, family: str, traits: Traits, notes: list[N
     tied = c.flag("tie_word_embeddings", outer.flag("tie_word_embeddings", traits.tied))
     fields: dict[str, Any] = {
         "layers": 0, "hidden": hidden, "vocab": c.count("vocab"), "tied_embeddings": tied,
-        "gated": traits.gated, "positions": traits.positions, "max_positions": c.count("max_positions", 0, 0) or None,
+        "gated": traits.gated, "positions": traits.positions,
+        "max_positions": c.count("max_positions", 0, 0) or None,
         "norm": traits.norm, "norms_per_layer": traits.norms, "final_norm": traits.final_norm,
         "embedding_norm": traits.embedding_norm,
         "qkv_bias": _bias(c, traits.qkv_bias), "out_bias": _bias(c, traits.out_bias),
@@ -116,7 +120,8 @@ def _fields(c: Config, outer: Config, family: str, traits: Traits, notes: list[N
 _SILENT: dict[str, Any] = {
     "norm": "rms", "norms_per_layer": 2, "final_norm": True, "embedding_norm": False, "qkv_bias": False,
     "out_bias": False, "mlp_bias": False, "head_bias": False, "qk_norm": "none", "output_gate": "none",
-    "attention_sinks": False, "router_bias": False, "shared_gate": False, "mtp_layers": 0, "positions": "rope",
+    "attention_sinks": False, "router_bias": False, "shared_gate": False, "mtp_layers": 0,
+    "positions": "rope",
     "shared_expert_ffn": 0, "dense_layers": 0,
 }
 
@@ -151,8 +156,8 @@ def attention_fields(c: Config, fields: dict[str, Any]) -> None:
     head_dim = c.count("head_dim", 0, 0)
     if not head_dim:
         if fields["hidden"] % heads:
-            raise Unreadable(f"{c.name}: hidden_size {fields['hidden']} is not a multiple of the {heads} heads and "
-                             "head_dim is not given", "head_dim")
+            raise Unreadable(f"{c.name}: hidden_size {fields['hidden']} is not a multiple of the {heads} "
+                             "heads and head_dim is not given", "head_dim")
         head_dim = fields["hidden"] // heads
     fields["head_dim"] = head_dim
     if c.has("v_head_dim"):
@@ -162,10 +167,11 @@ def attention_fields(c: Config, fields: dict[str, Any]) -> None:
 def ffn_width(c: Config, traits: Traits) -> int:
     if traits.dense_ffn_key and c.has(traits.dense_ffn_key):
         return c.count(traits.dense_ffn_key)
-    if traits.wide_ffn and not any(c.has(k) for k in ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner")):
+    if traits.wide_ffn and not any(c.has(key) for key in NAMES["ffn"]):
         return traits.wide_ffn * c.count("hidden")
     width = c.count("ffn")
-    return width // 2 if c.text("model_type") == "qwen" else width  # Qwen 1 prints both halves of the gated pair
+    # Qwen 1 prints both halves of the gated pair.
+    return width // 2 if c.text("model_type") == "qwen" else width
 
 
 def expert_fields(c: Config, traits: Traits, fields: dict[str, Any]) -> None:
@@ -177,8 +183,8 @@ def expert_fields(c: Config, traits: Traits, fields: dict[str, Any]) -> None:
             break
     else:
         if c.text("model_type").startswith("llama4"):
-            shared = width
-        copies = next((c.count(k, least=0) for k in ("n_shared_experts", "num_shared_experts") if c.has(k)), 0)
+            shared = width  # one shared expert, as wide as a routed one
+        copies = c.count("n_shared_experts", c.count("num_shared_experts", 0, 0), 0)
         shared = shared or copies * width
     fields.update(experts=c.count("experts"), experts_per_token=c.count("per_token"), expert_ffn=width,
                   shared_expert_ffn=shared, shared_gate=traits.shared_gate, router_bias=traits.router_bias)
@@ -188,8 +194,8 @@ def _quantization(outer: Config, inner: Config, notes: list[Note]) -> None:
     part = outer.part("quantization_config") or inner.part("quantization_config")
     if part is not None:
         method = part.get("quant_algo") or part.get("quant_method") or "unknown"
-        _note(notes, "quantization", str(method)[:60], "the published weights are quantised; counts are of weights, "
-                                                       "whatever their width")
+        _note(notes, "quantization", str(method)[:60],
+              "the published weights are quantised; counts are of weights, whatever their width")
 
 
 __all__ = ["Row", "read_hf_config"]

@@ -16,7 +16,8 @@ NAMES = {
     "ffn": ("intermediate_size", "ffn_dim", "ffn_hidden_size", "n_inner"),
     "head_dim": ("head_dim", "kv_channels", "attention_head_dim"),
     "vocab": ("padded_vocab_size", "vocab_size"),
-    "max_positions": ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length"),
+    "max_positions": ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len",
+                      "seq_length"),
     "experts": ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"),
     "per_token": ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_k", "top_k_experts"),
     "expert_ffn": ("moe_intermediate_size", "expert_intermediate_size"),
@@ -58,8 +59,8 @@ class Config:
         if isinstance(value, float) and value.is_integer():
             value, whole = int(value), True
         if not whole or not least <= value <= _LARGEST:
-            raise Unreadable(f"{self.name}: {key} is {show(value)}; it must be a whole number from {least} to "
-                             f"{_LARGEST:,}", key)
+            raise Unreadable(f"{self.name}: {key} is {show(value)}; it must be a whole number from {least} "
+                             f"to {_LARGEST:,}", key)
         return int(value)
 
     def flag(self, key: str, default: bool) -> bool:

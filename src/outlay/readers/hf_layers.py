@@ -29,7 +29,8 @@ def layer_rows(c: Config, traits: Traits, fields: dict[str, Any]) -> list[Row]:
     if c.has("index_n_heads") and c.has("kv_lora_rank"):
         for row, kind in zip(rows, indexer_types(c, total)):
             if kind == "full":
-                row |= {"indexer_heads": c.count("index_n_heads"), "indexer_head_dim": c.count("index_head_dim")}
+                row |= {"indexer_heads": c.count("index_n_heads"),
+                        "indexer_head_dim": c.count("index_head_dim")}
     return rows
 
 

@@ -77,7 +77,8 @@ def _stablelm(c: Config, traits: Traits, fields: Fields) -> None:
 def _opt(c: Config, traits: Traits, fields: Fields) -> None:
     narrow = c.count("word_embed_proj_dim", fields["hidden"])
     if narrow != fields["hidden"] or not c.flag("do_layer_norm_before", True):
-        raise Unreadable(f"{c.name}: an OPT model with projected embeddings (OPT-350m) is not read", "word_embed_proj_dim")
+        raise Unreadable(f"{c.name}: an OPT model with projected embeddings (OPT-350m) is not read",
+                         "word_embed_proj_dim")
     shortened(_base(c, traits, fields), fields, c)
 
 
@@ -129,7 +130,8 @@ def _nemotron_h(c: Config, traits: Traits, fields: Fields) -> None:
     kinds = _nemotron_kinds(c)
     unknown = [kind for kind in pattern if kind not in kinds]
     if unknown or not pattern:
-        raise Unreadable(f"{c.name}: layer pattern {'lacks entries' if not pattern else f'holds {unknown[0][:20]!r}'}",
+        raise Unreadable(f"{c.name}: layer pattern "
+                         f"{'lacks entries' if not pattern else f'holds {unknown[0][:20]!r}'}",
                          "hybrid_override_pattern")
     heads = c.count("heads")
     fields.update(layers=len(pattern), heads=heads, kv_heads=c.count("kv_heads", heads),
@@ -138,7 +140,8 @@ def _nemotron_h(c: Config, traits: Traits, fields: Fields) -> None:
                   out_bias=c.flag("attention_bias", False))
     if "moe" in pattern:
         fields.update(experts=c.count("experts"), experts_per_token=c.count("per_token"),
-                      expert_ffn=c.count("expert_ffn"), expert_hidden=c.count("moe_latent_size", 0, 0) or None,
+                      expert_ffn=c.count("expert_ffn"),
+                      expert_hidden=c.count("moe_latent_size", 0, 0) or None,
                       shared_expert_ffn=c.count("moe_shared_expert_intermediate_size", 0, 0)
                       * c.count("n_shared_experts", 1, 0))
     fields.update(as_pattern([kinds[kind] for kind in pattern], c))
@@ -162,7 +165,8 @@ def _delta(c: Config, traits: Traits, fields: Fields) -> None:
     every = c.count("full_attention_interval", 4)
     kinds = c.items("layer_types", total) or [
         "full_attention" if (i + 1) % every == 0 else "linear_attention" for i in range(total)]
-    mixer = {"mixer": "gdn", "heads": c.count("linear_num_value_heads"), "head_dim": c.count("linear_value_head_dim"),
+    mixer = {"mixer": "gdn", "heads": c.count("linear_num_value_heads"),
+             "head_dim": c.count("linear_value_head_dim"),
              "state": c.count("linear_key_head_dim"), "groups": c.count("linear_num_key_heads"),
              "conv": c.count("linear_conv_kernel_dim", 4)}
     rows = [row | mixer if kind == "linear_attention" else row for row, kind in zip(rows, kinds)]
@@ -175,7 +179,8 @@ def _minimax(c: Config, traits: Traits, fields: Fields) -> None:
     total = fields["layers"]
     kinds = c.items("attn_type_list", total) or c.items("layer_types", total) or [i % 2 for i in range(total)]
     mixer = {"mixer": "lightning", "heads": fields["heads"], "head_dim": fields["head_dim"]}
-    shortened([row if kind in (1, "full_attention") else row | mixer for row, kind in zip(rows, kinds)], fields, c)
+    rows = [row if kind in (1, "full_attention") else row | mixer for row, kind in zip(rows, kinds)]
+    shortened(rows, fields, c)
 
 
 def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
@@ -195,7 +200,8 @@ def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
             row |= {"extra_vectors": 1, "extra_scalars": fields["experts"]}
     kinds = c.items("layer_types", fields["layers"])
     kinds = kinds or ["sliding_attention"] * len(rows)
-    fields.update(as_pattern([row | wide if kind == "full_attention" else row for row, kind in zip(rows, kinds)], c))
+    rows = [row | wide if kind == "full_attention" else row for row, kind in zip(rows, kinds)]
+    fields.update(as_pattern(rows, c))
 
 
 def _mimo_v2(c: Config, traits: Traits, fields: Fields) -> None:
@@ -216,7 +222,7 @@ def _mimo_v2(c: Config, traits: Traits, fields: Fields) -> None:
 
 
 def _step(c: Config, traits: Traits, fields: Fields) -> None:
-    """Step 3.5/3.7: sliding layers have more heads; experts where an enumeration or a first dense count says."""
+    """Step 3.5/3.7: sliding layers have more heads; experts are enumerated or follow dense layers."""
     marked = c.get("moe_layers_enum")
     if isinstance(marked, str):
         sparse = {int(n) for n in marked.split(",") if n.strip().isdigit()}
@@ -235,8 +241,9 @@ def _deepseek_v4(c: Config, traits: Traits, fields: Fields) -> None:
     """Shared-KV attention with compressed history, sinks, hyper-connections and experts in every layer."""
     width = c.count("expert_ffn")
     fields.update(layers=c.count("layers"), heads=c.count("heads"), kv_heads=1, head_dim=c.count("head_dim"),
-                  shared_kv=True, ffn=width, experts=c.count("experts"), experts_per_token=c.count("per_token"),
-                  expert_ffn=width, shared_expert_ffn=width * c.count("n_shared_experts", 1, 0))
+                  shared_kv=True, ffn=width, experts=c.count("experts"),
+                  experts_per_token=c.count("per_token"), expert_ffn=width,
+                  shared_expert_ffn=width * c.count("n_shared_experts", 1, 0))
     same: Row = {"q_lora_rank": c.count("q_lora_rank"), "o_groups": c.count("o_groups"),
                  "o_lora_rank": c.count("o_lora_rank"), "streams": c.count("hc_mult", 1),
                  "window": c.count("sliding_window")}
@@ -273,8 +280,8 @@ def _deci(c: Config, traits: Traits, fields: Fields) -> None:
     rows = [_deci_row(Config(block, c.name), heads, hidden) for block in blocks if isinstance(block, dict)]
     if not rows:
         raise Unreadable(f"{c.name} lacks block_configs", "block_configs")
-    fields.update(layers=len(rows), heads=heads, kv_heads=heads, head_dim=c.count("head_dim", hidden // heads),
-                  ffn=4 * hidden, **as_pattern(rows, c))
+    fields.update(layers=len(rows), heads=heads, kv_heads=heads, ffn=4 * hidden,
+                  head_dim=c.count("head_dim", hidden // heads), **as_pattern(rows, c))
 
 
 def _deci_row(block: Config, heads: int, hidden: int) -> Row:

@@ -115,7 +115,8 @@ FAMILIES: dict[str, Traits] = {
     "nemotron": Traits(norm="layer", gated=False),
     "nemotron_h": Traits(norms=1, gated=False, qkv_bias=False, out_bias=False),
     "nemotron-nas": _LLAMA,
-    "jamba": _PLAIN, "mamba": replace(_PLAIN, norms=1, tied=True), "mamba2": replace(_PLAIN, norms=1, tied=True),
+    "jamba": _PLAIN,
+    "mamba": replace(_PLAIN, norms=1, tied=True), "mamba2": replace(_PLAIN, norms=1, tied=True),
     "falcon_mamba": replace(_PLAIN, norms=1),
     "mimo_v2_flash": Traits(qkv_bias=("attention_bias", False), out_bias=False, mlp_bias=False),
     "step3p7": Traits(qk_norm="head", output_gate="head"),
@@ -125,6 +126,7 @@ FAMILIES: dict[str, Traits] = {
 SPELLINGS = {
     "refinedweb": "falcon", "refinedwebmodel": "falcon", "gpt-neox": "gpt_neox", "gemma3": "gemma3_text",
     "gemma4": "gemma4_text", "llama4": "llama4_text", "minimax_text": "minimax", "step3p5": "step3p7",
-    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "kimi_k2", "deci": "nemotron-nas",
+    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "kimi_k2",
+    "deci": "nemotron-nas",
     "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text",
 }

@@ -26,9 +26,10 @@ def _linear(inputs: int, outputs: int) -> int:
 
 
 def _qwen(tower: Config, text_hidden: int) -> int:
-    """Qwen3-VL and Qwen3.5: patches over space and time, blocks, a merger and one more at each deep-stack level."""
+    """Qwen3-VL and Qwen3.5: patches over space and time, blocks, a merger, one more a deep-stack level."""
     hidden, ffn = tower.count("hidden_size"), tower.count("intermediate_size")
-    patch = tower.count("in_channels", 3) * tower.count("temporal_patch_size", 2) * tower.count("patch_size") ** 2
+    channels = tower.count("in_channels", 3) * tower.count("temporal_patch_size", 2)
+    patch = channels * tower.count("patch_size") ** 2
     merged = hidden * tower.count("spatial_merge_size", 2) ** 2
     out = tower.count("out_hidden_size", text_hidden)
     merger = _linear(merged, merged) + _linear(merged, out)
@@ -55,8 +56,8 @@ def _gemma4(tower: Config, text_hidden: int) -> int:
     heads, kv_heads = tower.count("heads"), tower.count("kv_heads")
     block = (attention_parameters(hidden, heads, kv_heads, head_dim) + 2 * head_dim
              + mlp_parameters(hidden, tower.count("intermediate_size")) + 4 * hidden)
-    return int(3 * tower.count("patch_size") ** 2 * hidden + 2 * tower.count("position_embedding_size") * hidden
-               + tower.count("num_hidden_layers") * block + hidden * text_hidden)
+    inputs = 3 * tower.count("patch_size") ** 2 + 2 * tower.count("position_embedding_size")
+    return int(inputs * hidden + tower.count("num_hidden_layers") * block + hidden * text_hidden)
 
 
 _TOWERS: dict[str, Callable[[Config, int], int]] = {

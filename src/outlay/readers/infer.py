@@ -9,7 +9,7 @@ from outlay.errors import Inconsistent
 from outlay.physics.parameters import attention_parameters
 from outlay.readers.fields import Fields, Note
 
-# (parameters, layers, hidden): published dense shapes from GPT-2 small to Llama 3.1 405B; the last extends them.
+# (parameters, layers, hidden): published dense shapes from GPT-2 small to Llama 3.1 405B; the last extends
 _ANCHORS = ((1.24e8, 12, 768), (1.3e9, 24, 2048), (6.7e9, 32, 4096), (1.3e10, 40, 5120), (6.9e10, 80, 8192),
             (4.05e11, 126, 16384), (1.8e12, 160, 30720))
 _SOURCE = "GPT-3 (arXiv:2005.14165) Table 2.1; Llama 2 (arXiv:2307.09288); Llama 3 (arXiv:2407.21783) Table 3"
@@ -39,7 +39,7 @@ def shapes_from_totals(read: Fields, notes: list[Note]) -> dict[str, Any]:
         fields |= _experts(total - active, layers, hidden, fields["ffn"])
     shown = {k: fields[k] for k in ("layers", "hidden", "heads", "ffn", "vocab")}
     notes.append({"what": read.path, "value": shown,
-                  "why": "only totals were given; a typical shape of that size stands in, and intervals widen",
+                  "why": "only totals were given; a typical shape stands in, and intervals widen",
                   "source": _SOURCE})
     return fields
 

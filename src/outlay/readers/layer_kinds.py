@@ -52,8 +52,8 @@ def _with_attention(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
     if latent is not None:
         return _with_mla(kind, latent, heads)
     if not read.has("head_dim") and hidden % heads:
-        raise Inconsistent(f"hidden {hidden} is not a multiple of heads {heads}; give head_dim if that is meant",
-                           read.at("heads"))
+        raise Inconsistent(f"hidden {hidden} is not a multiple of heads {heads}; give head_dim if that is "
+                           "meant", read.at("heads"))
     kv_heads = read.count("kv_heads", heads, most=10**5, why="equal to heads: no grouped-query attention")
     if heads % kv_heads:
         raise Inconsistent(f"heads {heads} is not a multiple of kv_heads {kv_heads}", read.at("kv_heads"))
@@ -83,7 +83,8 @@ def _with_mlp(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
         for field in ("experts_per_token", "expert_ffn", "shared_expert_ffn"):
             if read.has(field) and read.count(field, least=0):
                 raise Inconsistent(f"{read.at(field)} is given without experts", read.at("experts"))
-        ffn = read.count("ffn", usual, least=0, most=_WIDTH, why="4h ungated, 8h/3 gated to a multiple of 256",
+        ffn = read.count("ffn", usual, least=0, most=_WIDTH,
+                         why="4h ungated, 8h/3 gated to a multiple of 256",
                          silent=read.has("layer_pattern"))
         return replace(kind, mlp="dense" if ffn else "none", ffn=ffn)
     per_token = read.count("experts_per_token", min(2, experts), most=10**5, why="two, as in Mixtral")
@@ -124,7 +125,8 @@ def _with_window(kinds: list[LayerKind], read: Fields) -> list[LayerKind]:
     window = read.count("sliding_window", 0, least=0, most=10**9, silent=True)
     every = read.count("full_attention_every", 0, least=0, most=10_000, silent=True)
     if every and not window and not read.has("ssm"):
-        raise Inconsistent("full_attention_every needs sliding_window (or ssm)", read.at("full_attention_every"))
+        raise Inconsistent("full_attention_every needs sliding_window (or ssm)",
+                           read.at("full_attention_every"))
     if not window:
         return kinds
     return [k if every and (i + 1) % every == 0 else replace(k, window=window) for i, k in enumerate(kinds)]
@@ -185,8 +187,8 @@ def _kinds_by_letter(read: Fields, base: LayerKind) -> dict[str, LayerKind]:
     """`layer_kinds`: a letter each, with what differs from the model's own kind."""
     listed = read.mapping("layer_kinds")
     if listed is None:
-        raise Inconsistent("layer_pattern needs layer_kinds, a mapping from each of its letters to that layer's "
-                           "fields", read.at("layer_kinds"))
+        raise Inconsistent("layer_pattern needs layer_kinds, a mapping from each of its letters to that "
+                           "layer's fields", read.at("layer_kinds"))
     known = [f.name for f in dataclasses.fields(LayerKind)]
     kinds = {}
     for letter in listed.given:
@@ -234,7 +236,8 @@ def joined(kinds: list[LayerKind]) -> Runs:
 
 _BLANK = LayerKind()
 _MIXER_FIELDS = {
-    "attention": ("heads kv_heads head_dim v_head_dim window qk_norm qkv_bias out_bias output_gate sinks shared_kv "
+    "attention": ("heads kv_heads head_dim v_head_dim window qk_norm qkv_bias out_bias output_gate sinks "
+                  "shared_kv "
                   "q_lora_rank o_groups o_lora_rank compress indexer_heads indexer_head_dim"),
     "mla": ("heads kv_heads head_dim v_head_dim window kv_lora_rank q_lora_rank qk_rope_head_dim output_gate "
             "indexer_heads indexer_head_dim"),
@@ -246,7 +249,8 @@ _MIXER_FIELDS = {
     "none": "",
 }
 _MLP_FIELDS = {"dense": "ffn gated mlp_bias", "none": "",
-               "moe": "gated mlp_bias experts experts_per_token expert_ffn shared_ffn expert_hidden router_bias "
+               "moe": "gated mlp_bias experts experts_per_token expert_ffn shared_ffn expert_hidden "
+                      "router_bias "
                       "shared_gate"}
 _OF_MIXERS = frozenset(" ".join(_MIXER_FIELDS.values()).split())
 _OF_MLPS = frozenset(" ".join(_MLP_FIELDS.values()).split())

@@ -1,9 +1,9 @@
 """The scenario's `model:` mapping → an `Architecture`, with every default stated.
 
 Two forms: shapes (`layers, hidden, …`), or totals only (`parameters, active_parameters`), from which typical
-shapes are inferred. Beyond the documented fields, any order of layers can be given: `layer_kinds` maps letters to the
-fields of `LayerKind` that differ from the model's own kind, and `layer_pattern` is a word of those letters that
-repeats until `layers` is reached.
+shapes are inferred. Beyond the documented fields, any order of layers can be given: `layer_kinds` maps
+letters to the fields of `LayerKind` that differ from the model's own kind, and `layer_pattern` is a word of
+those letters that repeats until `layers` is reached.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ MODEL_FIELDS = frozenset((
     "expert_imbalance", "parameters", "active_parameters", "norm", "norms_per_layer", "final_norm",
     "embedding_norm", "position_rows", "head_bias", "qk_norm", "mlp_bias", "qkv_bias", "out_bias",
     "router_bias", "shared_gate", "output_gate", "attention_sinks", "shared_kv", "indexer_heads",
-    "indexer_head_dim", "expert_hidden", "layer_kinds", "layer_pattern", "vision_parameters", "name", "hf_id", "aliases",
+    "indexer_head_dim", "expert_hidden", "layer_kinds", "layer_pattern", "vision_parameters", "name", "hf_id",
+    "aliases",
 ))
 _NEEDED = ("layers", "hidden")
 _NOT_SHAPES = ("parameters", "active_parameters", "name", "hf_id", "aliases", "vocab", "max_positions",
@@ -66,8 +67,9 @@ def _build(read: Fields, name: str, hidden: int, runs: tuple[tuple[LayerKind, in
            inferred: bool) -> Architecture:
     positions = read.choice("positions", ("rope", "learned", "alibi", "none"), "rope")
     learned = positions == "learned"
-    max_positions = read.count("max_positions", _MAX_POSITIONS if learned else 0, least=int(learned), most=10**9,
-                               why="rows of the position table, which were not given", silent=not learned)
+    max_positions = read.count("max_positions", _MAX_POSITIONS if learned else 0, least=int(learned),
+                               most=10**9, why="rows of the position table, which were not given",
+                               silent=not learned)
     tied = read.flag("tied_embeddings", False, why="most models above 2B parameters keep a separate head")
     return Architecture(
         name=name,

@@ -64,7 +64,8 @@ def _from_weights(path: Path) -> tuple[dict[str, Any], list[str]]:
         fields, more = _from_config(config, read_json(config))
         return fields, [*more, *remarks, *_compared(facts, fields)]
     if not facts.get("parameters"):
-        raise Unreadable(f"{path}: no config.json beside it and no parameter total, so the shapes are not known")
+        raise Unreadable(f"{path}: no config.json beside it and no parameter total, so the shapes are not "
+                         "known")
     return {"parameters": facts["parameters"]}, [
         *remarks, "no config.json beside the weights: shapes are inferred from the parameter count"]
 
@@ -79,5 +80,5 @@ def _compared(facts: dict[str, Any], fields: dict[str, Any]) -> list[str]:
     described = architecture_from_mapping(fields)[0].parameters
     if held == described:
         return []
-    return [f"the weights hold {held:,} elements and the configuration describes {described:,}: copies, buffers, "
-            "other towers, prediction layers or packed weights"]
+    return [f"the weights hold {held:,} elements and the configuration describes {described:,}: copies, "
+            "buffers, other towers, prediction layers or packed weights"]

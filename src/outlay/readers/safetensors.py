@@ -1,6 +1,7 @@
 """Headers of `.safetensors` files and sharded indexes: what tensors there are, without reading their data.
 
-Format: 8 bytes little-endian length, that many bytes of JSON (name → dtype, shape, data_offsets), then the data.
+Format: 8 bytes little-endian length, that many bytes of JSON (name → dtype, shape, data_offsets), then the
+data.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ INDEX_BYTES = 64 * 2**20
 MAX_SHARDS = 10_000
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
-    "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64, "U64": 64,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "F64": 64, "I64": 64,
+    "U64": 64,
     "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }
 _PACKED = ("U8", "I8", "I32", "U32", "I16", "U16")
@@ -45,7 +48,8 @@ def _remarks(elements: Counter[str]) -> list[str]:
     packed = sorted(d for d in elements if d in _PACKED)
     if not packed:
         return []
-    return [f"{', '.join(packed)} tensors are counted by element; packed quantised weights hold more parameters"]
+    return [f"{', '.join(packed)} tensors are counted by element; packed quantised weights hold more "
+            "parameters"]
 
 
 def _read_header(path: str | os.PathLike[str]) -> tuple[Counter[str], int, int]:
@@ -74,12 +78,12 @@ def _sum_tensors(header: Mapping[str, Any], name: str, data_bytes: int) -> tuple
             continue
         dtype, count, begin, end = _tensor(entry, f"{name}: tensor {tensor[:80]!r}")
         if end > data_bytes:
-            raise Unreadable(f"{name}: tensor {tensor[:80]!r} ends at byte {end:,} of {data_bytes:,} of data; "
-                             "the file is truncated or broken")
+            raise Unreadable(f"{name}: tensor {tensor[:80]!r} ends at byte {end:,} of {data_bytes:,} of "
+                             "data; the file is truncated or broken")
         elements[dtype] += count
         spans.append((begin, end))
     spans.sort()
-    for (_, before), (after, _) in zip(spans, spans[1:]):
+    for (_, before), (after, _) in pairwise(spans):
         if after < before:
             raise Unreadable(f"{name}: two tensors overlap at byte {after:,}")
     return elements, len(spans), sum(end - begin for begin, end in spans)
@@ -136,7 +140,7 @@ def _read_index(path: Path) -> tuple[Facts, list[str]]:
 
 
 def _shard_name(name: Any, path: Path) -> str:
-    if not isinstance(name, str) or not name or "/" in name or "\\" in name or "\0" in name or name in (".", ".."):
+    if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
         raise Unreadable(f"{path}: shard {show(name)} is not the name of a file beside the index")
     return name
 
