@@ -25,10 +25,10 @@ def test_known_wrong_values_are_flagged_and_nothing_else():
 
 
 def test_a_wrong_total_is_found_whatever_it_is_called():
-    made = [{"model": "Zed 1B", "phase": "training", "energy_kwh": "1000", "co2e_t_location": "0.4"},
-            {"model": "Zed 2B", "phase": "training", "energy_kwh": "2000", "co2e_t_location": "0.8"},
-            {"model": "Zed family total", "phase": "training", "energy_kwh": "3000", "co2e_t_location": "1.5"},
-            {"model": "Zed 3B", "phase": "training", "energy_kwh": "1", "co2e_t_location": "4.0"}]
+    made = [{"model": "Z 1B", "phase": "training", "energy_kwh": "1000", "co2e_t_location": "0.4"},
+            {"model": "Z 2B", "phase": "training", "energy_kwh": "2000", "co2e_t_location": "0.8"},
+            {"model": "Z family total", "phase": "training", "energy_kwh": "3000", "co2e_t_location": "1.5"},
+            {"model": "Z 3B", "phase": "training", "energy_kwh": "1", "co2e_t_location": "4.0"}]
     assert set(suspicious(made[:3])) == {2}
     assert set(suspicious(made)) == {2, 3}
 

@@ -42,8 +42,8 @@ def test_dell_node_under_training():
     """MLPerf Training v4.1, Dell, 8 nodes of 8 H100, Llama 2 70B LoRA: 7.10 kW a node at the wall.
 
     Runs end 384 sequences apart and their minutes say 12 sequences of 8,192 a second on 64 devices: 4 FLOP a
-    parameter and token against the fp8 peak, causal attention (forward and 2.5 x that back) against half of it,
-    and an evaluation of 173 sequences every 384. The constants come from A100 and B200 serving.
+    parameter and token against the fp8 peak, causal attention (forward and 2.5 x that back) against half of
+    it, and an evaluation of 173 sequences every 384. The constants come from A100 and B200 serving.
     """
     linear, attention = 69e9, 80 * 8192 * 8192
     training = 4 * linear + 3.5 * 2 * attention * 2

@@ -91,8 +91,8 @@ def goodput(checkpoint_stall_s: Num, interval_s: Num, restart_s: Num, mtbf_s: Nu
 
     checkpoint_stall_s: training stopped per checkpoint; interval_s: useful time between checkpoints;
     restart_s: from failure to the first new step; mtbf_s: mean time between failures of the job.
-    In (0, 1), held at a millionth for a job that would never end; agrees with the first order where failures are rare. Llama 3 405B reports above 90 %
-    with restarts of some minutes; here, C = 10 s and R = 600 s:
+    In (0, 1), held at a millionth for a job that would never end; agrees with the first order where failures
+    are rare. Llama 3 405B reports above 90 % with restarts of some minutes; here, C = 10 s and R = 600 s:
 
     >>> m = 3.09 * 3600
     >>> round(float(goodput(10.0, young_interval_s(10.0, m), 600.0, m)), 3)
