@@ -14,6 +14,10 @@ class Constant:
     unit: str
     note: str
 
+    @property
+    def how(self) -> str:
+        return "measured" if "NCCL fit" in self.note else "assumed"
+
 
 def ratio(value: float, note: str, free: bool = False, low: float = 0.02, high: float = 1.5) -> Constant:
     return Constant(value, low, high, free, "ratio", note)
@@ -33,36 +37,62 @@ CORE = "share of the 16-bit dense peak reached by the attention core"
 CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "matmul.16bit"): ratio(0.95, MATMUL, True, 0.6, 1.2),
     ("all", "matmul.low"): ratio(0.95, MATMUL + ", fp8 and fp4", True, 0.6, 1.6),
-    ("all", "experts.16bit"): ratio(0.7, "grouped multiplications of experts against one of the same rows", True, 0.2, 1.2),
+    ("all", "experts.16bit"): ratio(
+        0.7, "grouped multiplications of experts against one of the same rows", True, 0.2, 1.2
+    ),
     ("all", "experts.low"): ratio(0.6, "grouped multiplications of experts, fp8 and fp4", True, 0.2, 1.4),
     ("all", "kernel.gap_s"): seconds(2e-6, "idle between two kernels of a stream"),
     ("ampere", "attention.forward"): ratio(0.55, CORE + ", forward", False, 0.2, 0.9),
-    ("ampere", "attention.backward"): ratio(0.45, CORE + ", backward", False, 0.15, 0.9),
     ("hopper", "attention.forward"): ratio(0.55, CORE + ", forward", True, 0.2, 0.9),
-    ("hopper", "attention.backward"): ratio(0.40, CORE + ", backward", True, 0.15, 0.9),
     ("blackwell", "attention.forward"): ratio(0.55, CORE + ", forward", True, 0.2, 0.9),
-    ("blackwell", "attention.backward"): ratio(0.40, CORE + ", backward", True, 0.15, 0.9),
     ("all", "attention.forward"): ratio(0.45, CORE + ", forward"),
-    ("all", "attention.backward"): ratio(0.35, CORE + ", backward"),
-    ("fsdp/hopper", "attention.forward"): ratio(0.35, CORE + ", forward; FlashAttention-2 on Hopper", True),
-    ("fsdp/hopper", "attention.backward"): ratio(0.30, CORE + ", backward; FlashAttention-2 on Hopper", True),
+    ("all", "attention.backward_ratio"): ratio(0.8, "utilisation of the backward core over the forward one"),
+    ("fsdp-compile/hopper", "attention.forward"): ratio(
+        0.45, CORE + ", forward; PyTorch scaled dot product attention", True
+    ),
+    ("torchtitan", "traffic.ratio"): ratio(
+        1.8, "passes of norms and activations over their least traffic, eager"
+    ),
+    ("fsdp/hopper", "attention.forward"): ratio(
+        0.25, CORE + ", forward; kernels that do not skip masked blocks", True
+    ),
     ("all", "unfused.forward"): ratio(0.4, "batched multiplications of unfused attention, share of peak"),
-    ("all", "unfused.backward"): ratio(0.4, "batched multiplications of unfused attention, share of peak"),
     ("all", "scan.forward"): ratio(0.15, "state-space scan in chunks, share of peak"),
-    ("all", "scan.backward"): ratio(0.12, "state-space scan in chunks, share of peak"),
     ("all", "memory.utilisation"): ratio(0.80, "share of memory bandwidth reached by streaming kernels"),
-    ("legacy", "traffic.ratio"): ratio(1.0, "passes of norms and activations over their least traffic", True, 0.3, 5),
-    ("megatron", "traffic.ratio"): ratio(1.0, "passes of norms and activations over their least traffic", True, 0.3, 5),
-    ("fsdp", "traffic.ratio"): ratio(1.8, "passes of norms and activations over their least traffic, eager", True, 0.5, 5),
-    ("fsdp-compile", "traffic.ratio"): ratio(0.8, "passes of norms and activations over their least traffic, compiled", True, 0.3, 4),
-    ("xla", "traffic.ratio"): ratio(0.8, "passes of norms and activations over their least traffic, compiled"),
+    ("legacy", "traffic.ratio"): ratio(
+        1.0, "passes of norms and activations over their least traffic", True, 0.3, 5
+    ),
+    ("megatron", "traffic.ratio"): ratio(
+        1.0, "passes of norms and activations over their least traffic", True, 0.3, 5
+    ),
+    ("fsdp", "traffic.ratio"): ratio(
+        1.8, "passes of norms and activations over their least traffic, eager", True, 0.5, 5
+    ),
+    ("fsdp-compile", "traffic.ratio"): ratio(
+        0.8, "passes of norms and activations over their least traffic, compiled", True, 0.3, 4
+    ),
+    ("xla", "traffic.ratio"): ratio(
+        0.8, "passes of norms and activations over their least traffic, compiled"
+    ),
+    ("all", "context.imbalance"): ratio(0.0, "context ranks balanced in pairs"),
+    ("fsdp", "context.imbalance"): ratio(0.8, "context ranks cut in order", True, 0.02, 1.0),
+    ("fsdp/ampere", "attention.forward"): ratio(
+        0.3, CORE + ", forward; kernels that do not skip masked blocks", True
+    ),
+    ("all", "host.backward"): ratio(1.5, "host time of a backward layer over a forward one"),
     ("all", "host.layer_s"): seconds(200e-6, "host time to launch one layer one way", False),
     ("legacy", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way", True),
     ("fsdp", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way"),
     ("xla", "host.layer_s"): seconds(1e-6, "compiled as one program"),
-    ("all", "recompute.selective"): ratio(0.0, "other kernels recomputed beside the attention core", False, 0.0, 1.0),
-    ("fsdp", "recompute.selective"): ratio(0.4, "kernels recomputed under selective checkpointing", True, 0.05, 1.0),
-    ("fsdp-compile", "recompute.selective"): ratio(0.4, "kernels recomputed under selective checkpointing", False, 0.05, 1.0),
+    ("all", "recompute.selective"): ratio(
+        0.0, "other kernels recomputed beside the attention core", False, 0.0, 1.0
+    ),
+    ("fsdp", "recompute.selective"): ratio(
+        0.4, "kernels recomputed under selective checkpointing", True, 0.05, 1.0
+    ),
+    ("fsdp-compile", "recompute.selective"): ratio(
+        0.4, "kernels recomputed under selective checkpointing", False, 0.05, 1.0
+    ),
     ("all", "flop_per_joule.16bit"): joule(1e15, "not known to be limited by power"),
     ("all", "flop_per_joule.8bit"): joule(1e15, "not known to be limited by power"),
     ("all", "flop_per_joule.4bit"): joule(1e15, "not known to be limited by power"),
@@ -72,21 +102,47 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("blackwell", "flop_per_joule.8bit"): joule(2.4e12, PER_JOULE, True),
     ("blackwell", "flop_per_joule.4bit"): joule(4.5e12, PER_JOULE, True),
     ("all", "power.exponent"): ratio(0.45, "clock against power cap", False),
-    ("all", "link.reduce"): ratio(0.7, "bus bandwidth of an all-reduce over the link rate (NCCL fits, 8 devices)"),
-    ("hopper", "link.reduce"): ratio(0.83, "bus bandwidth of an all-reduce over the link rate (NCCL fit 374 of 450 GB/s)"),
-    ("ampere", "link.reduce"): ratio(0.63, "bus bandwidth of an all-reduce over the link rate (NCCL fit 190 of 300 GB/s)"),
-    ("blackwell", "link.reduce"): ratio(0.65, "bus bandwidth of an all-reduce over the link rate (NCCL fit 584 of 900 GB/s)"),
-    ("all", "link.gather"): ratio(0.62, "bus bandwidth of gather and scatter over the link rate (NCCL fits 169/300, 289/450, 541/900)"),
-    ("all", "link.all_to_all"): ratio(0.57, "bus bandwidth of all-to-all over the link rate (NCCL fits 172/300, 274/450, 483/900)"),
+    ("all", "link.reduce"): ratio(
+        0.7, "bus bandwidth of an all-reduce over the link rate (NCCL fits, 8 devices)"
+    ),
+    ("hopper", "link.reduce"): ratio(
+        0.83, "bus bandwidth of an all-reduce over the link rate (NCCL fit 374 of 450 GB/s)"
+    ),
+    ("ampere", "link.reduce"): ratio(
+        0.63, "bus bandwidth of an all-reduce over the link rate (NCCL fit 190 of 300 GB/s)"
+    ),
+    ("blackwell", "link.reduce"): ratio(
+        0.65, "bus bandwidth of an all-reduce over the link rate (NCCL fit 584 of 900 GB/s)"
+    ),
+    ("all", "link.gather"): ratio(
+        0.62, "bus bandwidth of gather and scatter over the link rate (NCCL fits 169/300, 289/450, 541/900)"
+    ),
+    ("all", "link.all_to_all"): ratio(
+        0.57, "bus bandwidth of all-to-all over the link rate (NCCL fits 172/300, 274/450, 483/900)"
+    ),
     ("all", "link.message"): ratio(0.7, "point-to-point over the link rate"),
-    ("all", "network.reduce"): ratio(0.8, "bus bandwidth between domains over the adapter rate", True, 0.3, 1.0),
-    ("all", "network.gather"): ratio(0.8, "bus bandwidth between domains over the adapter rate", False, 0.3, 1.0),
-    ("all", "network.all_to_all"): ratio(0.6, "all-to-all between domains over the adapter rate", True, 0.2, 1.0),
+    ("all", "network.reduce"): ratio(
+        0.8, "bus bandwidth between domains over the adapter rate", True, 0.4, 1.0
+    ),
+    ("all", "network.gather"): ratio(
+        0.8, "bus bandwidth between domains over the adapter rate", False, 0.3, 1.0
+    ),
+    ("all", "network.all_to_all"): ratio(
+        0.6, "all-to-all between domains over the adapter rate", True, 0.2, 1.0
+    ),
     ("all", "network.message"): ratio(0.8, "point-to-point between domains over the adapter rate"),
-    ("all", "link.latency_s"): seconds(20e-6, "latency of a collective inside the domain (NCCL fits 9-27 us)"),
+    ("all", "link.latency_s"): seconds(
+        20e-6, "latency of a collective inside the domain (NCCL fits 9-27 us)"
+    ),
     ("all", "network.latency_s"): seconds(20e-6, "latency of a collective per doubling of domains"),
     ("all", "overlap.tensor"): ratio(0.3, "share of tensor-parallel communication hidden", True, 0.0, 0.95),
     ("legacy", "overlap.tensor"): ratio(0.0, "no overlap in 2022"),
+    ("xla", "overlap.shard"): ratio(0.95, "share of sharding traffic hidden by the compiler"),
+    ("tpu", "link.gather"): ratio(0.9, "bandwidth of gather and scatter over the torus links"),
+    ("xla", "recompute.selective"): ratio(
+        0.25, "kernels recomputed when matrix products are kept", False, 0.05, 1.0
+    ),
+    ("xla", "overlap.tensor"): ratio(0.8, "share of tensor-parallel communication hidden by the compiler"),
     ("all", "overlap.context"): ratio(0.8, "share of context-parallel communication hidden"),
     ("all", "overlap.expert"): ratio(0.1, "share of expert communication hidden", True, 0.001, 0.95),
     ("all", "overlap.shard"): ratio(0.85, "share of sharding traffic hidden", True, 0.3, 1.0),
@@ -96,8 +152,10 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("legacy", "overlap.pipeline"): ratio(0.0, "stage messages block"),
     ("all", "step.fixed_s"): seconds(10e-3, "data, logging, gradient norm"),
     ("all", "step.jitter"): ratio(0.005, "wait for the slowest, per doubling of nodes", True, 0.0005, 0.03),
-    ("tpu", "matmul.16bit"): ratio(0.85, "share of peak of matrix multiplications on whole-graph compiled TPU", True),
+    ("tpu", "matmul.16bit"): ratio(
+        0.85, "share of peak of matrix multiplications on whole-graph compiled TPU", True
+    ),
     ("tpu", "experts.16bit"): ratio(0.6, "share of peak of experts on TPU"),
-    ("tpu", "attention.forward"): ratio(0.4, CORE), ("tpu", "attention.backward"): ratio(0.35, CORE),
+    ("tpu", "attention.forward"): ratio(0.4, CORE),
     ("cdna", "matmul.16bit"): ratio(0.65, "MAMF .51-.68 of peak against the donor's .80"),
 }

@@ -1,8 +1,11 @@
-"""Utilisation grids from measured kernel tables: one regular logarithmic grid per device family and precision.
+"""Utilisation grids from measured kernel tables: one regular logarithmic grid per device family and
+precision.
 
 Input: efficiency/aic_gemm_util.csv.gz and aic_decode_attention_bw_util.csv, aic_allreduce_alpha_beta.csv (distilled
-from aiconfigurator-core 0.12.0, Apache-2.0, attribution to NVIDIA). Rows are kept at powers of two; a utilisation
-above one (cache-resident operands) is capped at one; a cell without a measurement takes its nearest neighbour's.
+from aiconfigurator-core 0.12.0, Apache-2.0, attribution to NVIDIA). Rows are kept at powers of two; a
+utilisation
+above one (cache-resident operands) is capped at one; a cell without a measurement takes its nearest
+neighbour's.
 """
 
 from __future__ import annotations
@@ -13,12 +16,30 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-FAMILIES = ("a100_sxm", "h100_sxm", "h200_sxm", "b200_sxm", "b300_sxm", "gb200", "gb300", "l40s",
-            "rtx_pro_6000_server", "b60")
+FAMILIES = (
+    "a100_sxm",
+    "h100_sxm",
+    "h200_sxm",
+    "b200_sxm",
+    "b300_sxm",
+    "gb200",
+    "gb300",
+    "l40s",
+    "rtx_pro_6000_server",
+    "b60",
+)
 PRECISIONS = {"bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8-block", "nvfp4": "nvfp4"}
 BINS_MIB = {"<4MiB": 2, "4-16MiB": 8, "16-64MiB": 32, "64-256MiB": 128, ">256MiB": 512}
 ENGINES = ("trtllm", "vllm", "sglang")  # the first that has the table
-KV_BINS_MIB = {"<1MiB": 0.5, "1-4": 2.0, "4-16": 8.0, "16-64": 32.0, "64-256": 128.0, "256-1024": 512.0, ">1GiB": 2048.0}
+KV_BINS_MIB = {
+    "<1MiB": 0.5,
+    "1-4": 2.0,
+    "4-16": 8.0,
+    "16-64": 32.0,
+    "64-256": 128.0,
+    "256-1024": 512.0,
+    ">1GiB": 2048.0,
+}
 SOURCE = "aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA), {engine} {version}"
 ROWS = [2**i for i in range(16)]
 
@@ -34,9 +55,13 @@ def gemm_grids(data: Path) -> Iterator[list[object]]:
             choice = (ENGINES.index(row["backend"]), row["backend"], row["version"])
             wanted[key] = min(wanted.get(key, choice), choice)
     for (system, dtype), (_, engine, version) in sorted(wanted.items()):
-        cells = {(int(r["m"]), BINS_MIB[r["weight_bytes_bin"]]): min(float(r["util_median"]), 1.0) for r in table
-                 if (r["system"], r["dtype"], r["backend"], r["version"]) == (system, dtype, engine, version)
-                 and r["weight_bytes_bin"] in BINS_MIB and float(r["util_median"]) > 0}
+        cells = {
+            (int(r["m"]), BINS_MIB[r["weight_bytes_bin"]]): min(float(r["util_median"]), 1.0)
+            for r in table
+            if (r["system"], r["dtype"], r["backend"], r["version"]) == (system, dtype, engine, version)
+            and r["weight_bytes_bin"] in BINS_MIB
+            and float(r["util_median"]) > 0
+        }
         source = SOURCE.format(engine=engine, version=version)
         for rows in ROWS:
             values = [round(_cell(cells, rows, size), 4) for size in BINS_MIB.values()]
@@ -59,12 +84,21 @@ def decode_grids(data: Path) -> Iterator[list[object]]:
         rows = [r for r in table if (r["system"], r["kv_dtype"]) == (system, dtype)]
         engine = min({r["backend"] for r in rows}, key=lambda e: ENGINES.index(e) if e in ENGINES else 9)
         version = max(r["version"] for r in rows if r["backend"] == engine)
-        values = {r["kv_bytes_read_bin"]: min(float(r["bw_util_median"]), 1.0) for r in rows
-                  if (r["backend"], r["version"]) == (engine, version)}
+        values = {
+            r["kv_bytes_read_bin"]: min(float(r["bw_util_median"]), 1.0)
+            for r in rows
+            if (r["backend"], r["version"]) == (engine, version)
+        }
         for label, size in KV_BINS_MIB.items():
             if label in values:
-                yield [system, "bf16" if dtype == "bfloat16" else dtype, "decode-attention", size, values[label],
-                       SOURCE.format(engine=engine, version=version)]
+                yield [
+                    system,
+                    "bf16" if dtype == "bfloat16" else dtype,
+                    "decode-attention",
+                    size,
+                    values[label],
+                    SOURCE.format(engine=engine, version=version),
+                ]
 
 
 def collectives(data: Path) -> Iterator[list[object]]:
@@ -72,18 +106,33 @@ def collectives(data: Path) -> Iterator[list[object]]:
     with open(data / "efficiency" / "aic_allreduce_alpha_beta.csv", newline="") as file:
         for r in csv.DictReader(file):
             if r["system"] in FAMILIES and r["system"] != "l40s":
-                yield [r["system"], r["variant"], r["n_gpus"], float(r["alpha_us"]) * 1e-6,
-                       float(r["bus_bw_GBps(2(n-1)/n)"]) * 1e9, float(r["fit_mape_pct"]) / 100,
-                       SOURCE.format(engine=r["backend"], version=r["version"])]
+                yield [
+                    r["system"],
+                    r["variant"],
+                    r["n_gpus"],
+                    float(r["alpha_us"]) * 1e-6,
+                    float(r["bus_bw_GBps(2(n-1)/n)"]) * 1e9,
+                    float(r["fit_mape_pct"]) / 100,
+                    SOURCE.format(engine=r["backend"], version=r["version"]),
+                ]
 
 
 def build(data: Path, out: Path) -> None:
     """Write utilization*.csv under out."""
     sizes = [f"at_{size}mib" for size in BINS_MIB.values()]
-    _write(out / "utilization.csv", ["family", "precision", "kernel", "rows", *sizes, "source"], gemm_grids(data))
-    _write(out / "utilization_decode.csv", ["family", "precision", "kernel", "kv_mib", "utilization", "source"], decode_grids(data))
-    _write(out / "utilization_collectives.csv",
-           ["family", "variant", "devices", "latency_s", "bus_bytes_per_s", "fit_error", "source"], collectives(data))
+    _write(
+        out / "utilization.csv", ["family", "precision", "kernel", "rows", *sizes, "source"], gemm_grids(data)
+    )
+    _write(
+        out / "utilization_decode.csv",
+        ["family", "precision", "kernel", "kv_mib", "utilization", "source"],
+        decode_grids(data),
+    )
+    _write(
+        out / "utilization_collectives.csv",
+        ["family", "variant", "devices", "latency_s", "bus_bytes_per_s", "fit_error", "source"],
+        collectives(data),
+    )
 
 
 def _write(path: Path, header: list[str], rows: Iterator[list[object]]) -> None:

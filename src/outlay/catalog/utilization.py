@@ -41,5 +41,7 @@ def matmul_grids(family: str) -> dict[str, Grid]:
             sizes = [column for column in rows[0] if column.startswith("at_")]
             first = math.log2(float(sizes[0].removeprefix("at_").removesuffix("mib")) * 2**20)
             values = np.array([[float(row[size]) for size in sizes] for row in rows])
-            grids[precision] = Grid(math.log2(float(rows[0]["rows"])), 1.0, first, 2.0, np.log(values), rows[0]["source"])
+            grids[precision] = Grid(
+                math.log2(float(rows[0]["rows"])), 1.0, first, 2.0, np.log(values), rows[0]["source"]
+            )
     return grids

@@ -1,7 +1,9 @@
 """Collective communication: bytes over links plus a latency, inside a fast domain and between domains.
 
-Alpha-beta model on ring volumes (Thakur, Rabenseifner and Gropp 2005; NCCL's bus bandwidth is the same count).
-A group spans `inside` devices of one fast domain and `outside` domains; both levels stream at once, so the slower
+Alpha-beta model on ring volumes (Thakur, Rabenseifner and Gropp 2005; NCCL's bus bandwidth is the same
+count).
+A group spans `inside` devices of one fast domain and `outside` domains; both levels stream at once, so the
+slower
 one sets the time. Where `inside` devices of a domain take part, each drives its own link outwards.
 """
 
@@ -36,8 +38,15 @@ def leaves_fast_domain(group: Value, stride: Value, scale_up_devices: Value) -> 
     return span(group, stride, scale_up_devices)[1] > 1
 
 
-def gather_time_s(total_bytes: Value, inside: Value, outside: Value, fast_bytes_per_s: Value,
-                  slow_bytes_per_s: Value, fast_latency_s: Value, slow_latency_s: Value) -> Value:
+def gather_time_s(
+    total_bytes: Value,
+    inside: Value,
+    outside: Value,
+    fast_bytes_per_s: Value,
+    slow_bytes_per_s: Value,
+    fast_latency_s: Value,
+    slow_latency_s: Value,
+) -> Value:
     """All-gather (or reduce-scatter) that leaves (starts from) total_bytes on every device.
 
     Ring volume (n - 1)/n · V; between domains each of the `inside` links carries its share.
@@ -48,12 +57,22 @@ def gather_time_s(total_bytes: Value, inside: Value, outside: Value, fast_bytes_
     n = inside * outside
     fast = np.where(inside > 1, (n - 1) / n * total_bytes / fast_bytes_per_s, 0.0)
     slow = (outside - 1) / outside * total_bytes / (inside * slow_bytes_per_s)
-    return (np.maximum(fast, slow) + np.where(inside > 1, fast_latency_s, 0.0)
-            + slow_latency_s * np.ceil(np.log2(outside)))
+    return (
+        np.maximum(fast, slow)
+        + np.where(inside > 1, fast_latency_s, 0.0)
+        + slow_latency_s * np.ceil(np.log2(outside))
+    )
 
 
-def all_reduce_time_s(total_bytes: Value, inside: Value, outside: Value, fast_bytes_per_s: Value,
-                      slow_bytes_per_s: Value, fast_latency_s: Value, slow_latency_s: Value) -> Value:
+def all_reduce_time_s(
+    total_bytes: Value,
+    inside: Value,
+    outside: Value,
+    fast_bytes_per_s: Value,
+    slow_bytes_per_s: Value,
+    fast_latency_s: Value,
+    slow_latency_s: Value,
+) -> Value:
     """All-reduce of total_bytes: a reduce-scatter and an all-gather, 2(n - 1)/n · V over a ring.
 
     >>> float(all_reduce_time_s(8e9, 8, 1, 100e9, 1e9, 0.0, 0.0))
@@ -62,12 +81,22 @@ def all_reduce_time_s(total_bytes: Value, inside: Value, outside: Value, fast_by
     n = inside * outside
     fast = np.where(inside > 1, 2 * (n - 1) / n * total_bytes / fast_bytes_per_s, 0.0)
     slow = 2 * (outside - 1) / outside * total_bytes / (inside * slow_bytes_per_s)
-    return (np.maximum(fast, slow) + np.where(inside > 1, fast_latency_s, 0.0)
-            + 2 * slow_latency_s * np.ceil(np.log2(outside)))
+    return (
+        np.maximum(fast, slow)
+        + np.where(inside > 1, fast_latency_s, 0.0)
+        + 2 * slow_latency_s * np.ceil(np.log2(outside))
+    )
 
 
-def all_to_all_time_s(sent_bytes: Value, inside: Value, outside: Value, fast_bytes_per_s: Value,
-                      slow_bytes_per_s: Value, fast_latency_s: Value, slow_latency_s: Value) -> Value:
+def all_to_all_time_s(
+    sent_bytes: Value,
+    inside: Value,
+    outside: Value,
+    fast_bytes_per_s: Value,
+    slow_bytes_per_s: Value,
+    fast_latency_s: Value,
+    slow_latency_s: Value,
+) -> Value:
     """Every device sends sent_bytes spread evenly over the group, itself included.
 
     >>> float(all_to_all_time_s(8e9, 8, 1, 100e9, 1e9, 0.0, 0.0))
@@ -76,19 +105,29 @@ def all_to_all_time_s(sent_bytes: Value, inside: Value, outside: Value, fast_byt
     n = inside * outside
     fast = (inside - 1) / n * sent_bytes / fast_bytes_per_s
     slow = (n - inside) / n * sent_bytes / slow_bytes_per_s
-    return (np.maximum(fast, slow) + np.where(inside > 1, fast_latency_s, 0.0)
-            + np.where(outside > 1, slow_latency_s, 0.0))
+    return (
+        np.maximum(fast, slow)
+        + np.where(inside > 1, fast_latency_s, 0.0)
+        + np.where(outside > 1, slow_latency_s, 0.0)
+    )
 
 
-def point_to_point_s(sent_bytes: Value, leaves: Value, fast_bytes_per_s: Value, slow_bytes_per_s: Value,
-                     fast_latency_s: Value, slow_latency_s: Value) -> Value:
+def point_to_point_s(
+    sent_bytes: Value,
+    leaves: Value,
+    fast_bytes_per_s: Value,
+    slow_bytes_per_s: Value,
+    fast_latency_s: Value,
+    slow_latency_s: Value,
+) -> Value:
     """One message to a neighbour, inside the fast domain or out of it.
 
     >>> float(point_to_point_s(1e9, True, 100e9, 10e9, 0.0, 0.0))
     0.1
     """
-    return np.where(leaves, sent_bytes / slow_bytes_per_s + slow_latency_s,
-                    sent_bytes / fast_bytes_per_s + fast_latency_s)
+    return np.where(
+        leaves, sent_bytes / slow_bytes_per_s + slow_latency_s, sent_bytes / fast_bytes_per_s + fast_latency_s
+    )
 
 
 def exposed_s(communication_s: Value, window_s: Value, overlap: Value) -> Value:
@@ -98,3 +137,15 @@ def exposed_s(communication_s: Value, window_s: Value, overlap: Value) -> Value:
     (2.0, 0.0)
     """
     return communication_s - overlap * np.minimum(communication_s, window_s)
+
+
+def slowest_share(mean: Value, context: Value, imbalance: Value) -> Value:
+    """Attention work of the busiest context rank: cut in order, a causal mask gives the last rank 2 - 1/c of
+    the mean.
+
+    imbalance is 0 where sequences are cut in balanced pairs (zigzag) and 1 where they are cut in order.
+
+    >>> slowest_share(1.0, 4, 1.0), slowest_share(1.0, 4, 0.0)
+    (1.75, 1.0)
+    """
+    return mean * (1 + imbalance * (1 - 1 / context))

@@ -30,11 +30,14 @@ def attention_flop(tokens: Value, heads: Value, key_dim: Value, value_dim: Value
     return 2.0 * tokens * heads * span * (key_dim + value_dim)
 
 
-def transformer_step_flop(batch: Value, sequence: Value, layers: Value, hidden: Value, vocab: Value,
-                          recompute: bool = True) -> Value:
-    """A GPT step with full (not causal) attention and f = 4h: 96·B·s·L·h²·(1 + s/6h + V/16Lh), 72 without recomputation.
+def transformer_step_flop(
+    batch: Value, sequence: Value, layers: Value, hidden: Value, vocab: Value, recompute: bool = True
+) -> Value:
+    """A GPT step with full (not causal) attention and f = 4h: 96·B·s·L·h²·(1 + s/6h + V/16Lh), 72 without
+    recomputation.
 
-    Narayanan et al. 2021, equation 3. Their 175B example, batch 1536 on 1,024 A100 at 140 TFLOP/s: 300 G tokens
+    Narayanan et al. 2021, equation 3. Their 175B example, batch 1536 on 1,024 A100 at 140 TFLOP/s: 300 G
+    tokens
     in 34 days (section 5.1, which rounds this equation to 8 FLOP per parameter and token).
 
     >>> flop = transformer_step_flop(1536, 2048, 96, 12288, 51200)
@@ -43,10 +46,22 @@ def transformer_step_flop(batch: Value, sequence: Value, layers: Value, hidden: 
     True
     """
     if recompute:
-        return (96.0 * batch * sequence * layers * hidden**2
-                * (1 + sequence / (6.0 * hidden) + vocab / (16.0 * layers * hidden)))
-    return (72.0 * batch * sequence * layers * hidden**2
-            * (1 + sequence / (6.0 * hidden) + vocab / (12.0 * layers * hidden)))
+        return (
+            96.0
+            * batch
+            * sequence
+            * layers
+            * hidden**2
+            * (1 + sequence / (6.0 * hidden) + vocab / (16.0 * layers * hidden))
+        )
+    return (
+        72.0
+        * batch
+        * sequence
+        * layers
+        * hidden**2
+        * (1 + sequence / (6.0 * hidden) + vocab / (12.0 * layers * hidden))
+    )
 
 
 def six_n_d(parameters: Value, tokens: Value) -> Value:
@@ -58,8 +73,9 @@ def six_n_d(parameters: Value, tokens: Value) -> Value:
     return 6.0 * parameters * tokens
 
 
-def chunked_scan_flop(tokens: Value, heads: Value, head_dim: Value, state: Value, groups: Value,
-                      chunk: Value) -> Value:
+def chunked_scan_flop(
+    tokens: Value, heads: Value, head_dim: Value, state: Value, groups: Value, chunk: Value
+) -> Value:
     """State-space duality in chunks, forward: within a chunk (causal) and through the state.
 
     Dao and Gu 2024 (arXiv:2405.21060), section 6: C·B and its product with x inside a chunk of Q positions,

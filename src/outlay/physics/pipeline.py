@@ -33,8 +33,9 @@ def fill_and_drain_s(all_stages_s: Value, slowest_stage_s: Value, virtual_pipeli
     return (all_stages_s - slowest_stage_s) / virtual_pipeline
 
 
-def zero_bubble_fill_s(all_forward_s: Value, all_backward_s: Value, all_weight_gradient_s: Value,
-                       pipeline: Value) -> Value:
+def zero_bubble_fill_s(
+    all_forward_s: Value, all_backward_s: Value, all_weight_gradient_s: Value, pipeline: Value
+) -> Value:
     """ZB-H1: weight gradients fill part of the wait, (p - 1)(Tf + Tb - 2Tw) with Tb holding Tw.
 
     >>> float(zero_bubble_fill_s(4.0, 8.0, 4.0, 4))  # Tf = Tw = 1, Tb = 2 a stage
@@ -44,8 +45,9 @@ def zero_bubble_fill_s(all_forward_s: Value, all_backward_s: Value, all_weight_g
     return np.maximum(wait, 0.0) * (pipeline - 1) / pipeline
 
 
-def dual_pipe_fill_s(all_forward_s: Value, all_backward_s: Value, all_weight_gradient_s: Value,
-                     pipeline: Value) -> Value:
+def dual_pipe_fill_s(
+    all_forward_s: Value, all_backward_s: Value, all_weight_gradient_s: Value, pipeline: Value
+) -> Value:
     """DualPipe: (p/2 - 1)(F&B + B - 3W), with the overlapped pair as long as its two parts.
 
     >>> float(dual_pipe_fill_s(4.0, 8.0, 4.0, 4))

@@ -55,8 +55,9 @@ def _position(value: Value, first: float, step: float, size: int) -> tuple[Value
     return at - index, index
 
 
-def kernel_time_s(flop: Value, traffic_bytes: Value, peak_flop_per_s: Value, memory_bytes_per_s: Value,
-                  utilisation: Value) -> Value:
+def kernel_time_s(
+    flop: Value, traffic_bytes: Value, peak_flop_per_s: Value, memory_bytes_per_s: Value, utilisation: Value
+) -> Value:
     """One kernel: the slower of arithmetic and traffic, over its measured utilisation.
 
     An H100 at 989.4 TFLOP/s and 3.352 TB/s: 4096 cubed takes 0.139 ms at the limit.
@@ -68,13 +69,23 @@ def kernel_time_s(flop: Value, traffic_bytes: Value, peak_flop_per_s: Value, mem
     return np.maximum(flop / peak_flop_per_s, traffic_bytes / memory_bytes_per_s) / utilisation
 
 
-def matmul_time_s(shapes: Sequence[tuple[Value, Value, Value, Value, Value]], element_bytes: Value,
-                  peak_flop_per_s: Value, memory_bytes_per_s: Value, sustained_flop_per_s: Value, grid: Grid,
-                  ratio: Value, kernel_gap_s: Value) -> Value:
-    """Matrix multiplications one after another: roofline over looked-up utilisation, never faster than power allows.
+def matmul_time_s(
+    shapes: Sequence[tuple[Value, Value, Value, Value, Value]],
+    element_bytes: Value,
+    peak_flop_per_s: Value,
+    memory_bytes_per_s: Value,
+    sustained_flop_per_s: Value,
+    grid: Grid,
+    ratio: Value,
+    kernel_gap_s: Value,
+) -> Value:
+    """Matrix multiplications one after another: roofline over looked-up utilisation, never faster than power
+    allows.
 
-    shapes holds (rows m, columns n, reduction k, how many, bytes moved per result element); element_bytes of the
-    operands; ratio scales the table; sustained_flop_per_s is what the device's power feeds hour after hour, which
+    shapes holds (rows m, columns n, reduction k, how many, bytes moved per result element); element_bytes of
+    the
+    operands; ratio scales the table; sustained_flop_per_s is what the device's power feeds hour after hour,
+    which
     short benchmark loops do not meet; kernel_gap_s passes before each.
     """
     total: Value = 0.0
@@ -109,14 +120,23 @@ def matmul_flop(shapes: Iterable[tuple[Value, Value, Value, Value, Value]]) -> V
 
 def matmul_bytes(shapes: Iterable[tuple[Value, Value, Value, Value, Value]], element_bytes: Value) -> Value:
     """Operands once and results with their own element size."""
-    return sum(count * ((m * k + n * k) * element_bytes + m * n * result) for m, n, k, count, result in shapes)
+    return sum(
+        count * ((m * k + n * k) * element_bytes + m * n * result) for m, n, k, count, result in shapes
+    )
 
 
-def attention_time_s(flop: Value, traffic_bytes: Value, peak_flop_per_s: Value, memory_bytes_per_s: Value,
-                     utilisation: Value, memory_utilisation: Value) -> Value:
+def attention_time_s(
+    flop: Value,
+    traffic_bytes: Value,
+    peak_flop_per_s: Value,
+    memory_bytes_per_s: Value,
+    utilisation: Value,
+    memory_utilisation: Value,
+) -> Value:
     """Attention core: arithmetic at its own utilisation, or its traffic where that is slower."""
-    return np.maximum(flop / (peak_flop_per_s * utilisation),
-                      traffic_bytes / (memory_bytes_per_s * memory_utilisation))
+    return np.maximum(
+        flop / (peak_flop_per_s * utilisation), traffic_bytes / (memory_bytes_per_s * memory_utilisation)
+    )
 
 
 def traffic_time_s(traffic_bytes: Value, memory_bytes_per_s: Value, memory_utilisation: Value) -> Value:

@@ -1,6 +1,7 @@
 """How much of a device's limits training software reaches: measured grids and a few fitted constants.
 
-A constant belongs to a scope, most particular first: a framework class, a device generation, or "all". `resolve`
+A constant belongs to a scope, most particular first: a framework class, a device generation, or "all".
+`resolve`
 builds an Efficiency from catalogue rows; nothing is looked up here.
 """
 
@@ -13,12 +14,48 @@ from outlay.derive import Num
 from outlay.physics.roofline import Grid, flat_grid
 from outlay.steps.inputs import Recipe
 
-GRID_OF_PRECISION = {"bf16": "bf16", "fp16": "bf16", "fp32": "bf16", "tf32": "bf16", "fp8": "fp8", "mxfp8": "fp8",
-                     "nvfp4": "nvfp4", "mxfp4": "nvfp4", "fp4": "nvfp4", "int8": "fp8"}
-ELEMENT_BYTES = {"fp32": 4.0, "tf32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "mxfp8": 1.03125, "int8": 1.0,
-                 "nvfp4": 0.5625, "mxfp4": 0.53125, "fp4": 0.5}
-SHARDED = ("fsdp", "torchtitan", "composer", "llm-foundry", "torchtune", "accelerate", "trl", "axolotl",
-           "transformers", "llama-factory", "unsloth", "litgpt")
+GRID_OF_PRECISION = {
+    "bf16": "bf16",
+    "fp16": "bf16",
+    "fp32": "bf16",
+    "tf32": "bf16",
+    "fp8": "fp8",
+    "mxfp8": "fp8",
+    "nvfp4": "nvfp4",
+    "mxfp4": "nvfp4",
+    "fp4": "nvfp4",
+    "int8": "fp8",
+}
+ELEMENT_BYTES = {
+    "fp32": 4.0,
+    "tf32": 4.0,
+    "bf16": 2.0,
+    "fp16": 2.0,
+    "fp8": 1.0,
+    "mxfp8": 1.03125,
+    "int8": 1.0,
+    "nvfp4": 0.5625,
+    "mxfp4": 0.53125,
+    "fp4": 0.5,
+}
+SHARDED = (
+    "fsdp",
+    "torchtitan",
+    "composer",
+    "llm-foundry",
+    "torchtune",
+    "accelerate",
+    "trl",
+    "axolotl",
+    "transformers",
+    "llama-factory",
+    "unsloth",
+    "litgpt",
+)
+PARENT = {
+    "fsdp-compile": "fsdp",
+    "torchtitan": "fsdp-compile",
+}  # whose constants a framework class takes where it has none of its own
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -35,7 +72,11 @@ class Efficiency:
 
     def value(self, name: str, framework: str = "") -> Num:
         """The constant in its most particular scope: framework on generation, framework, generation, all."""
-        for scope in (f"{framework}/{self.generation}", framework, self.generation, "all"):
+        kin = [framework]
+        while kin[-1] in PARENT:
+            kin.append(PARENT[kin[-1]])
+        scopes = [f"{one}/{self.generation}" for one in kin] + kin + [self.generation, "all"]
+        for scope in scopes:
             found = self.constants.get((scope, name))
             if found is not None:
                 return found
@@ -49,28 +90,40 @@ def framework_class(recipe: Recipe) -> str:
     """The kind of training software, as far as its efficiency differs.
 
     legacy: Megatron and Megatron-DeepSpeed before flash attention; megatron: fused kernels, grouped experts,
-    overlapped collectives; fsdp: PyTorch eager with sharded parameters; fsdp-compile: the same under
-    torch.compile; xla: whole-graph compilation.
+    overlapped collectives; fsdp: PyTorch eager with sharded parameters and an attention kernel that does not
+    skip
+    masked blocks (the measured runs are of 2023); fsdp-compile: under torch.compile, with one that does;
+    torchtitan: the same without compilation; xla: whole-graph compilation.
 
     >>> framework_class(Recipe(2048, 8, attention="unfused")), framework_class(Recipe(2048, 8, framework="torchtitan"))
-    ('legacy', 'fsdp')
+    ('legacy', 'torchtitan')
     """
     name = recipe.framework.lower()
     if name in ("maxtext", "jax", "xla", "pax", "axlearn", "tpu"):
         return "xla"
     if name in SHARDED:
-        return "fsdp-compile" if recipe.compile else "fsdp"
+        return "fsdp-compile" if recipe.compile else "torchtitan" if name == "torchtitan" else "fsdp"
     return "legacy" if recipe.attention == "unfused" else "megatron"
 
 
-GENERATIONS = {"a100_sxm": "ampere", "h100_sxm": "hopper", "h200_sxm": "hopper", "b200_sxm": "blackwell",
-               "b300_sxm": "blackwell", "gb200": "blackwell", "gb300": "blackwell", "l40s": "gddr",
-               "rtx_pro_6000_server": "gddr", "b60": "gddr"}
+GENERATIONS = {
+    "a100_sxm": "ampere",
+    "h100_sxm": "hopper",
+    "h200_sxm": "hopper",
+    "b200_sxm": "blackwell",
+    "b300_sxm": "blackwell",
+    "gb200": "blackwell",
+    "gb300": "blackwell",
+    "l40s": "gddr",
+    "rtx_pro_6000_server": "gddr",
+    "b60": "gddr",
+}
 VENDOR_GENERATIONS = {"google": "tpu", "amd": "cdna"}
 
 
-def device_efficiency(family: str, vendor: str, grids: Mapping[str, Grid],
-                      constants: Mapping[tuple[str, str], Num]) -> Efficiency:
+def device_efficiency(
+    family: str, vendor: str, grids: Mapping[str, Grid], constants: Mapping[tuple[str, str], Num]
+) -> Efficiency:
     """Efficiency of a device from its (or its donor's) grids; whole-graph compiled devices have a flat one.
 
     >>> flat = device_efficiency("h100_sxm", "google", {}, {})

@@ -1,6 +1,7 @@
 """What one decoder layer makes a device do for one micro-batch: matrix multiplications, attention, traffic.
 
-Shapes are (rows m, columns n, reduction k, how many, bytes per result element) on one rank. Widths are split by
+Shapes are (rows m, columns n, reduction k, how many, bytes per result element) on one rank. Widths are split
+by
 tensor parallelism; tokens are those of one micro-batch after the context split.
 """
 
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from outlay.architecture import LayerKind
-from outlay.derive import Num
 from outlay.physics.flops import attention_flop, attention_span, chunked_scan_flop
 from outlay.steps.inputs import Recipe
 
+Num = Any  # a float or an array; layouts carry no Quantity
 Shape = tuple[Any, Any, Any, Any, Any]
 SCAN_CHUNK = 256.0  # positions in one chunk of a state-space kernel
-UNFUSED_SCORE_BYTES = (13.0, 17.0)  # written and read per attention score, forward and backward, 16-bit scores
+UNFUSED_SCORE_BYTES = (
+    13.0,
+    17.0,
+)  # written and read per attention score, forward and backward, 16-bit scores
 HALF = 2.0  # bytes of a 16-bit element
 
 
@@ -46,8 +50,10 @@ def mixer_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...
         value_dim = kind.v_head_dim or kind.head_dim
         kv = np.maximum(kind.kv_heads / t, 1.0)
         queries = kind.heads * kind.head_dim / t
-        return ((rows, queries + kv * (kind.head_dim + value_dim), hidden, 1.0, HALF),
-                (rows, hidden, kind.heads * value_dim / t, 1.0, HALF))
+        return (
+            (rows, queries + kv * (kind.head_dim + value_dim), hidden, 1.0, HALF),
+            (rows, hidden, kind.heads * value_dim / t, 1.0, HALF),
+        )
     if kind.mixer == "mla":
         return _mla_shapes(kind, hidden, split)
     if kind.mixer == "none":
@@ -65,10 +71,12 @@ def _mla_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]
     nope = kind.head_dim - kind.qk_rope_head_dim
     query_in = kind.q_lora_rank or hidden
     down = kind.kv_lora_rank + kind.qk_rope_head_dim + kind.q_lora_rank
-    return ((rows / split.row_split, down, hidden, 1.0, HALF),
-            (rows, kind.heads * kind.head_dim / t, query_in, 1.0, HALF),
-            (rows, kind.heads * (nope + kind.v_head_dim) / t, kind.kv_lora_rank, 1.0, HALF),
-            (rows, hidden, kind.heads * kind.v_head_dim / t, 1.0, HALF))
+    return (
+        (rows / split.row_split, down, hidden, 1.0, HALF),
+        (rows, kind.heads * kind.head_dim / t, query_in, 1.0, HALF),
+        (rows, kind.heads * (nope + kind.v_head_dim) / t, kind.kv_lora_rank, 1.0, HALF),
+        (rows, hidden, kind.heads * kind.v_head_dim / t, 1.0, HALF),
+    )
 
 
 def mlp_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
@@ -77,19 +85,26 @@ def mlp_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
     if not width:
         return ()
     rows, t = split.tokens, split.tensor
-    return ((rows, (2.0 if kind.gated else 1.0) * width / t, hidden, 1.0, HALF),
-            (rows, hidden, width / t, 1.0, HALF))
+    return (
+        (rows, (2.0 if kind.gated else 1.0) * width / t, hidden, 1.0, HALF),
+        (rows, hidden, width / t, 1.0, HALF),
+    )
 
 
 def expert_shapes(kind: LayerKind, hidden: int, split: Split, imbalance: float) -> tuple[Shape, ...]:
-    """Routed experts held by one rank, on the tokens its expert group sends them; the fullest rank by imbalance."""
+    """Routed experts held by one rank, on the tokens its expert group sends them; the fullest rank by
+    imbalance.
+    """
     if kind.mlp != "moe":
         return ()
     sent = split.tokens / split.tensor * kind.experts_per_token  # token copies leaving one rank
     held = kind.experts / split.expert
     rows = sent * split.expert * split.expert_tensor / kind.experts * imbalance
     wide = (2.0 if kind.gated else 1.0) * kind.expert_ffn / split.expert_tensor
-    return ((rows, wide, hidden, held, HALF), (rows, hidden, kind.expert_ffn / split.expert_tensor, held, HALF))
+    return (
+        (rows, wide, hidden, held, HALF),
+        (rows, hidden, kind.expert_ffn / split.expert_tensor, held, HALF),
+    )
 
 
 def backward_shapes(shapes: tuple[Shape, ...], gradient_bytes: Num) -> tuple[Shape, ...]:
@@ -123,13 +138,15 @@ def core_flop(kind: LayerKind, recipe: Recipe, split: Split, causal: bool) -> Nu
         else:
             span = attention_span(length, float(kind.window))
         full = span if causal else length
-        return attention_flop(split.tokens, kind.heads / split.tensor, kind.head_dim,
-                              kind.v_head_dim or kind.head_dim, full)
+        return attention_flop(
+            split.tokens, kind.heads / split.tensor, kind.head_dim, kind.v_head_dim or kind.head_dim, full
+        )
     if kind.mixer == "none":
         return 0.0 * split.tokens
     groups = kind.groups or kind.heads
-    return chunked_scan_flop(split.tokens, kind.heads / split.tensor, kind.head_dim, kind.state,
-                             groups / split.tensor, SCAN_CHUNK)
+    return chunked_scan_flop(
+        split.tokens, kind.heads / split.tensor, kind.head_dim, kind.state, groups / split.tensor, SCAN_CHUNK
+    )
 
 
 def core_bytes(kind: LayerKind, recipe: Recipe, split: Split) -> tuple[Num, Num]:
@@ -140,27 +157,34 @@ def core_bytes(kind: LayerKind, recipe: Recipe, split: Split) -> tuple[Num, Num]
     value_dim = kind.v_head_dim or kind.head_dim
     if kind.mixer in ("attention", "mla"):
         kv = np.maximum(kind.kv_heads / split.tensor, 1.0)
-        operands = HALF * split.tokens * (heads * (kind.head_dim + value_dim) + kv * (kind.head_dim + value_dim))
+        operands = (
+            HALF * split.tokens * (heads * (kind.head_dim + value_dim) + kv * (kind.head_dim + value_dim))
+        )
         if recipe.attention == "unfused":
             scores = split.tokens * heads * float(recipe.sequence_length)
             return operands + UNFUSED_SCORE_BYTES[0] * scores, 2 * operands + UNFUSED_SCORE_BYTES[1] * scores
         return operands, 2.5 * operands
     inner = heads * kind.head_dim
-    moved = HALF * split.tokens * (12.0 * inner + 6.0 * (kind.groups or kind.heads) * kind.state / split.tensor)
+    moved = (
+        HALF * split.tokens * (12.0 * inner + 6.0 * (kind.groups or kind.heads) * kind.state / split.tensor)
+    )
     return moved, 2.0 * moved
 
 
 def traffic_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
     """Forward bytes of kernels that only move: two norms, two residual sums, rotation, activation function.
 
-    Norm 2h in, 2h out; residual sum 4h in, 2h out; both split only under sequence parallelism. Queries and keys
+    Norm 2h in, 2h out; residual sum 4h in, 2h out; both split only under sequence parallelism. Queries and
+    keys
     are read and written once more by the rotation; a gated activation reads two widths and writes one.
     """
     parts = int(kind.mixer != "none") + int(kind.mlp != "none")
     rows = 10.0 * hidden * parts / split.row_split
     inner: Num = 0.0
     if kind.mixer in ("attention", "mla"):
-        inner = 4.0 * (kind.heads + np.maximum(kind.kv_heads / split.tensor, 1.0) * split.tensor) * kind.head_dim
+        inner = (
+            4.0 * (kind.heads + np.maximum(kind.kv_heads / split.tensor, 1.0) * split.tensor) * kind.head_dim
+        )
     if kind.mlp == "dense":
         inner = inner + (6.0 if kind.gated else 4.0) * kind.ffn
     elif kind.mlp == "moe":
@@ -169,7 +193,9 @@ def traffic_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
 
 
 def routing_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
-    """Forward bytes of a mixture around its experts: router, permutation there and back, activation function."""
+    """Forward bytes of a mixture around its experts: router, permutation there and back, activation
+    function.
+    """
     if kind.mlp != "moe":
         return 0.0 * split.tokens
     copies = split.tokens / split.tensor * kind.experts_per_token

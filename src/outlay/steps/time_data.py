@@ -1,4 +1,6 @@
-"""Communication over the data ranks and the optimiser: what happens once a step, or per micro-batch when sharded."""
+"""Communication over the data ranks and the optimiser: what happens once a step, or per micro-batch
+when sharded.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from outlay.architecture import Architecture
-from outlay.derive import Num, add_all, derive
+from outlay.derive import add_all, derive
 from outlay.physics import collectives, roofline
 from outlay.steps.inputs import Layout
 from outlay.steps.layers import HALF
 from outlay.steps.time_micro import Device, product
+
+Num = Any  # float, array or Quantity
 
 
 def _stage_weights(arch: Architecture, micro: dict[str, Num], counts: list[Num], name: str) -> Num:
@@ -24,7 +28,10 @@ def _groups(layout: Layout, scale_up: Any) -> tuple[tuple[Any, Any, Any], tuple[
     dense = c * d
     experts = np.maximum(t * c * d / (np.asarray(layout.expert) * np.asarray(layout.expert_tensor)), 1.0)
     stride = np.asarray(layout.expert) * np.asarray(layout.expert_tensor)
-    return ((dense, *collectives.span(dense, t, scale_up)), (experts, *collectives.span(experts, stride, scale_up)))
+    return (
+        (dense, *collectives.span(dense, t, scale_up)),
+        (experts, *collectives.span(experts, stride, scale_up)),
+    )
 
 
 def _shard(layout: Layout, group: Any) -> Any:
@@ -34,30 +41,55 @@ def _shard(layout: Layout, group: Any) -> Any:
 
 
 def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num]) -> Num:
-    """ZeRO-3/FSDP, one micro-batch through all layers: gather forward, gather backward, reduce-scatter; exposed.
+    """ZeRO-3/FSDP, one micro-batch through all layers: gather forward, gather backward, reduce-scatter;
+    exposed.
 
-    Each layer's gather hides behind the neighbouring layer's compute, so the longer of the two counts per layer.
+    Each layer's gather hides behind the neighbouring layer's compute, so the longer of the two counts per
+    layer.
     """
     if layout.zero < 3:
         return 0.0
     (dense, _, _), (experts, _, _) = _groups(layout, device.hw.scale_up_devices)
     total: Num = 0.0
     for i, (_, count) in enumerate(arch.groups):
-        for name, group, stride in (("weights", dense, layout.tensor),
-                                    ("expert_weights", experts, np.asarray(layout.expert) * np.asarray(layout.expert_tensor))):
+        for name, group, stride in (
+            ("weights", dense, layout.tensor),
+            ("expert_weights", experts, np.asarray(layout.expert) * np.asarray(layout.expert_tensor)),
+        ):
             shard = _shard(layout, group)
             inside, outside = collectives.span(shard, stride, device.hw.scale_up_devices)
             links = device.links("gather")
-            gather = derive(collectives.gather_time_s, "gather of a layer's weights", "s",
-                            total_bytes=HALF * micro[f"{name}.{i}"], inside=inside, outside=outside, **links)
-            scatter = derive(collectives.gather_time_s, "reduce-scatter of a layer's gradients", "s",
-                             total_bytes=_reduce_bytes(device) * micro[f"{name}.{i}"], inside=inside, outside=outside, **links)
+            gather = derive(
+                collectives.gather_time_s,
+                "gather of a layer's weights",
+                "s",
+                total_bytes=HALF * micro[f"{name}.{i}"],
+                inside=inside,
+                outside=outside,
+                **links,
+            )
+            scatter = derive(
+                collectives.gather_time_s,
+                "reduce-scatter of a layer's gradients",
+                "s",
+                total_bytes=_reduce_bytes(device) * micro[f"{name}.{i}"],
+                inside=inside,
+                outside=outside,
+                **links,
+            )
             back = add_all("sharding traffic, backward", "s", gather, scatter)
-            exposed = add_all("sharding traffic, exposed", "s",
-                              device.exposed(gather, micro[f"forward.{i}"], "overlap.shard", "gather, forward, exposed"),
-                              device.exposed(back, micro[f"backward.{i}"], "overlap.shard", "gather and reduce, exposed"))
-            total = add_all("sharding traffic of all layers, exposed", "s", total,
-                            derive(product, "layers of this kind", "s", a=exposed, b=float(count)))
+            exposed = add_all(
+                "sharding traffic, exposed",
+                "s",
+                device.exposed(gather, micro[f"forward.{i}"], "overlap.shard", "gather, forward, exposed"),
+                device.exposed(back, micro[f"backward.{i}"], "overlap.shard", "gather and reduce, exposed"),
+            )
+            total = add_all(
+                "sharding traffic of all layers, exposed",
+                "s",
+                total,
+                derive(product, "layers of this kind", "s", a=exposed, b=float(count)),
+            )
     return total
 
 
@@ -66,29 +98,65 @@ def _reduce_bytes(device: Device) -> float:
     return min(max(float(device.recipe.gradient_bytes), HALF), 4.0)
 
 
-def data_parallel_time(device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num], counts: list[Num],
-                       window: Num) -> Num:
+def data_parallel_time(
+    device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num], counts: list[Num], window: Num
+) -> Num:
     """Gradients over the data ranks once a step, and weights back under ZeRO-1 and 2; exposed."""
     hw = device.hw
     (dense, din, dout), (experts, ein, eout) = _groups(layout, hw.scale_up_devices)
-    end = micro["head_weights"] * (1.0 if arch.tied_embeddings else np.where(np.equal(layout.pipeline, 1), 2.0, 1.0))
+    end = micro["head_weights"] * (
+        1.0 if arch.tied_embeddings else np.where(np.equal(np.asarray(layout.pipeline), 1), 2.0, 1.0)
+    )
     wire = _reduce_bytes(device)
-    sizes = ((_stage_weights(arch, micro, counts, "weights") + end, din, dout),
-             (_stage_weights(arch, micro, counts, "expert_weights"), ein, eout))
+    sizes = (
+        (_stage_weights(arch, micro, counts, "weights") + end, din, dout),
+        (_stage_weights(arch, micro, counts, "expert_weights"), ein, eout),
+    )
     if layout.zero >= 3:
         return _hybrid_reduce(device, layout, sizes, (dense, experts), wire, window)
     terms: list[Num] = []
     for weights, inside, outside in sizes:
         if layout.zero == 0:
-            terms.append(derive(collectives.all_reduce_time_s, "all-reduce of gradients", "s", total_bytes=wire * weights,
-                                inside=inside, outside=outside, **device.links("reduce")))
+            terms.append(
+                derive(
+                    collectives.all_reduce_time_s,
+                    "all-reduce of gradients",
+                    "s",
+                    total_bytes=wire * weights,
+                    inside=inside,
+                    outside=outside,
+                    **device.links("reduce"),
+                )
+            )
         else:
-            terms.append(derive(collectives.gather_time_s, "reduce-scatter of gradients", "s", total_bytes=wire * weights,
-                                inside=inside, outside=outside, **device.links("gather")))
-            terms.append(derive(collectives.gather_time_s, "gather of weights", "s", total_bytes=HALF * weights,
-                                inside=inside, outside=outside, **device.links("gather")))
-    return device.exposed(add_all("data-parallel communication", "s", *terms), window, "overlap.data",
-                          "data-parallel communication, exposed")
+            terms.append(
+                derive(
+                    collectives.gather_time_s,
+                    "reduce-scatter of gradients",
+                    "s",
+                    total_bytes=wire * weights,
+                    inside=inside,
+                    outside=outside,
+                    **device.links("gather"),
+                )
+            )
+            terms.append(
+                derive(
+                    collectives.gather_time_s,
+                    "gather of weights",
+                    "s",
+                    total_bytes=HALF * weights,
+                    inside=inside,
+                    outside=outside,
+                    **device.links("gather"),
+                )
+            )
+    return device.exposed(
+        add_all("data-parallel communication", "s", *terms),
+        window,
+        "overlap.data",
+        "data-parallel communication, exposed",
+    )
 
 
 def _hybrid_reduce(device: Device, layout: Layout, sizes: Any, groups: Any, wire: float, window: Num) -> Num:
@@ -97,26 +165,58 @@ def _hybrid_reduce(device: Device, layout: Layout, sizes: Any, groups: Any, wire
     for (weights, _, _), group in zip(sizes, groups):
         shard = _shard(layout, group)
         replicas = np.maximum(group / shard, 1.0)
-        inside, outside = collectives.span(replicas, shard * np.asarray(layout.tensor), device.hw.scale_up_devices)
-        terms.append(derive(collectives.all_reduce_time_s, "all-reduce between shard groups", "s",
-                            total_bytes=wire * weights / shard, inside=inside, outside=outside, **device.links("reduce")))
-    return device.exposed(add_all("replica communication", "s", *terms), window, "overlap.data", "replicas, exposed")
+        inside, outside = collectives.span(
+            replicas, shard * np.asarray(layout.tensor), device.hw.scale_up_devices
+        )
+        terms.append(
+            derive(
+                collectives.all_reduce_time_s,
+                "all-reduce between shard groups",
+                "s",
+                total_bytes=wire * weights / shard,
+                inside=inside,
+                outside=outside,
+                **device.links("reduce"),
+            )
+        )
+    return device.exposed(
+        add_all("replica communication", "s", *terms), window, "overlap.data", "replicas, exposed"
+    )
 
 
-def optimizer_time(device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num], counts: list[Num]) -> Num:
+def optimizer_time(
+    device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num], counts: list[Num]
+) -> Num:
     """Read and write every state the rank holds once, in device memory or over the host link."""
     recipe = device.recipe
     (dense, _, _), (experts, _, _) = _groups(layout, device.hw.scale_up_devices)
     one = layout.zero >= 1
-    end = micro["head_weights"] * (1.0 if arch.tied_embeddings else np.where(np.equal(layout.pipeline, 1), 2.0, 1.0))
-    weights = ((_stage_weights(arch, micro, counts, "weights") + end) / (_shard(layout, dense) if one else 1.0)
-               + _stage_weights(arch, micro, counts, "expert_weights") / (_shard(layout, experts) if one else 1.0))
-    each = (2 * recipe.gradient_bytes + 2 * (recipe.master_bytes + recipe.optimizer_bytes) + recipe.weight_bytes)
+    end = micro["head_weights"] * (
+        1.0 if arch.tied_embeddings else np.where(np.equal(np.asarray(layout.pipeline), 1), 2.0, 1.0)
+    )
+    weights = (_stage_weights(arch, micro, counts, "weights") + end) / (
+        _shard(layout, dense) if one else 1.0
+    ) + _stage_weights(arch, micro, counts, "expert_weights") / (_shard(layout, experts) if one else 1.0)
+    each = (
+        2 * recipe.gradient_bytes + 2 * (recipe.master_bytes + recipe.optimizer_bytes) + recipe.weight_bytes
+    )
     if recipe.offload in ("optimizer", "all"):
-        return derive(_host_update, "optimiser over the host link", "s", weights=weights,
-                      wire_bytes=recipe.gradient_bytes + recipe.weight_bytes, host_link_bytes_per_s=device.hw.host_link_bytes_per_s)
-    return derive(roofline.traffic_time_s, "optimiser", "s", traffic_bytes=each * weights,
-                  memory_bytes_per_s=device.hw.memory_bytes_per_s, memory_utilisation=device.constant("memory.utilisation"))
+        return derive(
+            _host_update,
+            "optimiser over the host link",
+            "s",
+            weights=weights,
+            wire_bytes=recipe.gradient_bytes + recipe.weight_bytes,
+            host_link_bytes_per_s=device.hw.host_link_bytes_per_s,
+        )
+    return derive(
+        roofline.traffic_time_s,
+        "optimiser",
+        "s",
+        traffic_bytes=each * weights,
+        memory_bytes_per_s=device.hw.memory_bytes_per_s,
+        memory_utilisation=device.constant("memory.utilisation"),
+    )
 
 
 def _host_update(weights: Any, wire_bytes: Any, host_link_bytes_per_s: Any) -> Any:

@@ -12,8 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 Row = Mapping[str, str]
-DENSE_TRUTH = ("vtrain_multi", "vtrain_single", "mosaic_llmfoundry", "megatron_bridge", "simumax_b200", "torchtitan",
-               "maxtext_tpu", "narayanan_2021_table1", "korthikanti_2022", "mlperf_training")
+DENSE_TRUTH = (
+    "vtrain_multi",
+    "vtrain_single",
+    "mosaic_llmfoundry",
+    "megatron_bridge",
+    "simumax_b200",
+    "torchtitan",
+    "maxtext_tpu",
+    "narayanan_2021_table1",
+    "korthikanti_2022",
+    "mlperf_training",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +42,38 @@ class TimeCase:
         return repr((self.source, self.scenario))
 
 
-DEVICES = {"A100": "a100-sxm4-80gb", "A100-SXM-80GB": "a100-sxm4-80gb", "a100_80gb": "a100-sxm4-80gb",
-           "a100_40gb": "a100-sxm4-40gb", "h100_80gb": "h100-sxm5-80gb", "DGX-H100": "h100-sxm5-80gb", "H100": "h100-sxm5-80gb",
-           "H200": "h200-sxm-141gb", "DGX-GB200": "gb200", "DGX-GB300": "gb300", "DGX-B200": "b200-sxm", "DGX-B300": "b300-sxm",
-           "B200-SXM": "b200-sxm", "TPU v4": "tpu-v4", "TPU v5e": "tpu-v5e", "TPU v5p": "tpu-v5p", "TPU v6e": "tpu-v6e"}
-PUBLISHED_NAMES = {"DeepSeekV3": "deepseek-ai/DeepSeek-V3", "DeepSeekV4 Flash": "deepseek-ai/DeepSeek-V4-Flash",
-                   "GPT OSS 120B": "openai/gpt-oss-120b", "GPT OSS 20B": "openai/gpt-oss-20b",
-                   "Qwen3_30B_a3B": "Qwen/Qwen3-30B-A3B", "Qwen3_235B_a22B": "Qwen/Qwen3-235B-A22B",
-                   "Nemotron_3_Nano": "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
-                   "Nemotron_3_Ultra": "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16",
-                   "Kimi_K2": "moonshotai/Kimi-K2-Instruct", "Llama 2 70B": "meta-llama/Llama-2-70b-hf",
-                   "Mixtral 8X7B": "mistralai/Mixtral-8x7B-v0.1"}
+DEVICES = {
+    "A100": "a100-sxm4-80gb",
+    "A100-SXM-80GB": "a100-sxm4-80gb",
+    "a100_80gb": "a100-sxm4-80gb",
+    "a100_40gb": "a100-sxm4-40gb",
+    "h100_80gb": "h100-sxm5-80gb",
+    "DGX-H100": "h100-sxm5-80gb",
+    "H100": "h100-sxm5-80gb",
+    "H200": "h200-sxm-141gb",
+    "DGX-GB200": "gb200",
+    "DGX-GB300": "gb300",
+    "DGX-B200": "b200-sxm",
+    "DGX-B300": "b300-sxm",
+    "B200-SXM": "b200-sxm",
+    "TPU v4": "tpu-v4",
+    "TPU v5e": "tpu-v5e",
+    "TPU v5p": "tpu-v5p",
+    "TPU v6e": "tpu-v6e",
+}
+PUBLISHED_NAMES = {
+    "DeepSeekV3": "deepseek-ai/DeepSeek-V3",
+    "DeepSeekV4 Flash": "deepseek-ai/DeepSeek-V4-Flash",
+    "GPT OSS 120B": "openai/gpt-oss-120b",
+    "GPT OSS 20B": "openai/gpt-oss-20b",
+    "Qwen3_30B_a3B": "Qwen/Qwen3-30B-A3B",
+    "Qwen3_235B_a22B": "Qwen/Qwen3-235B-A22B",
+    "Nemotron_3_Nano": "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    "Nemotron_3_Ultra": "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16",
+    "Kimi_K2": "moonshotai/Kimi-K2-Instruct",
+    "Llama 2 70B": "meta-llama/Llama-2-70b-hf",
+    "Mixtral 8X7B": "mistralai/Mixtral-8x7B-v0.1",
+}
 
 
 def number(row: Row, name: str, default: float = 0.0) -> float:
@@ -61,50 +92,106 @@ def count(row: Row, name: str, default: int = 1) -> int:
 
 def gpt(row: Row, vocab: int = 51200, **more: Any) -> dict[str, Any]:
     """A GPT-2 shaped decoder: learned positions, biases, four times hidden, no gate."""
-    return {"layers": count(row, "layers"), "hidden": count(row, "hidden"), "heads": count(row, "heads"),
-            "kv_heads": count(row, "kv_heads", count(row, "heads")), "ffn": count(row, "ffn", 4 * count(row, "hidden")),
-            "gated": False, "vocab": count(row, "vocab", vocab), "tied_embeddings": True, "biases": "all",
-            "positions": "learned", "max_positions": count(row, "seq"), **more}
+    return {
+        "layers": count(row, "layers"),
+        "hidden": count(row, "hidden"),
+        "heads": count(row, "heads"),
+        "kv_heads": count(row, "kv_heads", count(row, "heads")),
+        "ffn": count(row, "ffn", 4 * count(row, "hidden")),
+        "gated": False,
+        "vocab": count(row, "vocab", vocab),
+        "tied_embeddings": True,
+        "biases": "all",
+        "positions": "learned",
+        "max_positions": count(row, "seq"),
+        **more,
+    }
 
 
 def llama(row: Row) -> dict[str, Any]:
-    return {"layers": count(row, "layers"), "hidden": count(row, "hidden"), "heads": count(row, "heads"),
-            "kv_heads": count(row, "kv_heads"), "ffn": count(row, "ffn"), "gated": True, "vocab": count(row, "vocab"),
-            "tied_embeddings": False, "biases": "none", "positions": "rope"}
+    return {
+        "layers": count(row, "layers"),
+        "hidden": count(row, "hidden"),
+        "heads": count(row, "heads"),
+        "kv_heads": count(row, "kv_heads"),
+        "ffn": count(row, "ffn"),
+        "gated": True,
+        "vocab": count(row, "vocab"),
+        "tied_embeddings": False,
+        "biases": "none",
+        "positions": "rope",
+    }
 
 
 def _recompute(row: Row) -> str:
     text = (row.get("recompute") or "").lower()
-    return "full" if text.startswith("full") else "selective" if ("selective" in text or "sac" in text) else "none"
+    return (
+        "full"
+        if text.startswith("full")
+        else "selective"
+        if ("selective" in text or "sac" in text)
+        else "none"
+    )
 
 
 def _layout(row: Row, **more: Any) -> dict[str, Any]:
     tensor, pipeline, context = count(row, "tp"), count(row, "pp"), count(row, "cp")
-    return {"tensor": tensor, "pipeline": pipeline, "context": context, "virtual_pipeline": count(row, "vpp"),
-            "data": max(count(row, "n_gpus") // (tensor * pipeline * context), 1),
-            "micro_batch": count(row, "micro_batch"), "recompute": _recompute(row), **more}
+    return {
+        "tensor": tensor,
+        "pipeline": pipeline,
+        "context": context,
+        "virtual_pipeline": count(row, "vpp"),
+        "data": max(count(row, "n_gpus") // (tensor * pipeline * context), 1),
+        "micro_batch": count(row, "micro_batch"),
+        "recompute": _recompute(row),
+        **more,
+    }
 
 
-def _case(source: str, row: Row, model: Any, evidence: str, pretrain: dict[str, Any], fleet: dict[str, Any] | None = None,
-          step_s: float = 0.0) -> TimeCase | None:
+def _case(
+    source: str,
+    row: Row,
+    model: Any,
+    evidence: str,
+    pretrain: dict[str, Any],
+    fleet: dict[str, Any] | None = None,
+    step_s: float = 0.0,
+) -> TimeCase | None:
     step_s = step_s or number(row, "step_time_s")
     device = DEVICES.get(row["gpu"])
     if not step_s or device is None:
         return None
-    scenario = {"model": model, "fleet": {"device": device, "devices": count(row, "n_gpus"), **(fleet or {})}, "pretrain": pretrain}
+    scenario = {
+        "model": model,
+        "fleet": {"device": device, "devices": count(row, "n_gpus"), **(fleet or {})},
+        "pretrain": pretrain,
+    }
     left_out = "-".join(row.get(k) or "" for k in ("model", "layers", "hidden"))
     return TimeCase(source, scenario, step_s, left_out, device, evidence)
 
 
 def vtrain(row: Row) -> TimeCase | None:
-    """Megatron-DeepSpeed of 2022: no flash attention, all-reduce data parallelism, layers recomputed in all runs.
+    """Megatron-DeepSpeed of 2022: no flash attention, all-reduce data parallelism, layers recomputed in all
+    runs.
 
-    The repository's configuration turns checkpointing on; the table of single-node runs leaves the cell blank.
+    The repository's configuration turns checkpointing on; the table of single-node runs leaves the cell
+    blank.
     """
     source = "vtrain_single" if "single" in row["source"] else "vtrain_multi"
-    return _case(source, row, gpt(row), "dense-legacy", {
-        "sequence_length": count(row, "seq"), "global_batch": count(row, "global_batch"), "precision": "fp16",
-        "framework": "deepspeed", "attention": "unfused", "layout": _layout(row, zero=0, sequence_parallel=False, recompute="full")})
+    return _case(
+        source,
+        row,
+        gpt(row),
+        "dense-legacy",
+        {
+            "sequence_length": count(row, "seq"),
+            "global_batch": count(row, "global_batch"),
+            "precision": "fp16",
+            "framework": "deepspeed",
+            "attention": "unfused",
+            "layout": _layout(row, zero=0, sequence_parallel=False, recompute="full"),
+        },
+    )
 
 
 def megatron_papers(row: Row) -> TimeCase | None:
@@ -112,18 +199,40 @@ def megatron_papers(row: Row) -> TimeCase | None:
     text = (row.get("recompute") or "").lower()
     source = "narayanan_2021_table1" if row["source"].startswith("Narayanan") else "korthikanti_2022"
     layout = _layout(row, zero=0, sequence_parallel="sequence parallel" in text)
-    return _case(source, row, gpt(row), "dense-legacy", {
-        "sequence_length": count(row, "seq"), "global_batch": count(row, "global_batch"), "precision": "fp16",
-        "framework": "megatron", "attention": "unfused", "layout": layout})
+    return _case(
+        source,
+        row,
+        gpt(row),
+        "dense-legacy",
+        {
+            "sequence_length": count(row, "seq"),
+            "global_batch": count(row, "global_batch"),
+            "precision": "fp16",
+            "framework": "megatron",
+            "attention": "unfused",
+            "layout": layout,
+        },
+    )
 
 
 def mosaic(row: Row) -> TimeCase | None:
     """llm-foundry with FSDP: FULL_SHARD or SHARD_GRAD_OP (weights gathered once a micro-batch)."""
     fp8 = "fp8" in row["precision"]
     full = "FULL" in (row.get("fsdp") or "")
-    return _case("mosaic_llmfoundry", row, gpt(row, positions="alibi", biases="none"), "fsdp", {
-        "sequence_length": count(row, "seq"), "global_batch": count(row, "global_batch"), "precision": "fp8" if fp8 else "bf16",
-        "framework": "llm-foundry", "attention": "flash", "layout": _layout(row, zero=3 if full else 2)})
+    return _case(
+        "mosaic_llmfoundry",
+        row,
+        gpt(row, positions="alibi", biases="none"),
+        "fsdp",
+        {
+            "sequence_length": count(row, "seq"),
+            "global_batch": count(row, "global_batch"),
+            "precision": "fp8" if fp8 else "bf16",
+            "framework": "llm-foundry",
+            "attention": "flash",
+            "layout": _layout(row, zero=3 if full else 2),
+        },
+    )
 
 
 def torchtitan(row: Row) -> TimeCase | None:
@@ -134,10 +243,23 @@ def torchtitan(row: Row) -> TimeCase | None:
     step = batch * count(row, "seq") / (rate * count(row, "n_gpus")) if rate else 0.0
     capped = "500W" in row["gpu"]
     gpu = {**row, "gpu": "H100" if row["gpu"].startswith("H100") else row["gpu"]}
-    return _case("torchtitan", gpu, llama(row), "fsdp", {
-        "sequence_length": count(row, "seq"), "global_batch": batch, "precision": "bf16" if row["precision"] == "bf16" else "fp8",
-        "framework": "torchtitan", "attention": "flash", "compile": "compile" in notes, "layout": layout},
-        {"device_power_limit_w": 500} if capped else None, step)
+    return _case(
+        "torchtitan",
+        gpu,
+        llama(row),
+        "fsdp",
+        {
+            "sequence_length": count(row, "seq"),
+            "global_batch": batch,
+            "precision": "bf16" if row["precision"] == "bf16" else "fp8",
+            "framework": "torchtitan",
+            "attention": "flash",
+            "compile": "compile" in notes,
+            "layout": layout,
+        },
+        {"device_power_limit_w": 500} if capped else None,
+        step,
+    )
 
 
 def bridge(row: Row) -> TimeCase | None:
@@ -156,43 +278,102 @@ def bridge(row: Row) -> TimeCase | None:
     tensor = count(row, "tp")
     sharded = number(row, "fsdp") > 0
     layout = _layout(row, zero=3 if sharded else 1, sequence_parallel=tensor > 1, expert=count(row, "ep"))
-    return _case("megatron_bridge_moe" if moe else "megatron_bridge_dense", row, model, "moe" if moe else "dense-megatron", {
-        "sequence_length": count(row, "seq"), "global_batch": count(row, "global_batch"), "precision": precision,
-        "framework": "megatron", "attention": "flash", "fused_cross_entropy": True, "layout": layout})
+    return _case(
+        "megatron_bridge_moe" if moe else "megatron_bridge_dense",
+        row,
+        model,
+        "moe" if moe else "dense-megatron",
+        {
+            "sequence_length": count(row, "seq"),
+            "global_batch": count(row, "global_batch"),
+            "precision": precision,
+            "framework": "megatron",
+            "attention": "flash",
+            "fused_cross_entropy": True,
+            "layout": layout,
+        },
+    )
 
 
 def simumax(row: Row) -> TimeCase | None:
     tensor = count(row, "tp")
-    return _case("simumax_b200", row, llama(row), "dense-megatron", {
-        "sequence_length": count(row, "seq"), "global_batch": count(row, "global_batch"), "precision": "bf16",
-        "framework": "megatron", "attention": "flash", "fused_cross_entropy": True,
-        "layout": _layout(row, zero=1, sequence_parallel=tensor > 1)})
+    return _case(
+        "simumax_b200",
+        row,
+        llama(row),
+        "dense-megatron",
+        {
+            "sequence_length": count(row, "seq"),
+            "global_batch": count(row, "global_batch"),
+            "precision": "bf16",
+            "framework": "megatron",
+            "attention": "flash",
+            "fused_cross_entropy": True,
+            "layout": _layout(row, zero=1, sequence_parallel=tensor > 1),
+        },
+    )
 
 
 def mlperf(row: Row) -> TimeCase | None:
     """Llama 3.1 405B pretraining steps; the layout is left to the search."""
     if row["benchmark"] != "llama31_405b":
         return None
-    device = {"NVIDIA H100-SXM5-80GB": "h100-sxm5-80gb", "NVIDIA H200-SXM5-141GB": "h200-sxm-141gb",
-              "NVIDIA Blackwell GPU (GB200)": "gb200"}.get(row["accelerator"])
+    device = {
+        "NVIDIA H100-SXM5-80GB": "h100-sxm5-80gb",
+        "NVIDIA H200-SXM5-141GB": "h200-sxm-141gb",
+        "NVIDIA Blackwell GPU (GB200)": "gb200",
+    }.get(row["accelerator"])
     step = number(row, "median_tracked_step_s")
     if device is None or not step:
         return None
-    model = {"layers": 126, "hidden": 16384, "heads": 128, "kv_heads": 8, "ffn": 53248, "gated": True, "vocab": 128256,
-             "tied_embeddings": False, "biases": "none", "positions": "rope"}
-    scenario = {"model": model, "fleet": {"device": device, "devices": count(row, "n_accel")}, "pretrain": {
-        "sequence_length": count(row, "seq"), "global_batch": count(row, "global_batch"), "precision": "fp8",
-        "framework": "megatron", "attention": "flash", "fused_cross_entropy": True}}
+    model = {
+        "layers": 126,
+        "hidden": 16384,
+        "heads": 128,
+        "kv_heads": 8,
+        "ffn": 53248,
+        "gated": True,
+        "vocab": 128256,
+        "tied_embeddings": False,
+        "biases": "none",
+        "positions": "rope",
+    }
+    scenario = {
+        "model": model,
+        "fleet": {"device": device, "devices": count(row, "n_accel")},
+        "pretrain": {
+            "sequence_length": count(row, "seq"),
+            "global_batch": count(row, "global_batch"),
+            "precision": "fp8",
+            "framework": "megatron",
+            "attention": "flash",
+            "fused_cross_entropy": True,
+        },
+    }
     return TimeCase("mlperf_405b", scenario, step, "llama31_405b", device, "dense-megatron")
 
 
-# per-device batch and rematerialisation of the launch scripts, typical of each generation
-MAXTEXT_BATCH = {"TPU v4": (8, "full"), "TPU v5e": (4, "full"), "TPU v5p": (6, "selective"), "TPU v6e": (4, "full")}
+# sequences a chip, tensor split and rematerialisation of the launch scripts (configs/tpu/*/*.sh)
+MAXTEXT_RUNS = {
+    ("TPU v4", "22B"): (13, 1, "full"),
+    ("TPU v4", "52B"): (7, 1, "full"),
+    ("TPU v5e", "16B"): (6, 1, "full"),
+    ("TPU v5e", "32B"): (4, 1, "full"),
+    ("TPU v5e", "64B"): (1, 1, "full"),
+    ("TPU v5e", "128B"): (1, 16, "full"),
+    ("TPU v5p", "32B"): (7, 4, "selective"),
+    ("TPU v5p", "64B"): (3, 4, "selective"),
+    ("TPU v5p", "128B"): (1, 8, "selective"),
+    ("TPU v5p", "256B"): (1, 8, "selective"),
+    ("TPU v5p", "512B"): (2, 8, "full"),
+    ("TPU v5p", "1024B"): (2, 16, "full"),
+}
 MAXTEXT_SCALES = ("16B", "32B", "64B", "128B", "256B", "512B", "1024B")
 
 
 def maxtext_scaled(scale: int) -> dict[str, Any]:
-    """MaxText's synthetic decoder of `global_parameter_scale`: its base shape with dimensions doubled in turn.
+    """MaxText's synthetic decoder of `global_parameter_scale`: its base shape with dimensions doubled in
+    turn.
 
     >>> maxtext_scaled(32)["layers"], maxtext_scaled(32)["hidden"], maxtext_scaled(32)["ffn"]
     (32, 8192, 28672)
@@ -200,31 +381,56 @@ def maxtext_scaled(scale: int) -> dict[str, Any]:
     doublings, rest = divmod(scale.bit_length() - 1, 3)
     hidden = 2048 * 2 ** (doublings + (rest > 1))
     heads = 16 * 2 ** (doublings + (rest > 0))
-    return {"layers": 16 * 2**doublings, "hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": 128,
-            "ffn": 7168 * 2 ** (doublings + (rest > 0)), "gated": True, "vocab": 32000, "tied_embeddings": False,
-            "biases": "none", "positions": "rope"}
+    return {
+        "layers": 16 * 2**doublings,
+        "hidden": hidden,
+        "heads": heads,
+        "kv_heads": heads,
+        "head_dim": 128,
+        "ffn": 7168 * 2 ** (doublings + (rest > 0)),
+        "gated": True,
+        "vocab": 32000,
+        "tied_embeddings": False,
+        "biases": "none",
+        "positions": "rope",
+    }
 
 
 def maxtext_model(name: str) -> Any:
     label = name.removeprefix("MaxText ")
     if label in MAXTEXT_SCALES:
         return maxtext_scaled(int(label[:-1]))
-    # github.com/AI-Hypercomputer/maxtext configs/tpu/v4/22b.sh and 52b.sh; heads of 256 and a plain MLP give their names
+    # github.com/AI-Hypercomputer/maxtext configs/tpu/v4/22b.sh and 52b.sh; heads of 256 and a plain MLP give
+    # their names
     explicit = {"22B": (6144, 24, 24576, 48), "52B": (12288, 32, 49152, 32)}
     if label in explicit:
         hidden, heads, ffn, layers = explicit[label]
-        return {"layers": layers, "hidden": hidden, "heads": heads, "kv_heads": heads, "head_dim": 256, "ffn": ffn,
-                "gated": False, "vocab": 32000, "tied_embeddings": False, "biases": "none", "positions": "rope"}
+        return {
+            "layers": layers,
+            "hidden": hidden,
+            "heads": heads,
+            "kv_heads": heads,
+            "head_dim": 256,
+            "ffn": ffn,
+            "gated": False,
+            "vocab": 32000,
+            "tied_embeddings": False,
+            "biases": "none",
+            "positions": "rope",
+        }
     return PUBLISHED_NAMES.get(name)
 
 
 def maxtext(row: Row) -> TimeCase | None:
-    """TFLOP/s per chip (or tokens/s) into seconds by the page's own counting of model FLOPs, causal attention."""
+    """TFLOP/s per chip (or tokens/s) into seconds by the page's own counting of model FLOPs, causal
+    attention.
+    """
     model = maxtext_model(row["model"])
     if model is None:
         return None
     chips, sequence = count(row, "n_gpus"), count(row, "seq", 2048)
-    per_chip, recompute = MAXTEXT_BATCH.get(row["gpu"], (4, "selective"))
+    label = row["model"].removeprefix("MaxText ")
+    per_chip, tensor, recompute = MAXTEXT_RUNS.get((row["gpu"], label), (4, 1, "full"))
     tokens = per_chip * sequence
     rate = number(row, "tokens_per_s_per_gpu")
     pod = {"TPU v5p": 8960, "TPU v4": 4096, "TPU v5e": 256, "TPU v6e": 256}.get(row["gpu"], 256)
@@ -236,23 +442,51 @@ def maxtext(row: Row) -> TimeCase | None:
         step = tokens * _model_flop_per_token(model, sequence) / (number(row, "tflops_per_gpu") * 1e12)
     else:
         return None
-    return _case("maxtext_tpu", row, model, "tpu", {
-        "sequence_length": sequence, "global_batch": per_chip * chips, "precision": "bf16", "framework": "maxtext",
-        "attention": "flash", "layout": {"data": chips, "zero": 3, "shard": size, "micro_batch": per_chip, "recompute": recompute}},
-        {"scale_up_devices": size}, step)
+    return _case(
+        "maxtext_tpu",
+        row,
+        model,
+        "tpu",
+        {
+            "sequence_length": sequence,
+            "global_batch": per_chip * chips,
+            "precision": "bf16",
+            "framework": "maxtext",
+            "attention": "flash",
+            "layout": {
+                "tensor": tensor,
+                "data": chips // tensor,
+                "zero": 3,
+                "shard": size // tensor,
+                "sequence_parallel": tensor > 1,
+                "micro_batch": per_chip * tensor,
+                "recompute": recompute,
+            },
+        },
+        {"scale_up_devices": size},
+        step,
+    )
 
 
 def _model_flop_per_token(model: Mapping[str, Any], sequence: int) -> float:
     """6 FLOP per matrix parameter and 6·L·heads·d·s for causal attention."""
     hidden, width = model["hidden"], model["heads"] * model["head_dim"]
     layer = hidden * (4 * width + (3 if model["gated"] else 2) * model["ffn"])
-    return 6.0 * (model["layers"] * (layer + width * sequence) + hidden * model["vocab"])
+    return 6.0 * float(model["layers"] * (layer + width * sequence) + hidden * model["vocab"])
 
 
 ADAPTERS: dict[str, Callable[[Row], TimeCase | None]] = {
-    "vtrain_multi": vtrain, "vtrain_single": vtrain, "mosaic_llmfoundry": mosaic, "megatron_bridge": bridge,
-    "simumax_b200": simumax, "torchtitan": torchtitan, "maxtext_tpu": maxtext, "narayanan_2021_table1": megatron_papers,
-    "korthikanti_2022": megatron_papers, "mlperf_training": mlperf}
+    "vtrain_multi": vtrain,
+    "vtrain_single": vtrain,
+    "mosaic_llmfoundry": mosaic,
+    "megatron_bridge": bridge,
+    "simumax_b200": simumax,
+    "torchtitan": torchtitan,
+    "maxtext_tpu": maxtext,
+    "narayanan_2021_table1": megatron_papers,
+    "korthikanti_2022": megatron_papers,
+    "mlperf_training": mlperf,
+}
 
 
 def time_cases(table: str, rows: Iterable[Row]) -> list[TimeCase]:
