@@ -87,31 +87,22 @@ def mlp_saved_bytes(
     return tokens * ffn * (HALF * first + operand) / tensor
 
 
-def mla_saved_bytes(
-    tokens: Value,
-    row_tokens: Value,
-    heads: Value,
-    query_width: Value,
-    value_width: Value,
-    latent_width: Value,
-    rope_width: Value,
-    tensor: Value,
-    context: Value = 1,
-    fused: bool = True,
-    operand: Value = HALF,
-) -> Value:
+def mla_saved_bytes(tokens: Value, row_tokens: Value, heads: Value, query_width: Value, value_width: Value,
+                    latent_width: Value, rope_width: Value, tensor: Value, context: Value = 1,
+                    fused: bool = True, operand: Value = HALF, expanded: bool = True) -> Value:
     """Latents with their norms, the expanded q, k, v a head, and the output.
 
     The expanded key repeats its rotary part in every head. DeepSeek-V2 (arXiv:2405.04434) section 2.1.
+    expanded is False where q, k and v are made again from the latents.
 
     >>> float(mla_saved_bytes(1, 1, 128, 192, 128, 2048, 64, 1, fused=False)) / 1e3
     172.16
     """
     copy = np.where(np.asarray(context) > 1, operand, operand if operand < HALF else 0.0)
-    per_head = HALF * (2 * query_width + 2 * value_width) + copy * value_width + (SINGLE if fused else 0.0)
-    return tokens * heads * per_head / tensor + row_tokens * (
-        (HALF + operand) * latent_width + HALF * rope_width
-    )
+    widths = (2 * query_width + value_width if expanded else 0.0) + value_width
+    per_head = HALF * widths + copy * value_width + (SINGLE if fused else 0.0)
+    latents = row_tokens * ((HALF + operand) * latent_width + HALF * rope_width)
+    return tokens * heads * per_head / tensor + latents
 
 
 def ssm_saved_bytes(
@@ -148,22 +139,18 @@ def routed_tokens(
     return row_tokens * experts_per_token * expert_tensor * imbalance
 
 
-def experts_saved_bytes(
-    routed: Value,
-    hidden: Value,
-    ffn: Value,
-    gated: bool,
-    expert_tensor: Value,
-    split_gate: bool = False,
-    operand: Value = HALF,
-) -> Value:
+def experts_saved_bytes(routed: Value, hidden: Value, ffn: Value, gated: bool, expert_tensor: Value,
+                        split_gate: bool = False, operand: Value = HALF, activated: bool = True) -> Value:
     """Dispatched rows, first product's output and second product's input of the routed experts.
+
+    activated is False where the activation's output is made again.
 
     >>> experts_saved_bytes(32768, 7168, 2048, True, 1) / 1e9
     0.872415232
     """
     first = (3 if split_gate else 2) if gated else 1
-    return routed * (operand * hidden + ffn * (HALF * first + operand) / expert_tensor)
+    second = operand if activated else 0.0
+    return routed * (operand * hidden + ffn * (HALF * first + second) / expert_tensor)
 
 
 def routing_saved_bytes(row_tokens: Value, experts: Value, experts_per_token: Value) -> Value:

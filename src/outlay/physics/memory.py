@@ -53,24 +53,38 @@ def expert_data_group(
     return np.maximum(tensor * context * data / (expert * expert_tensor), 1.0)
 
 
-def layers_before(position: Value, stage: Value, pipeline: Value, chunk: Value) -> Value:
-    """How many of the first `position` layers lie on pipeline stage `stage` when chunks go round the stages.
+def sharded_bytes(dense: Value, experts: Value, each: Value, tensor: Value, context: Value, data: Value,
+                  shard: Value, expert: Value, expert_tensor: Value, sharded: bool) -> Value:
+    """One kind of state of a device: dense parameters over context · shard devices, experts over their own group.
 
-    >>> int(layers_before(10, 0, 4, 2)), int(layers_before(10, 1, 4, 2))  # stage 0: layers 0 1 8 9
-    (4, 2)
+    >>> float(sharded_bytes(1e9, 0.0, 12, 1, 1, 8, 8, 1, 1, True))
+    1500000000.0
     """
-    lap = chunk * pipeline
-    rest = position - np.floor(position / lap) * lap
-    return np.floor(position / lap) * chunk + np.clip(rest - stage * chunk, 0, chunk)
+    if not sharded:
+        return state_bytes(dense + experts, each)
+    same = expert_data_group(tensor, context, np.minimum(shard, data), expert, expert_tensor)
+    return state_bytes(dense, each, context * shard) + state_bytes(experts, each, same)
 
 
-def overlap(start: Value, end: Value, low: Value, high: Value) -> Value:
-    """Length of the part of [start, end) inside [low, high).
+def table_parameters(first: Value, last: Value, vocab: int, hidden: int, tied: bool, mtp: int, tensor: Value,
+                     pad: bool) -> Value:
+    """Embedding on the first stage, head on the last; tied, another last stage holds a copy.
 
-    >>> int(overlap(0, 3, 2, 10)), int(overlap(0, 3, 5, 10))
-    (1, 0)
+    A prediction layer embeds tokens too, so its stage holds the embedding.
+
+    >>> float(table_parameters(1.0, 1.0, 128256, 4096, False, 0, 1, False)) / 1e6
+    1050.673152
     """
-    return np.maximum(np.minimum(end, high) - np.maximum(start, low), 0)
+    rows = padded_vocabulary(vocab, tensor) if pad else vocab
+    elsewhere = last * (1 - first)
+    head = elsewhere if tied else last
+    again = elsewhere if mtp and not tied else 0.0
+    return rows * hidden * (first + again + head)
+
+
+def loose_parameters(first: Value, last: Value, positions: int, norm: int) -> Value:
+    """Learned positions and the final norm, whole on every rank of their stage."""
+    return first * positions + last * norm
 
 
 def padded_vocabulary(vocab: Value, tensor: Value, multiple: int = 128) -> Value:
@@ -134,32 +148,34 @@ def table_gradient_bytes(first: Value, vocab: int, hidden: int, tensor: Value) -
     return first * HALF * vocab * hidden / tensor
 
 
-def peak_above_states(held: Value, one: Value, working: Value, loss: Value, table: Value) -> Value:
-    """The highest of: a layer running backward, the loss, the embedding's backward."""
+def peak_moment(held: Value, one: Value, working: Value, loss: Value, table: Value, step: Value) -> Value:
+    """Which moment is highest: 0 a layer's backward, 1 the loss, 2 the embedding's backward, 3 the optimiser step.
+
+    held micro-batches of `one` byte count each are alive at 0 and 1, one fewer at 2, none at 3.
+
+    >>> int(peak_moment(2.0, 10.0, 3.0, 0.0, 5.0, 1.0)), int(peak_moment(1.0, 10.0, 3.0, 4.0, 5.0, 1.0))
+    (0, 1)
+    """
     full = held * one
-    return np.maximum(full + np.maximum(working, loss), np.maximum(held - 1, 0) * one + table)
-
-
-def activations_at_peak(held: Value, one: Value, working: Value, loss: Value, table: Value) -> Value:
-    """Kept activations at the highest moment."""
-    late = np.maximum(held - 1, 0) * one
-    return np.where(held * one + np.maximum(working, loss) >= late + table, held * one, late)
-
-
-def logits_at_peak(held: Value, one: Value, working: Value, loss: Value, table: Value) -> Value:
-    """What is alive at the loss, where the loss is the highest moment."""
+    layer = full + np.maximum(working, loss)
     late = np.maximum(held - 1, 0) * one + table
-    return np.where((loss > working) & (held * one + loss >= late), loss, 0.0)
+    inside = np.where(layer >= late, np.where(loss > working, 1, 0), 2)
+    return np.where(step > np.maximum(layer, late), 3, inside)
 
 
-def rest_at_peak(peak: Value, activations: Value, logits: Value) -> Value:
-    """Gradients inside a layer or of the table at the highest moment."""
-    return np.maximum(peak - activations - logits, 0.0)
+def activations_at(moment: Value, held: Value, one: Value) -> Value:
+    """Kept activations at a moment of `peak_moment`."""
+    return np.where(moment <= 1, held, np.where(moment == 2, np.maximum(held - 1, 0), 0.0)) * one
 
 
-def with_residual(counted: Value, residual: Value) -> Value:
-    """Counted bytes times what left-out runs showed them to be off by."""
-    return counted * residual
+def logits_at(moment: Value, loss: Value) -> Value:
+    """What is alive at the loss, where the loss is the highest moment."""
+    return np.where(moment == 1, loss, 0.0)
+
+
+def working_at(moment: Value, working: Value, table: Value, step: Value) -> Value:
+    """Gradients inside a layer or of the embedding, or the optimiser's temporaries, at a moment."""
+    return np.where(moment == 0, working, np.where(moment == 2, table, np.where(moment == 3, step, 0.0)))
 
 
 def difference(whole: Value, part: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Activation bytes of one layer for one micro-batch on one rank: what it keeps, and what only its backward needs."""
+"""Activation bytes of one layer for one micro-batch on one rank: what it keeps, what its backward needs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,11 @@ class LayerBytes:
     working: Value
 
 
-def layer_bytes(
-    kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, recompute: str, policy: MemoryPolicy
-) -> LayerBytes:
+def layer_bytes(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, recompute: str,
+                policy: MemoryPolicy) -> LayerBytes:
     """Bytes of one layer under a recomputation policy (none, selective or full)."""
     rows = derive(_divide, "rows of a rank", "", value=split.tokens, by=split.row_split)
-    whole = add_all(
-        "kept by one layer",
-        "bytes",
-        *_mixer(kind, arch, recipe, split, rows, policy, True),
-        *_mlp(kind, arch, split, rows, policy),
-        *_frame(kind, arch, rows, policy),
-    )
+    whole = _kept(kind, arch, recipe, split, rows, policy, frozenset())
     working = _backward(kind, arch, split, rows)
     kept = whole
     if recompute == "full":
@@ -44,42 +37,29 @@ def layer_bytes(
     elif recompute == "selective":
         kept = _selective(kind, arch, recipe, split, rows, policy)
     if recompute != "none":
-        working = derive(
-            _recomputed_bytes, "recomputed layer", "bytes", whole=whole, kept=kept, working=working
-        )
+        working = derive(_recomputed_bytes, "recomputed layer", "bytes", whole=whole, kept=kept,
+                         working=working)
     scale = policy.element / act.HALF
     if scale == 1.0:
         return LayerBytes(kept, working)
-    return LayerBytes(
-        derive(_times, "kept by one layer", "bytes", value=kept, by=scale),
-        derive(_times, "working set of one layer", "bytes", value=working, by=scale),
-    )
+    return LayerBytes(derive(_times, "kept by one layer", "bytes", value=kept, by=scale),
+                      derive(_times, "working set of one layer", "bytes", value=working, by=scale))
 
 
-def _selective(
-    kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value, policy: MemoryPolicy
-) -> Value:
+def _kept(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value, policy: MemoryPolicy,
+          again: frozenset[str]) -> Value:
+    """Tensors of a layer but for those of the modules computed again."""
+    return add_all("kept by one layer", "bytes", *_mixer(kind, arch, recipe, split, rows, policy, again),
+                   *_mlp(kind, arch, split, rows, policy, again), *_masks(kind, arch, rows, policy))
+
+
+def _selective(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value,
+               policy: MemoryPolicy) -> Value:
     if policy.operator_recompute and kind.mlp != "none" and kind.mixer in ("attention", "mla"):
-        return derive(
-            _saved_products_bytes,
-            "saved operators",
-            "bytes",
-            kind=kind,
-            hidden=arch.hidden,
-            tokens=split.tokens,
-            rows=rows,
-            tensor=split.tensor,
-            dead=not policy.split_gate,
-            expert_tensor=split.expert_tensor,
-            imbalance=arch.expert_imbalance,
-        )
-    return add_all(
-        "kept by one layer",
-        "bytes",
-        *_mixer(kind, arch, recipe, split, rows, policy, False),
-        *_mlp(kind, arch, split, rows, policy),
-        *_frame(kind, arch, rows, policy),
-    )
+        return derive(_saved_products_bytes, "saved operators", "bytes", kind=kind, hidden=arch.hidden,
+                      tokens=split.tokens, rows=rows, tensor=split.tensor, dead=not policy.split_gate,
+                      expert_tensor=split.expert_tensor, imbalance=arch.expert_imbalance)
+    return _kept(kind, arch, recipe, split, rows, policy, frozenset(policy.recompute_modules))
 
 
 def _saved_products_bytes(
@@ -111,76 +91,31 @@ def _saved_products_bytes(
     return act.HALF * rows * hidden + tokens * per_token / tensor + inner + reduced + last
 
 
-def _mixer(
-    kind: LayerKind,
-    arch: Architecture,
-    recipe: Recipe,
-    split: Split,
-    rows: Value,
-    policy: MemoryPolicy,
-    scores: bool,
-) -> list[Value]:
-    """Tensors of the token mixer; `scores` says whether the attention core's own are kept."""
+def _mixer(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value,
+           policy: MemoryPolicy, again: frozenset[str]) -> list[Value]:
+    """Tensors of the token mixer."""
     if kind.mixer == "none":
         return []
-    norm = derive(
-        act.norm_saved_bytes,
-        "mixer norm",
-        "bytes",
-        row_tokens=rows,
-        hidden=arch.hidden,
-        operand=policy.operand,
-    )
-    fused = recipe.attention != "unfused"
+    norm = derive(act.norm_saved_bytes, "mixer norm", "bytes", row_tokens=rows, hidden=arch.hidden,
+                  operand=0.0 if "layernorm" in again else policy.operand)
+    fused, core_kept = recipe.attention != "unfused", "core_attn" not in again
     if kind.mixer == "attention":
-        value = kind.v_head_dim or kind.head_dim
-        core = derive(
-            _attention_bytes,
-            "attention tensors",
-            "bytes",
-            kind=kind,
-            value=value,
-            tokens=split.tokens,
-            tensor=split.tensor,
-            context=split.context,
-            fused=fused and scores,
-            operand=policy.operand,
-        )
+        core = derive(_attention_bytes, "attention tensors", "bytes", kind=kind,
+                      value=kind.v_head_dim or kind.head_dim, tokens=split.tokens, tensor=split.tensor,
+                      context=split.context, fused=fused and core_kept, operand=policy.operand)
     elif kind.mixer == "mla":
-        core = derive(
-            act.mla_saved_bytes,
-            "latent attention tensors",
-            "bytes",
-            tokens=split.tokens,
-            row_tokens=rows,
-            heads=kind.heads,
-            query_width=kind.head_dim,
-            value_width=kind.v_head_dim,
-            latent_width=kind.q_lora_rank + kind.kv_lora_rank,
-            rope_width=kind.qk_rope_head_dim,
-            tensor=split.tensor,
-            context=split.context,
-            fused=fused and scores,
-            operand=policy.operand,
-        )
+        core = derive(act.mla_saved_bytes, "latent attention tensors", "bytes", tokens=split.tokens,
+                      row_tokens=rows, heads=kind.heads, query_width=kind.head_dim,
+                      value_width=kind.v_head_dim, latent_width=kind.q_lora_rank + kind.kv_lora_rank,
+                      rope_width=kind.qk_rope_head_dim, tensor=split.tensor, context=split.context,
+                      fused=fused and core_kept, operand=policy.operand, expanded="mla_up_proj" not in again)
     else:
         return [norm, _linear_mixer(kind, split)]
-    if fused or not scores:
+    if fused or not core_kept:
         return [norm, core]
-    return [
-        norm,
-        core,
-        derive(
-            act.unfused_scores_bytes,
-            "attention scores",
-            "bytes",
-            tokens=split.tokens,
-            sequence=float(recipe.sequence_length),
-            heads=kind.heads,
-            tensor=split.tensor,
-            dropout=policy.dropout,
-        ),
-    ]
+    return [norm, core, derive(act.unfused_scores_bytes, "attention scores", "bytes", tokens=split.tokens,
+                               sequence=float(recipe.sequence_length), heads=kind.heads, tensor=split.tensor,
+                               dropout=policy.dropout)]
 
 
 def _attention_bytes(
@@ -219,60 +154,32 @@ def _linear_mixer(kind: LayerKind, split: Split) -> Value:
     )
 
 
-def _mlp(kind: LayerKind, arch: Architecture, split: Split, rows: Value, policy: MemoryPolicy) -> list[Value]:
+def _mlp(kind: LayerKind, arch: Architecture, split: Split, rows: Value, policy: MemoryPolicy,
+         again: frozenset[str]) -> list[Value]:
     if kind.mlp == "none":
         return []
-    parts = [
-        derive(
-            act.norm_saved_bytes,
-            "channel norm",
-            "bytes",
-            row_tokens=rows,
-            hidden=arch.hidden,
-            operand=policy.operand if kind.mlp == "dense" else act.HALF,
-        )
-    ]
+    operand = 0.0 if "layernorm" in again else policy.operand if kind.mlp == "dense" else act.HALF
+    parts = [derive(act.norm_saved_bytes, "channel norm", "bytes", row_tokens=rows, hidden=arch.hidden,
+                    operand=operand)]
+    module = "mlp" if kind.mlp == "dense" else "shared_experts"
     width = kind.ffn if kind.mlp == "dense" else kind.shared_ffn
-    if width:
-        parts.append(
-            derive(
-                act.mlp_saved_bytes,
-                "feed-forward tensors",
-                "bytes",
-                tokens=split.tokens,
-                ffn=width,
-                gated=kind.gated,
-                tensor=split.tensor,
-                split_gate=policy.split_gate,
-                operand=policy.operand,
-            )
-        )
-    if kind.mlp == "moe":
-        parts.append(
-            derive(
-                act.experts_saved_bytes,
-                "expert tensors",
-                "bytes",
-                routed=_routed(kind, arch, split, rows),
-                hidden=kind.expert_hidden or arch.hidden,
-                ffn=kind.expert_ffn,
-                gated=kind.gated,
-                expert_tensor=split.expert_tensor,
-                split_gate=policy.split_gate,
-                operand=policy.operand,
-            )
-        )
-        parts.append(
-            derive(
-                act.routing_saved_bytes,
-                "routing tensors",
-                "bytes",
-                row_tokens=rows,
-                experts=kind.experts,
-                experts_per_token=kind.experts_per_token,
-            )
-        )
-    return parts
+    if width and module not in again and not (kind.mlp == "moe" and "moe" in again):
+        parts.append(derive(act.mlp_saved_bytes, "feed-forward tensors", "bytes", tokens=split.tokens,
+                            ffn=width, gated=kind.gated, tensor=split.tensor, split_gate=policy.split_gate,
+                            operand=policy.operand))
+    return parts + (_experts(kind, arch, split, rows, policy, again) if kind.mlp == "moe" else [])
+
+
+def _experts(kind: LayerKind, arch: Architecture, split: Split, rows: Value, policy: MemoryPolicy,
+             again: frozenset[str]) -> list[Value]:
+    if "moe" in again:
+        return []
+    return [derive(act.experts_saved_bytes, "expert tensors", "bytes", routed=_routed(kind, arch, split, rows),
+                   hidden=kind.expert_hidden or arch.hidden, ffn=kind.expert_ffn, gated=kind.gated,
+                   expert_tensor=split.expert_tensor, split_gate=policy.split_gate, operand=policy.operand,
+                   activated="moe_act" not in again),
+            derive(act.routing_saved_bytes, "routing tensors", "bytes", row_tokens=rows, experts=kind.experts,
+                   experts_per_token=kind.experts_per_token)]
 
 
 def _routed(kind: LayerKind, arch: Architecture, split: Split, rows: Value) -> Value:
@@ -287,7 +194,7 @@ def _routed(kind: LayerKind, arch: Architecture, split: Split, rows: Value) -> V
     )
 
 
-def _frame(kind: LayerKind, arch: Architecture, rows: Value, policy: MemoryPolicy) -> list[Value]:
+def _masks(kind: LayerKind, arch: Architecture, rows: Value, policy: MemoryPolicy) -> list[Value]:
     """Residual dropout masks."""
     if not policy.dropout:
         return []

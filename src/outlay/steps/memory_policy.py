@@ -9,19 +9,22 @@ from outlay.architecture import Architecture
 from outlay.derive import Num
 from outlay.steps.inputs import Recipe
 
-FUSED_FAMILY = frozenset(("megatron", "megatron-bridge", "nemo", "maxtext", "axlearn"))
+MEGATRON = frozenset(("megatron", "megatron-bridge", "nemo"))
+WHOLE_GRAPH = frozenset(("maxtext", "axlearn"))  # XLA fuses what Transformer Engine fuses by hand
 FULLY_SHARDED = frozenset(("fsdp", "torchtitan", "maxtext", "axlearn"))
 EIGHT_BIT = frozenset(("fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"))
+CORE_ATTENTION = ("core_attn",)
 GIB = 2.0**30
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryConstants:
-    """Sizes no shape gives. Each is a row of the catalogue (id `memory.<vendor>` or `memory.default`)."""
+    """Sizes no shape gives; the catalogue's memory_constants table holds the same values with their sources."""
 
     context_bytes: Num = 0.55 * GIB  # driver context and loaded kernels
     communication_bytes: Num = 0.9 * GIB  # communicator buffers outside the framework's allocator
     workspace_bytes: Num = 0.0625 * GIB  # matrix-library workspaces inside the allocator
+    grouped_workspace_bytes: Num = 0.125 * GIB  # the same for grouped products of experts
     fragmentation_fraction: Num = 0.05  # reserved over allocated, less one
     host_process_bytes: Num = 6.0e9  # host memory of one training process without offload
     host_copy_factor: Num = 1.0  # host bytes per offloaded byte
@@ -31,40 +34,40 @@ class MemoryConstants:
 class MemoryPolicy:
     """Choices of a framework that change what is alive."""
 
-    fused_kernels: bool  # norm, gate and bias fused with their products' bookkeeping (Megatron, XLA)
-    fully_sharded: bool  # weights gathered layer by layer when zero = 3
     split_gate: bool  # both halves, the gate's result and the product are kept (eager PyTorch)
     operand: float  # bytes an element of a saved matrix operand takes
     element: float  # bytes of an activation element
     dropout: bool
     logit_bytes: float
     kept_logit_bytes: float  # of an extra prediction head, held until its backward
-    gradient_dummies: bool  # one unused 16-bit weight gradient a matrix shape (Transformer Engine)
-    operator_recompute: bool  # selective = every second product saved (torchtitan) rather than core attention
-    pad_vocabulary: bool
+    megatron: bool  # padded vocabulary, one unused 16-bit weight gradient a matrix shape
+    operator_recompute: bool  # selective = every second product saved (torchtitan) rather than modules
+    recompute_modules: tuple[str, ...]  # what selective recomputes otherwise, in Megatron's words
+    separate_step: bool  # the optimiser step makes temporaries as large as its parameters
     weight_copies: float  # bytes a parameter of 8-bit weight copies kept beside the weights
     constants: MemoryConstants
 
 
 def policy_of(arch: Architecture, recipe: Recipe) -> MemoryPolicy:
-    """The policy of a recipe's framework, with the constants `resolve` put into its options."""
-    fused = recipe.framework in FUSED_FAMILY
-    low = recipe.precision in EIGHT_BIT
-    torch_fp8 = low and not fused  # torch float8 keeps 16-bit operands
-    loss = _logit_bytes(fused, recipe)
+    """The policy of a recipe's framework, with the constants `resolve` put into its options.
+
+    Megatron's own default is dropout 0.1, which recipes with rotary positions turn off.
+    """
+    megatron = recipe.framework in MEGATRON
+    fused = megatron or recipe.framework in WHOLE_GRAPH
+    low = recipe.precision in EIGHT_BIT and fused  # torch float8 keeps 16-bit operands
     return MemoryPolicy(
-        fused_kernels=fused,
-        fully_sharded=recipe.framework in FULLY_SHARDED,
         split_gate=not fused and not recipe.compile,
-        operand=1.0 if low and not torch_fp8 else 2.0,
+        operand=1.0 if low else 2.0,
         element=4.0 if recipe.precision == "fp32" else 2.0,
-        dropout=bool(recipe.options.get("dropout", fused and arch.positions == "learned")),
-        logit_bytes=loss,
-        kept_logit_bytes=min(loss, 4.0),
-        gradient_dummies=recipe.framework in ("megatron", "megatron-bridge", "nemo"),
+        dropout=bool(recipe.options.get("dropout", megatron and arch.positions != "rope")),
+        logit_bytes=_logit_bytes(fused, recipe),
+        kept_logit_bytes=4.0,
+        megatron=megatron,
         operator_recompute=recipe.framework in ("torchtitan", "fsdp"),
-        pad_vocabulary=recipe.framework in ("megatron", "megatron-bridge", "nemo"),
-        weight_copies=2.0 if low and not torch_fp8 else 0.0,
+        recompute_modules=tuple(recipe.options.get("recompute_modules", CORE_ATTENTION)),
+        separate_step=not fused and recipe.framework != "torchtitan",
+        weight_copies=2.0 if low else 0.0,
         constants=_constants(recipe.options.get("memory_constants")),
     )
 

@@ -142,15 +142,9 @@ def _stage(arch: Architecture, layout: Layout, index: Value, policy: MemoryPolic
     columns, inverse = distinct_rows(*(getattr(layout, c) for c in _STAGE_COLUMNS), index)
     few = replace(layout, **dict(zip(_STAGE_COLUMNS, columns[:-1], strict=True)))
     stage = stage_of(arch, few, columns[-1], policy)
-    return Stage(
-        index,
-        _spread(stage.first, inverse),
-        _spread(stage.last, inverse),
-        tuple((kind, _spread(count, inverse)) for kind, count in stage.counts),
-        _spread(stage.split, inverse),
-        _spread(stage.replicated, inverse),
-        _spread(stage.experts, inverse),
-    )
+    return Stage(index, _spread(stage.first, inverse), _spread(stage.last, inverse),
+                 tuple((kind, _spread(count, inverse)) for kind, count in stage.counts),
+                 *(_spread(v, inverse) for v in (stage.split, stage.tables, stage.replicated, stage.experts)))
 
 
 def distinct_rows(*columns: Any) -> tuple[list[Any], Any]:

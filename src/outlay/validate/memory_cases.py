@@ -228,7 +228,7 @@ def _megatron(row: Mapping[str, str]) -> MemoryCase | None:
     pretrain = {
         "sequence_length": _number(row, "seq", 512),
         "global_batch": _number(row, "global_batch"),
-        "precision": "fp8" if "--fp8-format" in args else row["precision"],
+        "precision": "fp8" if "--fp8-format" in args and row["precision"] != "fp32" else row["precision"],
         "framework": "megatron",
         "attention": "unfused" if row.get("attn_backend") == "unfused" or local else "flash",
         "optimizer": "muon" if "muon" in str(args.get("--optimizer")) else "adamw",
@@ -345,7 +345,8 @@ def _megatron_layout(
     data = max(_number(row, "n_gpus", node) // (tensor * pipeline * context), smallest)
     micro = _number(row, "micro_batch", 1)
     data = min(data, max(1, _number(row, "global_batch") // micro))
-    virtual = _number(row, "vpp")
+    named = re.search(r"_vpp(\d)", row["test"])
+    virtual = _number(row, "vpp") or (int(named.group(1)) if named else 0)
     per_stage = virtual and (virtual == 1 or re.search(r"_vp\d", row["test"]) is not None)
     if per_stage and pipeline > 1:
         chunks = model["layers"] / (pipeline * virtual)
@@ -359,7 +360,7 @@ def _megatron_layout(
         "data": data,
         "micro_batch": micro,
         "zero": 3 if row.get("fsdp") else 1 if row.get("dist_opt") else 0,
-        "recompute": _recompute(row.get("recompute", "")),
+        "recompute": _megatron_recompute(row.get("recompute", "")),
     }
     if model.get("experts"):
         layout |= {"expert": expert, "expert_tensor": expert_tensor}
@@ -367,3 +368,9 @@ def _megatron_layout(
     if copies > 1:
         layout["shard"] = max(data // copies, 1)
     return layout
+
+
+def _megatron_recompute(text: str) -> str:
+    """Selective recomputation of listed modules keeps the attention core unless it is listed too."""
+    listed = re.search(r"\[(.*)\]", text)
+    return "none" if listed and "core_attn" not in listed.group(1) else _recompute(text)
