@@ -15,13 +15,16 @@ from outlay.usage import Line
 BUILT = ("pretrain",)
 
 
-def run_plan(scenario: Scenario, catalog: Catalog) -> Result:
-    """Plan every phase asked for; a phase that is not built yet is Unsupported, named as the field."""
+def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
+    """Plan every phase asked for; a phase that is not built yet is Unsupported, named as the field.
+
+    without: a group of published cases whose fitted constants are not used (validation only).
+    """
     for phase in PHASES:
         if getattr(scenario, phase) is not None and phase not in BUILT:
             raise Unsupported(f"{phase}: planning this phase is not built in this version; "
                               f"built: {', '.join(BUILT)}", phase)
-    resolved = resolve(scenario, catalog)
+    resolved = resolve(scenario, catalog, without)
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
     if resolved.pretrain is not None:

@@ -152,7 +152,7 @@ def _host_memory(fleet: Fleet, facts: DeviceFacts, per_node: int) -> Any:
 
 def _shown_hardware(hw: Hardware) -> dict[str, Any]:
     def number(value: Any) -> Any:
-        return getattr(value, "value", value)
+        return None if getattr(value, "samples", None) is not None else getattr(value, "value", value)
 
     return {"devices": hw.devices, "devices_per_node": hw.devices_per_node, "scale_up_devices": hw.scale_up_devices,
             "intra_node_bytes_per_s": number(hw.fast_bytes_per_s), "inter_node_bytes_per_s": number(hw.slow_bytes_per_s),
@@ -203,6 +203,7 @@ def evidence_class(architecture: Architecture | None, recipe: Any, facts: Device
         return "tpu"
     if any(kind.mlp == "moe" for kind, _ in architecture.groups):
         return "moe"
-    return framework_class(recipe)
+    return {"legacy": "dense-legacy", "megatron": "dense-megatron", "fsdp-compile": "fsdp"}.get(
+        framework_class(recipe), framework_class(recipe))
 
 

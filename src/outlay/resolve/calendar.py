@@ -27,14 +27,19 @@ class Defaults:
 
 def resolve_calendar(given_phase: Pretrain, fleet: Fleet | None, devices: int, defaults: Defaults) -> tuple[
         Calendar, dict[str, Any]]:
-    """Calendar inputs, and the fields the resolved scenario shows for them."""
+    """Calendar inputs, and the fields the resolved scenario shows for them.
+
+    A default with an interval is told as an assumption and not shown as a field: read again as given, it would
+    lose its interval.
+    """
     shown: dict[str, Any] = {}
 
     def own(name: str, unit: str, default: str) -> Quantity:
         value = getattr(given_phase, name)
         quantity = (given(float(value), unit, name.replace("_", " ")) if value is not None
                     else defaults.quantity(default, f"pretrain.{name}"))
-        shown[name] = quantity.value
+        if quantity.samples is None:
+            shown[name] = quantity.value
         return quantity
 
     rate = fleet.failures_per_device_hour if fleet is not None else None
@@ -82,7 +87,6 @@ def _write_rate(given_phase: Pretrain, devices: int, defaults: Defaults, shown: 
         return given(own, "bytes/s", "checkpoint write bandwidth")
     each = defaults.quantity("goodput.checkpoint_write_bytes_per_device_s", "checkpoint bandwidth per device")
     whole: Quantity = derive(_all_devices, "checkpoint write bandwidth", "bytes/s", each=each, devices=devices)
-    shown["checkpoint_write_bytes_per_s"] = whole.value
     return whole
 
 

@@ -204,6 +204,7 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
     shown: dict[str, Any] = {}
     if fleet.usd_per_device is not None:
         price = given(fleet.usd_per_device, "USD", "device price")
+        shown["usd_per_device"] = fleet.usd_per_device
         basis = "owned, price given in the scenario"
     elif facts.entry is not None and "price_usd" in facts.entry:
         fact = facts.entry.fact("price_usd")
@@ -212,12 +213,11 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
         defaults.notes.assume("fleet.usd_per_device", fact.value, basis, fact.source)
     else:
         return None, "", f"no purchase price of {facts.id} is in the catalogue; give fleet.usd_per_device", shown
-    shown["usd_per_device"] = price.value
     if fleet.utilization is not None:
         use = given(fleet.utilization, "", "share of time in use")
+        shown["utilization"] = fleet.utilization
     else:
         use = defaults.quantity("own.utilization", "fleet.utilization")
-    shown["utilization"] = use.value
     host = defaults.quantity("energy.host_factor")
     rated = facts.power_w or exact(0.0, "W", "rated power")
     provisioned = derive(_provisioned, "power reserved for a device", "W", rated_w=rated, host_factor=host, pue=site.pue)

@@ -61,9 +61,8 @@ def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes
             _tell(field, fact, facts, notes)
         else:
             values[field] = None
-        quantity = values[field]
-        if quantity is not None:
-            shown[field] = quantity.value
+        if own is not None:
+            shown[field] = own
     needed = {f: values[f] for f in _FIELDS if f != "grid_direct_kgco2e_per_kwh"}
     assert all(q is not None for q in needed.values()), f"the catalogue lacks a world row for {needed}"
     return SiteInputs(

@@ -1,0 +1,165 @@
+"""Predicted against published: every shipped case planned, scored by source, with the baseline beside it.
+
+A case is planned with the constants fitted without its own group, so what was fitted is never what is scored.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from outlay.catalog import Catalog, load
+from outlay.derive import Quantity
+from outlay.errors import OutlayError
+from outlay.scenario_io import scenario_from
+from outlay.validate.case import BASELINE_BYTES_PER_PARAMETER, BASELINE_UTILIZATION, Case, Outcome, Score
+from outlay.validate.case import score as score_of
+
+CASES = Path(__file__).parent / "cases"
+SAMPLE_EVERY = 10  # of the source whose rows are hundreds of near-repeats, when a quick answer is wanted
+Row = dict[str, str]
+
+
+def read_rows(table: str, folder: Path = CASES) -> list[Row]:
+    """Rows of one shipped (or given) table of measurements; empty where it is not shipped."""
+    path = folder / f"{table}.csv"
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def cases(folder: Path = CASES) -> list[Case]:
+    """Every case of every table in the folder, in a stable order."""
+    from outlay.validate import impact_cases, memory_cases, time_cases
+
+    found: list[Case] = []
+    for table in time_cases.ADAPTERS:
+        found += [_time_case(c, i) for i, c in enumerate(time_cases.time_cases(table, read_rows(table, folder)))]
+    for table in memory_cases.TABLES:
+        found += _memory_cases(table, read_rows(table, folder))
+    for table in impact_cases.TABLES:
+        found += impact_cases.impact_cases(table, read_rows(table, folder))
+    return merge_repeats(found)
+
+
+def _time_case(c: Any, index: int) -> Case:
+    return Case(source=c.source, id=f"{c.source} {index}: {c.left_out}", scenario=c.scenario,
+                number="pretrain.step_time_s", measured=c.step_time_s, unit="s", group=f"{c.source}/{c.left_out}",
+                evidence=f"time {c.evidence}")
+
+
+def _memory_cases(table: str, rows: list[Row]) -> Iterator[Case]:
+    from outlay.validate.memory_cases import memory_case
+
+    for row in rows:
+        c = memory_case(table, row)
+        if c is None or c.excluded:
+            continue
+        number = f"pretrain.{c.field}" if c.stage == "fullest" else f"pretrain.stages.-1.{c.field}"
+        yield Case(source=f"{c.source} memory", id=c.name, scenario=dict(c.scenario), number=number,
+                   measured=c.measured_bytes, unit="bytes", group=f"{c.source}/{c.name}",
+                   evidence=f"memory {c.evidence_class}")
+
+
+def merge_repeats(found: Iterable[Case]) -> list[Case]:
+    """One case for each configuration that was measured several times, at the median of its measurements."""
+    from statistics import median
+
+    by_key: dict[str, list[Case]] = {}
+    for case in found:
+        by_key.setdefault(repr((case.source, case.number, case.scenario)), []).append(case)
+    return [replace(same[0], measured=median(c.measured for c in same)) if len(same) > 1 else same[0]
+            for same in by_key.values()]
+
+
+def predict(case: Case, catalog: Catalog) -> Outcome:
+    """Plan one case without its own group's fit; an error is an outcome, never dropped."""
+    from outlay.plan.run import run_plan
+
+    try:
+        result = run_plan(scenario_from(case.scenario), catalog, without=case.group)
+        quantity = _number(result, case.number)
+    except OutlayError as error:
+        return Outcome(case, float("nan"), float("nan"), float("nan"), error=f"{error.kind}: {error.message}")
+    return Outcome(case, quantity.value, quantity.low, quantity.high, baseline=_baseline(case, result))
+
+
+def _number(result: Any, name: str) -> Quantity:
+    from outlay.derive import add_all
+
+    parts = [_one_number(result, part) for part in name.split("+")]
+    total: Quantity = parts[0] if len(parts) == 1 else add_all(name, parts[0].unit, *parts)
+    return total
+
+
+def _one_number(result: Any, name: str) -> Quantity:
+    if ".-1." in name:
+        name = name.replace(".-1.", f".{len(result.phases['pretrain']['stages']) - 1}.")
+    quantity: Quantity = result.explain(name)
+    return quantity
+
+
+def _baseline(case: Case, result: Any) -> float | None:
+    """What the usual rule of thumb says: 6ND at 35 % of dense peak, or 16 bytes a parameter over the devices."""
+    phase = case.scenario.get("pretrain") or {}
+    model, shown = result.model, result.scenario.get("pretrain") or {}
+    devices = float((result.scenario.get("fleet") or {}).get("devices", 1))
+    if not model:
+        return None
+    if case.number == "pretrain.step_time_s":
+        tokens = float(shown["global_batch"]) * float(shown["sequence_length"])
+        peak = result.explain("pretrain.model_flops_utilization").inputs[-1].value
+        return 6.0 * float(model["active_parameters"].value) * tokens / (devices * peak * BASELINE_UTILIZATION)
+    if "memory" in case.number:
+        layout = phase.get("layout") or {}
+        split = float(layout.get("tensor", 1)) * float(layout.get("pipeline", 1))
+        if layout.get("zero") == 3:
+            split *= float(layout.get("data", 1))
+        return BASELINE_BYTES_PER_PARAMETER * float(model["parameters"].value) / split
+    return None
+
+
+def outcomes(folder: Path = CASES, quick: bool = False, progress: Callable[[int, int], None] | None = None) -> list[Outcome]:
+    """Every case predicted. quick takes each tenth row of the largest source."""
+    catalog = load()
+    wanted = [c for i, c in enumerate(cases(folder)) if not (quick and c.source == "vtrain_single" and i % SAMPLE_EVERY)]
+    found = []
+    for index, case in enumerate(wanted):
+        found.append(predict(case, catalog))
+        if progress is not None:
+            progress(index + 1, len(wanted))
+    return found
+
+
+def by_source(found: list[Outcome]) -> list[Score]:
+    """A row a source, in the order of first appearance."""
+    return [score_of(name, [o for o in found if o.case.source == name])
+            for name in dict.fromkeys(o.case.source for o in found)]
+
+
+def by_evidence(found: list[Outcome]) -> list[Score]:
+    """A row an evidence class: how often the interval held, where it matters."""
+    names = sorted({o.case.evidence for o in found if o.case.evidence})
+    return [score_of(name, [o for o in found if o.case.evidence == name]) for name in names]
+
+
+def row(s: Score) -> dict[str, Any]:
+    """A score as one row of a table, shares in per cent."""
+    def percent(value: float | None) -> str:
+        return "" if value is None or value != value else f"{100 * value:.1f} %"
+
+    return {"source": s.name, "n": s.n, "failed": s.failed, "median": percent(s.median), "mean": percent(s.mean),
+            "p90": percent(s.p90), "bias": percent(s.bias), "inside 80 %": percent(s.inside),
+            "high/low": "" if s.width != s.width else f"{s.width:.2f}", "baseline": percent(s.baseline)}
+
+
+def score(folder: Path = CASES, quick: bool = False) -> list[dict[str, Any]]:
+    """The scoreboard: a row a source, then a row an evidence class, then everything pooled."""
+    found = outcomes(folder, quick)
+    rows = [row(s) for s in by_source(found)]
+    rows += [row(replace(s, name=f"interval: {s.name}")) for s in by_evidence(found)]
+    return [*rows, row(score_of("all", found))]
