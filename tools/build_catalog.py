@@ -16,8 +16,24 @@ sys.path.insert(0, str(HERE))
 from catalog_build import common  # noqa: E402
 
 OUT = HERE.parent / "src" / "outlay" / "catalog" / "data"
-TABLES = ("devices", "instances", "models", "sites", "utilization", "defaults", "nodes", "frameworks", "optimizers",
-          "providers", "storage", "datasets", "embodied", "technologies", "holes", "meta")
+TABLES = (
+    "devices",
+    "instances",
+    "models",
+    "sites",
+    "utilization",
+    "defaults",
+    "nodes",
+    "frameworks",
+    "optimizers",
+    "providers",
+    "storage",
+    "datasets",
+    "embodied",
+    "technologies",
+    "holes",
+    "meta",
+)
 
 
 def main() -> int:
@@ -44,8 +60,10 @@ def main() -> int:
     for kind, rows in by_kind.items():
         text = common.table_text(common.check(rows, kind))
         changed = common.write_if_changed(args.out / f"{kind}.csv", text)
-        print(f"{kind}: {len({r.id for r in rows})} entries, {len(rows)} rows, {len(text) // 1000} kB"
-              f"{'' if changed else ', unchanged'}")
+        print(
+            f"{kind}: {len({r.id for r in rows})} entries, {len(rows)} rows, {len(text) // 1000} kB"
+            f"{'' if changed else ', unchanged'}"
+        )
     if args.only in (None, "prices") and (HERE / "catalog_build" / "prices.py").exists():
         prices = importlib.import_module("catalog_build.prices")
         print(prices.write(args.data, args.out))

@@ -1,7 +1,7 @@
 """What every table builder shares: the row, its checks, reading raw files and writing the shipped ones.
 
 A table is a module with a constant `KIND` (the catalogue kind, which is also the file name) and a function
-`build(data_dir: Path, models_dir: Path) -> list[Row]`. Several modules may share a kind; their rows are merged.
+`build(data_dir: Path, models_dir: Path) -> list[Row]`. Modules may share a kind; their rows are merged.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 class Row(NamedTuple):
     """One fact. `low` and `high` are the 10th and 90th percentile (an 80 % interval), both or neither.
 
-    unit: an SI unit ("byte", "flop/s", "W", "usd", "kg", "kg/kWh", "", ...), or text | date | list for strings;
-    booleans are 1/0 with unit "bool". source: who says so, with a URL or arXiv id. retrieved: when it was read,
-    ISO (a year, month or day). how: measured | vendor | published | derived | assumed. note: the reason, or a trap.
+    unit: an SI unit ("byte", "flop/s", "W", "usd", "kg", "kg/kWh", "", ...), or text | date | list for
+    strings; booleans are 1/0 with unit "bool". source: who says so, with a URL or arXiv id. retrieved: when
+    it was read, ISO (a year, month or day). how: measured | vendor | published | derived | assumed. note: the
+    reason, or a trap.
     """
 
     id: str
@@ -87,8 +88,11 @@ def faults_of(row: Row) -> list[str]:
         faults.append(f"value {row.value!r} is not finite")
     if (row.low is None) != (row.high is None):
         faults.append("low without high, or high without low")
-    elif row.low is not None and row.high is not None and (
-            isinstance(row.value, str) or not row.low <= row.value <= row.high):
+    elif (
+        row.low is not None
+        and row.high is not None
+        and (isinstance(row.value, str) or not row.low <= row.value <= row.high)
+    ):
         faults.append(f"{row.low} <= {row.value} <= {row.high} does not hold")
     if not row.source.strip():
         faults.append("no source")
@@ -121,8 +125,20 @@ def table_text(rows: Iterable[Row]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for r in rows:
-        writer.writerow([r.id, r.parameter, number(r.value), r.unit, number(r.low), number(r.high),
-                         r.source, r.retrieved, r.how, r.note])
+        writer.writerow(
+            [
+                r.id,
+                r.parameter,
+                number(r.value),
+                r.unit,
+                number(r.low),
+                number(r.high),
+                r.source,
+                r.retrieved,
+                r.how,
+                r.note,
+            ]
+        )
     return out.getvalue()
 
 

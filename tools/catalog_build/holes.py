@@ -7,19 +7,42 @@ from pathlib import Path
 from catalog_build.common import CATALOG_DATE, Row
 
 KIND = "hole"
-OWN = "give your own with a catalogue folder or in the scenario"
+OWN = "your own rows, --catalog FOLDER"
 HOLES = {
-    "apple-devices": ("Apple M-series: no source was read for their peaks and power", "fleet.device as a mapping"),
-    "tpu-prices": ("Google TPU rents: no current price page could be read", "fleet.usd_per_device_hour"),
-    "gcp-prices": ("Google Cloud GPU rents outside six regions", "fleet.usd_per_device_hour"),
-    "aws-prices-by-region": ("AWS rents outside us-east-1, and all AWS spot rents", "fleet.usd_per_device_hour"),
-    "purchase-prices": ("purchase prices of H200, B200, B300, RTX PRO 6000 and AMD parts after MI300X",
-                        "fleet.usd_per_device_hour, or price_usd in a catalogue folder"),
-    "utilization-donors": ("measured utilisation of AMD, TPU, GeForce, Gaudi, Trainium and Ascend: borrowed from a "
-                           "relative and widened", "validate on your own run"),
-    "server-carbon": ("embodied carbon of a GPU server: no vendor footprint was read; the interval is wide", OWN),
+    "apple-devices": (
+        "Apple M-series: no source was read for their peaks and power",
+        "fleet.device as a mapping",
+    ),
+    "tpu-prices": (
+        "Google TPU rents: no current price page could be read",
+        "--prices FILE or fleet.usd_per_device_hour",
+    ),
+    "gcp-prices": (
+        "Google Cloud GPU rents outside six regions",
+        "--prices FILE or fleet.usd_per_device_hour",
+    ),
+    "aws-prices-by-region": (
+        "AWS rents outside us-east-1, and all AWS spot rents",
+        "--prices FILE or fleet.usd_per_device_hour",
+    ),
+    "purchase-prices": (
+        "purchase prices of H200, B200, B300, RTX PRO 6000 and AMD parts after MI300X",
+        "price_usd in your own rows, --catalog FOLDER",
+    ),
+    "utilization-donors": (
+        "measured utilisation of AMD, TPU, GeForce, Gaudi, Trainium and Ascend: borrowed from a "
+        "relative and widened",
+        "validate on your own run",
+    ),
+    "server-carbon": (
+        "embodied carbon of a GPU server: no vendor footprint was read; the interval is wide",
+        OWN,
+    ),
     "h200-carbon": ("embodied carbon of H200: no footprint is published; modelled", OWN),
-    "building-carbon": ("embodied carbon of buildings, network and cooling plant: nobody publishes it per watt", OWN),
+    "building-carbon": (
+        "embodied carbon of buildings, network and cooling plant: nobody publishes it per watt",
+        OWN,
+    ),
     "engineer-cost": ("loaded cost of an engineer by country", "maintain.usd_per_person_hour"),
     "storage-classes": ("prices of archive, block and parallel file storage at AWS, Google and Azure", OWN),
     "memory-only-devices": ("Cerebras, SambaNova, Tenstorrent, Maia 200, MI455X: no source was read", OWN),

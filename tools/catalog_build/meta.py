@@ -10,5 +10,15 @@ KIND = "meta"
 
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
-    return [Row("catalog", "date", CATALOG_DATE, "date", "tools/build_catalog.py", CATALOG_DATE, "derived",
-                note="the version stamped into every result")]
+    return [
+        Row(
+            "catalog",
+            "date",
+            CATALOG_DATE,
+            "date",
+            "tools/build_catalog.py",
+            CATALOG_DATE,
+            "derived",
+            note="the version stamped into every result",
+        )
+    ]

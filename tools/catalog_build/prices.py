@@ -1,4 +1,4 @@
-"""Rental prices per device and hour: two openly licensed cloud tables and single list prices read with their date."""
+"""Rents per device and hour: two openly licensed cloud tables, and list prices read with their date."""
 
 from __future__ import annotations
 
@@ -24,8 +24,21 @@ def write(data_dir: Path, out: Path) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for p in prices:
-        writer.writerow([p.provider, p.region, p.instance, p.device, p.devices, p.kind,
-                         number(round(p.usd_per_device_hour, 6)), p.as_of, p.source, p.how, p.note])
+        writer.writerow(
+            [
+                p.provider,
+                p.region,
+                p.instance,
+                p.device,
+                p.devices,
+                p.kind,
+                number(round(p.usd_per_device_hour, 6)),
+                p.as_of,
+                p.source,
+                p.how,
+                p.note,
+            ]
+        )
     write_if_changed(out / "prices.csv", text.getvalue())
     why = ", ".join(f"{n} {reason}" for reason, n in sorted(dropped.items()))
     return f"prices: {len(prices)} rows; left out: {why or 'none'}"
@@ -59,14 +72,37 @@ def _cloud_tables(path: Path, dropped: Counter[str]) -> list[Price]:
         count = int(float(row["accel_count"]))
         for kind, column in (("on_demand", "on_demand_usd_hr"), ("spot", "spot_usd_hr")):
             if row[column]:
-                prices.append(Price(row["cloud"], row["region"].lower(), row["instance"], device, count, kind,
-                                    round(float(row[column]) / count, 6), row["as_of"],
-                                    f"{row['source']} ({row['licence']})"))
+                prices.append(
+                    Price(
+                        row["cloud"],
+                        row["region"].lower(),
+                        row["instance"],
+                        device,
+                        count,
+                        kind,
+                        round(float(row[column]) / count, 6),
+                        row["as_of"],
+                        f"{row['source']} ({row['licence']})",
+                    )
+                )
     return prices
 
 
 def _read_pages() -> list[Price]:
     """Single list prices, each read on a page that quotes the provider's own, with the date it was read."""
-    return [Price(r["provider"], r["region"], r["instance"], r["device"], int(r["devices"]), r["kind"],
-                  float(r["usd_per_device_hour"]), r["as_of"], r["source"], "published", r["note"])
-            for r in read_csv(Path(__file__).with_name("cloud_prices_read.csv"))]
+    return [
+        Price(
+            r["provider"],
+            r["region"],
+            r["instance"],
+            r["device"],
+            int(r["devices"]),
+            r["kind"],
+            float(r["usd_per_device_hour"]),
+            r["as_of"],
+            r["source"],
+            "published",
+            r["note"],
+        )
+        for r in read_csv(Path(__file__).with_name("cloud_prices_read.csv"))
+    ]

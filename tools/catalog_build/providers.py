@@ -7,14 +7,16 @@ from pathlib import Path
 from catalog_build.common import CATALOG_DATE, Row
 
 KIND = "provider"
-COTTIER = "Epoch AI training-cost-trends, cost_analysis_standalone.py @263c40a, with Cottier et al. 2024, arXiv:2405.21015"
+COTTIER = "Epoch AI, cost_analysis_standalone.py @263c40a, with Cottier et al. 2024, arXiv:2405.21015"
 PROVIDERS = {  # id: (name, aliases, discount of 1 year, of 3 years)
     "aws": ("Amazon Web Services", "amazon|ec2|amazon web services", 0.41, 0.64),
     "gcp": ("Google Cloud", "google|google-cloud|gce|google cloud platform", 0.37, 0.56),
     "azure": ("Microsoft Azure", "microsoft|msft", 0.25, 0.49),
     "lambda": ("Lambda", "lambda-labs|lambdalabs|lambda cloud", 0.34, 0.56),
-    "runpod": ("RunPod", "", None, None), "nebius": ("Nebius", "nebius ai cloud", None, None),
-    "coreweave": ("CoreWeave", "", None, None), "vast": ("Vast.ai", "vastai|vast-ai", None, None),
+    "runpod": ("RunPod", "", None, None),
+    "nebius": ("Nebius", "nebius ai cloud", None, None),
+    "coreweave": ("CoreWeave", "", None, None),
+    "vast": ("Vast.ai", "vastai|vast-ai", None, None),
 }
 
 
@@ -26,7 +28,18 @@ def build(data_dir: Path, models_dir: Path) -> list[Row]:
             rows.append(Row(me, "aliases", aliases, "list", "names people use", CATALOG_DATE, "derived"))
         for term, share in (("1y", one), ("3y", three)):
             if share is not None:
-                rows.append(Row(me, f"commitment_discount_{term}", share, "", COTTIER, CATALOG_DATE, "published",
-                                low=share - 0.08, high=share + 0.08,
-                                note="off the on-demand price; negotiated contracts differ"))
+                rows.append(
+                    Row(
+                        me,
+                        f"commitment_discount_{term}",
+                        share,
+                        "",
+                        COTTIER,
+                        CATALOG_DATE,
+                        "published",
+                        low=share - 0.08,
+                        high=share + 0.08,
+                        note="off the on-demand price; negotiated contracts differ",
+                    )
+                )
     return rows

@@ -19,11 +19,34 @@ def build(data_dir: Path, models_dir: Path) -> list[Row]:
             continue
         me = raw["technology"].replace("_", "-")
         ranged = raw["technology"] in MINMAX_READ
-        rows.append(Row(me, "name", raw["technology"].replace("_", " "), "text", IPCC, CATALOG_DATE, "published"))
-        rows.append(Row(me, "lca_kgco2e_per_kwh", float(raw["median"]) / 1000, "kg/kWh", IPCC, CATALOG_DATE, "published",
-                        low=float(raw["min"]) / 1000 if ranged else None,
-                        high=float(raw["max"]) / 1000 if ranged else None, note="median, life cycle"))
+        rows.append(
+            Row(me, "name", raw["technology"].replace("_", " "), "text", IPCC, CATALOG_DATE, "published")
+        )
+        rows.append(
+            Row(
+                me,
+                "lca_kgco2e_per_kwh",
+                float(raw["median"]) / 1000,
+                "kg/kWh",
+                IPCC,
+                CATALOG_DATE,
+                "published",
+                low=float(raw["min"]) / 1000 if ranged else None,
+                high=float(raw["max"]) / 1000 if ranged else None,
+                note="median, life cycle",
+            )
+        )
         if raw["technology"] in DIRECT:
-            rows.append(Row(me, "direct_kgco2e_per_kwh", DIRECT[raw["technology"]], "kg/kWh", IPCC, CATALOG_DATE,
-                            "published", note="median, at the stack"))
+            rows.append(
+                Row(
+                    me,
+                    "direct_kgco2e_per_kwh",
+                    DIRECT[raw["technology"]],
+                    "kg/kWh",
+                    IPCC,
+                    CATALOG_DATE,
+                    "published",
+                    note="median, at the stack",
+                )
+            )
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +79,7 @@ class Catalog:
         table = self.table("device")
         if name in table.rows:
             return DeviceMatch(table.entry(name), None, None)
-        found = names.match(name, table.index(), table.rows)
+        found = names.match(name, table.index(), table.rows) or self._with_memory(name, table)
         if len(found) == 1:
             return DeviceMatch(table.entry(found[0]), None, None)
         sliced = mig.split(name)
@@ -95,25 +96,55 @@ class Catalog:
                 return DeviceMatch(device, int(instance.value("devices")), instance)
         return DeviceMatch(table.entry(_only(found, "device", name, field, table)), None, None)
 
-    def prices(self, device: str | None = None, provider: str | None = None, region: str | None = None,
-               kind: str | None = None) -> list[Price]:
+    def _with_memory(self, name: str, table: Table) -> list[str]:
+        """Devices of a name that ends in their memory: "RTX 4090 24GB"."""
+        plain, memory_gb = names.memory_apart(name)
+        if memory_gb is None:
+            return []
+        found = names.match(plain, table.index(), table.rows)
+        return [i for i in found if table.entry(i).value("memory_sold_gb", -1.0) == memory_gb]
+
+    def prices(
+        self,
+        device: str | None = None,
+        provider: str | None = None,
+        region: str | None = None,
+        kind: str | None = None,
+    ) -> list[Price]:
         """Rental prices that match, cheapest first; a person's own file comes before the shipped snapshot."""
         wanted = (provider.lower() if provider else None, region.lower() if region else None)
-        found = [p for p in self._all_prices()
-                 if (device is None or p.device == device) and (wanted[0] is None or p.provider == wanted[0])
-                 and (wanted[1] is None or p.region == wanted[1]) and (kind is None or p.kind == kind)]
+        found = [
+            p
+            for p in self._all_prices()
+            if (device is None or p.device == device)
+            and (wanted[0] is None or p.provider == wanted[0])
+            and (wanted[1] is None or p.region == wanted[1])
+            and (kind is None or p.kind == kind)
+        ]
         return sorted(found, key=lambda p: p.usd_per_device_hour)
 
     def _all_prices(self) -> list[Price]:
         if self._prices is None:
             shipped = read_shipped_prices(DATA / f"{PRICES}.csv")
             files = [*self.price_files, *(f / f"{PRICES}.csv" for f in self.folders)]
-            own = [price for path in files if path.exists() for price in read_own_prices(path)]
-            check_prices([(f"{p.source}", p) for p in own], peers=shipped)
-            replaced = {(p.provider, p.region, p.device, p.kind) for p in own}
-            self._prices = own + [p for p in shipped
-                                  if (p.provider, p.region, p.device, p.kind) not in replaced]
+            own = [
+                (where, replace(price, device=self._device_id(price.device, where)))
+                for path in files
+                if path.exists()
+                for where, price in read_own_prices(path)
+            ]
+            check_prices(own, peers=shipped)
+            replaced = {(p.provider, p.region, p.device, p.kind) for _, p in own}
+            self._prices = [p for _, p in own] + [
+                p for p in shipped if (p.provider, p.region, p.device, p.kind) not in replaced
+            ]
         return self._prices
+
+    def _device_id(self, name: str, where: str) -> str:
+        try:
+            return self.find_device(name).entry.id
+        except UnknownName as error:
+            raise UnknownName(f"{where}: {error.message}", "prices") from None
 
 
 def _only(found: list[str], kind: str, name: str, field: str, table: Table) -> str:
@@ -133,7 +164,7 @@ def _load(folders: tuple[Path, ...], price_files: tuple[Path, ...]) -> Catalog:
 
 
 def load(extra: tuple[str | os.PathLike[str], ...] = ()) -> Catalog:
-    """The shipped catalogue, with a person's own folders and price files (`.csv`) layered on top, last wins."""
+    """The shipped catalogue with a person's own folders and price files layered on top; the last wins."""
     paths = [Path(p) for p in extra]
     for path in paths:
         if not path.exists():

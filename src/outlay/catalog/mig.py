@@ -1,7 +1,7 @@
 """Multi-Instance GPU slices: "3g.40gb" of a device is 3 of its 7 compute slices and a share of its memory.
 
-NVIDIA's profiles divide memory and its bandwidth into halves, quarters or eighths and compute into sevenths, or
-into quarters on the smaller parts (NVIDIA MIG user guide, device partitioning); "7g" is the whole device.
+NVIDIA's profiles divide memory and its bandwidth into halves, quarters or eighths, and compute into sevenths
+or, on smaller parts, quarters (NVIDIA MIG user guide, device partitioning); "7g" is the whole device.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from outlay.catalog.records import Entry, Fact
 from outlay.errors import UnknownName
 
 _PROFILE = re.compile(
-    r"^(?:(?P<device>.+?)[\s:/,]*(?:mig)?[\s:-]*)?(?P<slices>[1-7])g\.(?P<memory>\d+)gb(?:\+\w+)?$", re.I)
+    r"^(?:(?P<device>.+?)[\s:/,]*(?:mig)?[\s:-]*)?(?P<slices>[1-7])g\.(?P<memory>\d+)gb(?:\+\w+)?$", re.I
+)
 MEMORY_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 _NO_LINK = ("link_bytes_per_s", "scale_up_devices")
 
@@ -52,13 +53,12 @@ def slice_of(entries: Sequence[Entry], profile: tuple[int, int], name: str, fiel
     fitting = []
     for entry in entries:
         if "mig_slices" in entry and slices <= entry.value("mig_slices"):
-            share = memory_share(entry.value("memory_nominal_bytes") / 2**30, slice_gb)
+            share = memory_share(entry.value("memory_nominal_bytes", 0.0) / 2**30, slice_gb)
             if share is not None:
                 fitting.append((entry, share))
     if not fitting:
-        held = entries[0].id if len(entries) == 1 else "no device"
-        raise UnknownName(f"{name!r}: {held} has {'no' if len(entries) == 1 else 'a'} MIG profile "
-                          f"{slices}g.{slice_gb}gb", field)
+        told = f"{entries[0].id} has no" if len(entries) == 1 else "no device has a"
+        raise UnknownName(f"{name!r}: {told} MIG profile {slices}g.{slice_gb}gb", field)
     if len(fitting) > 1:
         listed = ", ".join(f"{e.id}:{slices}g.{slice_gb}gb" for e, _ in fitting)
         raise UnknownName(f"{name!r} can be any of: {listed}", field)
@@ -68,24 +68,55 @@ def slice_of(entries: Sequence[Entry], profile: tuple[int, int], name: str, fiel
 def _scaled(entry: Entry, memory: float, slices: int, slice_gb: int) -> Entry:
     identifier = f"{entry.id}:{slices}g.{slice_gb}gb"
     compute = slices / entry.value("mig_slices")
-    shares = {"memory_bytes": memory, "memory_nominal_bytes": memory, "memory_bytes_per_s": memory,
-              "power_w": compute, "price_usd": compute, "host_memory_bytes": memory,
-              "host_link_bytes_per_s": memory}
+    shares = {
+        "memory_bytes": memory,
+        "memory_nominal_bytes": memory,
+        "memory_bytes_per_s": memory,
+        "power_w": compute,
+        "price_usd": compute,
+        "host_memory_bytes": memory,
+        "host_link_bytes_per_s": memory,
+    }
     facts = {}
     for parameter, fact in entry.facts.items():
         share = compute if parameter.startswith("peak_") else shares.get(parameter)
         facts[parameter] = fact if share is None else _share(fact, identifier, share)
     alone = _unlinked(entry.fact("scale_up_devices"), identifier)
-    return Entry(identifier, entry.kind, f"{entry.name} MIG {slices}g.{slice_gb}gb", (),
-                 facts | {"scale_up_devices": alone})
+    return Entry(
+        identifier,
+        entry.kind,
+        f"{entry.name} MIG {slices}g.{slice_gb}gb",
+        (),
+        facts | {"scale_up_devices": alone},
+    )
 
 
 def _unlinked(fact: Fact, identifier: str) -> Fact:
-    return Fact(identifier, fact.parameter, 1.0, fact.unit, None, None, "NVIDIA MIG user guide", "2026-11-23",
-                "vendor", "slices do not reach each other over NVLink")
+    return Fact(
+        identifier,
+        fact.parameter,
+        1.0,
+        fact.unit,
+        None,
+        None,
+        "NVIDIA MIG user guide",
+        "2026-11-23",
+        "vendor",
+        "slices do not reach each other over NVLink",
+    )
 
 
 def _share(fact: Fact, identifier: str, share: float) -> Fact:
     low, high = (None if x is None else x * share for x in (fact.low, fact.high))
-    return Fact(identifier, fact.parameter, float(fact.value) * share, fact.unit, low, high, fact.source,
-                fact.retrieved, "derived", f"{share:.4g} of {fact.id}")
+    return Fact(
+        identifier,
+        fact.parameter,
+        float(fact.value) * share,
+        fact.unit,
+        low,
+        high,
+        fact.source,
+        fact.retrieved,
+        "derived",
+        f"{share:.4g} of {fact.id}",
+    )

@@ -5,10 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-_PIECES = re.compile(r"[a-z]+|[0-9]+(?:\.[0-9]+)?")
 _TOKENS = re.compile(r"[^a-z0-9.]+")
-_NOISE = frozenset(("nvidia", "amd", "intel", "google", "aws", "instinct", "geforce", "tesla", "radeon", "graphics",
-                    "gpu", "corporation", "quadro"))
+_NOISE = frozenset(
+    (
+        "nvidia",
+        "amd",
+        "intel",
+        "google",
+        "aws",
+        "instinct",
+        "geforce",
+        "tesla",
+        "radeon",
+        "graphics",
+        "gpu",
+        "corporation",
+        "quadro",
+    )
+)
+_MEMORY = re.compile(r"^(.*?)[\s_-]*\(?(\d{1,4})\s*gi?b\)?$", re.I)
 
 
 def plain(name: str) -> str:
@@ -30,7 +45,7 @@ def tokens(name: str) -> list[str]:
 
 
 def match(name: str, index: Mapping[str, list[str]], ids: Iterable[str]) -> list[str]:
-    """Ids that `name` can mean: one when it is exact or unique, several when it is ambiguous, none when unknown.
+    """Ids that `name` can mean: one when exact or unique, several when ambiguous, none when unknown.
 
     `index` maps plain names and aliases to ids. After an exact match, a name that holds a digit may be a part
     of an id ("4090" for rtx-4090, "h100" for every H100), word by word; a part of a word is never enough.
@@ -53,3 +68,13 @@ def match(name: str, index: Mapping[str, list[str]], ids: Iterable[str]) -> list
         return []
     wanted = set(words)
     return [i for i in ids if wanted <= set(tokens(i))]
+
+
+def memory_apart(name: str) -> tuple[str, float | None]:
+    """A name without the memory at its end, and that memory in GB.
+
+    >>> memory_apart("RTX 4090 24GB"), memory_apart("rtx-4090")
+    (('RTX 4090', 24.0), ('rtx-4090', None))
+    """
+    found = _MEMORY.match(name)
+    return (found[1], float(found[2])) if found and found[1] else (name, None)

@@ -1,12 +1,14 @@
 """Rental prices: reading them and refusing those that cannot be right.
 
-Rejected: a price at or below zero, the sentinel 700.0 some lists print for "no price", spot above on-demand of
-the same instance and region, and a price per device more than ten times away from its peers.
+Rejected: a price at or below zero, the sentinel 700.0 some lists print for "no price", spot above on-demand
+of the same instance and region, and a price per device more than ten times away from its peers.
 """
 
 from __future__ import annotations
 
 import csv
+import math
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +17,25 @@ from outlay.catalog.records import HOW, Price
 from outlay.catalog.store import read_checked
 from outlay.errors import BadValue
 
-COLUMNS = ("provider", "region", "instance", "device", "devices", "kind", "usd_per_device_hour", "as_of", "source",
-           "how", "note")
+COLUMNS = (
+    "provider",
+    "region",
+    "instance",
+    "device",
+    "devices",
+    "kind",
+    "usd_per_device_hour",
+    "as_of",
+    "source",
+    "how",
+    "note",
+)
+NEEDED = ("provider", "device", "usd_per_device_hour", "as_of", "source")
 KINDS = ("on_demand", "spot", "1y", "3y")
 SENTINELS = (700.0,)
 PEER_FACTOR = 10.0
 STALE_DAYS = 90
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
 def price_from(row: Sequence[str], where: str) -> Price:
@@ -28,10 +43,22 @@ def price_from(row: Sequence[str], where: str) -> Price:
     try:
         count, price = int(devices or 1), float(usd)
     except ValueError:
-        raise BadValue(f"{where}: devices {devices!r} and usd_per_device_hour {usd!r} must be numbers",
-                       "prices") from None
-    return Price(provider.lower(), region.lower(), instance, device, count, kind or "on_demand", price, as_of, source,
-                 how or "published", note)
+        raise BadValue(
+            f"{where}: devices {devices!r} and usd_per_device_hour {usd!r} must be numbers", "prices"
+        ) from None
+    return Price(
+        provider.lower(),
+        region.lower(),
+        instance,
+        device,
+        count,
+        kind or "on_demand",
+        price,
+        as_of,
+        source,
+        how or "published",
+        note,
+    )
 
 
 def read_shipped_prices(path: Path) -> list[Price]:
@@ -43,14 +70,15 @@ def read_shipped_prices(path: Path) -> list[Price]:
         return [price_from(row, "") for row in reader]
 
 
-def read_own_prices(path: Path) -> list[Price]:
-    """A person's own price file, each row checked, or a named error with file and line."""
+def read_own_prices(path: Path) -> list[tuple[str, Price]]:
+    """A person's own price file, (file:line, price) each, every row checked or a named error."""
     prices = []
-    for line, row in read_checked(path, COLUMNS):
-        price = price_from(row, f"{path}:{line}")
+    for line, row in read_checked(path, COLUMNS, NEEDED):
+        where = f"{path}:{line}"
+        price = price_from(row, where)
         for fault in faults_alone(price):
-            raise BadValue(f"{path}:{line}: {fault}", "prices")
-        prices.append(price)
+            raise BadValue(f"{where}: {fault}", "prices")
+        prices.append((where, price))
     return prices
 
 
@@ -61,8 +89,8 @@ def faults_alone(price: Price) -> list[str]:
     ['700 USD an hour is a sentinel for "no price"']
     """
     faults = []
-    if not price.usd_per_device_hour > 0:
-        faults.append(f"price {price.usd_per_device_hour:g} is not above zero")
+    if not 0 < price.usd_per_device_hour < math.inf:
+        faults.append(f"price {price.usd_per_device_hour:g} is not a number above zero")
     if price.usd_per_device_hour in SENTINELS or price.usd_per_device_hour * price.devices in SENTINELS:
         faults.append('700 USD an hour is a sentinel for "no price"')
     if price.kind not in KINDS:
@@ -71,13 +99,15 @@ def faults_alone(price: Price) -> list[str]:
         faults.append(f"how {price.how!r} is not one of {', '.join(HOW)}")
     if not price.provider or not price.device or not price.source:
         faults.append("provider, device and source are needed")
-    if len(price.as_of) < 4 or not price.as_of[:4].isdigit():
-        faults.append(f"as_of {price.as_of!r} is not a date")
+    if not _DATE.fullmatch(price.as_of):
+        faults.append(f"as_of {price.as_of!r} is not a date (2026-11-23)")
+    if price.devices < 1:
+        faults.append(f"devices {price.devices} is not at least one")
     return faults
 
 
 def faults_together(prices: Sequence[Price], peers: Sequence[Price] = ()) -> list[tuple[int, str]]:
-    """(position, fault) for every price that contradicts the others: spot over on-demand, or far from its peers."""
+    """(position, fault) of each price that contradicts the others: spot over on-demand, far from peers."""
     on_demand = {_place(p): p.usd_per_device_hour for p in (*peers, *prices) if p.kind == "on_demand"}
     by_device: dict[tuple[str, str], list[float]] = {}
     for p in (*peers, *prices):
@@ -89,8 +119,13 @@ def faults_together(prices: Sequence[Price], peers: Sequence[Price] = ()) -> lis
             faults.append((position, f"spot {p.usd_per_device_hour:g} is above on-demand {listed:g}"))
         middle = statistics.median(by_device[p.device, p.kind])
         if not middle / PEER_FACTOR <= p.usd_per_device_hour <= middle * PEER_FACTOR:
-            faults.append((position, f"{p.usd_per_device_hour:g} is more than {PEER_FACTOR:g} times away from "
-                                     f"the median {middle:g} for {p.device} {p.kind}"))
+            faults.append(
+                (
+                    position,
+                    f"{p.usd_per_device_hour:g} is more than {PEER_FACTOR:g} times away "
+                    f"from the median {middle:g} for {p.device} {p.kind}",
+                )
+            )
     return faults
 
 

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 HOW = ("measured", "vendor", "published", "derived", "assumed")
 TEXT_UNITS = frozenset(("text", "date", "list"))
 COLUMNS = ("id", "parameter", "value", "unit", "low", "high", "source", "retrieved", "how", "note")
-_BASIS = {"measured": "measured", "vendor": "published", "published": "published", "derived": "derived",
-          "assumed": "assumed"}
+_BASIS = {
+    "measured": "measured",
+    "vendor": "published",
+    "published": "published",
+    "derived": "derived",
+    "assumed": "assumed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,17 @@ class Fact:
         label, source = self.parameter.replace("_", " "), f"{self.key}: {self.source} ({self.retrieved})"
         if self.low is None or self.high is None:
             return exact(self.value, self.unit, label, source, basis=self.basis)
-        return uncertain(self.value, self.low, self.high, self.unit, label, source, seed=seed, key=self.key,
-                         basis=self.basis)
+        return uncertain(
+            self.value,
+            self.low,
+            self.high,
+            self.unit,
+            label,
+            source,
+            seed=seed,
+            key=self.key,
+            basis=self.basis,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in COLUMNS}
@@ -71,7 +85,9 @@ class Entry:
         try:
             return self.facts[parameter]
         except KeyError:
-            raise BadValue(f"the catalogue has no {parameter} for {self.id}; give your own", self.kind) from None
+            raise BadValue(
+                f"the catalogue has no {parameter} for {self.id}; give your own", self.kind
+            ) from None
 
     def value(self, parameter: str, default: Any = None) -> Any:
         """A number (float) or text; a "list" comes as it is written, separated by "|"."""

@@ -1,4 +1,4 @@
-"""Reading catalogue tables: one CSV a kind, each read when first asked for, facts made when first looked at."""
+"""Reading catalogue tables: a CSV a kind, read when first asked for; facts are made when first looked at."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_BYTES = 64_000_000
 
 
 class Table:
-    """The rows of one kind, grouped by id; `layers` are files read in order, a later row replaces an earlier one."""
+    """The rows of one kind, grouped by id; files are read in order, a later row replaces an earlier one."""
 
     def __init__(self, kind: str, shipped: Path | None, own: tuple[Path, ...]) -> None:
         self.kind = kind
@@ -41,7 +41,7 @@ class Table:
                 group[row[1]] = row
 
     def _read_own(self, path: Path) -> None:
-        for line, row in read_checked(path, COLUMNS):
+        for line, row in read_checked(path, COLUMNS, ("id", "parameter", "value", "source")):
             check_fact(row, f"{path}:{line}")
             self.rows.setdefault(row[0], {})[row[1]] = row
 
@@ -73,7 +73,9 @@ class Table:
         """Plain names to ids; an id's own spelling beats another entry's alias."""
         if self._index is None:
             index: dict[str, list[str]] = {}
-            own = {names.plain(i): [i] for i in self.rows}
+            own: dict[str, list[str]] = {}
+            for i in self.rows:  # opt-1.3b and opt-13b are one plain name: ambiguous, never the last of them
+                own.setdefault(names.plain(i), []).append(i)
             for identifier, row in self.rows.items():
                 spellings = [*self.aliases(identifier)]
                 if "name" in row:
@@ -90,21 +92,35 @@ def fact_from(row: list[str], where: str) -> Fact:
     identifier, parameter, value, unit, low, high, source, retrieved, how, note = row
     if unit in TEXT_UNITS:
         return Fact(identifier, parameter, value, unit, None, None, source, retrieved, how, note)
-    return Fact(identifier, parameter, _number(value, where), unit, _number(low, where) if low else None,
-                _number(high, where) if high else None, source, retrieved, how, note)
+    return Fact(
+        identifier,
+        parameter,
+        _number(value, where),
+        unit,
+        _number(low, where) if low else None,
+        _number(high, where) if high else None,
+        source,
+        retrieved,
+        how,
+        note,
+    )
 
 
 def _number(text: str, where: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise BadValue(f"{where}: {text[:40]!r} is not a number (text needs the unit 'text')", "catalog") from None
+        raise BadValue(
+            f"{where}: {text[:40]!r} is not a number (text needs the unit 'text')", "catalog"
+        ) from None
     if not math.isfinite(value):
         raise BadValue(f"{where}: {text[:40]!r} is not finite", "catalog")
     return value
 
 
-def read_checked(path: Path, columns: tuple[str, ...]) -> list[tuple[int, list[str]]]:
+def read_checked(
+    path: Path, columns: tuple[str, ...], needed: tuple[str, ...]
+) -> list[tuple[int, list[str]]]:
     """Rows of a person's own file with their line numbers, in the order of `columns`, or a named error."""
     try:
         if os.path.getsize(path) > MAX_BYTES:
@@ -112,13 +128,16 @@ def read_checked(path: Path, columns: tuple[str, ...]) -> list[tuple[int, list[s
         with open(path, encoding="utf-8-sig", newline="") as handle:
             reader = csv.reader(handle)
             header = [name.strip() for name in next(reader, [])]
-            missing = [c for c in columns[:3] if c not in header]
+            missing = [c for c in needed if c not in header]
             unknown = [c for c in header if c not in columns]
             if missing or unknown:
                 told = f"no column {missing[0]!r}" if missing else f"unknown column {unknown[0]!r}"
                 raise Unreadable(f"{path}:1: {told}; the columns are {','.join(columns)}", "catalog")
-            return [(reader.line_num, _aligned(row, header, columns, f"{path}:{reader.line_num}"))
-                    for row in reader if row]
+            return [
+                (reader.line_num, _aligned(row, header, columns, f"{path}:{reader.line_num}"))
+                for row in reader
+                if row
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise Unreadable(f"{path}: {error}", "catalog") from None
 
@@ -126,7 +145,7 @@ def read_checked(path: Path, columns: tuple[str, ...]) -> list[tuple[int, list[s
 def _aligned(row: list[str], header: list[str], columns: tuple[str, ...], where: str) -> list[str]:
     if len(row) != len(header):
         raise Unreadable(f"{where}: {len(row)} cells, the header has {len(header)}", "catalog")
-    cells = dict(zip(header, (cell.strip() for cell in row)))
+    cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
     return [cells.get(column, "") for column in columns]
 
 
@@ -135,7 +154,7 @@ def check_fact(row: list[str], where: str) -> None:
     fact = fact_from(row, where)
     if not fact.id or not fact.parameter:
         raise BadValue(f"{where}: id and parameter are needed", "catalog")
-    if fact.how not in HOW:
+    if fact.how and fact.how not in HOW:
         raise BadValue(f"{where}: how is {fact.how!r}, not one of {', '.join(HOW)}", "catalog")
     if not fact.source:
         raise BadValue(f"{where}: no source; write who says so, or 'own measurement'", "catalog")

@@ -23,8 +23,9 @@ def _catalog(flags: Mapping[str, Any]) -> Catalog:
     return load(extra=(*(flags.get("opt_catalog") or ()), *(flags.get("opt_prices") or ())))
 
 
-def _answer(rows: Sequence[Mapping[str, Any]], blocks: Sequence[Block], flags: Mapping[str, Any],
-            whole: Any = None) -> int:
+def _answer(
+    rows: Sequence[Mapping[str, Any]], blocks: Sequence[Block], flags: Mapping[str, Any], whole: Any = None
+) -> int:
     """Rows for JSON and CSV, blocks for screen and Markdown."""
     from outlay.cli.answer import form_of, to_json, write, write_blocks
 
@@ -42,17 +43,22 @@ def _answer(rows: Sequence[Mapping[str, Any]], blocks: Sequence[Block], flags: M
 class _Group(click.Group):
     """Shows the same grouped help as the other verbs, and says what a wrong subcommand may have meant."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if self.get_command(ctx, args[0]) is None:
-            raise click.UsageError(f"no `outlay catalog {args[0]}`; try `outlay catalog show {args[0]}` or "
-                                   f"`outlay catalog search {args[0]}`", ctx)
+            raise click.UsageError(
+                f"no `outlay catalog {args[0]}`; try `outlay catalog show {args[0]}` or "
+                f"`outlay catalog search {args[0]}`",
+                ctx,
+            )
         return super().resolve_command(ctx, args)
 
 
 @click.group(name="catalog", cls=_Group, invoke_without_command=True, short_help="The facts behind it all.")
 @shared_flags(*_NOT_HERE)
 @click.pass_context
-def command(context: click.Context, **flags: Any) -> int | None:
+def command(context: click.Context, /, **flags: Any) -> int | None:
     """The facts behind every number: value, unit, source, date and how each was obtained.
 
     \b
@@ -87,7 +93,8 @@ def list_(kind: str, words: tuple[str, ...], **flags: Any) -> int:
         return _answer(rows, pages.price_list(rows), flags)
     kind = pages.kind_of(known, kind)
     rows = pages.entries(known, kind, words)
-    return _answer(rows, pages.entry_list(kind, rows, words), flags)
+    plain = [{name: value for name, value in row.items() if name != "_fact"} for row in rows]
+    return _answer(plain, pages.entry_list(kind, rows, words), flags)
 
 
 @command.command(cls=Shared)
@@ -99,10 +106,19 @@ def show(name: tuple[str, ...], **flags: Any) -> int:
 
     known = _catalog(flags)
     entry, others = pages.find(known, name)
-    whole = {"id": entry.id, "kind": entry.kind, "name": entry.name, "aliases": list(entry.aliases),
-             "facts": {f.parameter: f.to_dict() for f in entry}}
-    return _answer([f.to_dict() for f in entry], pages.page(known, entry, others, bool(flags.get("opt_verbose"))),
-                   flags, whole)
+    whole = {
+        "id": entry.id,
+        "kind": entry.kind,
+        "name": entry.name,
+        "aliases": list(entry.aliases),
+        "facts": {f.parameter: f.to_dict() for f in entry},
+    }
+    return _answer(
+        [f.to_dict() for f in entry],
+        pages.page(known, entry, others, bool(flags.get("opt_verbose"))),
+        flags,
+        whole,
+    )
 
 
 @command.command(cls=Shared)

@@ -8,34 +8,54 @@ from typing import Any
 
 from outlay.catalog import Catalog, Entry, Fact, Price
 from outlay.catalog.prices import STALE_DAYS
+from outlay.cli.catalog_values import bare, between, cut, heading, shown
 from outlay.errors import UnknownName, suggestion
 from outlay.report.blocks import Block, Bullets, Commands, Note, Table
-from outlay.units import gib, si
 
 # kind -> (what it holds, the facts of its list)
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "device": ("accelerators", ("memory_bytes", "memory_bytes_per_s", "peak_bf16_flop_per_s", "link_bytes_per_s",
-                                "power_w", "release_date")),
+    "device": (
+        "accelerators",
+        (
+            "memory_bytes",
+            "memory_bytes_per_s",
+            "dense_16bit_flop_per_s",
+            "link_bytes_per_s",
+            "power_w",
+            "release_date",
+        ),
+    ),
     "model": ("models and their shapes", ("parameters", "active_parameters", "layers", "hidden")),
-    "site": ("cloud regions, countries, states, grid zones", ("level", "grid_lca_kgco2e_per_kwh", "grid_year",
-                                                              "electricity_usd_per_kwh")),
+    "site": (
+        "cloud regions, countries, states, grid zones",
+        ("level", "grid_lca_kgco2e_per_kwh", "grid_year", "electricity_usd_per_kwh"),
+    ),
     "instance": ("cloud machines and the devices in them", ("provider", "device", "devices")),
     "price": ("rents per device and hour", ()),
-    "node": ("how devices are built into nodes", ("devices_per_node", "scale_up_devices", "inter_node_bytes_per_s",
-                                                  "host_memory_bytes")),
-    "framework": ("training frameworks' own choices", ("bf16.weight_bytes", "bf16.gradient_bytes",
-                                                       "bf16.master_bytes", "fused_cross_entropy")),
+    "node": (
+        "how devices are built into nodes",
+        ("devices_per_node", "scale_up_devices", "inter_node_bytes_per_s", "host_memory_bytes"),
+    ),
+    "framework": (
+        "training frameworks' own choices",
+        ("bf16.weight_bytes", "bf16.gradient_bytes", "bf16.master_bytes", "fused_cross_entropy"),
+    ),
     "optimizer": ("bytes an optimiser keeps", ("state_bytes", "master_needed")),
     "default": ("what is assumed where you say nothing", ("value",)),
-    "provider": ("who rents hardware out, and commitments", ("commitment_discount_1y", "commitment_discount_3y")),
-    "storage": ("where data and checkpoints rest", ("provider", "class", "usd_per_byte_month",
-                                                    "egress_usd_per_byte")),
+    "provider": (
+        "who rents hardware out, and commitments",
+        ("commitment_discount_1y", "commitment_discount_3y"),
+    ),
+    "storage": (
+        "where data and checkpoints rest",
+        ("provider", "class", "usd_per_byte_month", "egress_usd_per_byte"),
+    ),
     "dataset": ("public training corpora", ("tokens", "bytes_on_disk", "licence")),
     "embodied": ("carbon of making things", ("kg",)),
     "technology": ("ways of making electricity", ("lca_kgco2e_per_kwh",)),
 }
 HIDDEN = ("meta", "hole")
-_PLAIN = frozenset(("name", "aliases"))
+_PLAIN = frozenset(("name", "aliases", "price_kind"))
 
 
 def kinds(known: Catalog) -> list[dict[str, Any]]:
@@ -44,27 +64,49 @@ def kinds(known: Catalog) -> list[dict[str, Any]]:
     for kind in [*KINDS, *(k for k in known.kinds() if k not in KINDS and k not in HIDDEN)]:
         if kind == "price":
             listed = known.prices()
-            rows.append({"kind": kind, "holds": KINDS[kind][0], "entries": len({(p.device, p.provider) for p in listed}),
-                         "facts": len(listed)})
+            rows.append(
+                {
+                    "kind": kind,
+                    "holds": KINDS[kind][0],
+                    "entries": len({(p.device, p.provider) for p in listed}),
+                    "facts": len(listed),
+                }
+            )
         elif kind in known.kinds():
             table = known.table(kind)
-            rows.append({"kind": kind, "holds": KINDS.get(kind, ("constants of the engine", ()))[0],
-                         "entries": len(table.rows), "facts": sum(len(r) for r in table.rows.values())})
+            rows.append(
+                {
+                    "kind": kind,
+                    "holds": KINDS.get(kind, ("constants of the engine", ()))[0],
+                    "entries": len(table.rows),
+                    "facts": sum(len(r) for r in table.rows.values()),
+                }
+            )
     return rows
 
 
 def holes(known: Catalog) -> list[dict[str, str]]:
-    return [{"id": e.id, "what": str(e.value("what")), "instead": str(e.value("instead"))}
-            for e in known.entries("hole")]
+    return [
+        {"id": e.id, "what": str(e.value("what")), "instead": str(e.value("instead"))}
+        for e in known.entries("hole")
+    ]
 
 
-def overview(known: Catalog, rows: Sequence[dict[str, Any]], missing: Sequence[dict[str, str]]) -> list[Block]:
-    table = Table(f"Catalogue of {known.date}", ("kind", "entries", "facts", "holds"),
-                  tuple((r["kind"], f"{r['entries']:,}", f"{r['facts']:,}", r["holds"]) for r in rows),
-                  text_columns=frozenset({0, 3}))
+def overview(
+    known: Catalog, rows: Sequence[dict[str, Any]], missing: Sequence[dict[str, str]]
+) -> list[Block]:
+    table = Table(
+        f"Catalogue of {known.date}",
+        ("kind", "entries", "facts", "holds"),
+        tuple((r["kind"], f"{r['entries']:,}", f"{r['facts']:,}", r["holds"]) for r in rows),
+        text_columns=frozenset({0, 3}),
+    )
     lines = tuple(f"{hole['what']} → {hole['instead']}" for hole in missing)
-    return [table, Bullets("Not known, and what to do instead", lines),
-            Commands(("outlay catalog list device", "outlay catalog show h100-sxm5-80gb"))]
+    return [
+        table,
+        Bullets("Not known, and what to do instead", lines),
+        Commands(("outlay catalog list device", "outlay catalog show h100-sxm5-80gb")),
+    ]
 
 
 def kind_of(known: Catalog, name: str) -> str:
@@ -73,32 +115,63 @@ def kind_of(known: Catalog, name: str) -> str:
     for candidate in (name, name.removesuffix("s"), name.removesuffix("ies") + "y", name.removesuffix("es")):
         if candidate in found:
             return candidate
-    raise UnknownName(f"no kind {name!r}{suggestion(name, [*found, 'price'])}; `outlay catalog` lists them", "KIND")
+    raise UnknownName(
+        f"no kind {name!r}{suggestion(name, [*found, 'price'])}; `outlay catalog` lists them", "KIND"
+    )
 
 
 def entries(known: Catalog, kind: str, words: Sequence[str]) -> list[dict[str, Any]]:
-    """Id, name and the main facts of each entry of a kind."""
-    columns = KINDS.get(kind, ("", ("value",)))[1]
-    rows = []
+    """Id, name and the main facts of each entry of a kind; of a kind of single values, all about each value."""
+    columns = KINDS.get(kind, ("", ()))[1]
+    rows: list[dict[str, Any]] = []
     for entry in known.entries(kind):
         text = " ".join((entry.id, entry.name, *entry.aliases)).lower()
-        if all(word.lower() in text for word in words):
-            rows.append({"id": entry.id, "name": entry.name} | {c: entry.value(c) for c in columns}
-                        | {"_entry": entry})
-    return [{k: v for k, v in row.items() if k != "_entry"} for row in rows]
+        if not all(word.lower() in text for word in words):
+            continue
+        if columns and columns != ("value",):
+            rows.append({"id": entry.id, "name": entry.name} | {c: _listed(entry, c) for c in columns})
+        else:
+            rows += [{"id": _value_id(entry, fact)} | fact.to_dict() | {"_fact": fact} for fact in entry]
+    return rows
+
+
+def _value_id(entry: Entry, fact: Fact) -> str:
+    return entry.id if fact.parameter == "value" else f"{entry.id}.{fact.parameter}"
+
+
+def _listed(entry: Entry, column: str) -> Any:
+    if column == "dense_16bit_flop_per_s":
+        return entry.value("peak_bf16_flop_per_s", entry.value("peak_fp16_flop_per_s"))
+    return entry.value(column)
 
 
 def entry_list(kind: str, rows: Sequence[dict[str, Any]], words: Sequence[str]) -> list[Block]:
     if not rows:
-        return [Note(f"no {kind} holds {' '.join(words)!r}")]
+        return [Note(f"no {kind} holds {' '.join(words)!r}; `outlay catalog list {kind}` shows all")]
+    if "_fact" in rows[0]:
+        return value_list(kind, rows)
     columns = [c for c in rows[0] if c not in ("id", "name")]
-    named = kind not in ("default", "device", "hole", "instance")
-    head = ("id", *(("name",) if named else ()), *(_heading(c) for c in columns))
-    body = tuple((row["id"], *((_cut(row["name"], 34),) if named else ()),
-                  *(_bare(c, row[c]) for c in columns)) for row in rows)
+    named = kind not in ("device", "hole", "instance")
+    head = ("id", *(("name",) if named else ()), *(heading(c) for c in columns))
+    body = tuple(
+        (row["id"], *((cut(row["name"], 34),) if named else ()), *(bare(c, row[c]) for c in columns))
+        for row in rows
+    )
+    title = f"{len(rows)} entries: {KINDS.get(kind, (kind,))[0]}"
     texts = frozenset({0, *((1,) if named else ())})
-    return [Table(f"{len(rows)} {KINDS.get(kind, (kind,))[0]}", head, body, text_columns=texts),
-            Commands((f"outlay catalog show {rows[0]['id']}",))]
+    return [Table(title, head, body, text_columns=texts), Commands((f"outlay catalog show {rows[0]['id']}",))]
+
+
+def value_list(kind: str, rows: Sequence[dict[str, Any]]) -> list[Block]:
+    """Single values with their interval, how they were obtained and why they are as they are."""
+    body = tuple(
+        (row["id"], shown(row["_fact"]), between(row["_fact"]), row["how"], cut(row["note"], 60)) for row in rows
+    )
+    title = f"{len(rows)} values: {KINDS.get(kind, ('constants of the engine',))[0]}"
+    return [
+        Table(title, ("id", "value", "80 %", "how", "why"), body, text_columns=frozenset({0, 1, 2, 3, 4})),
+        Commands((f"outlay catalog show {kind} {rows[0]['_fact'].id}",)),
+    ]
 
 
 def prices(known: Catalog, words: Sequence[str]) -> list[dict[str, Any]]:
@@ -114,14 +187,34 @@ def prices(known: Catalog, words: Sequence[str]) -> list[dict[str, Any]]:
 def price_list(rows: Sequence[dict[str, Any]], title: str = "Rents, USD per device and hour") -> list[Block]:
     if not rows:
         return [Note("no price holds these words; `outlay catalog list price` shows all")]
-    body = tuple((f"{r['usd_per_device_hour']:.2f}", r["device"], r["provider"], r["region"], r["kind"].replace("_", "-"),
-                  _cut(r["instance"], 28), r["as_of"]) for r in rows)
+    body = tuple(
+        (
+            f"{r['usd_per_device_hour']:.2f}",
+            r["device"],
+            r["provider"],
+            r["region"],
+            r["kind"].replace("_", "-"),
+            cut(r["instance"], 28),
+            r["as_of"],
+        )
+        for r in rows
+    )
     old = sum(1 for r in rows if (r["age_days"] or 0) > STALE_DAYS)
-    blocks: list[Block] = [Table(title, ("usd", "device", "provider", "region", "kind", "instance", "as of"), body,
-                                 text_columns=frozenset({1, 2, 3, 4, 5, 6}))]
+    blocks: list[Block] = [
+        Table(
+            title,
+            ("usd", "device", "provider", "region", "kind", "instance", "as of"),
+            body,
+            text_columns=frozenset({1, 2, 3, 4, 5, 6}),
+        )
+    ]
     if old:
-        blocks.append(Note(f"{old} of {len(rows)} are older than {STALE_DAYS} days: check them, or give your own "
-                           "with --prices FILE"))
+        blocks.append(
+            Note(
+                f"{old} of {len(rows)} are older than {STALE_DAYS} days: check them, or give your own "
+                "with --prices FILE"
+            )
+        )
     return blocks
 
 
@@ -146,28 +239,50 @@ def find(known: Catalog, name: Sequence[str]) -> tuple[Entry, list[str]]:
     if ambiguous is not None:
         raise ambiguous
     names = [i for kind in order for i in known.ids(kind)]
-    raise UnknownName(f"nothing called {whole!r} in the catalogue{suggestion(whole, names)}; "
-                      f"`outlay catalog search {whole}` looks wider", "NAME")
+    raise UnknownName(
+        f"nothing called {whole!r} in the catalogue{suggestion(whole, names)}; "
+        f"`outlay catalog search {whole}` looks wider",
+        "NAME",
+    )
 
 
 def page(known: Catalog, entry: Entry, others: Sequence[str], verbose: bool) -> list[Block]:
     """All facts of an entry, its sources numbered, and for a device what it rents for."""
     sources = list(dict.fromkeys(f.source for f in entry if f.parameter not in _PLAIN))
-    rows = tuple((f.parameter, shown(f), between(f), f.how, f.retrieved, str(sources.index(f.source) + 1))
-                 for f in entry if f.parameter not in _PLAIN)
-    title = f"{entry.name} ({entry.kind} {entry.id})" if entry.name != entry.id else f"{entry.kind} {entry.id}"
-    blocks: list[Block] = [Table(title, ("fact", "value", "80 %", "how", "read", "source"), rows,
-                                 text_columns=frozenset({0, 1, 2, 3, 4}))]
+    rows = tuple(
+        (f.parameter, shown(f), between(f), f.how, f.retrieved, str(sources.index(f.source) + 1))
+        for f in entry
+        if f.parameter not in _PLAIN
+    )
+    title = (
+        f"{entry.name} ({entry.kind} {entry.id})" if entry.name != entry.id else f"{entry.kind} {entry.id}"
+    )
+    blocks: list[Block] = [
+        Table(
+            title,
+            ("fact", "value", "80 %", "how", "read", "source"),
+            rows,
+            text_columns=frozenset({0, 1, 2, 3, 4}),
+        )
+    ]
     if entry.aliases:
         blocks.append(Note("also called: " + ", ".join(entry.aliases)))
-    notes = tuple(f"{f.parameter}: {f.note}" for f in entry if f.note and f.parameter not in _PLAIN)
+    notes: dict[str, list[str]] = {}
+    for fact in entry:
+        if fact.note and fact.parameter not in _PLAIN:
+            notes.setdefault(fact.note, []).append(fact.parameter)
     if notes:
-        blocks.append(Bullets("Notes", notes))
+        blocks.append(Bullets("Notes", tuple(f"{', '.join(names)}: {note}" for note, names in notes.items())))
     blocks.append(Bullets("Sources", tuple(f"{i}  {s}" for i, s in enumerate(sources, 1))))
     if entry.kind == "device":
         blocks += _rents(known, entry, verbose)
     if others:
-        blocks.append(Note(f"also a {', '.join(others)}: outlay catalog show {others[0]} {entry.id}"))
+        blocks.append(
+            Note(
+                f"{entry.id} also stands under: {', '.join(others)} "
+                f"(outlay catalog show {others[0]} {entry.id})"
+            )
+        )
     return blocks
 
 
@@ -208,75 +323,13 @@ def search_list(rows: Sequence[dict[str, str]], words: Sequence[str]) -> list[Bl
     if not rows:
         return [Note(f"nothing holds {' '.join(words)!r}; `outlay catalog` lists the kinds")]
     shown_rows = rows[:40]
-    body = tuple((r["kind"], r["id"], _cut(r["name"], 60)) for r in shown_rows)
-    blocks: list[Block] = [Table(f"{len(rows)} found", ("kind", "id", "name"), body, text_columns=frozenset({0, 1, 2}))]
+    body = tuple((r["kind"], r["id"], cut(r["name"], 60)) for r in shown_rows)
+    blocks: list[Block] = [
+        Table(f"{len(rows)} found", ("kind", "id", "name"), body, text_columns=frozenset({0, 1, 2}))
+    ]
     if len(rows) > len(shown_rows):
         blocks.append(Note(f"and {len(rows) - len(shown_rows)} more; add a word, or --json for all"))
     return [*blocks, Commands((f"outlay catalog show {rows[0]['kind']} {rows[0]['id']}",))]
-
-
-def shown(fact: Fact) -> str:
-    """A fact's value as a person writes it."""
-    return human(fact.parameter, fact.value, fact.unit)
-
-
-def between(fact: Fact) -> str:
-    if fact.low is None or fact.high is None:
-        return ""
-    return f"{human(fact.parameter, fact.low, '')} – {human(fact.parameter, fact.high, fact.unit)}"
-
-
-def human(parameter: str, value: Any, unit: str) -> str:
-    """A value with its unit: GiB for device memory, SI prefixes for rates, plain figures else.
-
-    >>> human("memory_bytes", 85899345920, "byte"), human("link_bytes_per_s", 450e9, "byte/s")
-    ('80.0 GiB', '450 GB/s')
-    >>> human("usd_per_byte_month", 0.023e-9, "usd/byte/month"), human("value", 1.35, "")
-    ('0.023 usd/GB/month', '1.35')
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, str):
-        return _cut(value, 44)
-    if unit == "bool":
-        return "yes" if value else "no"
-    if unit == "byte" and value >= 2**28:
-        return gib(value) if "memory" in parameter else si(value, "B")
-    if unit in ("byte/s", "flop/s", "op/s"):
-        return si(value, unit.replace("byte", "B"), 4)
-    if "/byte" in unit:
-        return f"{value * 1e9:.4g} {unit.replace('/byte', '/GB')}"
-    figure = f"{value:,.0f}" if abs(value) >= 10_000 and value == int(value) and value < 1e9 else f"{value:.4g}"
-    if abs(value) >= 1e9:
-        return si(value, unit)
-    return f"{figure} {unit}".rstrip()
-
-
-_UNITS = {"memory_bytes": "byte", "memory_bytes_per_s": "byte/s", "link_bytes_per_s": "byte/s",
-          "inter_node_bytes_per_s": "byte/s", "host_memory_bytes": "byte", "peak_bf16_flop_per_s": "flop/s",
-          "usd_per_byte_month": "usd/byte/month", "egress_usd_per_byte": "usd/byte", "bytes_on_disk": "byte",
-          "master_needed": "bool", "fused_cross_entropy": "bool", "power_w": "W"}
-_HEADINGS = {"memory_bytes": "memory", "memory_bytes_per_s": "bandwidth", "peak_bf16_flop_per_s": "bf16 dense",
-             "link_bytes_per_s": "link, one way", "power_w": "power", "release_date": "released",
-             "grid_lca_kgco2e_per_kwh": "kgCO2e/kWh", "grid_year": "of year", "electricity_usd_per_kwh": "usd/kWh",
-             "lca_kgco2e_per_kwh": "kgCO2e/kWh", "inter_node_bytes_per_s": "network", "scale_up_devices": "fast domain",
-             "devices_per_node": "a node", "host_memory_bytes": "host memory", "usd_per_byte_month": "stored",
-             "egress_usd_per_byte": "taken out", "commitment_discount_1y": "1 year off",
-             "commitment_discount_3y": "3 years off", "state_bytes": "bytes", "master_needed": "fp32 master",
-             "bf16.weight_bytes": "weights", "bf16.gradient_bytes": "gradients", "bf16.master_bytes": "master"}
-
-
-def _heading(parameter: str) -> str:
-    return _HEADINGS.get(parameter, parameter.replace("_", " "))
-
-
-def _bare(parameter: str, value: Any) -> str:
-    text = human(parameter, value, _UNITS.get(parameter, ""))
-    return text
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[:length - 1] + "…"
 
 
 def _age(as_of: str) -> int | None:
