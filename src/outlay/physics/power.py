@@ -54,8 +54,8 @@ def device_power_w(rated_w: Num, level: Num, idle_share: Num, ceiling_share: Num
 
     rated_w: board power; idle_share and ceiling_share: power without work and under full work, over rated;
     cap_w: a set limit (rated_w when none). With constants fitted on A100 (static batches of a 70B model,
-    ISCA 2024 Splitwise) and B200 (steady-state serving) the same formula gives H100 serving with a median
-    error of 10 % and p90 of 18 %, bias +9 %. An H100 in training:
+    Splitwise, ISCA 2024) and B200 (steady-state serving) the same formula gives H100 serving with a median
+    error of 9 %, p90 18 %, bias +9 % (tools/fit_power.py). An H100 in training:
 
     >>> round(float(device_power_w(700.0, 1.0, 0.105, 0.955, 700.0)))
     668
