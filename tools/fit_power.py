@@ -117,8 +117,8 @@ def main() -> None:
         pooled += ratio
         error = np.abs(1 / np.array(ratio) - 1)
         print(f"without {left_out}: idle, compute, memory, ceiling = {np.round(constants, 3)}; "
-              f"on its {len(ratio)} rows median error {np.median(error):.1%}, p90 {np.quantile(error, 0.9):.1%}, bias "
-              f"{np.median(1 / np.array(ratio)) - 1:+.1%}")
+              f"on its {len(ratio)} rows median error {np.median(error):.1%}, "
+              f"p90 {np.quantile(error, 0.9):.1%}, bias {np.median(1 / np.array(ratio)) - 1:+.1%}")
     spread = np.round(np.quantile(pooled, [0.1, 0.5, 0.9]), 3)
     print("measured over model, devices left out, p10 p50 p90:", spread)
 
