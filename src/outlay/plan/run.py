@@ -8,6 +8,7 @@ from outlay.api import PHASES, Result
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, exact
 from outlay.errors import Unsupported
+from outlay.plan.influence import influence
 from outlay.resolve import Resolved, resolve
 from outlay.scenario import Scenario
 from outlay.usage import Line
@@ -32,9 +33,12 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
 
         phases["pretrain"], phase_lines = plan_pretrain(resolved)
         lines += phase_lines
+    sums = _totals(lines)
+    for values in phases.values():
+        values |= influence(values, sums)
     return Result(
         scenario=resolved.scenario, model=model_values(resolved), phases=phases, lines=tuple(lines),
-        totals=_totals(lines), assumptions=tuple(a.to_dict() for a in resolved.notes.assumptions),
+        totals=sums, assumptions=tuple(a.to_dict() for a in resolved.notes.assumptions),
         warnings=tuple(resolved.notes.warnings), catalog=resolved.catalog_date)
 
 

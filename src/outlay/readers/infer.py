@@ -12,6 +12,7 @@ from outlay.readers.fields import Fields, Note
 # (parameters, layers, hidden): published dense shapes from GPT-2 small to Llama 3.1 405B; the last extends
 _ANCHORS = ((1.24e8, 12, 768), (1.3e9, 24, 2048), (6.7e9, 32, 4096), (1.3e10, 40, 5120), (6.9e10, 80, 8192),
             (4.05e11, 126, 16384), (1.8e12, 160, 30720))
+HEADS_GRAIN, LAYERS_GRAIN, FFN_GRAIN = 8, 4, 128
 _SOURCE = "GPT-3 (arXiv:2005.14165) Table 2.1; Llama 2 (arXiv:2307.09288); Llama 3 (arXiv:2407.21783) Table 3"
 
 
@@ -24,7 +25,7 @@ def shapes_from_totals(read: Fields, notes: list[Note]) -> dict[str, Any]:
                            read.at("active_parameters"))
     layers, hidden = _depth_and_width(active)
     vocab = read.count("vocab", 128_256 if active >= 5e9 else 32_000, most=10**8, silent=True)
-    heads = max(1, hidden // 128)
+    heads = max(1, hidden // _head_dim(hidden))
     kv_heads = heads if heads % 8 or active < 5e9 else min(8, heads)
     tied = 2 * vocab * hidden > 0.3 * active
     outside = (1 if tied else 2) * vocab * hidden
@@ -33,7 +34,7 @@ def shapes_from_totals(read: Fields, notes: list[Note]) -> dict[str, Any]:
     fields: dict[str, Any] = {
         **read.given, "layers": layers, "hidden": hidden, "heads": heads, "kv_heads": kv_heads,
         "head_dim": hidden // heads, "vocab": vocab, "gated": True, "tied_embeddings": tied,
-        "ffn": max(1, round(mlp / (3 * hidden))),
+        "ffn": _to_grain(mlp / (3 * hidden), FFN_GRAIN),
     }
     if total > active:
         fields |= _experts(total - active, layers, hidden, fields["ffn"])
@@ -53,13 +54,29 @@ def _depth_and_width(parameters: float) -> tuple[int, int]:
     t = (x - x0) / (x1 - x0)
     layers = max(1, round(math.exp(n0 + t * (n1 - n0))))
     width = math.exp(h0 + t * (h1 - h0))
-    grain = 128 if width >= 512 else 16
+    # heads in eighths and layers in fourths, as published models have them, so that the usual splits divide
+    grain = HEADS_GRAIN * _head_dim(width) if width >= 512 else 16
+    if layers > 8:
+        layers = round(layers / LAYERS_GRAIN) * LAYERS_GRAIN
     return min(layers, 10_000), max(grain, round(width / grain) * grain)
+
+
+def _head_dim(width: float) -> int:
+    return 128 if width >= 2048 else 64
+
+
+def _to_grain(value: float, grain: int) -> int:
+    """The nearest multiple of the grain; a value smaller than that is only rounded.
+
+    >>> _to_grain(11003.7, 128), _to_grain(37.2, 128)
+    (11008, 37)
+    """
+    return round(value / grain) * grain if value >= grain else max(1, round(value))
 
 
 def _experts(idle: float, layers: int, hidden: int, ffn: int) -> dict[str, Any]:
     """Eight routed experts a token of an eighth of the active width each; as many more as the total holds."""
     per_token = 8 if ffn >= 64 else 1
-    expert_ffn = max(1, round(ffn / per_token))
-    more = max(1, round(idle / (layers * 3 * hidden * expert_ffn)))
+    expert_ffn = _to_grain(ffn / per_token, FFN_GRAIN)
+    more = _to_grain(idle / (layers * 3 * hidden * expert_ffn), per_token)
     return {"experts": min(per_token + more, 10**5), "experts_per_token": per_token, "expert_ffn": expert_ffn}

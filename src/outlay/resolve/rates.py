@@ -58,7 +58,7 @@ def resolve_rates(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, devices_pe
         storage_w_per_byte=defaults.catalog.find("power_constants", "energy").fact("storage_w_per_byte").quantity(
             defaults.seed),
         price_basis=basis,
-        carbon_basis=f"location-based, life-cycle, {site.place}" + (f": {site.mix}" if site.mix else ""))
+        carbon_basis=site.carbon_basis)
     return rates, shown
 
 
@@ -139,8 +139,12 @@ def _narrowest(prices: list[Price], provider: str, region: str) -> tuple[list[Pr
         return here, f"{provider} {region}"
     same = [p for p in prices if p.provider == provider]
     if same:
-        return same, f"{provider}, median of {len({p.region for p in same})} regions"
-    return prices, f"median of {len({p.provider for p in prices})} providers"
+        return same, f"{provider}, {_median_of(len({p.region for p in same}), 'regions')}"
+    return prices, _median_of(len({p.provider for p in prices}), "providers")
+
+
+def _median_of(count: int, what: str) -> str:
+    return f"median of {count} {what}" if count > 1 else f"the one {what.removesuffix('s')} with a price"
 
 
 def _spread_of(prices: list[Price], facts: DeviceFacts, kind: str, defaults: Defaults) -> Quantity:

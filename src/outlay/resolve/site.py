@@ -25,7 +25,7 @@ class SiteInputs:
     grid_direct_kgco2e_per_kwh: Quantity | None
     grid_water_l_per_kwh: Quantity
     electricity_usd_per_kwh: Quantity
-    mix: str
+    carbon_basis: str
     shown: dict[str, Any]
 
 
@@ -66,8 +66,16 @@ def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes
     needed = {f: values[f] for f in _FIELDS if f != "grid_direct_kgco2e_per_kwh"}
     assert all(q is not None for q in needed.values()), f"the catalogue lacks a world row for {needed}"
     return SiteInputs(
-        place=facts.name, provider=facts.provider or provider, region=facts.region, mix=str(facts.grid_mix.value), shown=shown,
+        place=facts.name, provider=facts.provider or provider, region=facts.region, shown=shown,
+        carbon_basis=_carbon_basis(record, facts),
         grid_direct_kgco2e_per_kwh=_direct(values, record), **needed)  # type: ignore[arg-type]
+
+
+def _carbon_basis(record: Site, facts: Any) -> str:
+    """What the carbon factor counts, and the mix behind it unless the factor is the user's own."""
+    if record.grid_kgco2e_per_kwh is not None:
+        return "location-based, factor given in the scenario"
+    return f"location-based, life-cycle, {facts.name}: {facts.grid_mix.value}"
 
 
 def _fully_given(site: Site) -> bool:
