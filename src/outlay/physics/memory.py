@@ -53,17 +53,20 @@ def expert_data_group(
     return np.maximum(tensor * context * data / (expert * expert_tensor), 1.0)
 
 
-def sharded_bytes(dense: Value, experts: Value, each: Value, tensor: Value, context: Value, data: Value,
-                  shard: Value, expert: Value, expert_tensor: Value, sharded: bool) -> Value:
-    """One kind of state of a device: dense parameters over context · shard devices, experts over their own group.
+def sharded_parameters(dense: Value, experts: Value, tensor: Value, context: Value, data: Value, shard: Value,
+                       expert: Value, expert_tensor: Value) -> Value:
+    """Parameters whose state one device keeps: dense ones over context · shard, experts over their own group.
 
-    >>> float(sharded_bytes(1e9, 0.0, 12, 1, 1, 8, 8, 1, 1, True))
-    1500000000.0
+    >>> float(sharded_parameters(1e9, 0.0, 1, 1, 8, 8, 1, 1))
+    125000000.0
     """
-    if not sharded:
-        return state_bytes(dense + experts, each)
     same = expert_data_group(tensor, context, np.minimum(shard, data), expert, expert_tensor)
-    return state_bytes(dense, each, context * shard) + state_bytes(experts, each, same)
+    return dense / (context * shard) + experts / same
+
+
+def table_state_bytes(tables: Value, each: Value, context: Value, shard: Value, sharded: bool) -> Value:
+    """States of embedding and head beyond those of the other matrices."""
+    return tables * each / (context * shard) if sharded else tables * each
 
 
 def table_parameters(first: Value, last: Value, vocab: int, hidden: int, tied: bool, mtp: int, tensor: Value,
@@ -110,9 +113,9 @@ def times(count: Value, each: Value) -> Value:
     return count * each
 
 
-def mask_bytes(tokens: Value, by: Value, hidden: int, first: Value) -> Value:
+def mask_bytes(tokens: Value, by: Value, hidden: int) -> Value:
     """Byte mask of the dropout after the embedding."""
-    return first * tokens / by * hidden
+    return tokens / by * hidden
 
 
 def larger_if_held(so_far: Value, count: Value, working: Value) -> Value:

@@ -14,15 +14,15 @@ from outlay.steps.inputs import Layout, Recipe
 from outlay.steps.layers import Split
 from outlay.steps.memory_layers import LayerBytes
 from outlay.steps.memory_policy import MemoryPolicy
-from outlay.steps.memory_states import Stage, States, prediction_kinds
+from outlay.steps.memory_states import Stage, prediction_kinds
 
 Value = Any  # a number, an array or a Quantity
 BUCKET_ELEMENTS = 5e8  # DeepSpeed's default reduce and gather bucket
 
 
-def alive_at_loss(arch: Architecture, stage: Stage, layers: Mapping[LayerKind, LayerBytes], split: Split,
+def alive_at_loss(arch: Architecture, layers: Mapping[LayerKind, LayerBytes], split: Split,
                   policy: MemoryPolicy) -> Value:
-    """Alive at the loss beyond the layers of the stage: logits, their rows, prediction layers."""
+    """Alive at the loss beyond the layers of the last stage: logits, their rows, prediction layers."""
     logits = derive(act.logits_bytes, "logits", "bytes", tokens=split.tokens, vocab=arch.vocab,
                     tensor=split.tensor, bytes_per_logit=policy.logit_bytes)
     rows = derive(mem.loss_rows_bytes, "rows around the head", "bytes", tokens=split.tokens, by=split.row_split,
@@ -33,8 +33,7 @@ def alive_at_loss(arch: Architecture, stage: Stage, layers: Mapping[LayerKind, L
         terms.append(derive(mem.prediction_bytes, "prediction layers", "bytes", layers=arch.mtp_layers, kept=kept,
                             tokens=split.tokens, by=split.row_split, hidden=arch.hidden, vocab=arch.vocab,
                             tensor=split.tensor, bytes_per_logit=policy.kept_logit_bytes))
-    return derive(mem.times, "alive at the loss", "bytes", count=stage.last,
-                  each=add_all("alive at the loss", "bytes", *terms))
+    return add_all("alive at the loss", "bytes", *terms)
 
 
 def kept_buffers(arch: Architecture, layout: Layout, stage: Stage, policy: MemoryPolicy) -> Value:
@@ -47,13 +46,13 @@ def kept_buffers(arch: Architecture, layout: Layout, stage: Stage, policy: Memor
     return add_all("standing buffers", "bytes", *kept)
 
 
-def sharding_buffers(arch: Architecture, recipe: Recipe, layout: Layout, stage: Stage, states: States,
+def sharding_buffers(arch: Architecture, recipe: Recipe, layout: Layout, stage: Stage,
                      policy: MemoryPolicy) -> Value:
     """Weights gathered under full sharding, or reduce and gather buckets."""
     if layout.zero >= 3:
-        return _gathered(arch, layout, stage, states, policy)
+        return _gathered(arch, layout, stage, policy)
     if recipe.framework == "deepspeed":
-        return derive(mem.bucket_bytes, "reduce and gather buckets", "bytes", parameters=states.dense,
+        return derive(mem.bucket_bytes, "reduce and gather buckets", "bytes", parameters=stage.dense,
                       largest=BUCKET_ELEMENTS)
     return 0.0
 
@@ -72,7 +71,7 @@ def _gradient_dummies(arch: Architecture, layout: Layout, stage: Stage) -> Value
     return add_all("weight-gradient buffers", "bytes", *terms)
 
 
-def _gathered(arch: Architecture, layout: Layout, stage: Stage, states: States, policy: MemoryPolicy) -> Value:
+def _gathered(arch: Architecture, layout: Layout, stage: Stage, policy: MemoryPolicy) -> Value:
     """The ends gathered for the whole step, and a layer with the next one's buffers."""
     largest: Value = 0.0
     for kind, count in stage.counts:
@@ -85,6 +84,6 @@ def _gathered(arch: Architecture, layout: Layout, stage: Stage, states: States, 
     ends = derive(mem.ends_gathered_bytes, "gathered embedding and head", "bytes", first=stage.first,
                   last=stage.last, vocab=arch.vocab, hidden=arch.hidden, tied=arch.tied_embeddings,
                   tensor=layout.tensor, element=policy.element)
-    whole = add_all("parameters of a device", "", states.dense, states.experts)
+    whole = add_all("parameters of a device", "", stage.dense, stage.experts)
     return derive(mem.gathered_bytes, "gathered weights", "bytes", layer=largest, ends=ends, whole=whole,
                   pipeline=layout.pipeline, element=policy.element)

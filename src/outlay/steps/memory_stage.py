@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from outlay.architecture import Architecture, LayerKind
+from outlay.architecture import LayerKind
 from outlay.derive import Quantity, add_all, derive
 from outlay.physics import activations as act
 from outlay.physics import memory as mem
-from outlay.steps.inputs import Layout, Recipe
-from outlay.steps.layers import Split
-from outlay.steps.memory_buffers import alive_at_loss, kept_buffers, sharding_buffers
+from outlay.steps.inputs import Layout
 from outlay.steps.memory_layers import LayerBytes
 from outlay.steps.memory_policy import MemoryPolicy
 from outlay.steps.memory_states import Stage, States
@@ -41,27 +39,33 @@ class StageMemory:
     memory_peak_moment: Any
 
 
-def stage_memory(arch: Architecture, recipe: Recipe, layout: Layout, stage: Stage, states: States,
-                 layers: Mapping[LayerKind, LayerBytes], split: Split, policy: MemoryPolicy,
-                 micro_batches: Value) -> StageMemory:
-    """Everything on one device of a stage."""
+@dataclass(frozen=True, eq=False, slots=True)
+class MicroBatch:
+    """Bytes of one micro-batch on a rank: each kind of layer, the loss, the embedding's dropout mask."""
+
+    layers: Mapping[LayerKind, LayerBytes]
+    loss: Value
+    mask: Value
+
+
+def stage_memory(layout: Layout, stage: Stage, states: States, standing: Value, sharding: Value, table: Value,
+                 batch: MicroBatch, policy: MemoryPolicy, micro_batches: Value) -> StageMemory:
+    """Everything on one device of a stage.
+
+    standing buffers outlive a step, sharding buffers do not; table is the embedding's gradient.
+    """
     held = derive(act.in_flight, "micro-batches in flight", "", pipeline=layout.pipeline, stage=stage.index,
                   micro_batches=micro_batches, virtual_pipeline=layout.virtual_pipeline,
                   schedule=layout.schedule)
-    one = _one_micro_batch(arch, stage, layers, split, policy)
-    working = _largest_working(layers, stage)
-    loss = alive_at_loss(arch, stage, layers, split, policy)
-    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first, vocab=arch.vocab,
-                   hidden=arch.hidden, tensor=layout.tensor)
+    one, working = _one_micro_batch(stage, batch, policy), _largest_working(batch.layers, stage)
+    loss = derive(mem.times, "alive at the loss", "bytes", count=stage.last, each=batch.loss)
     moment = derive(mem.peak_moment, "moment of the peak", "", held=held, one=one, working=working, loss=loss,
                     table=table, step=states.step)
     activations = derive(mem.activations_at, "activations", "bytes", moment=moment, held=held, one=one)
     logits = derive(mem.logits_at, "logits", "bytes", moment=moment, loss=loss)
     transient = derive(mem.working_at, "working set", "bytes", moment=moment, working=working, table=table,
                        step=states.step)
-    standing = kept_buffers(arch, layout, stage, policy)
-    buffers = add_all("buffers", "bytes", transient, standing,
-                      sharding_buffers(arch, recipe, layout, stage, states, policy))
+    buffers = add_all("buffers", "bytes", transient, standing, sharding)
     parts = {"weights": states.weights, "gradients": states.gradients, "optimizer": states.optimizer,
              "activations": activations, "logits": logits, "buffers": buffers}
     return _with_driver(stage.index, parts, standing, moment, policy)
@@ -84,14 +88,12 @@ def _with_driver(index: Value, parts: dict[str, Value], standing: Value, moment:
     return StageMemory(index, whole, total, allocated, reserved, resident, MOMENTS[which])
 
 
-def _one_micro_batch(arch: Architecture, stage: Stage, layers: Mapping[LayerKind, LayerBytes], split: Split,
-                     policy: MemoryPolicy) -> Value:
+def _one_micro_batch(stage: Stage, batch: MicroBatch, policy: MemoryPolicy) -> Value:
     """Kept bytes of one micro-batch on a stage; its input is the first layer's norm input, counted there."""
-    kept = [derive(mem.times, "kept by layers", "bytes", count=count, each=layers[kind].kept)
+    kept = [derive(mem.times, "kept by layers", "bytes", count=count, each=batch.layers[kind].kept)
             for kind, count in stage.counts]
     if policy.dropout:
-        kept.append(derive(mem.mask_bytes, "embedding dropout mask", "bytes", tokens=split.tokens,
-                           by=split.row_split, hidden=arch.hidden, first=stage.first))
+        kept.append(derive(mem.times, "embedding dropout mask", "bytes", count=stage.first, each=batch.mask))
     return add_all("activations of one micro-batch", "bytes", *kept)
 
 

@@ -18,16 +18,15 @@ Value = Any  # a number, an array or a Quantity
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Stage:
-    """One pipeline stage: its layers by kind, and its parameters before any split."""
+    """One pipeline stage: its layers by kind, and the parameters of one of its devices."""
 
     index: Value
     first: Value  # 1 where it holds the embedding, else 0
     last: Value  # 1 where it holds the head and the loss
     counts: tuple[tuple[LayerKind, Value], ...]
-    split: Value  # parameters divided by tensor parallelism, tables apart
-    tables: Value  # embedding and head
-    replicated: Value
+    dense: Value  # parameters of one device outside experts, before data-parallel sharding
     experts: Value
+    tables: Value  # of `dense`, those of embedding and head
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,8 +37,6 @@ class States:
     gradients: Value
     optimizer: Value
     host: Value
-    dense: Value  # parameters of one device outside experts, before data-parallel sharding
-    experts: Value
     step: Value  # temporaries of the optimiser step
 
 
@@ -49,16 +46,23 @@ def stage_of(arch: Architecture, layout: Layout, index: Value, policy: MemoryPol
     first = derive(placement.is_first, "holds the embedding", "", stage=index)
     counts = _counts(arch, layout, index)
     split, replicated, experts = _layer_parameters(arch, (*counts, *_prediction_layers(arch, last)))
-    split.append(derive(mem.times, "joining projections", "", count=last, each=arch.mtp_layers * 2 * arch.hidden**2))
+    split.append(derive(mem.times, "joining projections", "", count=last,
+                        each=arch.mtp_layers * 2 * arch.hidden**2))
     tables = derive(mem.table_parameters, "embedding and head", "", first=first, last=last, vocab=arch.vocab,
                     hidden=arch.hidden, tied=arch.tied_embeddings, mtp=arch.mtp_layers, tensor=layout.tensor,
                     pad=policy.megatron)
     norm = arch.final_norm * norm_parameters(arch.norm, arch.hidden)
     replicated.append(derive(mem.loose_parameters, "positions and final norm", "", first=first, last=last,
                              positions=arch.position_rows * arch.hidden, norm=norm))
-    return Stage(index, first, last, counts, add_all("split parameters", "", *split), tables,
-                 add_all("replicated parameters", "", *replicated),
-                 add_all("expert parameters", "", *experts) if experts else 0.0)
+    dense = derive(mem.device_parameters, "dense parameters of a device", "",
+                   split=add_all("split parameters", "", *split, tables),
+                   replicated=add_all("replicated parameters", "", *replicated), tensor=layout.tensor)
+    routed = derive(mem.expert_parameters, "expert parameters of a device", "",
+                    experts=add_all("expert parameters", "", *experts) if experts else 0.0,
+                    expert=layout.expert, expert_tensor=layout.expert_tensor)
+    own_tables = derive(mem.device_parameters, "tables of a device", "", split=tables, replicated=0.0,
+                        tensor=layout.tensor)
+    return Stage(index, first, last, counts, dense, routed, own_tables)
 
 
 def _layer_parameters(arch: Architecture,
@@ -109,40 +113,34 @@ def _counts(arch: Architecture, layout: Layout, index: Value) -> tuple[tuple[Lay
 
 def states_of(stage: Stage, recipe: Recipe, layout: Layout, policy: MemoryPolicy) -> States:
     """Weights, gradients and optimiser states of one device of a stage."""
-    split = add_all("split parameters", "", stage.split, stage.tables)
-    dense = derive(mem.device_parameters, "dense parameters of a device", "", split=split,
-                   replicated=stage.replicated, tensor=layout.tensor)
-    experts = derive(mem.expert_parameters, "expert parameters of a device", "", experts=stage.experts,
-                     expert=layout.expert, expert_tensor=layout.expert_tensor)
-    weights = _kind_bytes("weights", recipe.weight_bytes, dense, experts, layout, layout.zero >= 3)
-    gradients = _kind_bytes("gradients", recipe.gradient_bytes, dense, experts, layout, layout.zero >= 2)
-    optimizer = _kind_bytes("optimizer", recipe.master_bytes + recipe.optimizer_bytes, dense, experts, layout,
-                            layout.zero >= 1)
+    whole = add_all("parameters of a device", "", stage.dense, stage.experts)
+    share = whole
+    if layout.zero:
+        share = derive(mem.sharded_parameters, "sharded parameters of a device", "", dense=stage.dense,
+                       experts=stage.experts, tensor=layout.tensor, context=layout.context, data=layout.data,
+                       shard=layout.shard, expert=layout.expert, expert_tensor=layout.expert_tensor)
+    held = [share if layout.zero >= level else whole for level in (3, 2, 1)]
+    kept = recipe.weight_bytes + policy.weight_copies
+    weights, gradients, optimizer = (
+        derive(mem.state_bytes, label, "bytes", parameters=parameters, bytes_per_parameter=each)
+        for label, parameters, each in zip(
+            ("weights", "gradients", "optimizer"), held,
+            (kept, recipe.gradient_bytes, recipe.master_bytes + recipe.optimizer_bytes), strict=True))
     if recipe.optimizer == "muon":
         optimizer = add_all("optimizer", "bytes", optimizer, _table_states(stage, recipe, layout))
-    if policy.weight_copies:
-        copies = _kind_bytes("8-bit weight copies", policy.weight_copies, dense, experts, layout, layout.zero >= 3)
-        weights = add_all("weights", "bytes", weights, copies)
     step: Value = 0.0
     if policy.separate_step and recipe.offload == "none":
-        step = _kind_bytes("step temporaries", 4.0, dense, experts, layout, layout.zero >= 1)
+        step = derive(mem.state_bytes, "step temporaries", "bytes", parameters=held[2], bytes_per_parameter=4.0)
     host: Value = 0.0
     if recipe.offload != "none":
         host, optimizer = optimizer, 0.0
     if recipe.offload == "all":
         host, weights = add_all("offloaded states", "bytes", host, weights), 0.0
-    return States(weights, gradients, optimizer, host, dense, experts, step)
+    return States(weights, gradients, optimizer, host, step)
 
 
 def _table_states(stage: Stage, recipe: Recipe, layout: Layout) -> Value:
     """Muon leaves embedding and head to AdamW, which keeps 8 bytes a parameter."""
-    tables = derive(mem.device_parameters, "tables of a device", "", split=stage.tables, replicated=0.0,
-                    tensor=layout.tensor)
-    return _kind_bytes("AdamW states of the tables", max(8.0 - recipe.optimizer_bytes, 0.0), tables, 0.0, layout,
-                       layout.zero >= 1)
-
-
-def _kind_bytes(label: str, each: Value, dense: Value, experts: Value, layout: Layout, sharded: bool) -> Value:
-    return derive(mem.sharded_bytes, label, "bytes", dense=dense, experts=experts, each=each, tensor=layout.tensor,
-                  context=layout.context, data=layout.data, shard=layout.shard, expert=layout.expert,
-                  expert_tensor=layout.expert_tensor, sharded=sharded)
+    return derive(mem.table_state_bytes, "AdamW states of the tables", "bytes", tables=stage.tables,
+                  each=max(8.0 - recipe.optimizer_bytes, 0.0), context=layout.context, shard=layout.shard,
+                  sharded=layout.zero >= 1)

@@ -1,33 +1,35 @@
 """Memory of one training step on every pipeline stage, tensor by tensor.
 
 The same lines serve a scalar plan (all stages), an explained plan (`Quantity` inputs) and a search over arrays
-(first, second and last stage). Under a search the costly parts are evaluated once for each distinct
-(tensor, context, expert, expert tensor, micro-batch) and (tensor, pipeline, virtual pipeline).
+(the first, the first ordinary and the last stage). Under a search the costly parts are evaluated once for each
+distinct (tensor, context, expert tensor, micro-batch) and (tensor, pipeline, virtual pipeline, experts).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from outlay.architecture import Architecture, LayerKind
+from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive
+from outlay.physics import memory as mem
+from outlay.steps.distinct import distinct_rows
 from outlay.steps.inputs import Hardware, Layout, Recipe
 from outlay.steps.layers import Split
-from outlay.steps.memory_layers import LayerBytes, layer_bytes
+from outlay.steps.memory_buffers import alive_at_loss, kept_buffers, sharding_buffers
+from outlay.steps.memory_layers import layer_bytes
 from outlay.steps.memory_policy import MemoryPolicy, policy_of
-from outlay.steps.memory_stage import PARTS, StageMemory, stage_memory
+from outlay.steps.memory_stage import PARTS, MicroBatch, StageMemory, stage_memory
 from outlay.steps.memory_states import Stage, stage_of, states_of
 
-Value = Any  # a number, an array or a Quantity
-
 __all__ = ["PARTS", "MemoryResult", "StageMemory", "train_memory"]
-_LAYER_COLUMNS = ("tensor", "context", "expert", "expert_tensor", "micro_batch")
-_STAGE_COLUMNS = ("tensor", "pipeline", "virtual_pipeline")
+Value = Any  # a number, an array or a Quantity
+_LAYER_COLUMNS = ("tensor", "context", "expert_tensor", "micro_batch")
+_STAGE_COLUMNS = ("tensor", "pipeline", "virtual_pipeline", "expert", "expert_tensor")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -51,140 +53,100 @@ class MemoryResult:
         return self.fullest.memory_peak_moment
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class _Placed:
+    """A stage and the buffers that its place alone decides."""
+
+    stage: Stage
+    standing: Value
+    sharding: Value
+    table: Value
+
+
 def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layout) -> MemoryResult:
     """Memory of one device on every stage, the fullest stage, and the host memory of a node."""
     policy = policy_of(arch, recipe)
-    searching = any(
-        isinstance(getattr(layout, c), np.ndarray) for c in (*_LAYER_COLUMNS, *_STAGE_COLUMNS, "data")
-    )
-    micro_batches = derive(
-        _micro_batches,
-        "micro-batches a step",
-        "",
-        global_batch=float(recipe.global_batch),
-        data=layout.data,
-        micro_batch=layout.micro_batch,
-    )
-    split, layers = _layers(arch, recipe, layout, policy, searching)
+    micro_batches = derive(_micro_batches, "micro-batches a step", "", global_batch=float(recipe.global_batch),
+                           data=layout.data, micro_batch=layout.micro_batch)
+    columns = {*_LAYER_COLUMNS, *_STAGE_COLUMNS, "data", "shard"}
+    if any(isinstance(getattr(layout, name), np.ndarray) for name in columns):
+        batch, placed = _for_rows(arch, recipe, layout, policy)
+    else:
+        batch = _micro_batch(arch, recipe, layout, policy)
+        stages = range(max(1, int(_nominal(layout.pipeline))))
+        placed = [_place(arch, recipe, layout, float(index), policy) for index in stages]
     results, hosts = [], []
-    for index in _stage_indices(layout, arch, searching):
-        stage = _stage(arch, layout, index, policy, searching)
-        states = states_of(stage, recipe, layout, policy)
-        results.append(
-            stage_memory(arch, recipe, layout, stage, states, layers, split, policy, micro_batches)
-        )
+    for at in placed:
+        states = states_of(at.stage, recipe, layout, policy)
+        results.append(stage_memory(layout, at.stage, states, at.standing, at.sharding, at.table, batch, policy,
+                                    micro_batches))
         hosts.append(states.host)
-    fullest = (
-        _fullest_of_arrays(results)
-        if searching
-        else max(results, key=lambda r: _nominal(r.memory_per_device_bytes))
-    )
-    host = derive(
-        _host_bytes,
-        "host memory of a node",
-        "bytes",
-        offloaded=hosts[0],
-        devices=min(hw.devices_per_node, hw.devices),
-        process=policy.constants.host_process_bytes,
-        factor=policy.constants.host_copy_factor,
-    )
-    return MemoryResult(tuple(results), fullest, host)
+    host = derive(_host_bytes, "host memory of a node", "bytes", offloaded=hosts[0],
+                  devices=min(hw.devices_per_node, hw.devices), process=policy.constants.host_process_bytes,
+                  factor=policy.constants.host_copy_factor)
+    return MemoryResult(tuple(results), _fullest(results), host)
 
 
-def _stage_indices(layout: Layout, arch: Architecture, searching: bool) -> list[Value]:
-    if not searching:
-        return [float(r) for r in range(max(1, int(_nominal(layout.pipeline))))]
+def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: MemoryPolicy) -> MicroBatch:
+    tokens = derive(_micro_batch_tokens, "tokens of a micro-batch on a rank", "", micro_batch=layout.micro_batch,
+                    sequence=float(recipe.sequence_length), context=layout.context)
+    split = Split(tokens, layout.tensor, layout.context, layout.expert, layout.expert_tensor,
+                  layout.sequence_parallel)
+    layers = {kind: layer_bytes(kind, arch, recipe, split, layout.recompute, policy) for kind, _ in arch.groups}
+    mask = derive(mem.mask_bytes, "embedding dropout mask", "bytes", tokens=tokens, by=split.row_split,
+                  hidden=arch.hidden)
+    return MicroBatch(layers, alive_at_loss(arch, layers, split, policy), mask)
+
+
+def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, policy: MemoryPolicy) -> _Placed:
+    stage = stage_of(arch, layout, index, policy)
+    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first, vocab=arch.vocab,
+                   hidden=arch.hidden, tensor=layout.tensor)
+    return _Placed(stage, kept_buffers(arch, layout, stage, policy),
+                   sharding_buffers(arch, recipe, layout, stage, policy), table)
+
+
+def _for_rows(arch: Architecture, recipe: Recipe, layout: Layout,
+              policy: MemoryPolicy) -> tuple[MicroBatch, list[_Placed]]:
+    """The same for the rows of a search: evaluated on distinct rows, then spread."""
+    some, where = distinct_rows(*(getattr(layout, name) for name in _LAYER_COLUMNS))
+    few = replace(layout, **dict(zip(_LAYER_COLUMNS, some, strict=True)))
+    batch = _spread(_micro_batch(arch, recipe, few, policy), where)
+    some, where = distinct_rows(*(getattr(layout, name) for name in _STAGE_COLUMNS))
+    few = replace(layout, **dict(zip(_STAGE_COLUMNS, some, strict=True)))
+    return batch, [_spread(_place(arch, recipe, few, index, policy), where)
+                   for index in _candidate_stages(few, arch)]
+
+
+def _candidate_stages(layout: Layout, arch: Architecture) -> list[Value]:
+    """Stages one of which is the fullest: the first, the first that holds only ordinary layers, and the last."""
     pipeline = np.asarray(layout.pipeline, dtype=float)
+    chunk = np.ceil(arch.layers / (pipeline * layout.virtual_pipeline))
     ends: list[Value] = [np.zeros_like(pipeline), pipeline - 1.0]
-    alike = len(arch.groups) == 1 and not layout.first_stage_layers and not layout.last_stage_layers
-    if not alike or np.any(arch.layers % (pipeline * layout.virtual_pipeline)):
-        ends.insert(1, np.minimum(1.0, pipeline - 1.0))
+    lead = arch.runs[0][1] if len(arch.runs) > 1 else 0
+    uneven = np.any(arch.layers % (pipeline * layout.virtual_pipeline))
+    if lead or uneven or layout.first_stage_layers or layout.last_stage_layers:
+        ends.insert(1, np.minimum(np.maximum(np.ceil(lead / chunk), 1.0), pipeline - 1.0))
     return ends
 
 
-def _layers(
-    arch: Architecture, recipe: Recipe, layout: Layout, policy: MemoryPolicy, searching: bool
-) -> tuple[Split, dict[LayerKind, LayerBytes]]:
-    """Bytes of each kind of layer, and how a micro-batch is cut, for every row of the layout."""
-    if not searching:
-        split = _split(recipe, layout)
-        return split, {
-            kind: layer_bytes(kind, arch, recipe, split, layout.recompute, policy) for kind, _ in arch.groups
-        }
-    columns, inverse = distinct_rows(*(getattr(layout, c) for c in _LAYER_COLUMNS))
-    few = replace(layout, **dict(zip(_LAYER_COLUMNS, columns, strict=True)))
-    narrow = _split(recipe, few)
-    table = {
-        kind: layer_bytes(kind, arch, recipe, narrow, layout.recompute, policy) for kind, _ in arch.groups
-    }
-    return _split(recipe, layout), {
-        k: LayerBytes(_spread(b.kept, inverse), _spread(b.working, inverse)) for k, b in table.items()
-    }
+def _spread(value: Any, where: Any) -> Any:
+    """Every array inside a record, taken at `where`."""
+    if isinstance(value, np.ndarray):
+        return value[where] if value.ndim else value
+    if isinstance(value, dict):
+        return {key: _spread(part, where) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_spread(part, where) for part in value)
+    if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "mixer"):
+        return type(value)(**{f.name: _spread(getattr(value, f.name), where) for f in fields(value)})
+    return value
 
 
-def _split(recipe: Recipe, layout: Layout) -> Split:
-    tokens = derive(
-        _micro_batch_tokens,
-        "tokens of a micro-batch on a rank",
-        "",
-        micro_batch=layout.micro_batch,
-        sequence=float(recipe.sequence_length),
-        context=layout.context,
-    )
-    return Split(
-        tokens, layout.tensor, layout.context, layout.expert, layout.expert_tensor, layout.sequence_parallel
-    )
-
-
-def _stage(arch: Architecture, layout: Layout, index: Value, policy: MemoryPolicy, searching: bool) -> Stage:
-    if not searching:
-        return stage_of(arch, layout, index, policy)
-    columns, inverse = distinct_rows(*(getattr(layout, c) for c in _STAGE_COLUMNS), index)
-    few = replace(layout, **dict(zip(_STAGE_COLUMNS, columns[:-1], strict=True)))
-    stage = stage_of(arch, few, columns[-1], policy)
-    return Stage(index, _spread(stage.first, inverse), _spread(stage.last, inverse),
-                 tuple((kind, _spread(count, inverse)) for kind, count in stage.counts),
-                 *(_spread(v, inverse) for v in (stage.split, stage.tables, stage.replicated, stage.experts)))
-
-
-def distinct_rows(*columns: Any) -> tuple[list[Any], Any]:
-    """Distinct rows of equal-length columns, and where each original row is found among them.
-
-    >>> (a, b), inverse = distinct_rows(np.array([2, 2, 4]), np.array([1, 1, 8]))
-    >>> a.tolist(), b.tolist(), inverse.tolist()
-    ([2.0, 4.0], [1.0, 8.0], [0, 0, 1])
-    """
-    shaped = [np.asarray(c, dtype=float) for c in np.broadcast_arrays(*columns)]
-    key = np.zeros(shaped[0].shape, dtype=np.int64)
-    for column in shaped:
-        found, place = _few_values(column)
-        key = key * len(found) + place
-    _, first, inverse = _unique_keys(key)
-    return [column[first] for column in shaped], inverse
-
-
-def _few_values(column: Any) -> tuple[Any, Any]:
-    """Distinct values of a column of small whole numbers and their places, without sorting it."""
-    whole = column.astype(np.int64)
-    seen = np.zeros(int(whole.max()) + 1, dtype=bool)
-    seen[whole] = True
-    place = np.cumsum(seen) - 1
-    return np.flatnonzero(seen), place[whole]
-
-
-def _unique_keys(key: Any) -> tuple[Any, Any, Any]:
-    if key.max() > 4_000_000:
-        return np.unique(key, return_index=True, return_inverse=True)
-    first_at = np.full(int(key.max()) + 1, -1, dtype=np.int64)
-    first_at[key[::-1]] = np.arange(len(key) - 1, -1, -1)
-    found = np.flatnonzero(first_at >= 0)
-    place = np.empty(len(first_at), dtype=np.int64)
-    place[found] = np.arange(len(found))
-    return found, first_at[found], place[key]
-
-
-def _spread(value: Any, inverse: Any) -> Any:
-    return value[inverse] if isinstance(value, np.ndarray) and value.ndim else value
+def _fullest(results: list[StageMemory]) -> StageMemory:
+    if not isinstance(results[0].memory_per_device_bytes, np.ndarray) or results[0].memory_per_device_bytes.ndim == 0:
+        return max(results, key=lambda stage: _nominal(stage.memory_per_device_bytes))
+    return _fullest_of_arrays(results)
 
 
 def _fullest_of_arrays(results: list[StageMemory]) -> StageMemory:
