@@ -82,7 +82,9 @@ def _walk(
         best, score = trial, value
 
 
-def leave_out(bench: Bench, values: Constants, free: list[Key]) -> tuple[dict[int, float], dict[str, Constants]]:
+def leave_out(
+    bench: Bench, values: Constants, free: list[Key]
+) -> tuple[dict[int, float], dict[str, Constants]]:
     """Refit without each (source, model), starting from the fit, and predict what was held back."""
     ratios: dict[int, float] = {}
     refits: dict[str, Constants] = {}
@@ -111,9 +113,23 @@ def constant_rows(values: Constants, refits: dict[str, Constants]) -> list[list[
         value = values[key]
         spread = [value, *(refit[key] for refit in refits.values())] if constant.free else [value]
         how = "derived" if constant.free else constant.how
-        source = {"derived": SOURCE, "measured": "NCCL curves of aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA)"}
+        source = {
+            "derived": SOURCE,
+            "measured": "NCCL curves of aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA)",
+        }
         figures = [f"{v:.5g}" for v in (value, min(spread), max(spread))]
-        rows.append([*key, figures[0], constant.unit, *figures[1:], source.get(how, "chosen, not fitted"), DATE, how, constant.note])
+        rows.append(
+            [
+                *key,
+                figures[0],
+                constant.unit,
+                *figures[1:],
+                source.get(how, "chosen, not fitted"),
+                DATE,
+                how,
+                constant.note,
+            ]
+        )
     return rows
 
 
@@ -149,7 +165,9 @@ def shipped() -> Constants:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("truth", type=Path)
     for name in ("--fit", "--leave-out", "--write", "--warm"):
         parser.add_argument(name, action="store_true")
@@ -160,7 +178,11 @@ def main() -> None:
     bench = Bench(args.truth, args.single_every)
     for line in sorted(bench.failed):
         print("not made:", line)
-    values = shipped() if args.warm or not args.fit else {key: constant.value for key, constant in CONSTANTS.items()}
+    values = (
+        shipped()
+        if args.warm or not args.fit
+        else {key: constant.value for key, constant in CONSTANTS.items()}
+    )
     if args.rows:
         show(bench, values, args.rows)
         return

@@ -70,7 +70,12 @@ def problem(case: TimeCase) -> tuple[Any, Hardware, Recipe, Layout] | None:
     given = {name: pretrain[name] for name in (*RECIPE_FIELDS, "fused_cross_entropy") if name in pretrain}
     short = laid.get("zero", 0) >= 2 or pretrain["framework"] == "deepspeed"
     recipe = Recipe(**given, gradient_bytes=2.0 if short else 4.0)
-    return architecture(case.scenario["model"]), hardware(case.scenario["fleet"], recipe.precision), recipe, Layout(**laid)
+    return (
+        architecture(case.scenario["model"]),
+        hardware(case.scenario["fleet"], recipe.precision),
+        recipe,
+        Layout(**laid),
+    )
 
 
 class Bench:
@@ -151,7 +156,11 @@ def report(bench: Bench, ratios: dict[int, float]) -> None:
     for name, values in sorted(groups.items()):
         errors = [abs(value - 1) for value in values]
         figures = (np.median(errors), np.mean(errors), np.quantile(errors, 0.9))
-        print(f"{name:42s} {len(values):4d}", *(f"{100 * f:6.1f}%" for f in figures), f"{100 * (np.median(values) - 1):+6.1f}%")
+        print(
+            f"{name:42s} {len(values):4d}",
+            *(f"{100 * f:6.1f}%" for f in figures),
+            f"{100 * (np.median(values) - 1):+6.1f}%",
+        )
 
 
 def show(bench: Bench, values: dict[Key, float], source: str) -> None:
@@ -163,7 +172,9 @@ def show(bench: Bench, values: dict[Key, float], source: str) -> None:
         step = float(times["step_time_s"])
         shares = {name: 100 * float(times[name]) / step for name in PARTS}
         parts = " ".join(f"{name[:9]}={share:.0f}" for name, share in shares.items() if share > 0.4)
-        split = f"t{lay.tensor} p{lay.pipeline} v{lay.virtual_pipeline} d{lay.data} c{lay.context} e{lay.expert}"
+        split = (
+            f"t{lay.tensor} p{lay.pipeline} v{lay.virtual_pipeline} d{lay.data} c{lay.context} e{lay.expert}"
+        )
         work = f"mb{lay.micro_batch} gb{recipe.global_batch} s{recipe.sequence_length} {recipe.precision} z{lay.zero}"
         print(
             f"{case.left_out[:26]:26s} {case.device[:6]:6s} n{hw.devices:<5d} {split} {work} {lay.recompute[:4]}",

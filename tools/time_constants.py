@@ -59,6 +59,9 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "unfused.forward"): ratio(0.4, "batched multiplications of unfused attention, share of peak"),
     ("all", "scan.forward"): ratio(0.15, "state-space scan in chunks, share of peak"),
     ("all", "memory.utilisation"): ratio(0.80, "share of memory bandwidth reached by streaming kernels"),
+    ("all", "routing.ratio"): ratio(
+        1.3, "passes over tokens routed to experts over their least traffic", True, 0.3, 6
+    ),
     ("legacy", "traffic.ratio"): ratio(
         1.0, "passes of norms and activations over their least traffic", True, 0.3, 5
     ),

@@ -82,7 +82,8 @@ def matmul_time_s(
     """Matrix multiplications one after another: roofline over looked-up utilisation, never faster than power
     allows.
 
-    shapes holds (rows m, columns n, reduction k, how many, bytes moved per result element); element_bytes of
+    shapes holds (rows m, columns n, reduction k, how many in one grouped kernel, bytes moved per result element);
+    a group is looked up at its summed weight bytes. element_bytes of
     the
     operands; ratio scales the table; sustained_flop_per_s is what the device's power feeds hour after hour,
     which
@@ -91,10 +92,10 @@ def matmul_time_s(
     total: Value = 0.0
     for m, n, k, count, result_bytes in shapes:
         traffic = (m * k + n * k) * element_bytes + m * n * result_bytes
-        utilisation = np.minimum(look_up(grid, m, n * k * element_bytes) * ratio, 1.0)
+        utilisation = np.minimum(look_up(grid, m, n * k * count * element_bytes) * ratio, 1.0)
         flop = 2.0 * m * n * k
         one = kernel_time_s(flop, traffic, peak_flop_per_s, memory_bytes_per_s, utilisation)
-        total = total + count * (np.maximum(one, flop / sustained_flop_per_s) + kernel_gap_s)
+        total = total + count * np.maximum(one, flop / sustained_flop_per_s) + kernel_gap_s
     return total
 
 

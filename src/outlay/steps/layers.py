@@ -47,13 +47,7 @@ def mixer_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...
     """Projections of the token mixer."""
     rows, t = split.tokens, split.tensor
     if kind.mixer == "attention":
-        value_dim = kind.v_head_dim or kind.head_dim
-        kv = np.maximum(kind.kv_heads / t, 1.0)
-        queries = kind.heads * kind.head_dim / t
-        return (
-            (rows, queries + kv * (kind.head_dim + value_dim), hidden, 1.0, HALF),
-            (rows, hidden, kind.heads * value_dim / t, 1.0, HALF),
-        )
+        return _attention_shapes(kind, hidden, split)
     if kind.mixer == "mla":
         return _mla_shapes(kind, hidden, split)
     if kind.mixer == "none":
@@ -64,6 +58,30 @@ def mixer_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...
     else:  # linear attention: keys and queries of `groups` heads, values and gate of `heads`
         entry = (2 * (kind.groups or kind.heads) * kind.state + 2 * inner + 2 * kind.heads) / t
     return ((rows, entry, hidden, 1.0, HALF), (rows, hidden, inner / t, 1.0, HALF))
+
+
+def _attention_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
+    """Queries, keys and values in one product and the output; either end may pass through a low rank."""
+    rows, t = split.tokens, split.tensor
+    value_dim = kind.v_head_dim or kind.head_dim
+    kv = np.maximum(kind.kv_heads / t, 1.0) * (kind.head_dim if kind.shared_kv else kind.head_dim + value_dim)
+    queries = kind.heads * kind.head_dim / t * (1.0 if kind.output_gate == "none" else 2.0)
+    out = kind.heads * value_dim / t
+    if kind.q_lora_rank:
+        entry: tuple[Shape, ...] = (
+            (rows, kind.q_lora_rank + kv, hidden, 1.0, HALF),
+            (rows, queries, kind.q_lora_rank, 1.0, HALF),
+        )
+    else:
+        entry = ((rows, queries + kv, hidden, 1.0, HALF),)
+    if kind.o_lora_rank:
+        groups = max(kind.o_groups, 1) / t
+        return (
+            *entry,
+            (rows, kind.o_lora_rank, out / groups, groups, HALF),
+            (rows, hidden, groups * kind.o_lora_rank, 1.0, HALF),
+        )
+    return (*entry, (rows, hidden, out, 1.0, HALF))
 
 
 def _mla_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
@@ -82,10 +100,13 @@ def _mla_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]
 def mlp_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
     """The dense feed-forward part: a dense MLP, or the shared experts of a mixture."""
     width = kind.ffn if kind.mlp == "dense" else kind.shared_ffn if kind.mlp == "moe" else 0
-    if not width:
-        return ()
     rows, t = split.tokens, split.tensor
-    return (
+    latent: tuple[Shape, ...] = ()
+    if kind.mlp == "moe" and kind.expert_hidden:  # experts work in a narrower space
+        latent = ((rows / t, kind.expert_hidden, hidden, 1.0, HALF), (rows / t, hidden, kind.expert_hidden, 1.0, HALF))
+    if not width:
+        return latent
+    return latent + (
         (rows, (2.0 if kind.gated else 1.0) * width / t, hidden, 1.0, HALF),
         (rows, hidden, width / t, 1.0, HALF),
     )
@@ -130,23 +151,28 @@ def weights_of(shapes: tuple[Shape, ...]) -> Num:
 
 def core_flop(kind: LayerKind, recipe: Recipe, split: Split, causal: bool) -> Num:
     """Forward arithmetic between positions: attention scores and sums, or the chunked scan."""
-    length = float(recipe.sequence_length)
     if kind.mixer in ("attention", "mla"):
-        mean, mean_square = recipe.packed_lengths
-        if recipe.packing and mean > 0:
-            span = mean_square / mean / 2.0
-        else:
-            span = attention_span(length, float(kind.window))
-        full = span if causal else length
-        return attention_flop(
-            split.tokens, kind.heads / split.tensor, kind.head_dim, kind.v_head_dim or kind.head_dim, full
-        )
+        span = _span(kind, recipe) if causal else float(recipe.sequence_length)
+        value_dim = kind.v_head_dim or kind.head_dim
+        flop = attention_flop(split.tokens, kind.heads / split.tensor, kind.head_dim, value_dim, span)
+        index_span = attention_span(float(recipe.sequence_length)) / max(kind.compress, 1)
+        return flop + attention_flop(split.tokens, kind.indexer_heads, kind.indexer_head_dim, 0.0, index_span)
     if kind.mixer == "none":
         return 0.0 * split.tokens
     groups = kind.groups or kind.heads
     return chunked_scan_flop(
         split.tokens, kind.heads / split.tensor, kind.head_dim, kind.state, groups / split.tensor, SCAN_CHUNK
     )
+
+
+def _span(kind: LayerKind, recipe: Recipe) -> Num:
+    """Mean positions a query attends: a causal mask, within documents when packed, a window, a compressed past."""
+    length = float(recipe.sequence_length)
+    mean, mean_square = recipe.packed_lengths
+    if recipe.packing and mean > 0:
+        length = mean_square / mean
+    span = attention_span(length, float(kind.window))
+    return span + attention_span(length) / kind.compress if kind.compress else span
 
 
 def core_bytes(kind: LayerKind, recipe: Recipe, split: Split) -> tuple[Num, Num]:
@@ -179,7 +205,7 @@ def traffic_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
     are read and written once more by the rotation; a gated activation reads two widths and writes one.
     """
     parts = int(kind.mixer != "none") + int(kind.mlp != "none")
-    rows = 10.0 * hidden * parts / split.row_split
+    rows = 10.0 * hidden * parts * max(kind.streams, 1) / split.row_split
     inner: Num = 0.0
     if kind.mixer in ("attention", "mla"):
         inner = (
@@ -201,4 +227,4 @@ def routing_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
     copies = split.tokens / split.tensor * kind.experts_per_token
     activation = (6.0 if kind.gated else 4.0) * kind.expert_ffn
     router = 4.0 * 4.0 * kind.experts * split.tokens / split.tensor
-    return copies * (16.0 * hidden + activation) + router
+    return copies * (16.0 * (kind.expert_hidden or hidden) + activation) + router

@@ -35,6 +35,11 @@ def product(a: Any, b: Any) -> Any:
     return a * b
 
 
+def _passes(moved: Any, passes: Any, routed: Any, routing_passes: Any) -> Any:
+    """Bytes moved, by how often this software passes over them; routing tokens to experts apart."""
+    return moved * passes + routed * routing_passes
+
+
 class Device:
     """A device running one kind of software: the formulas with its constants bound."""
 
@@ -87,9 +92,17 @@ class Device:
             flop_per_joule=self.constant(f"flop_per_joule.{width}"),
         )
 
-    def traffic(self, moved: Num, label: str) -> Num:
+    def traffic(self, moved: Num, routed: Num, label: str) -> Num:
         """Kernels that only move bytes, as often as this software passes over them."""
-        times = derive(product, f"{label}: bytes", "B", a=moved, b=self.constant("traffic.ratio"))
+        times = derive(
+            _passes,
+            f"{label}: bytes",
+            "B",
+            moved=moved,
+            passes=self.constant("traffic.ratio"),
+            routed=routed,
+            routing_passes=self.constant("routing.ratio"),
+        )
         return derive(
             roofline.traffic_time_s,
             label,
@@ -214,13 +227,14 @@ def _layer(
     causal = recipe.attention != "unfused"
     core_flop = layers.core_flop(kind, recipe, split, causal)
     core_forward_bytes, core_backward_bytes = layers.core_bytes(kind, recipe, split)
-    moved = layers.traffic_bytes(kind, hidden, split) + layers.routing_bytes(kind, hidden, split)
+    moved = layers.traffic_bytes(kind, hidden, split)
+    routed = layers.routing_bytes(kind, hidden, split)
     forward_cast, backward_cast = _cast_bytes(device, dense + experts)
 
     matmul_forward = device.matmuls(dense, "projections, forward")
     expert_forward = device.matmuls(experts, "experts, forward", "experts")
     core_forward = device.core(kind, core_flop, core_forward_bytes, split.context, "forward")
-    traffic_forward = device.traffic(moved + forward_cast, "norms, activations and casts, forward")
+    traffic_forward = device.traffic(moved + forward_cast, routed, "norms, activations and casts, forward")
     weight_gradient = add_all(
         "weight gradients",
         "s",
@@ -263,7 +277,11 @@ def _layer(
                 split.context,
                 "backward",
             ),
-            device.traffic(NORM_BACKWARD * moved + backward_cast, "norms, activations and casts, backward"),
+            device.traffic(
+                NORM_BACKWARD * moved + backward_cast,
+                NORM_BACKWARD * routed,
+                "norms, activations and casts, backward",
+            ),
         ),
         kernels=derive(product, "layers to launch, backward", "", a=back, b=busy),
         launch_s=host,
@@ -278,7 +296,7 @@ def _layer(
         "weight_gradient": weight_gradient,
         "flop": (3.0 + repeats) * flop + (3.5 + repeats) * core_flop,
         "bytes": (3.0 + repeats) * roofline.matmul_bytes(dense + experts, device.element_bytes)
-        + (2.5 + repeats) * moved
+        + (2.5 + repeats) * (moved + routed)
         + core_forward_bytes
         + core_backward_bytes,
         "weights": layers.weights_of(dense),
@@ -358,12 +376,12 @@ def _layer_communication(
     expert: Num = 0.0
     if kind.mlp == "moe":
         inside, outside = collectives.span(split.expert, split.expert_tensor, hw.scale_up_devices)
-        copies = rows / split.tensor * kind.experts_per_token * split.expert_tensor
         moved = derive(
             collectives.all_to_all_time_s,
             "expert all-to-all",
             "s",
-            sent_bytes=HALF * copies * hidden * arch.expert_imbalance,
+            token_bytes=HALF * rows / split.tensor * (kind.expert_hidden or hidden) * arch.expert_imbalance,
+            copies=float(kind.experts_per_token) * split.expert_tensor,
             inside=inside,
             outside=outside,
             **device.links("all_to_all"),
@@ -386,12 +404,12 @@ def _ends(device: Device, arch: Architecture, split: Split, recompute: str) -> d
     """The embedding on the first stage; the head, its loss and prediction layers on the last."""
     head: tuple[Shape, ...] = ((split.tokens, arch.vocab / split.tensor, float(arch.hidden), 1.0, HALF),)
     logits = split.tokens * arch.vocab / split.tensor
-    loss = device.traffic(LOGIT_BYTES[device.recipe.fused_cross_entropy] * logits, "logits and loss")
+    loss = device.traffic(LOGIT_BYTES[device.recipe.fused_cross_entropy] * logits, 0.0, "logits and loss")
     forward = device.matmuls(head, "head, forward", low=False)
     backward = device.matmuls(
         layers.backward_shapes(head, device.recipe.gradient_bytes), "head, backward", low=False
     )
-    embedding = device.traffic(12.0 * split.tokens * arch.hidden / split.row_split, "embedding")
+    embedding = device.traffic(12.0 * split.tokens * arch.hidden / split.row_split, 0.0, "embedding")
     heads = 1.0 + arch.mtp_layers
     return {
         "embedding": embedding,

@@ -84,7 +84,7 @@ def window_counts(arch: Architecture) -> NDArray[np.float64]:
                 layers.mixer_shapes(k, arch.hidden, whole) + layers.mlp_shapes(k, arch.hidden, whole)
             )
         )
-        + 3.0 * arch.hidden * k.expert_ffn * k.experts_per_token
+        + 3.0 * (k.expert_hidden or arch.hidden) * k.expert_ffn * k.experts_per_token
         for k in kinds
     ]
     onehot = np.zeros((len(order) + 1, len(kinds)))
