@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("subject", required=False)
 @click.argument("number", required=False)
 @click.option(
-    "--depth", type=click.IntRange(1, 50), default=6, show_default=True, help="Levels of inputs to show."
+    "--depth", type=click.IntRange(1, 50), default=4, show_default=True, help="Levels of inputs to show."
 )
 @shared_flags("--vary", "--csv", "--md", "--save")
 def command(subject: str | None, number: str | None, depth: int, **flags: Any) -> int:
@@ -47,8 +47,16 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
         write(text + "\n", flags)
         return 0
     quantity = result.explain(number)
-    everything = 50 if flags.get("opt_verbose") else depth
-    write((to_json(lineage.tree(quantity)) if as_json else lineage.text(quantity, everything)) + "\n", flags)
+    everything = bool(flags.get("opt_verbose"))
+    write(
+        (
+            to_json(lineage.tree(quantity))
+            if as_json
+            else lineage.text(quantity, 50 if everything else depth, everything)
+        )
+        + "\n",
+        flags,
+    )
     return 0
 
 

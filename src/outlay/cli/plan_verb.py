@@ -11,6 +11,7 @@ from outlay.cli.shell import NO, YES
 
 if TYPE_CHECKING:
     from outlay.api import Result
+    from outlay.report.blocks import Block
 
 
 def answer(subject: str | None, flags: dict[str, Any], phase: str) -> int:
@@ -39,22 +40,23 @@ def show(result: Result, scenario: dict[str, Any], flags: dict[str, Any]) -> Non
 
         write(lines_csv(document.get("lines") or []), flags)
     else:
-        from outlay.report import screen
+        write_blocks(blocks_of(result, document, flags), flags)
 
-        blocks = (
-            screen.quiet(document)
-            if flags.get("opt_quiet")
-            else screen.page(
-                document, verbose=bool(flags.get("opt_verbose")), following=next_commands(document, flags)
-            )
-        )
-        write_blocks(blocks, flags)
+
+def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -> list[Block]:
+    from outlay.report import screen
+    from outlay.report.influence import hangs_on
+
+    if flags.get("opt_quiet"):
+        return screen.quiet(document)
+    following = next_commands(document, flags)
+    return screen.page(document, bool(flags.get("opt_verbose")), following, hangs_on(result))
 
 
 def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     """Two commands worth running after this one, ready to paste."""
     base = command_line(document, flags)
-    if not (document.get("pretrain") or {}).get("fits", True):
+    if (document.get("pretrain") or {}).get("fits") is False:
         return [f"{base} --set fleet.devices={_twice(document)}", "outlay catalog list device"]
     return [
         base.replace("outlay train", "outlay explain", 1) + " device_hours",

@@ -77,7 +77,8 @@ def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> int 
 def _fits(result: dict[str, Any]) -> str:
     if "error" in result:
         return "error"
-    return "yes" if (result.get("pretrain") or {}).get("fits", True) else "no"
+    phase = result.get("pretrain") or {}
+    return "no" if phase.get("fits") is False or phase.get("within_goal") is False else "yes"
 
 
 def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[str, Any]:

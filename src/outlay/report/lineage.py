@@ -2,91 +2,161 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from outlay.report.numbers import one
+from outlay.report.numbers import one, short
 
 if TYPE_CHECKING:
     from outlay.derive import Quantity
 
 _COLUMNS = 100
+_CITED = re.compile(r"arXiv:\d{4}\.\d{4,5}|doi:\S+|\b[A-Z][\w-]+ et al\.?,? \(?\d{4}\)?", re.IGNORECASE)
 
 
-def tree(quantity: Quantity, seen: frozenset[int] = frozenset()) -> dict[str, Any]:
+def tree(quantity: Quantity, path: frozenset[int] = frozenset()) -> dict[str, Any]:
     """The whole lineage as nested mappings."""
+    said, papers = formula(quantity.formula)
     node: dict[str, Any] = {
         "label": quantity.label,
         **quantity.to_dict(),
         "basis": quantity.basis,
         "formula": quantity.formula,
+        "says": said,
+        "papers": papers,
         "sources": list(quantity.sources),
     }
-    if id(quantity) not in seen:
-        node["inputs"] = [tree(i, seen | {id(quantity)}) for i in quantity.inputs]
+    if id(quantity) not in path:
+        node["inputs"] = [tree(i, path | {id(quantity)}) for i in quantity.inputs]
     return node
 
 
-def text(quantity: Quantity, depth: int = 6) -> str:
-    """The lineage as an indented tree; a branch already shown is named, not repeated."""
+def formula(text: str) -> tuple[str, list[str]]:
+    """A formula's own sentence with its place, and the papers its documentation names.
+
+    >>> formula("sum")
+    ('sum', [])
+    """
+    place, _, line = text.partition(": ")
+    doc = _documentation(place)
+    if not doc:
+        return text, []
+    first = " ".join(doc.split("\n\n")[0].split())
+    papers = list(dict.fromkeys(m.group(0).rstrip(".,);") for m in _CITED.finditer(doc)))
+    return f"{first or line} [{place.replace('._', '.')}]", papers
+
+
+def _documentation(place: str) -> str:
+    """The docstring behind "physics.goodput.goodput", empty when there is none."""
+    import inspect
+    from importlib import import_module
+
+    module, _, name = place.rpartition(".")
+    if not module:
+        return ""
+    try:
+        return inspect.getdoc(getattr(import_module(f"outlay.{module}"), name)) or ""
+    except (ImportError, AttributeError):
+        return ""
+
+
+def text(quantity: Quantity, depth: int = 4, everything: bool = False) -> str:
+    """The lineage as an indented tree.
+
+    A branch already shown is named, not repeated; one that is zero is not opened unless `everything` is wanted.
+    """
     lines: list[str] = []
-    _node(quantity, "", "", depth, lines, {})
+    _node(quantity, ("", ""), depth, lines, set(), everything)
     return "\n".join(lines)
 
 
 def _node(
-    quantity: Quantity, first: str, rest: str, depth: int, lines: list[str], shown: dict[int, str]
+    quantity: Quantity,
+    lead: tuple[str, str],
+    depth: int,
+    lines: list[str],
+    shown: set[tuple[Any, ...]],
+    everything: bool,
 ) -> None:
-    again = id(quantity) in shown and bool(quantity.inputs)
-    tail = "  (shown above)" if again else ""
+    """One number and its inputs; `lead` is what stands before its first line and before the rest."""
+    first, rest = lead
+    if quantity.formula == "sum" and len(quantity.inputs) == 1:  # a sum of one thing is that thing
+        quantity = quantity.inputs[0].named(quantity.label, quantity.unit)
+    again = bool(quantity.inputs) and _mark(quantity) in shown
+    nothing = quantity.value == 0 and not everything
+    tail = "  (as above)" if again else ""
     _wrap(f"{quantity.label or 'number'} = {exactly(quantity)}{_basis(quantity)}{tail}", first, rest, lines)
-    if again:
+    if again or (nothing and quantity.inputs):
         return
-    shown[id(quantity)] = quantity.label
-    inner = rest + ("│ " if quantity.inputs and depth > 0 else "  ")
+    shown.add(_mark(quantity))
+    open_ = bool(quantity.inputs) and depth > 0
+    inner = rest + ("│ " if quantity.inputs else "  ")
     if quantity.formula:
-        _wrap(quantity.formula, inner + "  by ", inner + "     ", lines)
+        said, papers = formula(quantity.formula)
+        _wrap(said, inner + "  by ", inner + "     ", lines)
+        if papers:
+            _wrap(", ".join(papers), inner + "  see ", inner + "      ", lines)
     for source in quantity.sources:
         _wrap(source, inner + "  from ", inner + "       ", lines)
-    if quantity.inputs and depth <= 0:
-        _wrap(f"… {len(quantity.inputs)} inputs; --depth shows more", rest + "└ ", rest + "  ", lines)
+    if quantity.inputs and not open_:
+        count = len(quantity.inputs)
+        _wrap(
+            f"… {count} input{'s' if count > 1 else ''}; --depth shows more", rest + "└ ", rest + "  ", lines
+        )
         return
     for i, child in enumerate(quantity.inputs):
         last = i == len(quantity.inputs) - 1
-        _node(
-            child, rest + ("└ " if last else "├ "), rest + ("  " if last else "│ "), depth - 1, lines, shown
-        )
+        below = (rest + ("└ " if last else "├ "), rest + ("  " if last else "│ "))
+        _node(child, below, depth - 1, lines, shown, everything)
+
+
+def _mark(quantity: Quantity) -> tuple[Any, ...]:
+    """What tells one number from another: renamed copies of a number share its inputs."""
+    return (quantity.label, quantity.value, *map(id, quantity.inputs))
 
 
 def _wrap(what: str, first: str, rest: str, lines: list[str]) -> None:
     room = max(_COLUMNS, len(rest) + 40)
-    lines += [
-        line.rstrip()
-        for line in textwrap.wrap(
-            what,
-            room,
-            initial_indent=first,
-            subsequent_indent=rest,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    ]
+    wrapped = textwrap.wrap(
+        what,
+        room,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    lines += [line.rstrip() for line in wrapped]
 
 
 def exactly(quantity: Quantity) -> str:
-    """A value as people read it, with its plain value and unit where that says more."""
-    plain = f"{quantity.value:.6g}" + (f" {quantity.unit}" if quantity.unit else "")
-    pretty = one(quantity.to_dict(), quantity.unit)
-    bare = pretty.partition(" [")[0].replace(",", "")
-    return pretty if bare in (plain, f"{quantity.value:g}") or not quantity.unit else f"{pretty} ({plain})"
+    """A value as people read it, with its plain value where that says more.
+
+    >>> from outlay.derive import exact
+    >>> exactly(exact(8192.0)), exactly(exact(0.25, "s")), exactly(exact(1.5e6, "s"))
+    ('8,192', '0.25 s', '17.36 days (1.5e+06 s)')
+    """
+    value, unit = quantity.value, f" {quantity.unit}" if quantity.unit else ""
+    plain = (f"{value:,.0f}" if value == int(value) and abs(value) < 1e7 else f"{value:.6g}") + unit
+    if quantity.samples is not None:
+        return f"{one(quantity.to_dict(), quantity.unit)} ({plain})"
+    return f"{short(value, quantity.unit)} ({plain})" if "e+" in plain else plain
 
 
 def _basis(quantity: Quantity) -> str:
-    return f", {quantity.basis}" if quantity.basis in ("assumed", "given", "measured") else ""
+    """How a leaf is known; what follows from others says it by its inputs."""
+    return (
+        f", {quantity.basis}"
+        if not quantity.inputs and quantity.basis in ("assumed", "given", "measured")
+        else ""
+    )
 
 
 def listing(found: Sequence[tuple[str, Quantity]]) -> str:
     """The numbers that can be asked for, with their values."""
     widest = min(50, max((len(name) for name, _ in found), default=0))
-    return "\n".join(f"{name:<{widest}}  {one(q.to_dict(), q.unit)}" for name, q in found)
+    return "\n".join(
+        f"{name:<{widest}}  {one(q.to_dict(), q.unit, memory=q.unit == 'bytes' and 'memory' in name)}"
+        for name, q in found
+    )

@@ -77,6 +77,8 @@ def scale_for(size: float, unit: str, memory: bool = False) -> Scale:
     (' MWh', ' days', Scale(factor=1000000.0, after='M', before='$'))
     """
     size = abs(size)
+    if unit == "s" and size == 0:
+        return _SECONDS[1]
     if unit in ("B", "bytes", "byte"):
         return Scale(2.0**30, " GiB") if memory else _rung(size, _DISK)
     if unit == "s":

@@ -21,8 +21,17 @@ _DEGREES = (
 _INTERVAL = "80 % interval"
 
 
+SMALL = 0.005  # parts below this share of every column are shown as one row
+
+
 def words(name: str) -> str:
-    return name.replace("_", " ")
+    """A field's name as people say it, without its unit.
+
+    >>> words("data_comm_s"), words("checkpoint-storage")
+    ('data communication', 'checkpoint storage')
+    """
+    plain = name.removesuffix("_s").replace("_", " ").replace("-", " ")
+    return plain.replace("comm", "communication") if plain.endswith("comm") else plain
 
 
 def layout_text(layout: Mapping[str, Any]) -> str:
@@ -74,12 +83,33 @@ def step_time(phase: Mapping[str, Any]) -> Table | None:
     return breakdown("Time of one step", phase.get("time_parts") or {}, phase.get("step_time_s"), "s", "step")
 
 
+def elapsed(phase: Mapping[str, Any]) -> Table | None:
+    return breakdown(
+        "From start to end", phase.get("elapsed_parts") or {}, phase.get("elapsed_s"), "s", "elapsed"
+    )
+
+
+def stages(phase: Mapping[str, Any]) -> Table | None:
+    """Memory of each pipeline stage, when there is more than one."""
+    found = phase.get("stages") or []
+    if len(found) < 2:
+        return None
+    rows = tuple(
+        (f"stage {i + 1}", *[one(stage.get(name), "B", memory=True) for name in _STAGE_NUMBERS])
+        for i, stage in enumerate(found)
+    )
+    return Table("Memory by pipeline stage", ("", "as the driver sees it", "reserved", "allocated"), rows)
+
+
+_STAGE_NUMBERS = ("memory_per_device_bytes", "memory_reserved_bytes", "memory_allocated_bytes")
+
+
 def calendar(phase: Mapping[str, Any]) -> Table | None:
     """From steps to the calendar, with the rates people compare."""
     rows = [
         (name, shown)
         for name, shown in (
-            ("steps", _bare(phase.get("steps"))),
+            ("steps", _whole(phase.get("steps"))),
             ("tokens/s a device", _bare(phase.get("tokens_per_s_per_device"))),
             ("model FLOP utilisation", _percent(phase.get("model_flops_utilization"))),
             ("goodput (share of the time that trains)", _percent(phase.get("goodput"))),
@@ -100,6 +130,11 @@ def _bare(value: Any) -> str:
     if number(value) is None:
         return ""
     return one(dict(value, unit="")) if isinstance(value, Mapping) else one(value)
+
+
+def _whole(value: Any) -> str:
+    nominal = number(value)
+    return "" if nominal is None else f"{nominal:,.0f}"
 
 
 def _percent(value: Any) -> str:
@@ -138,9 +173,10 @@ _MEASURES = (
 )
 
 
-def takes(result: Mapping[str, Any]) -> Table | None:
+def takes(result: Mapping[str, Any], verbose: bool = False) -> Table | None:
     """What it takes, by item: money, energy, carbon, water, each column adding up to its total."""
     items = by_item(result.get("lines") or [])
+    items = items if verbose else small_together(items)
     totals = result.get("totals") or {}
     if not items:
         return None
@@ -167,6 +203,21 @@ def by_item(lines: list[Mapping[str, Any]]) -> dict[str, dict[str, float | None]
             value, before = number(line.get(key)), row[key]
             row[key] = None if value is None or before is None else before + value
     return items
+
+
+def small_together(items: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    """Items that are next to nothing in every column, summed into one row."""
+    sums = {key: sum(row[key] or 0.0 for row in items.values()) for key, _, _ in _MEASURES}
+
+    def is_small(row: Mapping[str, float | None]) -> bool:
+        return all(row[key] is not None and abs(row[key] or 0.0) <= SMALL * sums[key] for key in sums)
+
+    small = [name for name, row in items.items() if is_small(row)]
+    if len(small) < 2:
+        return items
+    kept = {name: row for name, row in items.items() if name not in small}
+    rest: dict[str, float | None] = {key: sum(items[name][key] or 0.0 for name in small) for key in sums}
+    return {**kept, f"{len(small)} smaller items": rest}
 
 
 def layouts(phase: Mapping[str, Any]) -> Table | None:

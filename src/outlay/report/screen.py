@@ -12,28 +12,42 @@ from typing import Any
 from outlay.report import parts
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Verdict
 from outlay.report.numbers import number, one, scale_for, share, short
+from outlay.units import si
 
 ASSUMPTIONS_SHOWN = 5
 
 
-def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[str] = ()) -> list[Block]:
-    """The blocks of one result."""
+def page(
+    result: Mapping[str, Any],
+    verbose: bool = False,
+    following: Sequence[str] = (),
+    hangs_on: Sequence[str] = (),
+) -> list[Block]:
+    """The blocks of one result; `hangs_on` says what it depends on most, which only its lineage knows."""
     phase = result.get("pretrain") or {}
     blocks: list[Block | None] = [verdict(result)]
     if phase.get("fits") is False:
         blocks += [parts.memory(phase), nearest(phase)]
     else:
-        blocks += [parts.memory(phase), parts.step_time(phase), parts.calendar(phase), parts.takes(result)]
+        blocks += [
+            parts.memory(phase),
+            parts.step_time(phase),
+            parts.calendar(phase),
+            parts.takes(result, verbose),
+        ]
+        blocks += [parts.elapsed(phase), parts.stages(phase)] if verbose else []
         blocks += [parts.layouts(phase), parts.scaling(phase), nearest(phase)]
-    blocks += [hangs_on(result, phase), warnings(result), assumptions(result, verbose), brackets()]
+        blocks += [Bullets("What the answer hangs on", tuple(hangs_on)) if hangs_on else None]
+    blocks += [warnings(result), assumptions(result, verbose), brackets()]
     if following:
         blocks.append(Commands(tuple(following)))
     return [b for b in blocks if b is not None]
 
 
 def quiet(result: Mapping[str, Any]) -> list[Block]:
+    """The verdict alone; a plan that does not fit keeps its reason."""
     whole = verdict(result)
-    return [Verdict(whole.text, whole.mood)]
+    return [Verdict(whole.text, whole.mood, whole.details[:1] if whole.mood == "bad" else ())]
 
 
 def verdict(result: Mapping[str, Any]) -> Verdict:
@@ -114,7 +128,7 @@ def fleet(result: Mapping[str, Any]) -> str:
         return str(given or "no fleet")
     device = given.get("device")
     name = device if isinstance(device, str) else (device or {}).get("name") or "device"
-    return f"{given.get('devices', 1):,} × {name}"
+    return f"{given.get('devices', 1):,}×{name}"
 
 
 def _margin(phase: Mapping[str, Any]) -> str:
@@ -155,8 +169,8 @@ def nearest(phase: Mapping[str, Any]) -> Block | None:
     """Changes close to this plan, each with its gain and its price."""
     found = phase.get("nearest") or []
     if not found:
-        return None
-    title = "Nearest changes" if phase.get("fits", True) else "Nearest changes that fit"
+        return _room(phase)
+    title = "Nearest changes" if phase.get("fits") is not False else "Nearest changes that fit"
     items = []
     for entry in found:
         tail = [str(entry[k]) for k in ("gain", "price") if entry.get(k)]
@@ -164,13 +178,15 @@ def nearest(phase: Mapping[str, Any]) -> Block | None:
     return Bullets(title, tuple(items))
 
 
-def hangs_on(result: Mapping[str, Any], phase: Mapping[str, Any]) -> Block | None:
+def _room(phase: Mapping[str, Any]) -> Block | None:
+    """What could grow on the same devices."""
+    room, layout = phase.get("room") or {}, phase.get("layout") or {}
     items = []
-    for key, label in (("dominant", "Largest influence"), ("least_certain", "Least certain")):
-        found = sentence(phase.get(key) or result.get(key))
-        if found:
-            items.append(f"{label}: {found}")
-    return Bullets("What the answer hangs on", tuple(items)) if items else None
+    if room.get("longest_sequence"):
+        items.append(f"sequences of up to {room['longest_sequence']:,} tokens fit")
+    if (number(room.get("largest_micro_batch")) or 0) > (number(layout.get("micro_batch")) or 0):
+        items.append(f"micro-batches of up to {room['largest_micro_batch']} fit")
+    return Bullets("Room left", tuple(items)) if items else None
 
 
 def brackets() -> Note:
@@ -193,19 +209,57 @@ def warnings(result: Mapping[str, Any]) -> Block | None:
     return Bullets("Warnings", tuple(found)) if found else None
 
 
+# What people most often want to correct comes first; the rest keeps the order of resolving.
+_FIRST = (
+    "pretrain.global_batch",
+    "fleet.usd_per_device_hour",
+    "pretrain.precision",
+    "site.grid_kgco2e_per_kwh",
+    "pretrain.sequence_length",
+    "site.pue",
+    "pretrain.framework",
+    "pretrain.optimizer",
+    "pretrain.experiments",
+)
+
+
 def assumptions(result: Mapping[str, Any], verbose: bool) -> Block | None:
     found = result.get("assumptions") or []
     if not found:
         return None
-    shown = found if verbose else found[:ASSUMPTIONS_SHOWN]
+    ranks = {name: rank for rank, name in enumerate(_FIRST)}
+    ordered = sorted(found, key=lambda entry: ranks.get(str(entry.get("what")), len(ranks)))
+    shown = ordered if verbose else ordered[:ASSUMPTIONS_SHOWN]
     items = [_assumption(entry, verbose) for entry in shown]
     title = f"Assumed ({len(shown)} of {len(found)}; all with -v)" if len(shown) < len(found) else "Assumed"
     return Bullets(title, tuple(items))
 
 
 def _assumption(entry: Mapping[str, Any], verbose: bool) -> str:
-    value = entry.get("value")
-    text = f"{entry.get('what')} = {one(value) if isinstance(value, Mapping) else value}"
+    what = str(entry.get("what"))
+    text = f"{what} = {_value(what, entry.get('value'))}"
     if entry.get("why"):
         text += f": {entry['why']}"
     return text + (f" ({entry['source']})" if verbose and entry.get("source") else "")
+
+
+_SUFFIXES = (
+    ("_bytes_per_s", "B/s"),
+    ("bandwidth per device", "B/s"),
+    ("_flop_per_s", "FLOP/s"),
+    ("_bytes", "B"),
+)
+
+
+def _value(what: str, value: Any) -> str:
+    """A value with the unit its name says, and no more digits than it means."""
+    if isinstance(value, Mapping):
+        return one(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        for ending, unit in _SUFFIXES:
+            if what.endswith(ending):
+                return si(float(value), unit)
+        return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+    return str(value)
