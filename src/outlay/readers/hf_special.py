@@ -178,7 +178,7 @@ def _minimax(c: Config, traits: Traits, fields: Fields) -> None:
     rows = _base(c, traits, fields)
     total = fields["layers"]
     kinds = c.items("attn_type_list", total) or c.items("layer_types", total) or [i % 2 for i in range(total)]
-    mixer = {"mixer": "lightning", "heads": fields["heads"], "head_dim": fields["head_dim"]}
+    mixer = {"mixer": "lightning", "heads": fields["heads"], "head_dim": fields.get("head_dim", 0)}
     rows = [row if kind in (1, "full_attention") else row | mixer for row, kind in zip(rows, kinds)]
     shortened(rows, fields, c)
 
@@ -190,14 +190,14 @@ def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
                          "hidden_size_per_layer_input")
     moe = c.flag("enable_moe_block", False)
     rows = _base(c if moe else Config({**c.values, "num_experts": None}, c.name), traits, fields)
-    wide: Row = {"head_dim": c.count("global_head_dim", fields["head_dim"])}
+    wide: Row = {"head_dim": c.count("global_head_dim", fields.get("head_dim", 0))}
     if c.flag("attention_k_eq_v", False):
-        wide |= {"shared_kv": True, "kv_heads": c.count("num_global_key_value_heads", fields["kv_heads"])}
+        wide |= {"shared_kv": True, "kv_heads": c.count("num_global_key_value_heads", fields.get("kv_heads", 0))}
     if moe:
         fields["shared_expert_ffn"] = fields["ffn"]
         fields["norms_per_layer"] = 7
         for row in rows:
-            row |= {"extra_vectors": 1, "extra_scalars": fields["experts"]}
+            row |= {"extra_vectors": 1, "extra_scalars": fields.get("experts", 0)}
     kinds = c.items("layer_types", fields["layers"])
     kinds = kinds or ["sliding_attention"] * len(rows)
     rows = [row | wide if kind == "full_attention" else row for row, kind in zip(rows, kinds)]
@@ -209,9 +209,9 @@ def _mimo_v2(c: Config, traits: Traits, fields: Fields) -> None:
     total = fields["layers"]
     sliding = c.items("hybrid_layer_pattern", total) or [int(i and (i + 1) % 6 != 0) for i in range(total)]
     local: Row = {"heads": c.count("swa_num_attention_heads", fields["heads"]),
-                  "kv_heads": c.count("swa_num_key_value_heads", fields["kv_heads"]),
-                  "head_dim": c.count("swa_head_dim", fields["head_dim"]),
-                  "v_head_dim": c.count("swa_v_head_dim", fields["v_head_dim"]),
+                  "kv_heads": c.count("swa_num_key_value_heads", fields.get("kv_heads", 0)),
+                  "head_dim": c.count("swa_head_dim", fields.get("head_dim", 0)),
+                  "v_head_dim": c.count("swa_v_head_dim", fields.get("v_head_dim", 0)),
                   "sinks": c.flag("add_swa_attention_sink_bias", True)}
     window = c.count("sliding_window")
     for row, is_local in zip(rows, sliding):
