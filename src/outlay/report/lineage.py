@@ -16,10 +16,16 @@ _COLUMNS = 100
 _CITED = re.compile(r"arXiv:\d{4}\.\d{4,5}|doi:\S+|\b[A-Z][\w-]+ et al\.?,? \(?\d{4}\)?", re.IGNORECASE)
 
 
-def tree(quantity: Quantity, path: frozenset[int] = frozenset()) -> dict[str, Any]:
-    """The whole lineage as nested mappings."""
+def tree(quantity: Quantity, shown: dict[tuple[Any, ...], int] | None = None) -> dict[str, Any]:
+    """The whole lineage as nested mappings; a number met again is only named, with the id it had."""
+    shown = {} if shown is None else shown
+    mark = _mark(quantity)
+    if mark in shown:
+        return {"same_as": shown[mark], "label": quantity.label, "value": quantity.value}
+    shown[mark] = len(shown)
     said, papers = formula(quantity.formula)
-    node: dict[str, Any] = {
+    return {
+        "id": shown[mark],
         "label": quantity.label,
         **quantity.to_dict(),
         "basis": quantity.basis,
@@ -27,10 +33,8 @@ def tree(quantity: Quantity, path: frozenset[int] = frozenset()) -> dict[str, An
         "says": said,
         "papers": papers,
         "sources": list(quantity.sources),
+        "inputs": [tree(i, shown) for i in quantity.inputs],
     }
-    if id(quantity) not in path:
-        node["inputs"] = [tree(i, path | {id(quantity)}) for i in quantity.inputs]
-    return node
 
 
 def formula(text: str) -> tuple[str, list[str]]:
@@ -65,7 +69,7 @@ def _documentation(place: str) -> str:
 def text(quantity: Quantity, depth: int = 4, everything: bool = False) -> str:
     """The lineage as an indented tree.
 
-    A branch already shown is named, not repeated; one that is zero is not opened unless `everything` is wanted.
+    A branch already shown is named, not repeated; one that is zero is not opened unless `everything` is.
     """
     lines: list[str] = []
     _node(quantity, ("", ""), depth, lines, set(), everything)
@@ -106,10 +110,19 @@ def _node(
             f"… {count} input{'s' if count > 1 else ''}; --depth shows more", rest + "└ ", rest + "  ", lines
         )
         return
-    for i, child in enumerate(quantity.inputs):
-        last = i == len(quantity.inputs) - 1
+    zero = 0 if everything else sum(_is_idle(child) for child in quantity.inputs)
+    children = [c for c in quantity.inputs if everything or zero < 2 or not _is_idle(c)]
+    for i, child in enumerate(children):
+        last = i == len(children) - 1 and len(children) == len(quantity.inputs)
         below = (rest + ("└ " if last else "├ "), rest + ("  " if last else "│ "))
         _node(child, below, depth - 1, lines, shown, everything)
+    if len(children) < len(quantity.inputs):
+        lines.append(f"{rest}└ … and {zero} that are zero")
+
+
+def _is_idle(quantity: Quantity) -> bool:
+    """A part that adds nothing here."""
+    return quantity.value == 0
 
 
 def _mark(quantity: Quantity) -> tuple[Any, ...]:
@@ -135,13 +148,14 @@ def exactly(quantity: Quantity) -> str:
 
     >>> from outlay.derive import exact
     >>> exactly(exact(8192.0)), exactly(exact(0.25, "s")), exactly(exact(1.5e6, "s"))
-    ('8,192', '0.25 s', '17.36 days (1.5e+06 s)')
+    ('8,192', '0.25 s', '17.36 days (1,500,000 s)')
     """
     value, unit = quantity.value, f" {quantity.unit}" if quantity.unit else ""
     plain = (f"{value:,.0f}" if value == int(value) and abs(value) < 1e7 else f"{value:.6g}") + unit
     if quantity.samples is not None:
-        return f"{one(quantity.to_dict(), quantity.unit)} ({plain})"
-    return f"{short(value, quantity.unit)} ({plain})" if "e+" in plain else plain
+        pretty = one(quantity.to_dict(), quantity.unit)
+        return pretty if pretty.startswith(plain) else f"{pretty} ({plain})"
+    return f"{short(value, quantity.unit)} ({plain})" if abs(value) >= 1e5 and quantity.unit else plain
 
 
 def _basis(quantity: Quantity) -> str:

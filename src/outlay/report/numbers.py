@@ -137,6 +137,8 @@ def one(
     unit = unit_of(value, unit)
     digits = digits or (2 if unit in IMPACTS else 3)
     scale = scale_for(nominal, unit, memory)
+    if nominal and abs(nominal / scale.factor) < 0.01:
+        return f"{scale.before}{nominal / scale.factor:.{digits}g}{scale.after}"
     decimals = 1 if memory else decimals_for(nominal / scale.factor, digits)
     text = f"{scale.before}{fixed(nominal / scale.factor, decimals, digits)}{scale.after}"
     return text + (span(value, scale, decimals, digits) if interval else "")
