@@ -151,6 +151,16 @@ def table_gradient_bytes(first: Value, vocab: int, hidden: int, tensor: Value) -
     return first * HALF * vocab * hidden / tensor
 
 
+def peak_above_states(held: Value, one: Value, working: Value, loss: Value, table: Value, step: Value) -> Value:
+    """The most bytes alive beyond states and buffers, over the moments of `peak_moment`.
+
+    >>> float(peak_above_states(2.0, 10.0, 3.0, 0.0, 5.0, 1.0))
+    23.0
+    """
+    late = np.maximum(held - 1, 0) * one + table
+    return np.maximum(held * one + np.maximum(working, loss), np.maximum(late, step))
+
+
 def peak_moment(held: Value, one: Value, working: Value, loss: Value, table: Value, step: Value) -> Value:
     """Which moment is highest: 0 a layer's backward, 1 the loss, 2 the embedding's backward, 3 the optimiser step.
 

@@ -24,22 +24,6 @@ MOMENTS = np.array(("backward", "backward", "backward", "optimizer"))  # by phys
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class StageMemory:
-    """One device of a stage at its peak; `parts` add up to memory_per_device_bytes.
-
-    allocated and reserved are the framework allocator's peaks; resident is what stays between steps.
-    """
-
-    stage: Value
-    parts: Mapping[str, Value]
-    memory_per_device_bytes: Value
-    memory_allocated_bytes: Value
-    memory_reserved_bytes: Value
-    memory_resident_bytes: Value
-    memory_peak_moment: Any
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class MicroBatch:
     """Bytes of one micro-batch on a rank: each kind of layer, the loss, the embedding's dropout mask."""
 
@@ -48,44 +32,80 @@ class MicroBatch:
     mask: Value
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class StageMemory:
+    """One device of a stage at its peak.
+
+    allocated and reserved are the framework allocator's peaks. What follows them is what the parts are made of:
+    `held` micro-batches of `one` byte count each, and what is alive on top at each candidate moment.
+    """
+
+    stage: Value
+    memory_per_device_bytes: Value
+    memory_allocated_bytes: Value
+    memory_reserved_bytes: Value
+    states: States
+    standing: Value  # buffers that outlive a step
+    sharding: Value  # buffers that do not
+    framework: Value
+    fragmentation: Value
+    held: Value
+    one: Value
+    working: Value
+    loss: Value
+    table: Value
+
+    @property
+    def moment(self) -> Value:
+        """Number of the highest moment, see physics.memory.peak_moment."""
+        return derive(mem.peak_moment, "moment of the peak", "", held=self.held, one=self.one,
+                      working=self.working, loss=self.loss, table=self.table, step=self.states.step)
+
+    @property
+    def memory_peak_moment(self) -> Any:
+        moment = self.moment
+        return MOMENTS[np.asarray(moment.value if isinstance(moment, Quantity) else moment, dtype=int)]
+
+    @property
+    def memory_resident_bytes(self) -> Value:
+        """What stays allocated between steps."""
+        return add_all("resident between steps", "bytes", self.states.weights, self.states.gradients,
+                       self.states.optimizer, self.standing)
+
+    @property
+    def parts(self) -> dict[str, Value]:
+        """What the memory consists of at its peak; adds up to memory_per_device_bytes."""
+        moment, states = self.moment, self.states
+        transient = derive(mem.working_at, "working set", "bytes", moment=moment, working=self.working,
+                           table=self.table, step=states.step)
+        return {"weights": states.weights, "gradients": states.gradients, "optimizer": states.optimizer,
+                "activations": derive(mem.activations_at, "activations", "bytes", moment=moment, held=self.held,
+                                      one=self.one),
+                "logits": derive(mem.logits_at, "logits", "bytes", moment=moment, loss=self.loss),
+                "buffers": add_all("buffers", "bytes", transient, self.standing, self.sharding),
+                "framework": self.framework, "fragmentation": self.fragmentation}
+
+
 def stage_memory(layout: Layout, stage: Stage, states: States, standing: Value, sharding: Value, table: Value,
                  batch: MicroBatch, policy: MemoryPolicy, micro_batches: Value) -> StageMemory:
-    """Everything on one device of a stage.
-
-    standing buffers outlive a step, sharding buffers do not; table is the embedding's gradient.
-    """
+    """Everything on one device of a stage; table is the embedding's gradient."""
+    constants = policy.constants
     held = derive(act.in_flight, "micro-batches in flight", "", pipeline=layout.pipeline, stage=stage.index,
                   micro_batches=micro_batches, virtual_pipeline=layout.virtual_pipeline,
                   schedule=layout.schedule)
     one, working = _one_micro_batch(stage, batch, policy), _largest_working(batch.layers, stage)
     loss = derive(mem.times, "alive at the loss", "bytes", count=stage.last, each=batch.loss)
-    moment = derive(mem.peak_moment, "moment of the peak", "", held=held, one=one, working=working, loss=loss,
-                    table=table, step=states.step)
-    activations = derive(mem.activations_at, "activations", "bytes", moment=moment, held=held, one=one)
-    logits = derive(mem.logits_at, "logits", "bytes", moment=moment, loss=loss)
-    transient = derive(mem.working_at, "working set", "bytes", moment=moment, working=working, table=table,
-                       step=states.step)
-    buffers = add_all("buffers", "bytes", transient, standing, sharding)
-    parts = {"weights": states.weights, "gradients": states.gradients, "optimizer": states.optimizer,
-             "activations": activations, "logits": logits, "buffers": buffers}
-    return _with_driver(stage.index, parts, standing, moment, policy)
-
-
-def _with_driver(index: Value, parts: dict[str, Value], standing: Value, moment: Value,
-                 policy: MemoryPolicy) -> StageMemory:
-    """Add what the allocator loses and the driver takes."""
-    constants = policy.constants
-    resident = add_all("resident between steps", "bytes", parts["weights"], parts["gradients"],
-                       parts["optimizer"], standing)
-    allocated = add_all("memory allocated", "bytes", *parts.values())
+    peak = derive(mem.peak_above_states, "activations, logits and working set", "bytes", held=held, one=one,
+                  working=working, loss=loss, table=table, step=states.step)
+    allocated = add_all("memory allocated", "bytes", states.weights, states.gradients, states.optimizer, peak,
+                        standing, sharding)
     lost = derive(mem.fragmentation_bytes, "fragmentation", "bytes", allocated=allocated,
                   fraction=constants.fragmentation_fraction)
     reserved = add_all("memory reserved", "bytes", allocated, lost)
     framework = add_all("framework", "bytes", constants.context_bytes, constants.communication_bytes)
     total = add_all("memory per device", "bytes", reserved, framework)
-    whole = parts | {"framework": framework, "fragmentation": lost}
-    which = np.asarray(moment.value if isinstance(moment, Quantity) else moment, dtype=int)
-    return StageMemory(index, whole, total, allocated, reserved, resident, MOMENTS[which])
+    return StageMemory(stage.index, total, allocated, reserved, states, standing, sharding, framework, lost, held,
+                       one, working, loss, table)
 
 
 def _one_micro_batch(stage: Stage, batch: MicroBatch, policy: MemoryPolicy) -> Value:

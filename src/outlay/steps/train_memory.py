@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import partial
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,24 @@ _STAGE_COLUMNS = ("tensor", "pipeline", "virtual_pipeline", "expert", "expert_te
 
 @dataclass(frozen=True, eq=False, slots=True)
 class MemoryResult:
-    """Stages first to last (of a search: first, second and last) and the fullest, which is the headline."""
+    """Stages first to last; of a search the first, the first ordinary and the last."""
 
     stages: tuple[StageMemory, ...]
-    fullest: StageMemory
     host_memory_bytes: Value
 
     @property
+    def fullest(self) -> StageMemory:
+        """The stage with the most memory, row by row in a search: the headline."""
+        if isinstance(self.memory_per_device_bytes, np.ndarray):
+            return _fullest_of_rows(self.stages)
+        return max(self.stages, key=lambda stage: _nominal(stage.memory_per_device_bytes))
+
+    @property
     def memory_per_device_bytes(self) -> Value:
-        return self.fullest.memory_per_device_bytes
+        sizes = [stage.memory_per_device_bytes for stage in self.stages]
+        if any(isinstance(size, np.ndarray) and size.ndim for size in sizes):
+            return reduce(np.maximum, sizes)
+        return max(sizes, key=_nominal)
 
     @property
     def parts(self) -> Mapping[str, Value]:
@@ -84,7 +93,7 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
     host = derive(_host_bytes, "host memory of a node", "bytes", offloaded=hosts[0],
                   devices=min(hw.devices_per_node, hw.devices), process=policy.constants.host_process_bytes,
                   factor=policy.constants.host_copy_factor)
-    return MemoryResult(tuple(results), _fullest(results), host)
+    return MemoryResult(tuple(results), host)
 
 
 def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: MemoryPolicy) -> MicroBatch:
@@ -143,32 +152,22 @@ def _spread(value: Any, where: Any) -> Any:
     return value
 
 
-def _fullest(results: list[StageMemory]) -> StageMemory:
-    if not isinstance(results[0].memory_per_device_bytes, np.ndarray) or results[0].memory_per_device_bytes.ndim == 0:
-        return max(results, key=lambda stage: _nominal(stage.memory_per_device_bytes))
-    return _fullest_of_arrays(results)
+def _fullest_of_rows(stages: tuple[StageMemory, ...]) -> StageMemory:
+    return reduce(_fuller, stages)
 
 
-def _fullest_of_arrays(results: list[StageMemory]) -> StageMemory:
-    """Row by row the stage with the most memory."""
-    best = results[0]
-    for other in results[1:]:
-        more = np.asarray(other.memory_per_device_bytes) > np.asarray(best.memory_per_device_bytes)
-        pick = partial(_row_by_row, more, other, best)
-        best = StageMemory(
-            pick("stage"),
-            {p: np.where(more, other.parts[p], best.parts[p]) for p in PARTS},
-            pick("memory_per_device_bytes"),
-            pick("memory_allocated_bytes"),
-            pick("memory_reserved_bytes"),
-            pick("memory_resident_bytes"),
-            pick("memory_peak_moment"),
-        )
-    return best
+def _fuller(best: StageMemory, other: StageMemory) -> StageMemory:
+    """Row by row the stage with more memory."""
+    more = np.asarray(other.memory_per_device_bytes) > np.asarray(best.memory_per_device_bytes)
+    picked: StageMemory = _pick(more, other, best)
+    return picked
 
 
-def _row_by_row(more: Any, other: StageMemory, best: StageMemory, name: str) -> Any:
-    return np.where(more, getattr(other, name), getattr(best, name))
+def _pick(more: Any, other: Any, best: Any) -> Any:
+    if is_dataclass(best) and not isinstance(best, type):
+        return type(best)(**{f.name: _pick(more, getattr(other, f.name), getattr(best, f.name))
+                             for f in fields(best)})
+    return np.where(more, other, best)
 
 
 def _nominal(value: Any) -> float:
