@@ -24,11 +24,11 @@ COLUMNS = (
     ("min_days", "minimum_days", "day", 1.0),
 )
 READ = (  # (id, name, provider, class, USD per GB and month)
-    ("coreweave-hot", "CoreWeave AI Object Storage, hot", "coreweave", "object", 0.06),
-    ("coreweave-warm", "CoreWeave AI Object Storage, warm", "coreweave", "object", 0.03),
-    ("coreweave-cold", "CoreWeave AI Object Storage, cold", "coreweave", "object", 0.015),
-    ("coreweave-file", "CoreWeave distributed file storage", "coreweave", "parallel-fs", 0.07),
-    ("runpod-volume", "RunPod network volume", "runpod", "shared-fs", 0.07),
+    ("coreweave-hot", "AI Object Storage, hot", "coreweave", "object", 0.06),
+    ("coreweave-warm", "AI Object Storage, warm", "coreweave", "object", 0.03),
+    ("coreweave-cold", "AI Object Storage, cold", "coreweave", "object", 0.015),
+    ("coreweave-file", "Distributed file storage", "coreweave", "parallel-fs", 0.07),
+    ("runpod-volume", "Network volume", "runpod", "shared-fs", 0.07),
 )
 READ_SOURCE = {
     "coreweave": (
@@ -43,7 +43,7 @@ def build(data_dir: Path, models_dir: Path) -> list[Row]:
     rows = []
     for raw in shippable(data_dir / "storage_prices.csv"):
         me, source, as_of = IDS[raw["product"]], f"list price, quoted by {raw['verified_from']}", raw["as_of"]
-        rows += _head(me, f"{raw['provider']} {raw['product']}", raw["provider"], raw["class"], source, as_of)
+        rows += _head(me, raw["product"], raw["provider"], raw["class"], source, as_of)
         rows += [
             Row(
                 me, parameter, float(raw[column]) / scale, unit, source, as_of, "published", note=raw["notes"]

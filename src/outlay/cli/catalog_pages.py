@@ -56,6 +56,15 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 HIDDEN = ("meta", "hole")
 _PLAIN = frozenset(("name", "aliases", "price_kind"))
+_INHERITED = (
+    "grid_lca_kgco2e_per_kwh",
+    "grid_direct_kgco2e_per_kwh",
+    "grid_mix",
+    "water_grid_l_per_kwh",
+    "electricity_usd_per_kwh",
+    "pue",
+    "wue_l_per_kwh",
+)
 
 
 def kinds(known: Catalog) -> list[dict[str, Any]]:
@@ -121,7 +130,7 @@ def kind_of(known: Catalog, name: str) -> str:
 
 
 def entries(known: Catalog, kind: str, words: Sequence[str]) -> list[dict[str, Any]]:
-    """Id, name and the main facts of each entry of a kind; of a kind of single values, all about each value."""
+    """Id, name and main facts of each entry of a kind; of a kind of single values, all about each value."""
     columns = KINDS.get(kind, ("", ()))[1]
     rows: list[dict[str, Any]] = []
     for entry in known.entries(kind):
@@ -129,17 +138,29 @@ def entries(known: Catalog, kind: str, words: Sequence[str]) -> list[dict[str, A
         if not all(word.lower() in text for word in words):
             continue
         if columns and columns != ("value",):
-            rows.append({"id": entry.id, "name": entry.name} | {c: _listed(entry, c) for c in columns})
+            rows.append({"id": entry.id, "name": entry.name} | {c: _listed(known, entry, c) for c in columns})
         else:
             rows += [{"id": _value_id(entry, fact)} | fact.to_dict() | {"_fact": fact} for fact in entry]
     return rows
+
+
+def _inherited(known: Catalog, entry: Entry) -> dict[str, Fact]:
+    """What a place has from its zone, state, country or operator."""
+    from outlay.catalog.sites import resolve_site
+
+    facts = resolve_site(known, entry.id)
+    found = {name: getattr(facts, name) for name in _INHERITED}
+    return {name: fact for name, fact in found.items() if isinstance(fact, Fact) and fact.id != "world"}
 
 
 def _value_id(entry: Entry, fact: Fact) -> str:
     return entry.id if fact.parameter == "value" else f"{entry.id}.{fact.parameter}"
 
 
-def _listed(entry: Entry, column: str) -> Any:
+def _listed(known: Catalog, entry: Entry, column: str) -> Any:
+    if entry.kind == "site" and column not in entry and column in _INHERITED:
+        fact = _inherited(known, entry).get(column)
+        return None if fact is None else fact.value
     if column == "dense_16bit_flop_per_s":
         return entry.value("peak_bf16_flop_per_s", entry.value("peak_fp16_flop_per_s"))
     return entry.value(column)
@@ -164,12 +185,11 @@ def entry_list(kind: str, rows: Sequence[dict[str, Any]], words: Sequence[str]) 
 
 def value_list(kind: str, rows: Sequence[dict[str, Any]]) -> list[Block]:
     """Single values with their interval, how they were obtained and why they are as they are."""
-    body = tuple(
-        (row["id"], shown(row["_fact"]), between(row["_fact"]), row["how"], cut(row["note"], 60)) for row in rows
-    )
+    body = tuple((row["id"], shown(row["_fact"]), between(row["_fact"]), row["how"]) for row in rows)
     title = f"{len(rows)} values: {KINDS.get(kind, ('constants of the engine',))[0]}"
     return [
-        Table(title, ("id", "value", "80 %", "how", "why"), body, text_columns=frozenset({0, 1, 2, 3, 4})),
+        Table(title, ("id", "value", "80 %", "how"), body, text_columns=frozenset({0, 1, 2, 3})),
+        Note(f"`outlay catalog show {kind} ID` gives the reason and the source of each"),
         Commands((f"outlay catalog show {kind} {rows[0]['_fact'].id}",)),
     ]
 
@@ -248,31 +268,28 @@ def find(known: Catalog, name: Sequence[str]) -> tuple[Entry, list[str]]:
 
 def page(known: Catalog, entry: Entry, others: Sequence[str], verbose: bool) -> list[Block]:
     """All facts of an entry, its sources numbered, and for a device what it rents for."""
-    sources = list(dict.fromkeys(f.source for f in entry if f.parameter not in _PLAIN))
+    facts = [fact for fact in entry if fact.parameter not in _PLAIN]
+    if entry.kind == "site":
+        facts += [fact for name, fact in _inherited(known, entry).items() if name not in entry]
+    sources = list(dict.fromkeys(fact.source for fact in facts))
     rows = tuple(
-        (f.parameter, shown(f), between(f), f.how, f.retrieved, str(sources.index(f.source) + 1))
-        for f in entry
-        if f.parameter not in _PLAIN
+        (_words(f.parameter), shown(f), between(f), f.how, f.retrieved, str(sources.index(f.source) + 1))
+        for f in facts
     )
-    title = (
-        f"{entry.name} ({entry.kind} {entry.id})" if entry.name != entry.id else f"{entry.kind} {entry.id}"
-    )
-    blocks: list[Block] = [
-        Table(
-            title,
-            ("fact", "value", "80 %", "how", "read", "source"),
-            rows,
-            text_columns=frozenset({0, 1, 2, 3, 4}),
-        )
-    ]
+    title = entry.id if entry.name == entry.id else f"{entry.name} ({entry.kind} {entry.id})"
+    head = ("fact", "value", "80 %", "how", "read", "source")
+    blocks: list[Block] = [Table(title, head, rows, text_columns=frozenset({0, 1, 2, 3, 4}))]
     if entry.aliases:
-        blocks.append(Note("also called: " + ", ".join(entry.aliases)))
+        named = ", ".join(entry.aliases if verbose else entry.aliases[:8])
+        more = "" if verbose or len(entry.aliases) <= 8 else f" and {len(entry.aliases) - 8} more (-v)"
+        blocks.append(Note(f"also called: {named}{more}"))
     notes: dict[str, list[str]] = {}
-    for fact in entry:
-        if fact.note and fact.parameter not in _PLAIN:
+    for fact in facts:
+        if fact.note:
             notes.setdefault(fact.note, []).append(fact.parameter)
     if notes:
-        blocks.append(Bullets("Notes", tuple(f"{', '.join(names)}: {note}" for note, names in notes.items())))
+        lines = (f"{', '.join(map(_words, names))}: {note}" for note, names in notes.items())
+        blocks.append(Bullets("Notes", tuple(lines)))
     blocks.append(Bullets("Sources", tuple(f"{i}  {s}" for i, s in enumerate(sources, 1))))
     if entry.kind == "device":
         blocks += _rents(known, entry, verbose)
@@ -330,6 +347,10 @@ def search_list(rows: Sequence[dict[str, str]], words: Sequence[str]) -> list[Bl
     if len(rows) > len(shown_rows):
         blocks.append(Note(f"and {len(rows) - len(shown_rows)} more; add a word, or --json for all"))
     return [*blocks, Commands((f"outlay catalog show {rows[0]['kind']} {rows[0]['id']}",))]
+
+
+def _words(parameter: str) -> str:
+    return parameter.replace("_", " ")
 
 
 def _age(as_of: str) -> int | None:

@@ -14,9 +14,12 @@ def shown(fact: Fact) -> str:
 
 
 def between(fact: Fact) -> str:
+    """The 80 % interval, its unit written once."""
     if fact.low is None or fact.high is None:
         return ""
-    return f"{human(fact.parameter, fact.low, '')} – {human(fact.parameter, fact.high, fact.unit)}"
+    low, high = (human(fact.parameter, edge, fact.unit) for edge in (fact.low, fact.high))
+    unit = high.partition(" ")[2]
+    return f"{low.removesuffix(f' {unit}') if unit else low} – {high}"
 
 
 def human(parameter: str, value: Any, unit: str) -> str:
@@ -31,6 +34,8 @@ def human(parameter: str, value: Any, unit: str) -> str:
         return "–"
     if isinstance(value, str):
         return cut(value, 24)
+    if parameter in _COUNTS and value >= 1e6:
+        return f"{value / 1e12:.4g}T" if value >= 1e12 else f"{value / 1e9:.3g}B"
     if unit == "bool":
         return "yes" if value else "no"
     if unit == "byte" and value >= 1e8:
@@ -47,6 +52,7 @@ def human(parameter: str, value: Any, unit: str) -> str:
     return f"{figure} {unit}".rstrip()
 
 
+_COUNTS = frozenset(("parameters", "active_parameters", "tokens", "embedding_parameters"))
 _UNITS = {
     "memory_bytes": "byte",
     "memory_bytes_per_s": "byte/s",
