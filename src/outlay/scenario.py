@@ -98,6 +98,9 @@ class Model(Record):
     expert_imbalance: Annotated[float, _number("count", 1, 1000)] | None = None
     parameters: Positive | None = None
     active_parameters: Positive | None = None
+    norm: Literal["rms", "layer"] | None = None
+    layer_kinds: dict[str, Any] | None = None  # kinds of a hybrid by a letter each, see layer_pattern
+    layer_pattern: str | None = None  # one letter a layer, first to last
 
 
 class Device(Record):

@@ -19,6 +19,7 @@ from outlay.validate.case import BASELINE_BYTES_PER_PARAMETER, BASELINE_UTILIZAT
 from outlay.validate.case import score as score_of
 
 CASES = Path(__file__).parent / "cases"
+MEMORY_TABLES = ("simumax_b200", "torchtitan", "megatron_golden_memory", "korthikanti_2022")
 SAMPLE_EVERY = 10  # of the source whose rows are hundreds of near-repeats, when a quick answer is wanted
 Row = dict[str, str]
 
@@ -34,12 +35,12 @@ def read_rows(table: str, folder: Path = CASES) -> list[Row]:
 
 def cases(folder: Path = CASES) -> list[Case]:
     """Every case of every table in the folder, in a stable order."""
-    from outlay.validate import impact_cases, memory_cases, time_cases
+    from outlay.validate import impact_cases, time_cases
 
     found: list[Case] = []
     for table in time_cases.ADAPTERS:
         found += [_time_case(c, i) for i, c in enumerate(time_cases.time_cases(table, read_rows(table, folder)))]
-    for table in memory_cases.TABLES:
+    for table in MEMORY_TABLES:
         found += _memory_cases(table, read_rows(table, folder))
     for table in impact_cases.TABLES:
         found += impact_cases.impact_cases(table, read_rows(table, folder))
