@@ -43,7 +43,8 @@ def test_safetensors_totals(tmp_path: Path) -> None:
 def test_sharded_index(tmp_path: Path) -> None:
     names = [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     index = tmp_path / "model.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": 24}, "weight_map": {"a": names[0], "b": names[1]}}))
+    index.write_text(json.dumps({"metadata": {"total_size": 24}, "weight_map": {"a": names[0],
+                                                                                "b": names[1]}}))
     facts, remarks = read_safetensors(index)
     assert facts == {"tensors": 2, "bytes": 24}
     assert "2 shards are missing" in remarks[0]
@@ -206,10 +207,13 @@ _TEXT = st.text("abn0.1-[{ ", max_size=6)
 _LEAF = st.one_of(st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.integers(), st.floats(), _TEXT)
 _JSON = st.recursive(_LEAF, lambda inner: st.one_of(st.lists(inner, max_size=4),
                                                     st.dictionaries(_TEXT, inner, max_size=4)), max_leaves=8)
-_FAMILIES = ("llama", "qwen3_moe", "deepseek_v3", "deepseek_v4", "glm_moe_dsa", "gemma3", "gemma4", "falcon", "mpt",
-             "dbrx", "jamba", "mamba", "mamba2", "nemotron_h", "qwen3_5_moe", "minimax", "step3p7", "kimi_linear",
+_FAMILIES = ("llama", "qwen3_moe", "deepseek_v3", "deepseek_v4", "glm_moe_dsa", "gemma3", "gemma4", "falcon",
+             "mpt",
+             "dbrx", "jamba", "mamba", "mamba2", "nemotron_h", "qwen3_5_moe", "minimax", "step3p7",
+             "kimi_linear",
              "nemotron-nas", "mimo_v2_flash", "gpt2", "opt", "bloom", "phi", "gpt_oss", "llama4", "chatglm")
-_KEYS = (*CONFIG, "layer_types", "sliding_window", "num_experts", "num_experts_per_tok", "moe_intermediate_size",
+_KEYS = (*CONFIG, "layer_types", "sliding_window", "num_experts", "num_experts_per_tok",
+         "moe_intermediate_size",
          "n_embd", "kv_lora_rank", "head_dim", "text_config", "vision_config", "hybrid_override_pattern",
          "block_configs", "linear_attn_config", "attn_config", "compress_ratios", "moe_layer_freq")
 
@@ -226,7 +230,8 @@ def test_any_configuration_is_read_or_refused(family: str, changes: dict[str, An
 
 @settings(deadline=None, max_examples=200)
 @given(cut=st.integers(0, 400), at=st.integers(0, 200), byte=st.integers(0, 255), header=_JSON)
-def test_any_weights_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, cut: int, at: int, byte: int,
+def test_any_weights_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, cut: int, at: int,
+                                         byte: int,
                                          header: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
     weights(path, {"a": TENSOR, "b": header}, bytes(12))

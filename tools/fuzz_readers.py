@@ -1,7 +1,7 @@
 """Fuzz the readers for as long as you like: python tools/fuzz_readers.py [SECONDS] [SEED].
 
-Mutates sound configurations and headers, and counts what happens. Anything but a reading or an OutlayError, or a
-reading that takes longer than a second, is printed and ends the run with exit code 1.
+Mutates sound configurations and headers, and counts what happens. Anything but a reading or an OutlayError,
+or a reading that takes longer than a second, is printed and ends the run with exit code 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from outlay.errors import OutlayError
 from outlay.readers import architecture_from_mapping, model_from_path, read_hf_config, read_safetensors
 
 CONFIGS = Path(__file__).with_name("catalog_build") / "model_configs.jsonl"
-ODD: tuple[Any, ...] = (None, True, False, 0, -1, 1, 7, 2**31, 2**63, 10**30, 0.5, -1.5, 1e308, float("inf"), "", "x",
+ODD: tuple[Any, ...] = (None, True, False, 0, -1, 1, 7, 2**31, 2**63, 10**30, 0.5, -1.5, 1e308, float("inf"),
+                        "", "x",
                         "[" * 50, [], {}, [1], [None], {"a": 1}, [[]], "64", [10**9] * 3)
 
 

@@ -23,6 +23,7 @@ NAMES = {
     "expert_ffn": ("moe_intermediate_size", "expert_intermediate_size"),
 }
 _LARGEST = 10**9
+_MOST = {"layers": 10_000}
 
 
 class Config:
@@ -58,9 +59,10 @@ class Config:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if isinstance(value, float) and value.is_integer():
             value, whole = int(value), True
-        if not whole or not least <= value <= _LARGEST:
+        most = _MOST.get(name, _LARGEST)
+        if not whole or not least <= value <= most:
             raise Unreadable(f"{self.name}: {key} is {show(value)}; it must be a whole number from {least} "
-                             f"to {_LARGEST:,}", key)
+                             f"to {most:,}", key)
         return int(value)
 
     def flag(self, key: str, default: bool) -> bool:

@@ -116,13 +116,27 @@ def _full_every(rows: list[Row]) -> int | None:
 
 def as_pattern(rows: list[Row], c: Config) -> Row:
     """`layer_kinds` by letter and the shortest `layer_pattern` that repeats through all layers."""
-    total = len(rows)
-    cycle = next(n for n in range(1, total + 1) if all(rows[i] == rows[i % n] for i in range(n, total)))
     kinds: list[Row] = []
-    for row in rows[:cycle]:
+    word = ""
+    for row in rows:
         if row not in kinds:
             kinds.append(row)
-    if len(kinds) > len(ascii_letters):
-        raise Unsupported(f"{c.name}: more than {len(ascii_letters)} kinds of layer", "layer_types")
-    pattern = "".join(ascii_letters[kinds.index(row)] for row in rows[:cycle])
-    return {"layer_kinds": dict(zip(ascii_letters, kinds)), "layer_pattern": pattern}
+            if len(kinds) > len(ascii_letters):
+                raise Unsupported(f"{c.name}: more than {len(ascii_letters)} kinds of layer", "layer_types")
+        word += ascii_letters[kinds.index(row)]
+    return {"layer_kinds": dict(zip(ascii_letters, kinds)), "layer_pattern": word[: period(word)]}
+
+
+def period(word: str) -> int:
+    """Length of the shortest start of `word` whose repetition gives `word`, by its borders (Knuth, Morris, Pratt).
+
+    >>> period("abcabca"), period("aaab")
+    (3, 4)
+    """
+    border = [0] * len(word)
+    for i in range(1, len(word)):
+        k = border[i - 1]
+        while k and word[i] != word[k]:
+            k = border[k - 1]
+        border[i] = k + (word[i] == word[k])
+    return len(word) - border[-1] if word else 0

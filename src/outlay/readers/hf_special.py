@@ -129,9 +129,9 @@ def _nemotron_h(c: Config, traits: Traits, fields: Fields) -> None:
         pattern = [letters.get(mark, mark) for mark in c.text("hybrid_override_pattern")]
     kinds = _nemotron_kinds(c)
     unknown = [kind for kind in pattern if kind not in kinds]
-    if unknown or not pattern:
+    if unknown or not pattern or len(pattern) > 10_000:
         raise Unreadable(f"{c.name}: layer pattern "
-                         f"{'lacks entries' if not pattern else f'holds {unknown[0][:20]!r}'}",
+                         f"{f'holds {unknown[0][:20]!r}' if unknown else f'has {len(pattern)} entries'}",
                          "hybrid_override_pattern")
     heads = c.count("heads")
     fields.update(layers=len(pattern), heads=heads, kv_heads=c.count("kv_heads", heads),
@@ -192,7 +192,8 @@ def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
     rows = _base(c if moe else Config({**c.values, "num_experts": None}, c.name), traits, fields)
     wide: Row = {"head_dim": c.count("global_head_dim", fields.get("head_dim", 0))}
     if c.flag("attention_k_eq_v", False):
-        wide |= {"shared_kv": True, "kv_heads": c.count("num_global_key_value_heads", fields.get("kv_heads", 0))}
+        kv_heads = c.count("num_global_key_value_heads", fields.get("kv_heads", 0))
+        wide |= {"shared_kv": True, "kv_heads": kv_heads}
     if moe:
         fields["shared_expert_ffn"] = fields["ffn"]
         fields["norms_per_layer"] = 7
