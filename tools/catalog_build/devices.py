@@ -266,14 +266,12 @@ def _utilization(me: str) -> list[Row]:
         Row(
             me,
             "utilization_donor_widening",
-            1.0,
+            donor.widening,
             "",
             source,
             READ,
             how,
-            low=1 / donor.widening if donor.widening > 1 else None,
-            high=donor.widening if donor.widening > 1 else None,
-            note=donor.why if donor.widening == 1 else f"{donor.why}: the curve may be off by this factor",
+            note=donor.why if donor.widening == 1 else f"{donor.why}: may be off by this factor either way (80 %)",
         ),
     ]
     anchor = device_rules.COMPUTE_ANCHOR.get(me)
