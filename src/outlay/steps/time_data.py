@@ -13,7 +13,7 @@ from outlay.derive import add_all, derive
 from outlay.physics import collectives, roofline
 from outlay.steps.inputs import Layout
 from outlay.steps.layers import HALF
-from outlay.steps.time_micro import Device, product
+from outlay.steps.time_device import Device, product
 
 Num = Any  # float, array or Quantity
 

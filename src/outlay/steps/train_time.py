@@ -20,7 +20,8 @@ from outlay.steps import layers
 from outlay.steps.inputs import Hardware, Layout, Recipe
 from outlay.steps.layers import HALF, Split
 from outlay.steps.time_data import data_parallel_time, optimizer_time, sharded_gather_time
-from outlay.steps.time_micro import Device, micro_batch_time
+from outlay.steps.time_device import Device
+from outlay.steps.time_micro import micro_batch_time
 
 Num = Any  # float, array or Quantity
 
