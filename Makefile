@@ -28,7 +28,7 @@ test: .venv/.dev
 	@$(PY) -m pytest
 
 lint: .venv/.dev
-	@$(PY) -m ruff check .
+	@$(PY) -m ruff check --output-format concise .
 
 types: .venv/.dev
 	@$(PY) -m mypy
