@@ -151,6 +151,19 @@ GOODPUT = (
     ),
 )
 EXPERIMENTS = "arXiv:2503.05804 (AI2, +50 %); Epoch AI Gradient Updates 2026-03 (3.3 to 10)"
+BASELINE = (
+    Default(
+        "baseline.mfu",
+        0.375,
+        "",
+        f"{COTTIER}; Epoch AI notable models, CC-BY 4.0: median 0.34, 10th-90th percentile 0.19-0.52",
+        "published",
+        "model FLOP utilisation where a run names none; the plan predicts its own",
+        0.19,
+        0.52,
+    ),
+    Default("baseline.pue_hyperscaler", 1.1, "", COTTIER, "published", "PUE of the largest operators", 1.07, 1.2),
+)
 WORK = (
     Default(
         "experiments.multiplier",
@@ -344,7 +357,8 @@ STORAGE = (
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
     rows = []
-    for d in (*ENERGY, *GOODPUT, *WORK, *OWN, *NETWORK, *RENT, *EMBODIED, *STORAGE, *_capex(data_dir)):
+    chosen = (*ENERGY, *GOODPUT, *BASELINE, *WORK, *OWN, *NETWORK, *RENT, *EMBODIED, *STORAGE)
+    for d in (*chosen, *_capex(data_dir)):
         rows.append(Row(d.id, "value", d.value, d.unit, d.source, CATALOG_DATE, d.how, d.low, d.high, d.note))
     return rows
 

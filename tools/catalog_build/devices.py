@@ -271,7 +271,7 @@ def _utilization(me: str) -> list[Row]:
             source,
             READ,
             how,
-            note=donor.why if donor.widening == 1 else f"{donor.why}: may be off by this factor either way (80 %)",
+            note=donor.why if donor.widening == 1 else f"{donor.why}: off by up to this factor (80 %)",
         ),
     ]
     anchor = device_rules.COMPUTE_ANCHOR.get(me)
@@ -335,30 +335,20 @@ SOLD_AS = {
 
 
 def _chip_prices(path: Path) -> list[Row]:
-    """Range a chip sold for, by year; the latest year is the price, without server or network."""
-    latest: dict[str, dict[str, str]] = {}
+    """Range a chip sold for, year by year; the latest year is the price. Without server and network."""
+    source = "Epoch AI, ai-chip-counts, Nvidia annual prices (MIT)"
+    by_chip: dict[str, dict[str, tuple[float, float]]] = {}
     for row in shippable(path):
-        if row["chip"] not in latest or row["year"] >= latest[row["chip"]]["year"]:
-            latest[row["chip"]] = row
+        by_chip.setdefault(row["chip"], {})[row["year"]] = (float(row["low_usd"]), float(row["high_usd"]))
     rows = []
-    for chip, row in latest.items():
-        low, high = float(row["low_usd"]), float(row["high_usd"])
-        kind = f"chip sale, {row['year']}, range; without server and network"
+    for chip, years in by_chip.items():
+        latest = max(years)
+        kind = f"chip sale, {latest}, range; without server and network"
         for me in SOLD_AS.get(chip, ()):
-            source = "Epoch AI, ai-chip-counts, Nvidia annual prices (MIT)"
-            rows.append(
-                Row(
-                    me,
-                    "price_usd",
-                    (low + high) / 2,
-                    "usd",
-                    source,
-                    f"{row['year']}",
-                    "published",
-                    low,
-                    high,
-                    note=kind,
-                )
-            )
-            rows.append(Row(me, "price_kind", kind, "text", source, f"{row['year']}", "published"))
+            rows.append(Row(me, "price_kind", kind, "text", source, latest, "published"))
+            for year, (low, high) in [*sorted(years.items()), ("", years[latest])]:
+                name, when = (f"price_usd_{year}", year) if year else ("price_usd", latest)
+                note = kind if not year else ""
+                middle = (low + high) / 2
+                rows.append(Row(me, name, middle, "usd", source, when, "published", low, high, note))
     return rows

@@ -67,6 +67,13 @@ def command(context: click.Context, /, **flags: Any) -> int | None:
     outlay catalog list price h100       rents by provider and region
     outlay catalog show h100-sxm5-80gb   every fact about one thing
     outlay catalog search sweden         where a word occurs
+
+    \b
+    Your own facts lie on top of these, in every verb:
+    --catalog FOLDER  holds KIND.csv with the columns
+                      id,parameter,value,unit,low,high,source,retrieved,how,note
+    --prices FILE     is a CSV with the columns provider,region,instance,device,
+                      devices,kind,usd_per_device_hour,as_of,source,how,note
     """
     if context.invoked_subcommand is not None:
         return None

@@ -231,8 +231,8 @@ def price_list(rows: Sequence[dict[str, Any]], title: str = "Rents, USD per devi
     if old:
         blocks.append(
             Note(
-                f"{old} of {len(rows)} are older than {STALE_DAYS} days: check them, or give your own "
-                "with --prices FILE"
+                f"older than {STALE_DAYS} days: {old} of {len(rows)}; check them, or give your own with "
+                "--prices FILE"
             )
         )
     return blocks
