@@ -65,7 +65,7 @@ def _device(raw: dict[str, str], specs: dict[str, dict[str, str]]) -> list[Row]:
     rows += _link_and_power(me, raw, known, specs, source)
     rows += _node(me, raw)
     rows += _utilization(me)
-    rows += _body_and_price(me, raw, known, source)
+    rows += _body_and_price(me, raw, known, specs, source)
     return rows
 
 
@@ -291,7 +291,9 @@ def _utilization(me: str) -> list[Row]:
     return rows
 
 
-def _body_and_price(me: str, raw: dict[str, str], known: dict[str, str], source: str) -> list[Row]:
+def _body_and_price(
+    me: str, raw: dict[str, str], known: dict[str, str], specs: dict[str, dict[str, str]], source: str
+) -> list[Row]:
     rows = []
     process = re.search(r"(\d+)", raw["process"].split("/")[0])
     if process and "process" not in raw["unverified_fields"]:
@@ -312,6 +314,12 @@ def _body_and_price(me: str, raw: dict[str, str], known: dict[str, str], source:
                 note=f"{many or 1} die{'s' if many else ''}",
             )
         )
+    read = specs.get("price_usd")
+    if read:
+        value, where = float(read["value"]), read["source"]
+        rows.append(Row(me, "price_usd", value, "usd", where, read["retrieved"], read["how"], note=read["note"]))
+        rows.append(Row(me, "price_kind", read["note"], "text", where, read["retrieved"], read["how"]))
+        return rows
     if "price_usd" in known and "memory" not in raw["price_kind"]:
         kind = (
             raw["price_kind"]

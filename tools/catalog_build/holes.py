@@ -26,7 +26,7 @@ HOLES = {
         "--prices FILE or fleet.usd_per_device_hour",
     ),
     "purchase-prices": (
-        "purchase prices of H200, B200, B300, RTX PRO 6000 and AMD parts after MI300X",
+        "purchase prices of B200, RTX PRO 6000 and AMD parts after MI300X",
         "price_usd in your own rows, --catalog FOLDER",
     ),
     "utilization-donors": (
