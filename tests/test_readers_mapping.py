@@ -62,7 +62,7 @@ def test_ungated_default_is_four_times_hidden() -> None:
     (changed(expert_imbalance=0.5), BadValue, "model.expert_imbalance"),
     (changed(parameters=70e9), Inconsistent, "model.parameters"),
     ({"layers": 32}, Inconsistent, "model.hidden"),
-    ({}, Inconsistent, "model.parameters"),
+    ({}, Inconsistent, "model.layers"),
     ({"parameters": 7e9, "active_parameters": 8e9}, Inconsistent, "model.active_parameters"),
     ({"parameters": -7e9}, BadValue, "model.parameters"),
 ])

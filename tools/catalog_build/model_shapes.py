@@ -92,5 +92,5 @@ def shapes() -> list[Shape]:
                            "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 32, "head_dim": 128,
                            "ffn": 11008,
                            "gated": True, "vocab": 151_936, "tied_embeddings": False, "biases": "qkv",
-                           "qkv_bias": True, "out_bias": False, "mlp_bias": False, "max_positions": 8192}))
+                           "max_positions": 8192}))
     return found

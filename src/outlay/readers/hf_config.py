@@ -107,13 +107,28 @@ def _fields(c: Config, outer: Config, family: str, traits: Traits, notes: list[N
         "mtp_layers": _mtp_layers(c),
     }
     if traits.positions == "learned":
-        fields["position_rows"] = (c.count("max_positions")) + traits.position_offset
+        fields["max_positions"] = c.count("max_positions")
+        fields["position_offset"] = traits.position_offset
     special = SPECIAL.get(family)
     if special is None:
         _decoder(c, traits, fields)
     else:
         special(c, traits, fields)
+    _tidy(fields)
     return {k: v for k, v in fields.items() if v is not None and v != _SILENT.get(k, "")}
+
+
+def _tidy(fields: dict[str, Any]) -> None:
+    """Biases as the documented field where it can say them; no dense width where every layer has experts."""
+    flags = tuple(fields[name] for name in ("qkv_bias", "out_bias", "mlp_bias"))
+    said = {(True, False, False): "qkv", (True, True, True): "all"}.get(flags)
+    if said:
+        fields["biases"] = said
+        for name in ("qkv_bias", "out_bias", "mlp_bias"):
+            del fields[name]
+    patterned = any(kind.get("mlp") == "dense" for kind in fields.get("layer_kinds", {}).values())
+    if fields.get("experts") and not fields.get("dense_layers") and not patterned:
+        fields.pop("ffn", None)
 
 
 # Values that are the mapping's own defaults and need no line.
@@ -122,7 +137,7 @@ _SILENT: dict[str, Any] = {
     "out_bias": False, "mlp_bias": False, "head_bias": False, "qk_norm": "none", "output_gate": "none",
     "attention_sinks": False, "router_bias": False, "shared_gate": False, "mtp_layers": 0,
     "positions": "rope",
-    "shared_expert_ffn": 0, "dense_layers": 0,
+    "shared_expert_ffn": 0, "dense_layers": 0, "position_offset": 0,
 }
 
 

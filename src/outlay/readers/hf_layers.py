@@ -128,7 +128,7 @@ def as_pattern(rows: list[Row], c: Config) -> Row:
 
 
 def period(word: str) -> int:
-    """Length of the shortest start of `word` whose repetition gives `word`, by its borders (Knuth, Morris, Pratt).
+    """Length of the shortest start whose repetition gives `word`, by borders (Knuth, Morris, Pratt).
 
     >>> period("abcabca"), period("aaab")
     (3, 4)

@@ -44,8 +44,9 @@ def _mpt(c: Config, traits: Traits, fields: Fields) -> None:
     fields.update(layers=c.count("layers"), heads=heads, kv_heads=part.count("kv_n_heads", kv_heads),
                   head_dim=hidden // heads, ffn=c.count("expansion_ratio", 4) * hidden,
                   positions="alibi" if alibi else "learned", norm="layer" if bias else "layer_nobias",
-                  qkv_bias=bias, out_bias=bias, mlp_bias=bias,
-                  position_rows=0 if alibi else c.count("max_positions"))
+                  qkv_bias=bias, out_bias=bias, mlp_bias=bias)
+    if not alibi:
+        fields["max_positions"] = c.count("max_positions")
 
 
 def _dbrx(c: Config, traits: Traits, fields: Fields) -> None:

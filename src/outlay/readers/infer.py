@@ -18,7 +18,7 @@ _SOURCE = "GPT-3 (arXiv:2005.14165) Table 2.1; Llama 2 (arXiv:2307.09288); Llama
 
 def shapes_from_totals(read: Fields, notes: list[Note]) -> dict[str, Any]:
     """Fields of a typical decoder with these totals; a mixture of experts when fewer are active than held."""
-    total = read.count("parameters", most=10**16)
+    total = read.count("parameters", least=10**5, most=10**16)
     active = read.count("active_parameters", total, most=10**16, silent=True)
     if active > total:
         raise Inconsistent(f"active_parameters {active:,} is more than parameters {total:,}",
@@ -32,12 +32,13 @@ def shapes_from_totals(read: Fields, notes: list[Note]) -> dict[str, Any]:
     attention = attention_parameters(hidden, heads, kv_heads, hidden // heads)
     mlp = max((active - outside) / layers - attention, 3.0 * hidden)
     fields: dict[str, Any] = {
-        **read.given, "layers": layers, "hidden": hidden, "heads": heads, "kv_heads": kv_heads,
+        "layers": layers, "hidden": hidden, "heads": heads, "kv_heads": kv_heads,
         "head_dim": hidden // heads, "vocab": vocab, "gated": True, "tied_embeddings": tied,
         "ffn": _to_grain(mlp / (3 * hidden), FFN_GRAIN),
     }
     if total > active:
         fields |= _experts(total - active, layers, hidden, fields["ffn"])
+    fields |= read.given
     shown = {k: fields[k] for k in ("layers", "hidden", "heads", "ffn", "vocab")}
     notes.append({"what": read.path, "value": shown,
                   "why": "only totals were given; a typical shape stands in, and intervals widen",

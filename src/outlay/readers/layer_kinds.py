@@ -30,9 +30,9 @@ def base_kind(read: Fields, hidden: int) -> LayerKind:
         gated=gated,
         norms=read.count("norms_per_layer", 2, least=0, most=16, silent=True),
         qk_norm=read.choice("qk_norm", _CHOICES["qk_norm"], "none"),  # type: ignore[arg-type]
-        qkv_bias=read.flag("qkv_bias", biases in ("qkv", "all")),
-        out_bias=read.flag("out_bias", biases == "all"),
-        mlp_bias=read.flag("mlp_bias", biases == "all"),
+        qkv_bias=biases != "none" or (not read.has("biases") and read.flag("qkv_bias", False)),
+        out_bias=biases == "all" or (not read.has("biases") and read.flag("out_bias", False)),
+        mlp_bias=biases == "all" or (not read.has("biases") and read.flag("mlp_bias", False)),
         router_bias=read.flag("router_bias", False),
         shared_gate=read.flag("shared_gate", False),
         output_gate=read.choice("output_gate", _CHOICES["output_gate"], "none"),  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def _with_attention(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
     heads = read.count("heads", max(1, hidden // 128), most=10**5, why="heads of 128, the usual width")
     latent = read.mapping("mla")
     if latent is not None:
-        return _with_mla(kind, latent, heads)
+        return _with_mla(kind, read, latent, heads)
     if not read.has("head_dim") and hidden % heads:
         raise Inconsistent(f"hidden {hidden} is not a multiple of heads {heads}; give head_dim if that is "
                            "meant", read.at("heads"))
@@ -64,8 +64,12 @@ def _with_attention(kind: LayerKind, read: Fields, hidden: int) -> LayerKind:
     )
 
 
-def _with_mla(kind: LayerKind, latent: Fields, heads: int) -> LayerKind:
+def _with_mla(kind: LayerKind, read: Fields, latent: Fields, heads: int) -> LayerKind:
     reject_unknown(latent.given, _MLA_FIELDS, latent.path)
+    for field in ("kv_heads", "head_dim"):
+        if read.has(field):
+            read.note(field, read.count(field, least=0, most=10**5), "not used: mla gives the heads their "
+                                                                     "widths")
     rope = latent.count("qk_rope_head_dim", 64, least=0, most=10**5)
     nope = latent.count("qk_nope_head_dim", 128, most=10**5)
     return replace(
@@ -108,6 +112,11 @@ def as_dense(kind: LayerKind) -> LayerKind:
 def layer_runs(read: Fields, kind: LayerKind, layers: int, hidden: int) -> Runs:
     """Every layer's kind in order, equal neighbours joined."""
     if read.has("layer_pattern"):
+        for field in ("dense_layers", "sliding_window", "full_attention_every", "ssm"):
+            if read.has(field):
+                raise Inconsistent(f"{read.at(field)} is given beside layer_pattern, which says what each "
+                                   "layer is",
+                                   read.at(field))
         return joined(_patterned(str(read.given["layer_pattern"]), read, kind, layers))
     kinds = [kind] * layers
     dense = read.count("dense_layers", 0, least=0, most=10_000, silent=True)
@@ -117,8 +126,17 @@ def layer_runs(read: Fields, kind: LayerKind, layers: int, hidden: int) -> Runs:
         kinds[:dense] = [as_dense(kind)] * dense
     elif dense:
         read.note("dense_layers", dense, "without experts every layer is dense")
+    _note_unused(read, kind, dense)
     kinds = _with_ssm(_with_window(kinds, read), read, hidden)
     return joined(kinds)
+
+
+def _note_unused(read: Fields, kind: LayerKind, dense: int) -> None:
+    moe = kind.mlp == "moe"
+    if moe and not dense and read.has("ffn") and read.has("expert_ffn") and kind.ffn != kind.expert_ffn:
+        read.note("ffn", kind.ffn, "not used: every layer has experts")
+    if not moe and read.has("expert_imbalance"):
+        read.note("expert_imbalance", read.given["expert_imbalance"], "not used: there are no experts")
 
 
 def _with_window(kinds: list[LayerKind], read: Fields) -> list[LayerKind]:
@@ -167,6 +185,8 @@ def ssm_kind(ssm: Fields, kind: LayerKind, hidden: int) -> LayerKind:
     """A state-space layer that keeps the other layer's MLP."""
     which = ssm.choice("kind", _SSM_KINDS, "mamba2", silent=False)
     head_dim = ssm.count("head_dim", {"mamba1": 1, "mamba2": 64}.get(which, 128), most=_WIDTH, silent=True)
+    if which in ("mamba1", "kda") and ssm.has("groups"):
+        ssm.note("groups", ssm.count("groups", most=10**5), f"not used: {which} has no groups")
     inner = hidden if which in ("gdn", "kda", "lightning") else 2 * hidden
     heads = ssm.count("heads", max(1, inner // head_dim), most=_WIDTH, why="inner width over head_dim")
     usual_groups = max(1, heads // 2) if which == "gdn" else 1
@@ -216,7 +236,7 @@ def _patterned(pattern: str, read: Fields, base: LayerKind, layers: int) -> list
     if unknown is not None or not pattern:
         raise BadValue(f"{at} is {show(pattern)}; it must be made of the letters {', '.join(kinds)}", at)
     if len(pattern) > layers:
-        raise Inconsistent(f"{at} holds {len(pattern)} layers and layers is {layers}", at)
+        read.note("layer_pattern", pattern[:layers], f"cut to {layers} layers")
     for kind in kinds.values():
         if kind.mixer == "attention" and (not kind.heads or not kind.kv_heads or kind.heads % kind.kv_heads):
             raise Inconsistent(f"heads {kind.heads} is not a multiple of kv_heads {kind.kv_heads}", at)

@@ -24,15 +24,12 @@ MODEL_FIELDS = frozenset((
     "tied_embeddings", "biases", "positions", "max_positions", "experts", "experts_per_token", "expert_ffn",
     "shared_expert_ffn", "dense_layers", "sliding_window", "full_attention_every", "mla", "ssm", "mtp_layers",
     "expert_imbalance", "parameters", "active_parameters", "norm", "norms_per_layer", "final_norm",
-    "embedding_norm", "position_rows", "head_bias", "qk_norm", "mlp_bias", "qkv_bias", "out_bias",
+    "embedding_norm", "position_offset", "head_bias", "qk_norm", "mlp_bias", "qkv_bias", "out_bias",
     "router_bias", "shared_gate", "output_gate", "attention_sinks", "shared_kv", "indexer_heads",
     "indexer_head_dim", "expert_hidden", "layer_kinds", "layer_pattern", "vision_parameters", "name", "hf_id",
     "aliases",
 ))
 _NEEDED = ("layers", "hidden")
-_NOT_SHAPES = ("parameters", "active_parameters", "name", "hf_id", "aliases", "vocab", "max_positions",
-               "expert_imbalance", "vision_parameters")
-_SHAPES = MODEL_FIELDS.difference(_NOT_SHAPES)
 _MAX_POSITIONS = 4096
 
 
@@ -48,7 +45,7 @@ def architecture_from_mapping(fields: Mapping[str, Any], name: str = "model",
     given = {k: v for k, v in dict(fields).items() if v is not None and v != ""}
     reject_unknown(given, MODEL_FIELDS, path)
     notes: list[Note] = []
-    inferred = not (given.keys() & _SHAPES)
+    inferred = "parameters" in given and not given.keys() & {"layers", "hidden"}
     if inferred:
         given = shapes_from_totals(Fields(given, path, notes), notes)
     read = Fields(given, path, notes)
@@ -88,8 +85,8 @@ def _build(read: Fields, name: str, hidden: int, runs: tuple[tuple[LayerKind, in
         norm=read.choice("norm", get_args(Norm), "rms"),  # type: ignore[arg-type]
         final_norm=read.flag("final_norm", True, silent=True),
         embedding_norm=read.flag("embedding_norm", False, silent=True),
-        position_rows=read.count("position_rows", max_positions if learned else 0, least=0,
-                                 most=10**9, silent=True),
+        position_rows=learned * (max_positions + read.count("position_offset", 0, least=0, most=10**6,
+                                                            silent=True)),
         head_bias=read.flag("head_bias", False, silent=True),
         vision_parameters=read.count("vision_parameters", 0, least=0, most=10**13, silent=True),
     )
