@@ -162,7 +162,7 @@ BASELINE = (
         0.19,
         0.52,
     ),
-    Default("baseline.pue_hyperscaler", 1.1, "", COTTIER, "published", "PUE of the largest clouds", 1.07, 1.2),
+    Default("baseline.pue_hyperscaler", 1.1, "", COTTIER, "published", "PUE of large clouds", 1.07, 1.2),
 )
 WORK = (
     Default(

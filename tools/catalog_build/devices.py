@@ -316,9 +316,9 @@ def _body_and_price(
         )
     read = specs.get("price_usd")
     if read:
-        value, where = float(read["value"]), read["source"]
-        rows.append(Row(me, "price_usd", value, "usd", where, read["retrieved"], read["how"], note=read["note"]))
-        rows.append(Row(me, "price_kind", read["note"], "text", where, read["retrieved"], read["how"]))
+        value, where, when = float(read["value"]), read["source"], read["retrieved"]
+        rows.append(Row(me, "price_usd", value, "usd", where, when, read["how"], note=read["note"]))
+        rows.append(Row(me, "price_kind", read["note"], "text", where, when, read["how"]))
         return rows
     if "price_usd" in known and "memory" not in raw["price_kind"]:
         kind = (
