@@ -37,9 +37,10 @@ def shapes_from_totals(read: Fields, notes: list[Note]) -> dict[str, Any]:
         "ffn": _to_grain(mlp / (3 * hidden), FFN_GRAIN),
     }
     if total > active:
-        fields |= _experts(total - active, layers, hidden, fields["ffn"])
+        fields |= _experts(total - active, layers, hidden, fields.pop("ffn"))
     fields |= read.given
-    shown = {k: fields[k] for k in ("layers", "hidden", "heads", "ffn", "vocab")}
+    named = ("layers", "hidden", "heads", "ffn", "experts", "experts_per_token", "expert_ffn", "vocab")
+    shown = {k: fields[k] for k in named if k in fields}
     notes.append({"what": read.path, "value": shown,
                   "why": "only totals were given; a typical shape stands in, and intervals widen",
                   "source": _SOURCE})

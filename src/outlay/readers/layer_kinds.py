@@ -159,7 +159,8 @@ def _with_ssm(kinds: list[LayerKind], read: Fields, hidden: int) -> list[LayerKi
     chosen = _ssm_layers(ssm, total, read)
     if len(chosen) < total and kinds[0].mixer == "none":
         raise Inconsistent("some layers are attention: heads are needed", read.at("heads"))
-    return [ssm_kind(ssm, k, hidden) if i in chosen else k for i, k in enumerate(kinds)]
+    replaced = {kind: ssm_kind(ssm, kind, hidden) for kind in {kinds[i]: None for i in sorted(chosen)}}
+    return [replaced[k] if i in chosen else k for i, k in enumerate(kinds)]
 
 
 def _ssm_layers(ssm: Fields, total: int, read: Fields) -> set[int]:

@@ -30,7 +30,7 @@ def resolve_model(given: str | Model, catalog: Catalog, notes: Notes) -> tuple[A
         if name is None:
             raise BadValue("model: give a name, a path or dimensions", "model")
         return resolve_model(name, catalog, notes)
-    if name is not None and "layers" not in fields and "parameters" not in fields:
+    if name is not None and "hidden" not in fields and "parameters" not in fields:
         return _from_catalog(name, fields, catalog, notes)
     architecture = _build(fields, name or "custom", notes)
     return architecture, ({"name": name} if name else {}) | fields
