@@ -34,7 +34,7 @@ ROOMS = (
     ("account",),
     ("steps",),
     ("simulate",),
-    ("plan",),
+    ("planner",),
     ("api",),
     ("ledger", "advise", "validate"),
     ("charts", "report"),
@@ -42,7 +42,7 @@ ROOMS = (
 )
 RANK = {room: rank for rank, line in enumerate(ROOMS) for room in line}
 # Files that sit at another height than their folder: the records that steps are given, the front door's engine.
-PLACED = {"steps.inputs": "architecture", "steps.efficiency": "architecture", "plan.run": "api"}
+PLACED = {"steps.inputs": "architecture", "steps.efficiency": "architecture", "planner.run": "api"}
 NEVER = {
     ("steps", "catalog"),
     ("steps", "resolve"),

@@ -20,12 +20,18 @@ import numpy as np
 from outlay.physics import power
 
 # (layers, kv heads, head size, parameters); (16-bit peak, 8-bit peak, bytes/s, rated W)
-MODELS = {"Qwen/Qwen3-8B": (36, 8, 128, 8.19e9), "meta-llama/Llama-3.1-8B-Instruct": (32, 8, 128, 8.03e9),
-          "meta-llama/Llama-3.1-405B-Instruct": (126, 8, 128, 405.85e9),
-          "meta-llama/Llama-3.1-405B-Instruct-FP8": (126, 8, 128, 405.85e9),
-          "llama2-70b": (80, 8, 128, 68.98e9)}
-DEVICES = {"H100": (989e12, 1979e12, 3.35e12, 700.0), "B200": (2250e12, 4500e12, 8e12, 1000.0),
-           "a100-80gb": (312e12, 312e12, 2.039e12, 400.0)}
+MODELS = {
+    "Qwen/Qwen3-8B": (36, 8, 128, 8.19e9),
+    "meta-llama/Llama-3.1-8B-Instruct": (32, 8, 128, 8.03e9),
+    "meta-llama/Llama-3.1-405B-Instruct": (126, 8, 128, 405.85e9),
+    "meta-llama/Llama-3.1-405B-Instruct-FP8": (126, 8, 128, 405.85e9),
+    "llama2-70b": (80, 8, 128, 68.98e9),
+}
+DEVICES = {
+    "H100": (989e12, 1979e12, 3.35e12, 700.0),
+    "B200": (2250e12, 4500e12, 8e12, 1000.0),
+    "a100-80gb": (312e12, 312e12, 2.039e12, 400.0),
+}
 PROMPT = 300.0  # tokens before the answer, which the serving table leaves out
 LONG_PROMPT = 4096  # from here the static-batch table's mean share drops below its own decode share
 EXPONENT = 0.6
@@ -59,8 +65,13 @@ def static_batches(path: Path) -> list[Sample]:
         if share is None or float(share[1]) == 0 or row["gpu"] not in DEVICES:
             continue
         if int(row["input_len"]) < LONG_PROMPT:
-            key = (row["gpu"], int(row["tp"]), int(row["batch"]), int(row["input_len"]),
-                   int(row["output_len"]))
+            key = (
+                row["gpu"],
+                int(row["tp"]),
+                int(row["batch"]),
+                int(row["input_len"]),
+                int(row["output_len"]),
+            )
             runs[key].append((float(share[1]), float(row["ttft_ms"]) / 1e3, float(row["tpot_ms"]) / 1e3))
     layers, kv_heads, head, parameters = MODELS["llama2-70b"]
     found: list[Sample] = []
@@ -69,10 +80,16 @@ def static_batches(path: Path) -> list[Sample]:
         peak, _, bandwidth, _ = DEVICES[gpu]
         total = first + gap * (output - 1)
         kept = batch * (prompt + output / 2) * 2 * kv_heads * head * layers * 2
-        prefill = (first / total, 2 * parameters * batch * prompt / devices / first / peak,
-                   2 * parameters / devices / first / bandwidth)
-        decode = (1 - first / total, 2 * parameters * batch / devices / gap / peak,
-                  (2 * parameters + kept) / devices / gap / bandwidth)
+        prefill = (
+            first / total,
+            2 * parameters * batch * prompt / devices / first / peak,
+            2 * parameters / devices / first / bandwidth,
+        )
+        decode = (
+            1 - first / total,
+            2 * parameters * batch / devices / gap / peak,
+            (2 * parameters + kept) / devices / gap / bandwidth,
+        )
         found.append((gpu, [prefill, decode], share_of_rated))
     return found
 
@@ -89,6 +106,7 @@ def predicted(constants: np.ndarray, sample: Sample) -> float:
 
 def fit(samples: list[Sample]) -> np.ndarray:
     """Least mean absolute log error, by a shrinking random walk from a fixed seed."""
+
     def loss(constants: np.ndarray) -> float:
         return float(np.mean([abs(np.log(predicted(constants, s) / s[2])) for s in samples]))
 
@@ -116,9 +134,11 @@ def main() -> None:
         ratio = [s[2] / predicted(constants, s) for s in samples if s[0] == left_out]
         pooled += ratio
         error = np.abs(1 / np.array(ratio) - 1)
-        print(f"without {left_out}: idle, compute, memory, ceiling = {np.round(constants, 3)}; "
-              f"on its {len(ratio)} rows median error {np.median(error):.1%}, "
-              f"p90 {np.quantile(error, 0.9):.1%}, bias {np.median(1 / np.array(ratio)) - 1:+.1%}")
+        print(
+            f"without {left_out}: idle, compute, memory, ceiling = {np.round(constants, 3)}; "
+            f"on its {len(ratio)} rows median error {np.median(error):.1%}, "
+            f"p90 {np.quantile(error, 0.9):.1%}, bias {np.median(1 / np.array(ratio)) - 1:+.1%}"
+        )
     spread = np.round(np.quantile(pooled, [0.1, 0.5, 0.9]), 3)
     print("measured over model, devices left out, p10 p50 p90:", spread)
 

@@ -104,7 +104,7 @@ def leave_out(
 
 def fold_of(case: TimeCase) -> str:
     """What is held back together: a model within its source."""
-    return f"{case.source}|{case.left_out}"
+    return f"{case.source}/{case.left_out}"
 
 
 def constant_rows(values: Constants, refits: dict[str, Constants]) -> list[list[str]]:

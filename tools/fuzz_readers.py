@@ -20,9 +20,33 @@ from outlay.errors import OutlayError
 from outlay.readers import architecture_from_mapping, model_from_path, read_hf_config, read_safetensors
 
 CONFIGS = Path(__file__).with_name("catalog_build") / "model_configs.jsonl"
-ODD: tuple[Any, ...] = (None, True, False, 0, -1, 1, 7, 2**31, 2**63, 10**30, 0.5, -1.5, 1e308, float("inf"),
-                        "", "x",
-                        "[" * 50, [], {}, [1], [None], {"a": 1}, [[]], "64", [10**9] * 3)
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    7,
+    2**31,
+    2**63,
+    10**30,
+    0.5,
+    -1.5,
+    1e308,
+    float("inf"),
+    "",
+    "x",
+    "[" * 50,
+    [],
+    {},
+    [1],
+    [None],
+    {"a": 1},
+    [[]],
+    "64",
+    [10**9] * 3,
+)
 
 
 def mutated(value: Any, rng: random.Random, chance: float) -> Any:
@@ -52,11 +76,11 @@ def garbled(data: bytes, rng: random.Random) -> bytes:
         if action == 0:
             out[at] = rng.randrange(256)
         elif action == 1:
-            del out[at: at + rng.randrange(1, 20)]
+            del out[at : at + rng.randrange(1, 20)]
         elif action == 2:
             out[at:at] = rng.choice((b"{", b"[", b'"', b"}", b"9" * 50, b"\x00", b"-", b"e400", b"NaN"))
         else:
-            out[at:at] = out[at: at + rng.randrange(1, 40)]
+            out[at:at] = out[at : at + rng.randrange(1, 40)]
     return bytes(out)
 
 
@@ -118,8 +142,10 @@ def main() -> int:
                 return 1
             tally[outcome] = tally.get(outcome, 0) + 1
             number += 1
-    print(f"{number} cases in {seconds:g} s, none astray: "
-          + ", ".join(f"{count} {outcome}" for outcome, count in sorted(tally.items())))
+    print(
+        f"{number} cases in {seconds:g} s, none astray: "
+        + ", ".join(f"{count} {outcome}" for outcome, count in sorted(tally.items()))
+    )
     return 0
 
 

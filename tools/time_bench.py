@@ -69,6 +69,7 @@ def problem(case: TimeCase) -> tuple[Any, Hardware, Recipe, Layout] | None:
         return None
     given = {name: pretrain[name] for name in (*RECIPE_FIELDS, "fused_cross_entropy") if name in pretrain}
     short = laid.get("zero", 0) >= 2 or pretrain["framework"] == "deepspeed"
+    short = short or pretrain.get("gradient_precision") == "bf16"
     recipe = Recipe(**given, gradient_bytes=2.0 if short else 4.0)
     return (
         architecture(case.scenario["model"]),

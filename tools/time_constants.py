@@ -33,14 +33,18 @@ def joule(value: float, note: str, free: bool = False) -> Constant:
 
 PER_JOULE = "multiply-adds that the power budget feeds in sustained training"
 MATMUL = "matrix multiplications in a training step against the benchmark loop of the grid"
+EXPERTS = "grouped multiplications of experts against a single one"
 CORE = "share of the 16-bit dense peak reached by the attention core"
 CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "matmul.16bit"): ratio(0.95, MATMUL, True, 0.6, 1.2),
-    ("all", "matmul.low"): ratio(0.95, MATMUL + ", fp8 and fp4", True, 0.6, 1.6),
-    ("all", "experts.16bit"): ratio(
-        0.7, "grouped multiplications of experts against one of the same rows", True, 0.2, 1.2
+    ("all", "matmul.8bit"): ratio(1.0, MATMUL + ", 8 bits", True, 0.6, 1.6),
+    ("all", "matmul.4bit"): ratio(1.0, MATMUL + ", 4 bits", True, 0.6, 1.8),
+    ("all", "experts.16bit"): ratio(0.9, EXPERTS + "; SimuMax's measured B200 kernels"),
+    ("all", "experts.8bit"): ratio(0.8, EXPERTS + ", 8 bits", True, 0.2, 1.6),
+    ("all", "experts.4bit"): ratio(0.8, EXPERTS + ", 4 bits: as 8 bits"),
+    ("all", "experts.rows_half"): Constant(
+        170.0, 1.0, 1e4, False, "", "rows of one expert at which a grouped kernel reaches half; SimuMax's B200 kernels"
     ),
-    ("all", "experts.low"): ratio(0.6, "grouped multiplications of experts, fp8 and fp4", True, 0.2, 1.4),
     ("all", "kernel.gap_s"): seconds(2e-6, "idle between two kernels of a stream"),
     ("ampere", "attention.forward"): ratio(0.55, CORE + ", forward", False, 0.2, 0.9),
     ("hopper", "attention.forward"): ratio(0.55, CORE + ", forward", True, 0.2, 0.9),
@@ -154,12 +158,14 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "overlap.data"): ratio(0.8, "share of gradient reduction hidden behind the last backward pass"),
     ("legacy", "overlap.data"): ratio(0.0, "gradients reduced after the backward pass"),
     ("all", "overlap.pipeline"): ratio(0.5, "share of stage messages hidden"),
+    ("megatron", "overlap.pipeline"): ratio(0.6, "share of stage messages hidden", True, 0.02, 0.98),
     ("legacy", "overlap.pipeline"): ratio(0.0, "stage messages block"),
     ("all", "step.fixed_s"): seconds(10e-3, "data, logging, gradient norm"),
     ("all", "step.jitter"): ratio(0.005, "wait for the slowest, per doubling of nodes", True, 0.0005, 0.03),
     ("tpu", "matmul.16bit"): ratio(
         0.85, "share of peak of matrix multiplications on whole-graph compiled TPU", True
     ),
+    ("tpu", "experts.rows_half"): Constant(0.0, 0.0, 1e4, False, "", "compiled for its shapes"),
     ("tpu", "experts.16bit"): ratio(0.6, "share of peak of experts on TPU"),
     ("tpu", "attention.forward"): ratio(0.4, CORE),
     ("cdna", "matmul.16bit"): ratio(0.65, "MAMF .51-.68 of peak against the donor's .80"),

@@ -118,7 +118,7 @@ def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
     Raises OutlayError subclasses for everything a user can get wrong.
     """
     from outlay.catalog import load
-    from outlay.plan.run import run_plan
+    from outlay.planner.run import run_plan
 
     return run_plan(_as_scenario(scenario), load(tuple(extra)))
 

@@ -33,7 +33,9 @@ class Framework(NamedTuple):
 
 _MEGATRON = {
     "bf16": States(2, 4, 4, "bf16 weights, fp32 gradient accumulation, fp32 master: 18 with AdamW"),
-    "fp16": States(2, 2, 8, "fp16 weights and gradients; fp32 master and fp32 gradient copy: 20 with AdamW"),
+    "fp16": States(
+        2, 4, 4, "fp16 weights, fp32 gradients and master: 18 with AdamW, as arXiv:2205.05198 figure 1 shows"
+    ),
     "fp32": States(4, 4, 0, "the weights are the master: 16 with AdamW"),
     "fp8": States(2, 4, 4, "weights stay bf16 and are cast each step, unless fp8 parameters are asked for"),
     "mxfp8": States(2, 4, 4, "weights stay bf16; both scaled layouts are made each step"),

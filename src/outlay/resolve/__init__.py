@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from outlay.architecture import Architecture
@@ -12,6 +13,7 @@ from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.efficiency import borrowed, residual, resolve_efficiency
 from outlay.resolve.fleet import DeviceFacts, check_counts, fleet_record, given, peak, plain_fleet, resolve_device
 from outlay.resolve.frameworks import framework_flag
+from outlay.resolve.memory import memory_constants
 from outlay.resolve.model import resolve_model
 from outlay.resolve.power import resolve_power
 from outlay.resolve.rates import resolve_rates
@@ -174,6 +176,8 @@ def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: F
         framework = given_phase.framework or "megatron"
         fused = framework_flag(framework, "fused_cross_entropy", catalog)
         recipe, shown = resolve_recipe(given_phase, architecture, fused, catalog, notes)
+        sizes = memory_constants(framework, facts.vendor if facts is not None else "", catalog, defaults.seed)
+        recipe = replace(recipe, options={**recipe.options, "memory_constants": sizes})
         shown["layout"] = to_plain(given_phase.layout) if given_phase.layout is not None else {}
         if given_phase.tokens is None:
             notes.warn("pretrain.tokens: not given, so only one step is planned; give the tokens of the run for time, "

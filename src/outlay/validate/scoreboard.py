@@ -79,7 +79,7 @@ def merge_repeats(found: Iterable[Case]) -> list[Case]:
 
 def predict(case: Case, catalog: Catalog) -> Outcome:
     """Plan one case without its own group's fit; an error is an outcome, never dropped."""
-    from outlay.plan.run import run_plan
+    from outlay.planner.run import run_plan
 
     try:
         result = run_plan(scenario_from(case.scenario), catalog, without=case.group)

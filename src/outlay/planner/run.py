@@ -8,7 +8,7 @@ from outlay.api import PHASES, Result
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, exact
 from outlay.errors import Unsupported
-from outlay.plan.influence import influence
+from outlay.planner.influence import influence
 from outlay.resolve import Resolved, resolve
 from outlay.scenario import Scenario
 from outlay.usage import Line
@@ -29,7 +29,7 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
     if resolved.pretrain is not None:
-        from outlay.plan.pretrain import plan_pretrain
+        from outlay.planner.pretrain import plan_pretrain
 
         phases["pretrain"], phase_lines = plan_pretrain(resolved)
         lines += phase_lines

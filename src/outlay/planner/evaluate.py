@@ -17,7 +17,8 @@ from outlay.architecture import Architecture
 from outlay.derive import Quantity
 from outlay.model_size import layer_parts
 from outlay.physics.memory import expert_data_group, expert_parameters, state_bytes
-from outlay.plan.layout_space import Block, Space
+from outlay.planner.layout_errors import require_layouts
+from outlay.planner.layout_space import Block, Space, given_fields
 from outlay.steps.inputs import Hardware, Layout, Recipe
 from outlay.steps.time_micro import micro_batch_time
 from outlay.steps.train_memory import train_memory
@@ -48,10 +49,22 @@ def nominal(value: Any) -> Any:
 
 
 def one_layout(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layout) -> tuple[float, float]:
-    """(bytes on the fullest device, seconds of a step) of a single layout, at nominal inputs."""
+    """(bytes on the fullest device, seconds of a step) of a single layout, at nominal inputs.
+
+    Raises Inconsistent when the layout is not legal.
+    """
+    require_layouts(arch, hw, recipe, layout_fields(layout))
     plain_hw, plain_recipe = nominal(hw), nominal(recipe)
     memory = train_memory(arch, plain_hw, plain_recipe, layout).memory_per_device_bytes
     return _float(memory), _float(train_time(arch, plain_hw, plain_recipe, layout)["step_time_s"])
+
+
+def layout_fields(layout: Layout) -> dict[str, Any]:
+    """A whole layout as given fields; what has no meaning in it (a shard group under ZeRO 0) is left out."""
+    given = given_fields(layout)
+    if not layout.zero:
+        given.pop("shard")
+    return given
 
 
 def _float(value: Any) -> float:
@@ -93,8 +106,9 @@ class StepEvaluator:
         return np.asarray(memory.memory_per_device_bytes)
 
     def times(self, block: Block, rows: Rows) -> Mapping[str, Floats]:
-        which = self._places[id(block.columns)][rows]
-        micro = {name: value[which] if isinstance(value, np.ndarray) and value.ndim else value
+        # native indices: a gather through 32-bit ones converts them anew for every column
+        which = self._places[id(block.columns)][rows].astype(np.intp)
+        micro = {name: value.take(which) if isinstance(value, np.ndarray) and value.ndim else value
                  for name, value in self._micro_of(block).items()}
         times: Any = schedule_time(self.arch, self.hw, self.recipe, block.layout(rows), micro)
         found: Mapping[str, Floats] = times

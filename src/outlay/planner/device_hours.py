@@ -9,7 +9,7 @@ from outlay.derive import Quantity, derive, exact
 from outlay.errors import BadValue
 from outlay.physics import goodput as gp
 from outlay.physics.power import compute_activity
-from outlay.plan.use import busy_power, device_usage
+from outlay.planner.use import busy_power, device_usage
 from outlay.resolve.record import Resolved, TrainingPhase
 from outlay.usage import Line
 

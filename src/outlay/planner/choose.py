@@ -9,11 +9,11 @@ from typing import Any
 from outlay.account import unit_value
 from outlay.derive import Quantity
 from outlay.physics import power as pw
-from outlay.plan.evaluate import nominal, one_layout
-from outlay.plan.layout_space import given_fields
-from outlay.plan.layouts import Choice, Limits, Objective, SearchResult, search
-from outlay.plan.nearest import Attempt, Change, Nearest, nearest
-from outlay.plan.scaling import strong_scaling
+from outlay.planner.evaluate import nominal, one_layout
+from outlay.planner.layout_space import given_fields
+from outlay.planner.layouts import Choice, Limits, Objective, SearchResult, search
+from outlay.planner.nearest import Attempt, Change, Nearest, nearest
+from outlay.planner.scaling import strong_scaling
 from outlay.resolve.power import PowerInputs
 from outlay.resolve.record import Resolved, TrainingPhase
 from outlay.steps.inputs import Hardware, Layout, Recipe

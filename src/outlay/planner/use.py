@@ -9,7 +9,7 @@ from outlay.derive import Num, Quantity, derive
 from outlay.physics import goodput as gp
 from outlay.physics import power as pw
 from outlay.physics import storage as st
-from outlay.plan.calendar import RunTime
+from outlay.planner.calendar import RunTime
 from outlay.resolve.power import PowerInputs
 from outlay.resolve.record import Resolved
 from outlay.usage import Line, Scope, Usage

@@ -11,7 +11,7 @@ import numpy as np
 
 from outlay.architecture import Architecture
 from outlay.errors import Inconsistent
-from outlay.plan.layout_space import (
+from outlay.planner.layout_space import (
     Facts,
     Space,
     context_allowed,

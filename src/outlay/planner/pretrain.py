@@ -9,11 +9,11 @@ from outlay.architecture import Architecture
 from outlay.derive import Quantity, add_all, derive, exact
 from outlay.errors import BadValue
 from outlay.physics.storage import checkpoint_bytes
-from outlay.plan.calendar import RunTime, run_time
-from outlay.plan.choose import Chosen, choose_layout, near, scaling_table, shown_change
-from outlay.plan.device_hours import plan_device_hours
-from outlay.plan.use import training_lines
-from outlay.plan.verdict import memory_verdict
+from outlay.planner.calendar import RunTime, run_time
+from outlay.planner.choose import Chosen, choose_layout, near, scaling_table, shown_change
+from outlay.planner.device_hours import plan_device_hours
+from outlay.planner.use import training_lines
+from outlay.planner.verdict import memory_verdict
 from outlay.resolve.record import Resolved, TrainingPhase
 from outlay.steps.inputs import Layout, Recipe
 from outlay.steps.train_memory import train_memory

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
-from outlay.plan.framework_rules import FrameworkRules, rules_of
+from outlay.planner.framework_rules import FrameworkRules, rules_of
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def layout_space(arch: Architecture, hw: Hardware, recipe: Recipe,
     return Space(tuple(_blocks(facts, given, search=False)), ())
 
 
-def given_fields(fixed: GivenLayout | None) -> dict[str, Any]:
-    """The fields of a partial layout that the user set."""
+def given_fields(fixed: GivenLayout | Layout | None) -> dict[str, Any]:
+    """The fields of a partial layout that are set."""
     if fixed is None:
         return {}
     names = [*Layout.__dataclass_fields__]

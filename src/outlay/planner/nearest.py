@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlay.errors import OutlayError
-from outlay.plan.framework_rules import rules_of
-from outlay.plan.layout_space import RECOMPUTE, divisors
+from outlay.planner.framework_rules import rules_of
+from outlay.planner.layout_space import RECOMPUTE, divisors
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 # (recipe, layout, hardware) -> (bytes on the fullest device, seconds of a step); layout None = the best
@@ -189,11 +189,24 @@ def _degree(start: Attempt, layout: Any, name: str) -> Iterator[Attempt]:
     for times in (2**i for i in range(1, SINGLE_STEPS + 1)):
         if name == "expert":
             yield replace(start, layout=replace(layout, expert=layout.expert * times))
-        elif layout.data % times == 0:
+        elif layout.data % times == 0 and _offered(start, layout, name, getattr(layout, name) * times):
             data = layout.data // times
             changed: dict[str, Any] = {name: getattr(layout, name) * times, "data": data,
                                        "shard": min(layout.shard, data) if layout.zero else 1}
+            if name == "pipeline" and layout.virtual_pipeline > 1:
+                chunks = max(layout.virtual_pipeline // times, 1)
+                changed |= {"virtual_pipeline": chunks, "schedule": layout.schedule if chunks > 1 else "1f1b"}
             yield replace(start, layout=replace(layout, **changed))
+
+
+def _offered(start: Attempt, layout: Any, name: str, degree: int) -> bool:
+    """Whether the framework has this split, and tensor parallelism stays inside the fast domain."""
+    rules = rules_of(start.recipe.framework)
+    if name == "tensor" and degree > start.hardware.scale_up_devices:
+        return False
+    if name == "pipeline" and layout.zero not in rules.zero_with_pipeline:
+        return False
+    return name in rules.axes
 
 
 def _eight_bit(start: Attempt) -> Iterator[Attempt]:
@@ -227,7 +240,10 @@ def _more_devices(start: Attempt) -> Iterator[Attempt]:
             shard = layout.shard * times if layout.shard == layout.data else layout.shard
             wider = replace(layout, data=layout.data * times, shard=shard)
             yield replace(start, hardware=grown, layout=wider)
-        yield replace(start, hardware=grown, layout=replace(layout, pipeline=layout.pipeline * times))
+        if _offered(start, layout, "pipeline", layout.pipeline * times):
+            deeper = replace(layout, pipeline=layout.pipeline * times, virtual_pipeline=1,
+                             schedule="1f1b" if layout.schedule == "interleaved" else layout.schedule)
+            yield replace(start, hardware=grown, layout=deeper)
 
 
 def _steps(start: Attempt, attempt: Attempt, path: str) -> tuple[Step, ...]:

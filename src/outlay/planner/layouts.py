@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
-from outlay.plan.layout_errors import require_layouts
-from outlay.plan.layout_space import RECOMPUTE, Block, Space, given_fields
-from outlay.plan.pareto import front, order, rounded, smallest
+from outlay.planner.layout_errors import require_layouts
+from outlay.planner.layout_space import RECOMPUTE, Block, Space, given_fields
+from outlay.planner.pareto import front, order, rounded, smallest
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def search(arch: Architecture, hw: Hardware, recipe: Recipe,
     given = dict(fixed) if isinstance(fixed, Mapping) else given_fields(fixed)
     space = require_layouts(arch, hw, recipe, given, path)
     if evaluator is None:
-        from outlay.plan.evaluate import StepEvaluator
+        from outlay.planner.evaluate import StepEvaluator
 
         evaluator = StepEvaluator(arch, hw, recipe, space)
     return rank(space, hw, evaluator, objective or Objective(), limits or Limits(), top)
