@@ -36,8 +36,10 @@ def _modelled(facts: DeviceFacts, defaults: Defaults, told: str) -> Quantity:
     rate = HBM_KG_PER_GB if "HBM" in kind.upper() else HBM_KG_PER_GB * GDDR_SHARE
     spread = defaults.quantity("embodied.spread_factor")
     power = facts.power_w or uncertain(400.0, 150.0, 1000.0, "W", "rated power", "unknown", basis="assumed")
+    sold_gb = entry.value("memory_sold_gb") if entry is not None else None
+    memory = float(sold_gb) * 1e9 if sold_gb is not None else facts.memory_bytes
     made: Quantity = derive(_with_spread, "embodied carbon of a device", "kg", die_cm2=die, process_nm=node,
-                            memory_bytes=facts.memory_bytes, power_w=power, memory_kg_per_gb=rate, spread=spread)
+                            memory_bytes=memory, power_w=power, memory_kg_per_gb=rate, spread=spread)
     known = entry is not None and "die_cm2" in entry and "process_nm" in entry
     defaults.notes.assume(told, made.value, "from die area, node, memory and power, anchored to vendor footprints"
                           if known else "die and node unknown: a typical 7 cm2 at 5 nm", "arXiv:2507.01145; NVIDIA PCF")

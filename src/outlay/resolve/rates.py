@@ -126,10 +126,22 @@ def _rent(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults
         share = _commitment_share(commitment, provider, defaults)
         price = derive(_discounted, f"rent per device-hour, {commitment}", "USD/h", on_demand=base, share=share)
         exactly = on_demand
+    if ":" in facts.id:
+        price = derive(_slice_of, "rent of a slice per hour", "USD/h", whole=price, share=_slice_share(facts))
     basis = f"{commitment.replace('_', '-')}, {where}, {min(p.as_of for p in exactly)}"
     defaults.notes.assume("fleet.usd_per_device_hour", price.value, basis, exactly[0].source)
     _warn_when_old(exactly, defaults)
     return price, basis, "", shown
+
+
+def _slice_share(facts: DeviceFacts) -> float:
+    """A MIG slice's part of its device by compute slices: its name says "3g", a whole device has 7."""
+    return int(facts.id.rsplit(":", 1)[1].split("g", 1)[0]) / 7.0
+
+
+def _slice_of(whole: Any, share: Any) -> Any:
+    """A slice pays its part of the device."""
+    return whole * share
 
 
 def _narrowest(prices: list[Price], provider: str, region: str) -> tuple[list[Price], str]:
