@@ -115,7 +115,10 @@ def _attention(kind: LayerKind, hidden: int) -> tuple[int, int]:
     split = count.attention_parameters(hidden, kind.heads, kind.kv_heads, kind.head_dim, kind.v_head_dim,
                                        kind.qkv_bias, kind.out_bias, kind.shared_kv)
     gate_width = {"none": 0, "channel": kind.heads * kind.head_dim, "head": kind.heads}[kind.output_gate]
-    return split + hidden * gate_width + kind.sinks * kind.heads, _qk_norm(kind)
+    replicated = _qk_norm(kind)
+    if kind.indexer_heads:
+        replicated += count.block_indexer_parameters(hidden, kind.indexer_heads, kind.indexer_head_dim)
+    return split + hidden * gate_width + kind.sinks * kind.heads, replicated
 
 
 def _compressed(kind: LayerKind, hidden: int) -> tuple[int, int]:

@@ -87,6 +87,17 @@ def indexer_parameters(hidden: Num, q_lora_rank: Num, index_heads: Num, index_he
             + hidden * index_heads)
 
 
+def block_indexer_parameters(hidden: Num, index_heads: Num, index_head_dim: Num) -> Num:
+    """A block selector beside grouped-query attention: queries, one key and a norm on each.
+
+    Source: MiniMax-M3 (its config and the public model code).
+
+    >>> block_indexer_parameters(6144, 4, 128)
+    3932416
+    """
+    return hidden * (index_heads + 1) * index_head_dim + 2 * index_head_dim
+
+
 def mlp_parameters(hidden: Num, ffn: Num, gated: Num = 1, bias: Num = 0) -> Num:
     """A feed-forward block: two matrices, three when gated (SwiGLU, GeGLU).
 

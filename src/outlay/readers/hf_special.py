@@ -1,4 +1,4 @@
-"""Families whose layers need more than one common rule: hybrids, state-space models, odd key names."""
+"""Families whose layers need more than one common rule: hybrids and state-space models."""
 
 from __future__ import annotations
 
@@ -6,81 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from outlay.errors import Unreadable
+from outlay.readers import hf_odd_names as odd
+from outlay.readers.hf_common import Fields, base_rows
 from outlay.readers.hf_keys import Config
-from outlay.readers.hf_layers import Row, as_pattern, layer_rows, shortened
+from outlay.readers.hf_layers import Row, as_pattern, shortened
 from outlay.readers.hf_traits import Traits
-
-Fields = dict[str, Any]
-
-
-def _base(c: Config, traits: Traits, fields: Fields) -> list[Row]:
-    from outlay.readers.hf_config import attention_fields, expert_fields, ffn_width
-
-    attention_fields(c, fields)
-    fields["ffn"] = ffn_width(c, traits)
-    if c.count("experts", 0, 0):
-        expert_fields(c, traits, fields)
-    return layer_rows(c, traits, fields)
-
-
-def _falcon(c: Config, traits: Traits, fields: Fields) -> None:
-    """Multi-query, or grouped with the new architecture, whose parallel block has two norms."""
-    new = c.flag("new_decoder_architecture", False)
-    heads = c.count("heads")
-    hidden = fields["hidden"]
-    parallel = c.flag("parallel_attn", True)
-    kv_heads = c.count("kv_heads", heads) if new else (1 if c.flag("multi_query", True) else heads)
-    fields.update(layers=c.count("layers"), heads=heads, kv_heads=kv_heads, head_dim=hidden // heads,
-                  ffn=c.count("ffn", 4 * hidden), positions="alibi" if c.flag("alibi", False) else "rope",
-                  norms_per_layer=c.count("num_ln_in_parallel_attn", 2) if new else (1 if parallel else 2))
-
-
-def _mpt(c: Config, traits: Traits, fields: Fields) -> None:
-    part = c.part("attn_config") or Config({}, c.name)
-    heads, hidden = c.count("heads"), fields["hidden"]
-    alibi = part.flag("alibi", False)
-    bias = not c.flag("no_bias", True)
-    kv_heads = 1 if part.text("attn_type", "multihead_attention") == "multiquery_attention" else heads
-    fields.update(layers=c.count("layers"), heads=heads, kv_heads=part.count("kv_n_heads", kv_heads),
-                  head_dim=hidden // heads, ffn=c.count("expansion_ratio", 4) * hidden,
-                  positions="alibi" if alibi else "learned", norm="layer" if bias else "layer_nobias",
-                  qkv_bias=bias, out_bias=bias, mlp_bias=bias)
-    if not alibi:
-        fields["max_positions"] = c.count("max_positions")
-
-
-def _dbrx(c: Config, traits: Traits, fields: Fields) -> None:
-    attention = c.part("attn_config") or Config({}, c.name)
-    experts = c.part("ffn_config") or Config({}, c.name)
-    heads, hidden = c.count("heads"), fields["hidden"]
-    fields.update(layers=c.count("layers"), heads=heads, kv_heads=attention.count("kv_n_heads", heads),
-                  head_dim=hidden // heads, experts=experts.count("experts"),
-                  experts_per_token=experts.count("per_token"), expert_ffn=experts.count("ffn"),
-                  ffn=experts.count("ffn"))
-
-
-def _chatglm(c: Config, traits: Traits, fields: Fields) -> None:
-    heads = c.count("heads")
-    grouped = c.flag("multi_query_attention", False)
-    fields.update(layers=c.count("layers"), heads=heads, head_dim=c.count("head_dim"), ffn=c.count("ffn"),
-                  kv_heads=c.count("multi_query_group_num") if grouped else heads)
-
-
-def _stablelm(c: Config, traits: Traits, fields: Fields) -> None:
-    rows = _base(c, traits, fields)
-    if c.flag("use_parallel_residual", False):
-        fields["norms_per_layer"] = 1
-    if c.flag("qk_layernorm", False):
-        fields["qk_norm"] = "full"
-    shortened(rows, fields, c)
-
-
-def _opt(c: Config, traits: Traits, fields: Fields) -> None:
-    narrow = c.count("word_embed_proj_dim", fields["hidden"])
-    if narrow != fields["hidden"] or not c.flag("do_layer_norm_before", True):
-        raise Unreadable(f"{c.name}: an OPT model with projected embeddings (OPT-350m) is not read",
-                         "word_embed_proj_dim")
-    shortened(_base(c, traits, fields), fields, c)
 
 
 def _mamba_row(c: Config, **more: Any) -> Row:
@@ -114,7 +44,7 @@ def _mamba2(c: Config, traits: Traits, fields: Fields) -> None:
 
 
 def _jamba(c: Config, traits: Traits, fields: Fields) -> None:
-    rows = _base(c, traits, fields)
+    rows = base_rows(c, traits, fields)
     period, offset = c.count("attn_layer_period"), c.count("attn_layer_offset", least=0)
     mixer = _mamba_row(Config({**c.values, "intermediate_size": None}, c.name), ssm_norms=True,
                        ssm_bias=c.flag("mamba_proj_bias", False), conv_bias=c.flag("mamba_conv_bias", True))
@@ -161,7 +91,7 @@ def _delta(c: Config, traits: Traits, fields: Fields) -> None:
     """Qwen3-Next and Qwen3.5: gated delta nets with full attention every few layers."""
     if not c.has("intermediate_size"):
         c = Config({**c.values, "intermediate_size": c.count("expert_ffn")}, c.name)
-    rows = _base(c, traits, fields)
+    rows = base_rows(c, traits, fields)
     total = fields["layers"]
     every = c.count("full_attention_interval", 4)
     kinds = c.items("layer_types", total) or [
@@ -176,7 +106,7 @@ def _delta(c: Config, traits: Traits, fields: Fields) -> None:
 
 def _minimax(c: Config, traits: Traits, fields: Fields) -> None:
     """MiniMax-Text-01: lightning attention, softmax attention where the list says so."""
-    rows = _base(c, traits, fields)
+    rows = base_rows(c, traits, fields)
     total = fields["layers"]
     kinds = c.items("attn_type_list", total) or c.items("layer_types", total) or [i % 2 for i in range(total)]
     mixer = {"mixer": "lightning", "heads": fields["heads"], "head_dim": fields.get("head_dim", 0)}
@@ -190,7 +120,7 @@ def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
         raise Unreadable(f"{c.name}: per-layer embeddings and shared key-value layers are not read",
                          "hidden_size_per_layer_input")
     moe = c.flag("enable_moe_block", False)
-    rows = _base(c if moe else Config({**c.values, "num_experts": None}, c.name), traits, fields)
+    rows = base_rows(c if moe else Config({**c.values, "num_experts": None}, c.name), traits, fields)
     wide: Row = {"head_dim": c.count("global_head_dim", fields.get("head_dim", 0))}
     if c.flag("attention_k_eq_v", False):
         kv_heads = c.count("num_global_key_value_heads", fields.get("kv_heads", 0))
@@ -207,7 +137,7 @@ def _gemma4(c: Config, traits: Traits, fields: Fields) -> None:
 
 
 def _mimo_v2(c: Config, traits: Traits, fields: Fields) -> None:
-    rows = _base(c, traits, fields)
+    rows = base_rows(c, traits, fields)
     total = fields["layers"]
     sliding = c.items("hybrid_layer_pattern", total) or [int(i and (i + 1) % 6 != 0) for i in range(total)]
     local: Row = {"heads": c.count("swa_num_attention_heads", fields["heads"]),
@@ -230,12 +160,24 @@ def _step(c: Config, traits: Traits, fields: Fields) -> None:
         sparse = {int(n) for n in marked.split(",") if n.strip().isdigit()}
         kinds = ["sparse" if i in sparse else "dense" for i in range(c.count("layers"))]
         c = Config({**c.values, "mlp_layer_types": kinds}, c.name)
-    rows = _base(c, traits, fields)
+    rows = base_rows(c, traits, fields)
     other = c.part("attention_other_setting") or Config({}, c.name)
     heads = c.count("num_sliding_attention_heads", other.count("heads", fields["heads"]))
     if heads != fields["heads"]:
         for row in rows:
             row |= {"heads": heads} if "window" in row else {}
+    shortened(rows, fields, c)
+
+
+def _minimax_m3(c: Config, traits: Traits, fields: Fields) -> None:
+    """Grouped-query attention with a block selector on the sparse layers."""
+    rows = base_rows(c, traits, fields)
+    part = c.part("sparse_attention_config") or Config({}, c.name)
+    sparse = part.items("sparse_attention_freq", fields["layers"])
+    for row, marked in zip(rows, sparse):
+        if marked:
+            row |= {"indexer_heads": part.count("sparse_num_index_heads"),
+                    "indexer_head_dim": part.count("sparse_index_dim")}
     shortened(rows, fields, c)
 
 
@@ -260,7 +202,7 @@ def _deepseek_v4(c: Config, traits: Traits, fields: Fields) -> None:
 
 def _kimi_linear(c: Config, traits: Traits, fields: Fields) -> None:
     """Kimi Linear and K3: Kimi delta attention, latent attention at listed layers (counted from 1)."""
-    rows = _base(c, traits, fields)
+    rows = base_rows(c, traits, fields)
     part = c.part("linear_attn_config")
     if part is None:
         raise Unreadable(f"{c.name} lacks linear_attn_config", "linear_attn_config")
@@ -275,35 +217,12 @@ def _kimi_linear(c: Config, traits: Traits, fields: Fields) -> None:
     fields.update(as_pattern([row if i in full else row | mixer for i, row in enumerate(rows)], c))
 
 
-def _deci(c: Config, traits: Traits, fields: Fields) -> None:
-    """Nemotron NAS: each block has its own attention grouping and MLP width, or none."""
-    heads, hidden = c.count("heads"), fields["hidden"]
-    blocks = c.items("block_configs", c.count("layers"))
-    rows = [_deci_row(Config(block, c.name), heads, hidden) for block in blocks if isinstance(block, dict)]
-    if not rows:
-        raise Unreadable(f"{c.name} lacks block_configs", "block_configs")
-    fields.update(layers=len(rows), heads=heads, kv_heads=heads, ffn=4 * hidden,
-                  head_dim=c.count("head_dim", hidden // heads), **as_pattern(rows, c))
-
-
-def _deci_row(block: Config, heads: int, hidden: int) -> Row:
-    attention = block.part("attention") or Config({}, block.name)
-    mlp = block.part("ffn") or Config({}, block.name)
-    none, skip = attention.flag("no_op", False), mlp.flag("no_op", False)
-    row: Row = {"norms": 2 - none - skip}
-    row |= {"mixer": "none"} if none else {"kv_heads": heads // attention.count("n_heads_in_group")}
-    if skip:
-        return row | {"mlp": "none"}
-    times = mlp.get("ffn_mult")
-    if not isinstance(times, (int, float)) or not 0 < times < 100:
-        raise Unreadable(f"{block.name}: ffn_mult must be a number above 0", "ffn_mult")
-    return row | {"ffn": -(-int(2 * times * hidden / 3) // 256) * 256}
-
-
 SPECIAL: dict[str, Callable[[Config, Traits, Fields], None]] = {
-    "falcon": _falcon, "mpt": _mpt, "dbrx": _dbrx, "chatglm": _chatglm, "stablelm": _stablelm, "opt": _opt,
+    "falcon": odd.falcon, "mpt": odd.mpt, "dbrx": odd.dbrx, "chatglm": odd.chatglm, "stablelm": odd.stablelm,
+    "opt": odd.opt, "nemotron-nas": odd.deci,
     "mamba": _mamba, "falcon_mamba": _mamba, "mamba2": _mamba2, "jamba": _jamba, "nemotron_h": _nemotron_h,
-    "qwen3_next": _delta, "qwen3_5_text": _delta, "qwen3_5_moe_text": _delta, "minimax": _minimax,
-    "minimax_text_01": _minimax, "gemma4_text": _gemma4, "mimo_v2_flash": _mimo_v2, "step3p7": _step,
-    "deepseek_v4": _deepseek_v4, "kimi_linear": _kimi_linear, "kimi_k3": _kimi_linear, "nemotron-nas": _deci,
+    "qwen3_next": _delta, "qwen3_5_text": _delta, "qwen3_5_moe_text": _delta,
+    "minimax": _minimax, "minimax_text_01": _minimax, "minimax_m3": _minimax_m3,
+    "gemma4_text": _gemma4, "mimo_v2_flash": _mimo_v2, "step3p7": _step, "deepseek_v4": _deepseek_v4,
+    "kimi_linear": _kimi_linear, "kimi_k3": _kimi_linear,
 }
