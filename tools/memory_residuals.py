@@ -1,10 +1,10 @@
-"""How far counted training memory is off measured runs, by evidence class: the catalogue's train_memory residuals.
+"""How far counted training memory is off measured runs, by evidence class: the train_memory residuals.
 
     python tools/memory_residuals.py TRUTH_FOLDER            print the spread of every class
     python tools/memory_residuals.py TRUTH_FOLDER --write    put it into the catalogue
 
-Nothing is fitted to these runs but the fragmentation of torchtitan's allocator, whose refits with one table left
-out differ by less than the interval. A configuration measured several times counts once.
+Nothing is fitted to these runs but the fragmentation of torchtitan's allocator, whose refits with one table
+left out differ by less than the interval. A configuration measured several times counts once.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def rows_of(found: dict[str, list[float]]) -> list[list[str]]:
         pool = [value for other in POOLED.get(name, (name,)) for value in found.get(other, [])]
         low, high = (float(edge) for edge in np.quantile(pool, [0.1, 0.9]))
         note = f"10th to 90th percentile of measured over counted, {len(pool)} configurations"
-        rows.append(["residual", f"{FAMILY}.{name}", "1", "ratio", f"{min(low, 0.99):.3f}", f"{max(high, 1.01):.3f}",
-                     SOURCE, DATE, "derived", note])
+        rows.append(["residual", f"{FAMILY}.{name}", "1", "ratio", f"{min(low, 0.99):.3f}",
+                     f"{max(high, 1.01):.3f}", SOURCE, DATE, "derived", note])
     for name, (low, high, note) in ASSUMED.items():
         if name not in {row[1] for row in rows}:
             rows.append(["residual", name, "1", "ratio", f"{low:.3f}", f"{high:.3f}",
@@ -87,7 +87,8 @@ def write(rows: list[list[str]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("truth", type=Path)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()

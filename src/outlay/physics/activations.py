@@ -5,9 +5,9 @@ tensor parallelism when sequence parallelism is on, the number of rows norms and
 the whole layer; `tensor` divides them. Everything works on floats and on arrays.
 
 Korthikanti et al. 2022 (arXiv:2205.05198) count a layer of a GPT with fp16, dropout and unfused attention as
-sbh(34 + 5as/h): here that is `attention_saved_bytes` + `unfused_scores_bytes` + `mlp_saved_bytes` + two norms and
-two dropout masks. What later kernels changed: fused attention keeps its output and one fp32 log-sum-exp a head
-and query (Dao 2022, arXiv:2205.14135) and no scores; SwiGLU keeps both halves of its first product.
+sbh(34 + 5as/h): here `attention_saved_bytes` + `unfused_scores_bytes` + `mlp_saved_bytes` + two norms and two
+dropout masks. What later kernels changed: fused attention keeps its output and one fp32 log-sum-exp a head and
+query (Dao 2022, arXiv:2205.14135) and no scores; SwiGLU keeps both halves of its first product.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def attention_saved_bytes(
 ) -> Value:
     """q, k, v and the attention output; fused kernels add the fp32 log-sum-exp.
 
-    Split over a context group, or with 8-bit products, the kernel's own output and the projection's operand are
-    separate copies.
+    Split over a context group, or with 8-bit products, the kernel's own output and the projection's operand
+    are separate copies.
 
-    >>> float(attention_saved_bytes(1, 12288, 2 * 12288, 12288, 96, 1, fused=False))  # 8h of Korthikanti's 11h
+    >>> float(attention_saved_bytes(1, 12288, 2 * 12288, 12288, 96, 1, fused=False))  # 8 of the 11 sbh
     98304.0
     """
     copy = np.where(np.asarray(context) > 1, operand, operand if operand < HALF else 0.0)

@@ -45,7 +45,7 @@ def expert_parameters(experts: Value, expert: Value, expert_tensor: Value) -> Va
 def expert_data_group(
     tensor: Value, context: Value, data: Value, expert: Value, expert_tensor: Value
 ) -> Value:
-    """Devices of one pipeline stage that hold the same experts: tensor · context · data / (expert · its tensor).
+    """Devices of a pipeline stage that hold the same experts: tensor · context · data / (expert · its tensor).
 
     >>> float(expert_data_group(1, 1, 128, 64, 1))
     2.0
@@ -124,7 +124,7 @@ def larger_if_held(so_far: Value, count: Value, working: Value) -> Value:
 
 
 def loss_rows_bytes(tokens: Value, by: Value, tensor: Value, hidden: int, sequence_parallel: bool) -> Value:
-    """Final norm's input and output, the head's input gradient, and under sequence parallelism their gathered rows."""
+    """Final norm's input and output, the head's input gradient; gathered rows under sequence parallelism."""
     rows = tokens / by
     if not sequence_parallel:
         return HALF * hidden * (2 * rows + tokens)
@@ -151,7 +151,8 @@ def table_gradient_bytes(first: Value, vocab: int, hidden: int, tensor: Value) -
     return first * HALF * vocab * hidden / tensor
 
 
-def peak_above_states(held: Value, one: Value, working: Value, loss: Value, table: Value, step: Value) -> Value:
+def peak_above_states(held: Value, one: Value, working: Value, loss: Value, table: Value,
+                      step: Value) -> Value:
     """The most bytes alive beyond states and buffers, over the moments of `peak_moment`.
 
     >>> float(peak_above_states(2.0, 10.0, 3.0, 0.0, 5.0, 1.0))
@@ -162,7 +163,7 @@ def peak_above_states(held: Value, one: Value, working: Value, loss: Value, tabl
 
 
 def peak_moment(held: Value, one: Value, working: Value, loss: Value, table: Value, step: Value) -> Value:
-    """Which moment is highest: 0 a layer's backward, 1 the loss, 2 the embedding's backward, 3 the optimiser step.
+    """Which moment is highest: 0 a layer's backward, 1 the loss, 2 the embedding's backward, 3 the step.
 
     held micro-batches of `one` byte count each are alive at 0 and 1, one fewer at 2, none at 3.
 
@@ -237,5 +238,5 @@ def ends_gathered_bytes(
 
 
 def gathered_bytes(layer: Value, ends: Value, whole: Value, pipeline: Value, element: float) -> Value:
-    """One layer in use and the next in a buffer and its copy; all layers with fp32 gradients under a pipeline."""
+    """One layer in use, the next in a buffer and its copy; all layers with fp32 gradients under a pipeline."""
     return np.where(np.asarray(pipeline) > 1, whole * (element + SINGLE), 3 * element * layer + ends)

@@ -33,8 +33,8 @@ def run_on_stage(start: Value, end: Value, layers: Value, stage: Value, pipeline
                  virtual_pipeline: Value = 1, first: int = 0, last: int = 0) -> Value:
     """How many layers of a run [start, end) lie on a stage.
 
-    Stages hold ceil(layers / stages) with the ends giving up the remainder, half each, unless the layers of the
-    first or last are stated (first, last; 0 = not stated). Interleaved chunks go round the stages.
+    Stages hold ceil(layers / stages) with the ends giving up the remainder, half each, unless the layers of
+    the first or last are stated (first, last; 0 = not stated). Interleaved chunks go round the stages.
 
     >>> [int(run_on_stage(0, 126, 126, r, 16)) for r in (0, 1, 15)]  # Llama 3 405B
     [7, 8, 7]

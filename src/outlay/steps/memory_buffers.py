@@ -25,13 +25,14 @@ def alive_at_loss(arch: Architecture, layers: Mapping[LayerKind, LayerBytes], sp
     """Alive at the loss beyond the layers of the last stage: logits, their rows, prediction layers."""
     logits = derive(act.logits_bytes, "logits", "bytes", tokens=split.tokens, vocab=arch.vocab,
                     tensor=split.tensor, bytes_per_logit=policy.logit_bytes)
-    rows = derive(mem.loss_rows_bytes, "rows around the head", "bytes", tokens=split.tokens, by=split.row_split,
-                  tensor=split.tensor, hidden=arch.hidden, sequence_parallel=split.sequence_parallel)
+    rows = derive(mem.loss_rows_bytes, "rows around the head", "bytes", tokens=split.tokens,
+                  by=split.row_split, tensor=split.tensor, hidden=arch.hidden, sequence_parallel=split.sequence_parallel)
     terms = [logits, rows]
     if arch.mtp_layers:
-        kept = add_all("kept by a prediction layer", "bytes", *(layers[k].kept for k in prediction_kinds(arch)))
-        terms.append(derive(mem.prediction_bytes, "prediction layers", "bytes", layers=arch.mtp_layers, kept=kept,
-                            tokens=split.tokens, by=split.row_split, hidden=arch.hidden, vocab=arch.vocab,
+        kept = add_all("kept by a prediction layer", "bytes",
+                       *(layers[kind].kept for kind in prediction_kinds(arch)))
+        terms.append(derive(mem.prediction_bytes, "prediction layers", "bytes", layers=arch.mtp_layers,
+                            kept=kept, tokens=split.tokens, by=split.row_split, hidden=arch.hidden, vocab=arch.vocab,
                             tensor=split.tensor, bytes_per_logit=policy.kept_logit_bytes))
     return add_all("alive at the loss", "bytes", *terms)
 
@@ -66,8 +67,8 @@ def _gradient_dummies(arch: Architecture, layout: Layout, stage: Stage) -> Value
         terms.append(derive(mem.layer_dummy_bytes, "gradient buffer a shape", "bytes", count=count,
                             split=parts.attention + parts.mlp + parts.shared,
                             replicated=parts.attention_replicated,
-                            expert=parts.experts / kind.experts if kind.experts else 0.0, tensor=layout.tensor,
-                            expert_tensor=layout.expert_tensor))
+                            expert=parts.experts / kind.experts if kind.experts else 0.0,
+                            tensor=layout.tensor, expert_tensor=layout.expert_tensor))
     return add_all("weight-gradient buffers", "bytes", *terms)
 
 

@@ -46,8 +46,8 @@ def layer_bytes(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Spli
                       derive(_times, "working set of one layer", "bytes", value=working, by=scale))
 
 
-def _kept(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value, policy: MemoryPolicy,
-          again: frozenset[str]) -> Value:
+def _kept(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value,
+          policy: MemoryPolicy, again: frozenset[str]) -> Value:
     """Tensors of a layer but for those of the modules computed again."""
     return add_all("kept by one layer", "bytes", *_mixer(kind, arch, recipe, split, rows, policy, again),
                    *_mlp(kind, arch, split, rows, policy, again), *_masks(kind, arch, rows, policy))
@@ -174,7 +174,8 @@ def _experts(kind: LayerKind, arch: Architecture, split: Split, rows: Value, pol
              again: frozenset[str]) -> list[Value]:
     if "moe" in again:
         return []
-    return [derive(act.experts_saved_bytes, "expert tensors", "bytes", routed=_routed(kind, arch, split, rows),
+    routed = _routed(kind, arch, split, rows)
+    return [derive(act.experts_saved_bytes, "expert tensors", "bytes", routed=routed,
                    hidden=kind.expert_hidden or arch.hidden, ffn=kind.expert_ffn, gated=kind.gated,
                    expert_tensor=split.expert_tensor, split_gate=policy.split_gate, operand=policy.operand,
                    activated="moe_act" not in again),

@@ -19,7 +19,7 @@ GIB = 2.0**30
 
 @dataclass(frozen=True, slots=True)
 class MemoryConstants:
-    """Sizes no shape gives; the catalogue's memory_constants table holds the same values with their sources."""
+    """Sizes no shape gives; the catalogue's memory_constants table holds them with their sources."""
 
     context_bytes: Num = 0.55 * GIB  # driver context and loaded kernels
     communication_bytes: Num = 0.9 * GIB  # communicator buffers outside the framework's allocator

@@ -36,8 +36,8 @@ class MicroBatch:
 class StageMemory:
     """One device of a stage at its peak.
 
-    allocated and reserved are the framework allocator's peaks. What follows them is what the parts are made of:
-    `held` micro-batches of `one` byte count each, and what is alive on top at each candidate moment.
+    allocated and reserved are the framework allocator's peaks. What follows them is what the parts are made
+    of: `held` micro-batches of `one` byte count each, and what is alive on top at each candidate moment.
     """
 
     stage: Value
@@ -79,8 +79,8 @@ class StageMemory:
         transient = derive(mem.working_at, "working set", "bytes", moment=moment, working=self.working,
                            table=self.table, step=states.step)
         return {"weights": states.weights, "gradients": states.gradients, "optimizer": states.optimizer,
-                "activations": derive(mem.activations_at, "activations", "bytes", moment=moment, held=self.held,
-                                      one=self.one),
+                "activations": derive(mem.activations_at, "activations", "bytes", moment=moment,
+                                      held=self.held, one=self.one),
                 "logits": derive(mem.logits_at, "logits", "bytes", moment=moment, loss=self.loss),
                 "buffers": add_all("buffers", "bytes", transient, self.standing, self.sharding),
                 "framework": self.framework, "fragmentation": self.fragmentation}
@@ -104,8 +104,8 @@ def stage_memory(layout: Layout, stage: Stage, states: States, standing: Value, 
     reserved = add_all("memory reserved", "bytes", allocated, lost)
     framework = add_all("framework", "bytes", constants.context_bytes, constants.communication_bytes)
     total = add_all("memory per device", "bytes", reserved, framework)
-    return StageMemory(stage.index, total, allocated, reserved, states, standing, sharding, framework, lost, held,
-                       one, working, loss, table)
+    return StageMemory(stage.index, total, allocated, reserved, states, standing, sharding, framework, lost,
+                       held, one, working, loss, table)
 
 
 def _one_micro_batch(stage: Stage, batch: MicroBatch, policy: MemoryPolicy) -> Value:

@@ -65,8 +65,10 @@ def stage_of(arch: Architecture, layout: Layout, index: Value, policy: MemoryPol
     return Stage(index, first, last, counts, dense, routed, own_tables)
 
 
-def _layer_parameters(arch: Architecture,
-                      counts: tuple[tuple[LayerKind, Value], ...]) -> tuple[list[Value], list[Value], list[Value]]:
+def _layer_parameters(
+        arch: Architecture,
+        counts: tuple[tuple[LayerKind, Value], ...]) -> tuple[list[Value], list[Value], list[Value]]:
+    """Parameters of each kind: divided by tensor parallelism, whole on every rank, of routed experts."""
     split: list[Value] = []
     replicated: list[Value] = []
     experts: list[Value] = []
@@ -130,7 +132,8 @@ def states_of(stage: Stage, recipe: Recipe, layout: Layout, policy: MemoryPolicy
         optimizer = add_all("optimizer", "bytes", optimizer, _table_states(stage, recipe, layout))
     step: Value = 0.0
     if policy.separate_step and recipe.offload == "none":
-        step = derive(mem.state_bytes, "step temporaries", "bytes", parameters=held[2], bytes_per_parameter=4.0)
+        step = derive(mem.state_bytes, "step temporaries", "bytes", parameters=held[2],
+                      bytes_per_parameter=4.0)
     host: Value = 0.0
     if recipe.offload != "none":
         host, optimizer = optimizer, 0.0

@@ -1,7 +1,7 @@
 """Memory of one training step on every pipeline stage, tensor by tensor.
 
-The same lines serve a scalar plan (all stages), an explained plan (`Quantity` inputs) and a search over arrays
-(the first, the first ordinary and the last stage). Under a search the costly parts are evaluated once for each
+The same lines serve a scalar plan (all stages), an explained plan (`Quantity` inputs) and a search over
+arrays (the first, the first ordinary and the last stage). A search evaluates the costly parts once for each
 distinct (tensor, context, expert tensor, micro-batch) and (tensor, pipeline, virtual pipeline, experts).
 """
 
@@ -75,8 +75,8 @@ class _Placed:
 def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layout) -> MemoryResult:
     """Memory of one device on every stage, the fullest stage, and the host memory of a node."""
     policy = policy_of(arch, recipe)
-    micro_batches = derive(_micro_batches, "micro-batches a step", "", global_batch=float(recipe.global_batch),
-                           data=layout.data, micro_batch=layout.micro_batch)
+    micro_batches = derive(_micro_batches, "micro-batches a step", "",
+                           global_batch=float(recipe.global_batch), data=layout.data, micro_batch=layout.micro_batch)
     columns = {*_LAYER_COLUMNS, *_STAGE_COLUMNS, "data", "shard"}
     if any(isinstance(getattr(layout, name), np.ndarray) for name in columns):
         batch, placed = _for_rows(arch, recipe, layout, policy)
@@ -87,8 +87,8 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
     results, hosts = [], []
     for at in placed:
         states = states_of(at.stage, recipe, layout, policy)
-        results.append(stage_memory(layout, at.stage, states, at.standing, at.sharding, at.table, batch, policy,
-                                    micro_batches))
+        results.append(stage_memory(layout, at.stage, states, at.standing, at.sharding, at.table, batch,
+                                    policy, micro_batches))
         hosts.append(states.host)
     host = derive(_host_bytes, "host memory of a node", "bytes", offloaded=hosts[0],
                   devices=min(hw.devices_per_node, hw.devices), process=policy.constants.host_process_bytes,
@@ -97,11 +97,12 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
 
 
 def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: MemoryPolicy) -> MicroBatch:
-    tokens = derive(_micro_batch_tokens, "tokens of a micro-batch on a rank", "", micro_batch=layout.micro_batch,
-                    sequence=float(recipe.sequence_length), context=layout.context)
+    tokens = derive(_micro_batch_tokens, "tokens of a micro-batch on a rank", "",
+                    micro_batch=layout.micro_batch, sequence=float(recipe.sequence_length), context=layout.context)
     split = Split(tokens, layout.tensor, layout.context, layout.expert, layout.expert_tensor,
                   layout.sequence_parallel)
-    layers = {kind: layer_bytes(kind, arch, recipe, split, layout.recompute, policy) for kind, _ in arch.groups}
+    layers = {kind: layer_bytes(kind, arch, recipe, split, layout.recompute, policy)
+              for kind, _ in arch.groups}
     mask = derive(mem.mask_bytes, "embedding dropout mask", "bytes", tokens=tokens, by=split.row_split,
                   hidden=arch.hidden)
     return MicroBatch(layers, alive_at_loss(arch, layers, split, policy), mask)
@@ -109,8 +110,8 @@ def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: Mem
 
 def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, policy: MemoryPolicy) -> _Placed:
     stage = stage_of(arch, layout, index, policy)
-    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first, vocab=arch.vocab,
-                   hidden=arch.hidden, tensor=layout.tensor)
+    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first,
+                   vocab=arch.vocab, hidden=arch.hidden, tensor=layout.tensor)
     return _Placed(stage, kept_buffers(arch, layout, stage, policy),
                    sharding_buffers(arch, recipe, layout, stage, policy), table)
 
@@ -128,7 +129,7 @@ def _for_rows(arch: Architecture, recipe: Recipe, layout: Layout,
 
 
 def _candidate_stages(layout: Layout, arch: Architecture) -> list[Value]:
-    """Stages one of which is the fullest: the first, the first that holds only ordinary layers, and the last."""
+    """Stages one of which is fullest: the first, the first that holds only ordinary layers, and the last."""
     pipeline = np.asarray(layout.pipeline, dtype=float)
     chunk = np.ceil(arch.layers / (pipeline * layout.virtual_pipeline))
     ends: list[Value] = [np.zeros_like(pipeline), pipeline - 1.0]

@@ -1,4 +1,4 @@
-"""Published training-memory measurements as scenarios in the contract's vocabulary, with what was measured."""
+"""Published training-memory measurements as scenarios in the contract's vocabulary."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ def _simumax(row: Mapping[str, str]) -> MemoryCase | None:
         "tensor": tensor,
         "sequence_parallel": tensor > 1,
         "pipeline": pipeline,
+        "virtual_pipeline": _number(row, "vpp", 1),
         "context": context,
         "data": data,
         "zero": 1,
@@ -140,7 +141,10 @@ def _torchtitan(row: Mapping[str, str]) -> MemoryCase | None:
     }
     scenario = {
         "model": _llama(row, seq),
-        "fleet": {"device": "h200-sxm" if row["gpu"] == "H200" else "h100-sxm5-80gb", "devices": devices},
+        "fleet": {
+            "device": "h200-sxm-141gb" if row["gpu"] == "H200" else "h100-sxm5-80gb",
+            "devices": devices,
+        },
         "pretrain": {
             "sequence_length": seq,
             "global_batch": _number(row, "global_batch", data * micro),
@@ -327,6 +331,7 @@ def _hybrid(model: dict[str, Any], pattern: str) -> dict[str, Any]:
         "E": {"mixer": "none", "mlp": "moe", "norms": 1},
     }
     word = main.replace("|", "")
+    model = {key: value for key, value in model.items() if key != "dense_layers"}
     return model | {
         "layers": len(word),
         "positions": "none",
@@ -366,7 +371,7 @@ def _megatron_layout(
         layout |= {"expert": expert, "expert_tensor": expert_tensor}
     copies = int(args.get("--num-distributed-optimizer-instances", 1))
     if copies > 1:
-        layout["shard"] = max(data // copies, 1)
+        layout |= {"shard": data // copies} if data > copies else {"zero": 0}
     return layout
 
 
