@@ -9,6 +9,17 @@ from catalog_build.common import CATALOG_DATE, Row
 KIND = "hole"
 OWN = "your own rows, --catalog FOLDER"
 HOLES = {
+    "models-unverified": (
+        "models whose dimensions no text at hand confirmed: Yi 9B and 34B, DeepSeek LLM 7B and 67B, EuroLLM, "
+        "Qwen1.5 32B, OPT 2.7B, BLOOM 1B1, 1B7 and 3B, StarCoder2, OLMo 2 32B, Granite 3.0, GLM-4 32B, "
+        "Mamba-2 2.7B, Falcon Mamba, Command R, Seed-OSS, MiniMax-Text-01",
+        "the model's config.json as a path, or model as a mapping",
+    ),
+    "models-without-known-total": (
+        "Kimi-K3, MiniMax-M3, MiMo-7B, Llama-3.3-Nemotron-Super-49B: counted from their configurations, with no "
+        "published exact total to hold the count to",
+        "the .safetensors index of the model, which states it",
+    ),
     "apple-devices": (
         "Apple M-series: no source was read for their peaks and power",
         "fleet.device as a mapping",

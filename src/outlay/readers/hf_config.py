@@ -66,9 +66,6 @@ def _text_part(outer: Config) -> Config:
 def _family(outer: Config, inner: Config, notes: list[Note]) -> str:
     named = inner.text("model_type").lower() or outer.text("model_type").lower()
     outer_name = outer.text("model_type").lower()
-    for name in (outer_name, named):
-        if name in ("kimi_k3",):
-            return name
     if outer.get("is_encoder_decoder") is True or named in _NOT_DECODERS:
         raise Unsupported(f"{outer.name}: model_type {named or 'encoder-decoder'} is not a decoder-only "
                           "language model", "model_type")

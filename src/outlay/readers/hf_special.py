@@ -224,5 +224,5 @@ SPECIAL: dict[str, Callable[[Config, Traits, Fields], None]] = {
     "qwen3_next": _delta, "qwen3_5_text": _delta, "qwen3_5_moe_text": _delta,
     "minimax": _minimax, "minimax_text_01": _minimax, "minimax_m3": _minimax_m3,
     "gemma4_text": _gemma4, "mimo_v2_flash": _mimo_v2, "step3p7": _step, "deepseek_v4": _deepseek_v4,
-    "kimi_linear": _kimi_linear, "kimi_k3": _kimi_linear,
+    "kimi_linear": _kimi_linear,
 }

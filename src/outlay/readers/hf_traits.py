@@ -120,13 +120,13 @@ FAMILIES: dict[str, Traits] = {
     "falcon_mamba": replace(_PLAIN, norms=1),
     "mimo_v2_flash": Traits(qkv_bias=("attention_bias", False), out_bias=False, mlp_bias=False),
     "step3p7": Traits(qk_norm="head", output_gate="head"),
-    "kimi_linear": _PLAIN, "kimi_k3": _PLAIN,
+    "kimi_linear": _PLAIN,
 }
 # Spellings found in configuration files for families above.
 SPELLINGS = {
     "refinedweb": "falcon", "refinedwebmodel": "falcon", "gpt-neox": "gpt_neox", "gemma3": "gemma3_text",
     "gemma4": "gemma4_text", "llama4": "llama4_text", "minimax_text": "minimax", "step3p5": "step3p7",
-    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "kimi_k2",
+    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "kimi_k2", "kimi_k3": "kimi_linear",
     "deci": "nemotron-nas",
     "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text",
 }
