@@ -16,7 +16,8 @@ HOLES = {
         "the model's config.json as a path, or model as a mapping",
     ),
     "models-without-known-total": (
-        "Kimi-K3, MiniMax-M3, MiMo-7B, Llama-3.3-Nemotron-Super-49B: counted from their configurations, with no "
+        "Kimi-K3, MiniMax-M3, MiMo-7B, Llama-3.3-Nemotron-Super-49B: counted from their configurations, with "
+        "no "
         "published exact total to hold the count to",
         "the .safetensors index of the model, which states it",
     ),

@@ -126,7 +126,8 @@ FAMILIES: dict[str, Traits] = {
 SPELLINGS = {
     "refinedweb": "falcon", "refinedwebmodel": "falcon", "gpt-neox": "gpt_neox", "gemma3": "gemma3_text",
     "gemma4": "gemma4_text", "llama4": "llama4_text", "minimax_text": "minimax", "step3p5": "step3p7",
-    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "kimi_k2", "kimi_k3": "kimi_linear",
+    "qwen3_5": "qwen3_5_text", "qwen3_5_moe": "qwen3_5_moe_text", "kimi_k25": "kimi_k2",
+    "kimi_k3": "kimi_linear",
     "deci": "nemotron-nas",
     "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text",
 }
