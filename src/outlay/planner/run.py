@@ -48,6 +48,9 @@ def model_values(resolved: Resolved) -> dict[str, Any]:
     if arch is None:
         return {}
     count = {"unit": "parameters"}
+    vision = {} if not arch.vision_parameters else {"vision_parameters": exact(
+        arch.vision_parameters, count["unit"], "parameters of the vision tower, beside the others",
+        f"counted from the shape of {arch.name}", basis="derived")}
     return {
         "name": arch.name,
         "parameters": exact(arch.parameters, count["unit"], "parameters", f"counted from the shape of {arch.name}",
@@ -55,6 +58,7 @@ def model_values(resolved: Resolved) -> dict[str, Any]:
         "active_parameters": exact(arch.active_parameters, count["unit"], "active parameters",
                                    f"counted from the shape of {arch.name}", basis="derived"),
         "layers": arch.layers, "hidden": arch.hidden, "vocab": arch.vocab,
+        **vision,
     }
 
 
