@@ -78,6 +78,7 @@ def matmul_time_s(
     grid: Grid,
     ratio: Value,
     kernel_gap_s: Value,
+    rows_half: Value = 0.0,
 ) -> Value:
     """Matrix multiplications one after another: roofline over looked-up utilisation, never faster than power
     allows.
@@ -87,12 +88,14 @@ def matmul_time_s(
     the
     operands; ratio scales the table; sustained_flop_per_s is what the device's power feeds hour after hour,
     which
-    short benchmark loops do not meet; kernel_gap_s passes before each.
+    short benchmark loops do not meet; kernel_gap_s passes before each. A grouped kernel of rows_half rows each
+    reaches half of a single one's utilisation, its tiles partly empty.
     """
     total: Value = 0.0
     for m, n, k, count, result_bytes in shapes:
         traffic = (m * k + n * k) * element_bytes + m * n * result_bytes
         utilisation = np.minimum(look_up(grid, m, n * k * count * element_bytes) * ratio, 1.0)
+        utilisation = utilisation * m / (m + rows_half)
         flop = 2.0 * m * n * k
         one = kernel_time_s(flop, traffic, peak_flop_per_s, memory_bytes_per_s, utilisation)
         total = total + count * np.maximum(one, flop / sustained_flop_per_s) + kernel_gap_s

@@ -226,5 +226,7 @@ def routing_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
         return 0.0 * split.tokens
     copies = split.tokens / split.tensor * kind.experts_per_token
     activation = (6.0 if kind.gated else 4.0) * kind.expert_ffn
+    if kind.mlp_bias:  # added to each product in a pass of its own
+        activation = activation + 4.0 * ((2.0 if kind.gated else 1.0) * kind.expert_ffn + (kind.expert_hidden or hidden))
     router = 4.0 * 4.0 * kind.experts * split.tokens / split.tensor
     return copies * (16.0 * (kind.expert_hidden or hidden) + activation) + router

@@ -4,6 +4,7 @@ when sharded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,22 @@ from outlay.steps.time_device import Device, product
 Num = Any  # float, array or Quantity
 
 
-def _stage_weights(arch: Architecture, micro: dict[str, Num], counts: list[Num], name: str) -> Num:
+def _stage_weights(arch: Architecture, micro: Mapping[str, Num], counts: list[Num], name: str) -> Num:
     return sum((count * micro[f"{name}.{i}"] for i, count in enumerate(counts)), 0.0)
+
+
+def _sizes(layout: Layout) -> tuple[Any, Any, Any]:
+    """Ranks that hold the same dense weights, the same experts, and the stride between the latter."""
+    t, c, d = (np.asarray(v) * 1.0 for v in (layout.tensor, layout.context, layout.data))
+    stride = np.asarray(layout.expert) * np.asarray(layout.expert_tensor)
+    return c * d, np.maximum(t * c * d / stride, 1.0), stride
 
 
 def _groups(layout: Layout, scale_up: Any) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
     """(size, inside, outside) of the ranks that hold the same dense weights, and the same experts."""
-    t, c, d = (np.asarray(v) * 1.0 for v in (layout.tensor, layout.context, layout.data))
-    dense = c * d
-    experts = np.maximum(t * c * d / (np.asarray(layout.expert) * np.asarray(layout.expert_tensor)), 1.0)
-    stride = np.asarray(layout.expert) * np.asarray(layout.expert_tensor)
+    dense, experts, stride = _sizes(layout)
     return (
-        (dense, *collectives.span(dense, t, scale_up)),
+        (dense, *collectives.span(dense, np.asarray(layout.tensor), scale_up)),
         (experts, *collectives.span(experts, stride, scale_up)),
     )
 
@@ -40,7 +45,7 @@ def _shard(layout: Layout, group: Any) -> Any:
     return np.where(np.greater(wanted, 1), np.minimum(wanted * np.asarray(layout.context), group), group)
 
 
-def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num]) -> Num:
+def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micro: Mapping[str, Num]) -> Num:
     """ZeRO-3/FSDP, one micro-batch through all layers: gather forward, gather backward, reduce-scatter;
     exposed.
 
@@ -49,12 +54,12 @@ def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micr
     """
     if layout.zero < 3:
         return 0.0
-    (dense, _, _), (experts, _, _) = _groups(layout, device.hw.scale_up_devices)
+    dense, experts, expert_stride = _sizes(layout)
     total: Num = 0.0
     for i, (_, count) in enumerate(arch.groups):
         for name, group, stride in (
             ("weights", dense, layout.tensor),
-            ("expert_weights", experts, np.asarray(layout.expert) * np.asarray(layout.expert_tensor)),
+            ("expert_weights", experts, expert_stride),
         ):
             shard = _shard(layout, group)
             inside, outside = collectives.span(shard, stride, device.hw.scale_up_devices)
@@ -98,20 +103,23 @@ def _reduce_bytes(device: Device) -> float:
     return min(max(float(device.recipe.gradient_bytes), HALF), 4.0)
 
 
-def data_parallel_time(
-    device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num], counts: list[Num], window: Num
-) -> Num:
-    """Gradients over the data ranks once a step, and weights back under ZeRO-1 and 2; exposed."""
-    hw = device.hw
-    (dense, din, dout), (experts, ein, eout) = _groups(layout, hw.scale_up_devices)
+def stage_weights(
+    arch: Architecture, layout: Layout, micro: Mapping[str, Num], counts: list[Num]
+) -> tuple[Num, Num]:
+    """Dense and expert parameters one rank of the fullest stage works with, the model's ends included."""
     end = micro["head_weights"] * (
         1.0 if arch.tied_embeddings else np.where(np.equal(np.asarray(layout.pipeline), 1), 2.0, 1.0)
     )
+    dense = _stage_weights(arch, micro, counts, "weights") + end
+    return dense, _stage_weights(arch, micro, counts, "expert_weights")
+
+
+def data_parallel_time(device: Device, layout: Layout, held: tuple[Num, Num], window: Num) -> Num:
+    """Gradients over the data ranks once a step, and weights back under ZeRO-1 and 2; exposed."""
+    hw = device.hw
+    (dense, din, dout), (experts, ein, eout) = _groups(layout, hw.scale_up_devices)
     wire = _reduce_bytes(device)
-    sizes = (
-        (_stage_weights(arch, micro, counts, "weights") + end, din, dout),
-        (_stage_weights(arch, micro, counts, "expert_weights"), ein, eout),
-    )
+    sizes = ((held[0], din, dout), (held[1], ein, eout))
     if layout.zero >= 3:
         return _hybrid_reduce(device, layout, sizes, (dense, experts), wire, window)
     terms: list[Num] = []
@@ -184,19 +192,13 @@ def _hybrid_reduce(device: Device, layout: Layout, sizes: Any, groups: Any, wire
     )
 
 
-def optimizer_time(
-    device: Device, arch: Architecture, layout: Layout, micro: dict[str, Num], counts: list[Num]
-) -> Num:
+def optimizer_time(device: Device, layout: Layout, held: tuple[Num, Num]) -> Num:
     """Read and write every state the rank holds once, in device memory or over the host link."""
     recipe = device.recipe
-    (dense, _, _), (experts, _, _) = _groups(layout, device.hw.scale_up_devices)
-    one = layout.zero >= 1
-    end = micro["head_weights"] * (
-        1.0 if arch.tied_embeddings else np.where(np.equal(np.asarray(layout.pipeline), 1), 2.0, 1.0)
-    )
-    weights = (_stage_weights(arch, micro, counts, "weights") + end) / (
-        _shard(layout, dense) if one else 1.0
-    ) + _stage_weights(arch, micro, counts, "expert_weights") / (_shard(layout, experts) if one else 1.0)
+    dense, experts, _ = _sizes(layout)
+    weights = held[0] + held[1]
+    if layout.zero >= 1:
+        weights = held[0] / _shard(layout, dense) + held[1] / _shard(layout, experts)
     each = (
         2 * recipe.gradient_bytes + 2 * (recipe.master_bytes + recipe.optimizer_bytes) + recipe.weight_bytes
     )

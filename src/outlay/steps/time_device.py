@@ -50,7 +50,6 @@ class Device:
             return 0.0
         low = low and self.element_bytes < HALF
         grid = self.efficiency.grid(self.recipe.precision if low else "bf16")
-        kind = ratio + (".low" if low else ".16bit")
         width = "16bit" if not low else "8bit" if self.element_bytes > 0.9 else "4bit"
         return derive(
             roofline.matmul_time_s,
@@ -62,8 +61,9 @@ class Device:
             sustained_flop_per_s=self.sustained(width),
             memory_bytes_per_s=self.hw.memory_bytes_per_s,
             grid=grid,
-            ratio=self.constant(kind),
+            ratio=self.constant(f"{ratio}.{width}"),
             kernel_gap_s=self.constant("kernel.gap_s"),
+            rows_half=self.constant("experts.rows_half") if ratio == "experts" else 0.0,
         )
 
     def sustained(self, width: str) -> Num:

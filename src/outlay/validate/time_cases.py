@@ -263,7 +263,10 @@ def torchtitan(row: Row) -> TimeCase | None:
 
 
 def bridge(row: Row) -> TimeCase | None:
-    """Megatron-Bridge; layout cells as the page prints them, the distributed optimiser throughout."""
+    """Megatron-Bridge; layout cells as the page prints them, the distributed optimiser throughout.
+
+    Its performance recipes reduce gradients in bf16 (grad_reduce_in_fp32 = False).
+    """
     precision = row["precision"].lower().split(" ")[0]
     precision = {"fp8-cs": "fp8", "fp8-mx": "mxfp8"}.get(precision, precision)
     if precision.startswith("(2"):
@@ -290,6 +293,7 @@ def bridge(row: Row) -> TimeCase | None:
             "framework": "megatron",
             "attention": "flash",
             "fused_cross_entropy": True,
+            "gradient_precision": "bf16",
             "layout": layout,
         },
     )
