@@ -21,6 +21,7 @@ from outlay.planner.layout_errors import require_layouts
 from outlay.planner.layout_space import Block, Space, given_fields
 from outlay.steps.inputs import Hardware, Layout, Recipe
 from outlay.steps.time_micro import micro_batch_time
+from outlay.steps.time_model import model_times
 from outlay.steps.train_memory import train_memory
 from outlay.steps.train_time import MICRO_FIELDS, schedule_time, train_time
 
@@ -108,19 +109,31 @@ class StepEvaluator:
     def times(self, block: Block, rows: Rows) -> Mapping[str, Floats]:
         # native indices: a gather through 32-bit ones converts them anew for every column
         which = self._places[id(block.columns)][rows].astype(np.intp)
-        micro = {name: value.take(which) if isinstance(value, np.ndarray) and value.ndim else value
-                 for name, value in self._micro_of(block).items()}
-        times: Any = schedule_time(self.arch, self.hw, self.recipe, block.layout(rows), micro)
+        times: Any = schedule_time(self.arch, self.hw, self.recipe, block.layout(rows),
+                                   _Gathered(self._micro_of(block), which))
         found: Mapping[str, Floats] = times
         return found
 
     def _micro_of(self, block: Block) -> Mapping[str, Any]:
         key = (block.recompute, block.sequence_parallel)
         if key not in self._micro:
-            self._micro[key] = micro_batch_time(
+            self._micro[key] = model_times(self.arch, micro_batch_time(
                 self.arch, self.hw, self.recipe, **self._tuples, sequence_parallel=block.sequence_parallel,
-                recompute=block.recompute)
+                recompute=block.recompute))
         return self._micro[key]
+
+
+class _Gathered(dict[str, Any]):
+    """Columns of the distinct tuples, brought to the rows when first asked for."""
+
+    def __init__(self, few: Mapping[str, Any], which: NDArray[np.intp]) -> None:
+        super().__init__()
+        self._few, self._which = few, which
+
+    def __missing__(self, name: str) -> Any:
+        value = self._few[name]
+        self[name] = value.take(self._which) if isinstance(value, np.ndarray) and value.ndim else value
+        return self[name]
 
 
 def distinct_tuples(space: Space, names: tuple[str, ...]) -> tuple[dict[str, Floats], dict[int, Places]]:
