@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from outlay.catalog import load
-from outlay.planner.run import run_plan
+from outlay.catalog import Catalog, load
+from outlay.planner.evaluate import nominal
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
-from outlay.validate.memory_cases import memory_case
+from outlay.steps.inputs import Layout
+from outlay.steps.train_memory import train_memory
+from outlay.validate.memory_cases import MemoryCase, memory_case
 
 TABLES = ("simumax_b200", "torchtitan", "megatron_golden_memory", "korthikanti_2022")
 OUT = Path(__file__).parent.parent / "src" / "outlay" / "catalog" / "data" / "memory_constants.csv"
@@ -47,15 +49,26 @@ def ratios(folder: Path) -> dict[str, list[float]]:
             case = memory_case(table, row)
             if case is None or case.excluded:
                 continue
-            scenario = scenario_from(dict(case.scenario))
-            evidence = resolve(scenario, catalog).pretrain.evidence
-            result = run_plan(scenario, catalog)
-            stages = result.phases["pretrain"]["stages"]
-            name = (f"pretrain.{case.field}" if case.stage == "fullest"
-                    else f"pretrain.stages.{len(stages) - 1}.{case.field}")
+            evidence, counted = _counted(case, catalog)
             key = repr((case.name.split("_mbc")[0], case.measured_bytes))
-            found[evidence][key] = case.measured_bytes / result.explain(name).value
+            found[evidence][key] = case.measured_bytes / counted
     return {name: list(group.values()) for name, group in found.items()}
+
+
+def _counted(case: MemoryCase, catalog: Catalog) -> tuple[str, float]:
+    """Evidence class, and the counted bytes of what was measured."""
+    resolved = resolve(scenario_from(dict(case.scenario)), catalog)
+    phase, arch, hw = resolved.pretrain, resolved.architecture, resolved.hardware
+    assert phase is not None and arch is not None and hw is not None
+    given = dict(case.scenario["pretrain"]["layout"])
+    given.setdefault("shard", given["data"])
+    if given.get("virtual_pipeline", 1) > 1:
+        given["schedule"] = "interleaved"
+    memory = train_memory(arch, nominal(hw), nominal(phase.recipe), Layout(**given))
+    stage = memory.fullest if case.stage == "fullest" else memory.stages[-1]
+    if case.field.startswith("memory_parts."):
+        return phase.evidence, float(stage.parts[case.field.partition(".")[2]])
+    return phase.evidence, float(getattr(stage, case.field))
 
 
 def rows_of(found: dict[str, list[float]]) -> list[list[str]]:

@@ -6,8 +6,8 @@ the whole layer; `tensor` divides them. Everything works on floats and on arrays
 
 Korthikanti et al. 2022 (arXiv:2205.05198) count a layer of a GPT with fp16, dropout and unfused attention as
 sbh(34 + 5as/h): here `attention_saved_bytes` + `unfused_scores_bytes` + `mlp_saved_bytes` + two norms and two
-dropout masks. What later kernels changed: fused attention keeps its output and one fp32 log-sum-exp a head and
-query (Dao 2022, arXiv:2205.14135) and no scores; SwiGLU keeps both halves of its first product.
+dropout masks. What later kernels changed: fused attention keeps its output and one fp32 log-sum-exp a head
+and query (Dao 2022, arXiv:2205.14135) and no scores; SwiGLU keeps both halves of its first product.
 """
 
 from __future__ import annotations

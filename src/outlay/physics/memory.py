@@ -45,7 +45,7 @@ def expert_parameters(experts: Value, expert: Value, expert_tensor: Value) -> Va
 def expert_data_group(
     tensor: Value, context: Value, data: Value, expert: Value, expert_tensor: Value
 ) -> Value:
-    """Devices of a pipeline stage that hold the same experts: tensor · context · data / (expert · its tensor).
+    """Devices of a stage that hold the same experts: tensor · context · data / (expert · its tensor).
 
     >>> float(expert_data_group(1, 1, 128, 64, 1))
     2.0
@@ -238,5 +238,5 @@ def ends_gathered_bytes(
 
 
 def gathered_bytes(layer: Value, ends: Value, whole: Value, pipeline: Value, element: float) -> Value:
-    """One layer in use, the next in a buffer and its copy; all layers with fp32 gradients under a pipeline."""
+    """One layer in use, the next in a buffer and its copy; under a pipeline all layers and fp32 gradients."""
     return np.where(np.asarray(pipeline) > 1, whole * (element + SINGLE), 3 * element * layer + ends)

@@ -26,13 +26,15 @@ def alive_at_loss(arch: Architecture, layers: Mapping[LayerKind, LayerBytes], sp
     logits = derive(act.logits_bytes, "logits", "bytes", tokens=split.tokens, vocab=arch.vocab,
                     tensor=split.tensor, bytes_per_logit=policy.logit_bytes)
     rows = derive(mem.loss_rows_bytes, "rows around the head", "bytes", tokens=split.tokens,
-                  by=split.row_split, tensor=split.tensor, hidden=arch.hidden, sequence_parallel=split.sequence_parallel)
+                  by=split.row_split, tensor=split.tensor, hidden=arch.hidden,
+                  sequence_parallel=split.sequence_parallel)
     terms = [logits, rows]
     if arch.mtp_layers:
         kept = add_all("kept by a prediction layer", "bytes",
                        *(layers[kind].kept for kind in prediction_kinds(arch)))
         terms.append(derive(mem.prediction_bytes, "prediction layers", "bytes", layers=arch.mtp_layers,
-                            kept=kept, tokens=split.tokens, by=split.row_split, hidden=arch.hidden, vocab=arch.vocab,
+                            kept=kept, tokens=split.tokens, by=split.row_split, hidden=arch.hidden,
+                            vocab=arch.vocab,
                             tensor=split.tensor, bytes_per_logit=policy.kept_logit_bytes))
     return add_all("alive at the loss", "bytes", *terms)
 

@@ -11,7 +11,6 @@ from outlay.steps.inputs import Recipe
 
 MEGATRON = frozenset(("megatron", "megatron-bridge", "nemo"))
 WHOLE_GRAPH = frozenset(("maxtext", "axlearn"))  # XLA fuses what Transformer Engine fuses by hand
-FULLY_SHARDED = frozenset(("fsdp", "torchtitan", "maxtext", "axlearn"))
 EIGHT_BIT = frozenset(("fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"))
 CORE_ATTENTION = ("core_attn",)
 GIB = 2.0**30

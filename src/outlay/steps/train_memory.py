@@ -76,7 +76,8 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
     """Memory of one device on every stage, the fullest stage, and the host memory of a node."""
     policy = policy_of(arch, recipe)
     micro_batches = derive(_micro_batches, "micro-batches a step", "",
-                           global_batch=float(recipe.global_batch), data=layout.data, micro_batch=layout.micro_batch)
+                           global_batch=float(recipe.global_batch), data=layout.data,
+                           micro_batch=layout.micro_batch)
     columns = {*_LAYER_COLUMNS, *_STAGE_COLUMNS, "data", "shard"}
     if any(isinstance(getattr(layout, name), np.ndarray) for name in columns):
         batch, placed = _for_rows(arch, recipe, layout, policy)
@@ -98,7 +99,8 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
 
 def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: MemoryPolicy) -> MicroBatch:
     tokens = derive(_micro_batch_tokens, "tokens of a micro-batch on a rank", "",
-                    micro_batch=layout.micro_batch, sequence=float(recipe.sequence_length), context=layout.context)
+                    micro_batch=layout.micro_batch, sequence=float(recipe.sequence_length),
+                    context=layout.context)
     split = Split(tokens, layout.tensor, layout.context, layout.expert, layout.expert_tensor,
                   layout.sequence_parallel)
     layers = {kind: layer_bytes(kind, arch, recipe, split, layout.recompute, policy)

@@ -17,7 +17,7 @@ _TOKENIZER_VOCAB = {"": 50257, "TikTokenizer": 131072, "GPTSentencePieceTokenize
 
 @dataclass(frozen=True, slots=True)
 class MemoryCase:
-    """One measurement. field: which result field to compare; stage: "fullest" or "last"."""
+    """One measurement. field: which (dotted) result field to compare; stage: "fullest" or "last"."""
 
     source: str
     name: str
@@ -172,7 +172,9 @@ def _torchtitan(row: Mapping[str, str]) -> MemoryCase | None:
 
 
 def _korthikanti(row: Mapping[str, str]) -> MemoryCase | None:
-    if not row.get("mem_gib_per_gpu"):
+    """Activations alone: the figure's parameters leave embeddings out."""
+    found = re.search(r"activations ([\d.]+) GiB", row.get("mem_kind") or "")
+    if found is None:
         return None
     seq, devices = _number(row, "seq"), _number(row, "n_gpus")
     model = _llama(row, seq) | {
@@ -211,8 +213,8 @@ def _korthikanti(row: Mapping[str, str]) -> MemoryCase | None:
         f"{row['model']} {row['recompute']}",
         "dense-megatron",
         scenario,
-        float(row["mem_gib_per_gpu"]) * GIB,
-        "memory_allocated_bytes",
+        float(found.group(1)) * GIB,
+        "memory_parts.activations",
         "fullest",
     )
 
@@ -224,6 +226,9 @@ def _megatron(row: Mapping[str, str]) -> MemoryCase | None:
     name = row["test"]
     excluded = "encoder or multimodal model" if _ENCODERS.match(name) else ""
     excluded = excluded or ("rollout engine shares the device" if _ROLLOUT.search(name) else "")
+    excluded = excluded or ("a teacher model beside the trained one" if "distill" in name else "")
+    if not excluded and row.get("kind") == "release_run" and not row.get("n_gpus"):
+        excluded = "number of devices not published"
     model = _megatron_model(row, args)
     layout = _megatron_layout(row, args, model)
     devices = layout["tensor"] * layout["pipeline"] * layout["context"] * layout["data"]
@@ -346,7 +351,7 @@ def _megatron_layout(
     tensor, pipeline, context, expert = (_number(row, k, 1) for k in ("tp", "pp", "cp", "ep"))
     expert_tensor = _number(row, "etp") or (tensor if expert * tensor > 1 and model.get("experts") else 1)
     smallest = max(1, math.ceil(expert * expert_tensor / (tensor * context)))
-    node = 8 if row.get("kind") == "ci_small_model" else 0  # test machines where the count is missing
+    node = 8 if row.get("kind") == "ci_small_model" else 0  # a test machine where the count is missing
     data = max(_number(row, "n_gpus", node) // (tensor * pipeline * context), smallest)
     micro = _number(row, "micro_batch", 1)
     data = min(data, max(1, _number(row, "global_batch") // micro))
