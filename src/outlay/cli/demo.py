@@ -9,16 +9,21 @@ import click
 
 from outlay.cli.options import Shared
 
-# Llama 3.1 8B as its model card describes it: 15T tokens, 8k context, H100-80GB (Grattafiori et al. 2024).
+# Llama 3.1 405B as its makers describe it: 15.6T tokens on 16,384 H100-80GB (arXiv:2407.21783).
 SCENARIO: dict[str, Any] = {
-    "name": "Llama 3.1 8B from scratch",
-    "model": "llama-3.1-8b",
-    "fleet": "1024xh100-sxm5-80gb",
+    "name": "Llama 3.1 405B from scratch",
+    "model": "llama-3.1-405b",
+    "fleet": {"device": "h100-sxm5-80gb", "devices": 16384},
     "site": "aws:us-east-1",
-    "pretrain": {"tokens": "15T", "sequence_length": 8192},
+    "pretrain": {"tokens": "15.6T", "sequence_length": 8192},
 }
-PLACES = ("aws:eu-north-1", "aws:eu-west-3", "aws:ap-south-1")
-LONGER = "30T"
+OTHERS: tuple[tuple[str, str, Any], ...] = (
+    ("trained twice as long", "pretrain.tokens", "31.2T"),
+    ("owned, not rented", "fleet.tenure", "own"),
+    ("in Sweden, aws:eu-north-1", "site", "aws:eu-north-1"),
+    ("in France, aws:eu-west-3", "site", "aws:eu-west-3"),
+    ("in India, aws:ap-south-1", "site", "aws:ap-south-1"),
+)
 
 
 @click.command(cls=Shared, name="demo", short_help="One screen: what a real model takes, from scratch.")
@@ -28,7 +33,7 @@ LONGER = "30T"
 def command(**flags: Any) -> int:
     """What a real model takes, from scratch: compute, money, energy and environment.
 
-    Plans Llama 3.1 8B on 15T tokens, then the same with longer training and in other places.
+    Plans Llama 3.1 405B on 15.6T tokens, then the same with longer training and in other places.
     """
     from outlay.cli.answer import check_outputs, form_of, to_json, write, write_blocks
     from outlay.report.demo import page
@@ -43,7 +48,7 @@ def command(**flags: Any) -> int:
 
 
 def results() -> dict[str, Any]:
-    """The plan itself, with longer training, and in other places; only the first searches its layout."""
+    """The plan itself and what other choices make of it; only the first searches its layout."""
     from outlay.api import plan
     from outlay.cli.progress import waiting
     from outlay.scenario_io import set_path
@@ -52,9 +57,8 @@ def results() -> dict[str, Any]:
         base = plan(SCENARIO).to_dict()
         settled = set_path(SCENARIO, "pretrain.layout", _given(base["pretrain"].get("layout") or {}))
         settled = set_path(settled, "pretrain.global_batch", base["scenario"]["pretrain"]["global_batch"])
-        longer = plan(set_path(settled, "pretrain.tokens", LONGER)).to_dict()
-        places = {place: plan(set_path(settled, "site", place)).to_dict() for place in PLACES}
-    return {"base": base, "longer": longer, "places": places}
+        others = {name: plan(set_path(settled, path, value)).to_dict() for name, path, value in OTHERS}
+    return {"base": base, "others": others}
 
 
 def _given(layout: Mapping[str, Any]) -> dict[str, Any]:

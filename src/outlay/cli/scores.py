@@ -57,17 +57,14 @@ def board(found: Sequence[Outcome], flags: dict[str, Any]) -> list[Block]:
     blocks.append(_table("Intervals by class of evidence", scoreboard.by_evidence(list(found))))
     failed = tuple(f"{o.case.id}: {o.error}" for o in found if o.error)
     if failed:
-        blocks.append(
-            Bullets(
-                f"Could not be planned ({len(failed)})", failed if flags.get("opt_verbose") else failed[:3]
-            )
-        )
+        shown = failed if flags.get("opt_verbose") else failed[:3]
+        blocks.append(Bullets(f"Could not be planned ({len(failed)})", shown))
     if flags.get("opt_verbose"):
         blocks.append(_cases(found))
     blocks.append(
         Note(
-            "Errors are |predicted/measured - 1|. Baseline: 6ND at 35 % of dense peak for time, 16 bytes a parameter"
-            " for memory. Each case is predicted without its own group's fit."
+            "Errors are |predicted/measured - 1|. Baseline: 6ND at 35 % of dense peak for time,"
+            " 16 bytes a parameter for memory. Each case is predicted without its own group's fit."
         )
     )
     return blocks
@@ -103,6 +100,6 @@ def _plain(kind: str, score: Score) -> dict[str, Any]:
 
 def _case(outcome: Outcome) -> dict[str, Any]:
     case = outcome.case
-    return {"source": case.source, "id": case.id, "number": case.number, "unit": case.unit, "measured": case.measured,
-            "predicted": outcome.value, "low": outcome.low, "high": outcome.high, "baseline": outcome.baseline,
-            "group": case.group, "evidence": case.evidence, "error": outcome.error}  # fmt: skip
+    said = {name: getattr(case, name) for name in ("source", "id", "number", "unit", "measured")}
+    predicted = {name: getattr(outcome, name) for name in ("value", "low", "high", "baseline")}
+    return {**said, **predicted, "group": case.group, "evidence": case.evidence, "error": outcome.error}

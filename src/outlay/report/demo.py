@@ -15,10 +15,12 @@ def page(found: Mapping[str, Any]) -> list[Block]:
     base = found["base"]
     place = _place(base)
     blocks: list[Block] = [Verdict(f"{subject(base)}: {fleet(base)} in {place}", "plain")]
-    blocks += [compute(base, found["longer"]), money(base), environment(base)]
+    blocks += [compute(base), money(base), environment(base)]
     blocks.append(choices(found))
     blocks.append(brackets())
-    blocks.append(Commands(("outlay train llama-3.1-8b -g 1024xh100-sxm -n 15T -s aws:us-east-1", "outlay")))
+    blocks.append(
+        Commands(("outlay train llama-3.1-405b -g 16384xh100-sxm -n 15.6T -s aws:us-east-1", "outlay"))
+    )
     return blocks
 
 
@@ -27,7 +29,7 @@ def _place(result: Mapping[str, Any]) -> str:
     return str(site.get("location", "")) if isinstance(site, Mapping) else str(site)
 
 
-def compute(base: Mapping[str, Any], longer: Mapping[str, Any]) -> Block:
+def compute(base: Mapping[str, Any]) -> Block:
     phase = base["pretrain"]
     items = [
         f"{one(phase.get('elapsed_s'), 's')}, {_hours(phase)} device-hours",
@@ -83,19 +85,11 @@ def environment(base: Mapping[str, Any]) -> Block:
 
 
 def choices(found: Mapping[str, Any]) -> Block:
-    """The plan beside longer training and other places."""
-    base, longer = found["base"], found["longer"]
-    rows = [
-        _row(f"as above: {_place(base)}", base),
-        _row(f"trained longer: {_tokens(longer)} tokens", longer),
-    ]
-    rows += [_row(f"in {place}", result) for place, result in found["places"].items()]
+    """The plan beside longer training, owning and other places."""
+    base = found["base"]
+    rows = [_row(f"as above, {_place(base)}", base)]
+    rows += [_row(name, result) for name, result in found["others"].items()]
     return Table("What other choices change", ("", "time", "money", "energy", "CO2e", "water"), tuple(rows))
-
-
-def _tokens(result: Mapping[str, Any]) -> str:
-    tokens = number(result["scenario"]["pretrain"].get("tokens")) or 0.0
-    return f"{tokens / 1e12:.4g}T"
 
 
 def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
