@@ -24,7 +24,7 @@ from outlay.readers.json_file import open_regular
 
 MAX_KEYS = 20_000
 MAX_TENSORS = 65_536
-MAX_ITEMS = 1_500_000  # strings in arrays: walked one by one, so they bound the time
+MAX_ITEMS = 1_200_000  # strings in arrays: walked one by one, so they bound the time
 MAX_KEPT = 4_096  # items of a numeric array that are kept; longer ones leave their length
 MAX_NAME = 1_024
 MAX_HEADER_BYTES = 512 * 2**20
@@ -33,6 +33,8 @@ _CHUNK = 1 << 20
 _SPLIT = re.compile(r"^(.{1,200})-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
+_OUTER = {"token_embd": "embedding", "position_embd": "embedding", "output": "output"}
+_LENGTH = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def layer_of(name: str) -> int | None:
     """
     head, _, rest = name.partition(".")
     number = rest.partition(".")[0]
-    return int(number) if head == "blk" and number.isascii() and number.isdigit() and len(number) < 6 else None
+    counts = head == "blk" and number.isascii() and number.isdigit() and len(number) < 6
+    return int(number) if counts else None
 
 
 def group_of(name: str) -> str:
@@ -139,8 +142,7 @@ def group_of(name: str) -> str:
     ('experts', 'embedding', 'output')
     """
     if layer_of(name) is None:
-        stem = name.partition(".")[0]
-        return {"token_embd": "embedding", "output": "output", "position_embd": "embedding"}.get(stem, "other")
+        return _OUTER.get(name.partition(".")[0], "other")
     part = name.split(".")[2] if name.count(".") >= 2 else ""
     if "_exps" in part:
         return "experts"
@@ -157,11 +159,11 @@ def group_of(name: str) -> str:
 class _Cursor:
     """Reads a header forwards; refuses any length beyond the file or beyond what a header may take."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, items: list[int]) -> None:
         self.file, self.name = file, name
         self.size = os.fstat(file.fileno()).st_size
         self.buffer, self.start, self.at = b"", 0, 0  # buffer holds file[start:], at is inside it
-        self.items_left = MAX_ITEMS
+        self.items = items  # strings that may still be walked, shared by the files of one model
 
     @property
     def position(self) -> int:
@@ -222,19 +224,27 @@ class _Cursor:
 
     def pass_strings(self, count: int) -> None:
         """Step over an array of strings without keeping any."""
-        self.items_left -= count
-        if self.items_left < 0:
+        self.items[0] -= count
+        if self.items[0] < 0:
             raise self.fail(f"more than {MAX_ITEMS:,} strings in arrays")
-        for _ in range(count):
-            self.skip(self.number("Q"))
+        while count:
+            if self.at + 8 > len(self.buffer):
+                self._fill(8)
+            at, last = self.at, len(self.buffer) - 8
+            while count and at <= last:
+                at += 8 + _LENGTH.unpack_from(self.buffer, at)[0]
+                count -= 1
+            beyond, self.at = max(0, at - len(self.buffer)), min(at, len(self.buffer))
+            self.skip(beyond)
 
 
 def read_gguf(path: str | os.PathLike[str]) -> GgufFile:
-    """The header of a GGUF file and, when it is one of several (`-00001-of-0000N.gguf`), of all that are there.
+    """The header of a GGUF file; of one in several (`-00001-of-0000N.gguf`), those of all that are there.
 
     Raises Unreadable for anything that is not a sound header, Unsupported for other versions.
     """
-    first = _read_one(Path(path))
+    items = [MAX_ITEMS]
+    first = _read_one(Path(path), items)
     split = _SPLIT.match(Path(path).name)
     count = first.metadata.get("split.count", 0)
     if not split and not (isinstance(count, int) and count > 1):
@@ -253,7 +263,9 @@ def read_gguf(path: str | os.PathLike[str]) -> GgufFile:
         if other == Path(path):
             parts.append(first)
         elif other.exists():
-            parts.append(_read_one(other))
+            parts.append(_read_one(other, items))
+        if sum(len(part.tensors) for part in parts) > MAX_TENSORS:
+            raise Unreadable(f"{path}: more than {MAX_TENSORS:,} tensors in its files")
     return _joined(first, parts, total)
 
 
@@ -261,8 +273,6 @@ def _joined(first: GgufFile, parts: list[GgufFile], total: int) -> GgufFile:
     """The files of one model as one; the key-values are those of the file that has the architecture's."""
     main = max(parts, key=lambda p: len(p.metadata))
     tensors = [t for part in parts for t in part.tensors]
-    if len(tensors) > MAX_TENSORS:
-        raise Unreadable(f"{first.path}: more than {MAX_TENSORS:,} tensors in its files")
     twice = [name for name, times in Counter(t.name for t in tensors).items() if times > 1]
     if twice:
         raise Unreadable(f"{first.path}: tensor {twice[0][:80]!r} is in two of its files")
@@ -273,13 +283,20 @@ def _joined(first: GgufFile, parts: list[GgufFile], total: int) -> GgufFile:
     stated = main.metadata.get("split.tensors.count")
     if not missing and isinstance(stated, int) and stated != len(tensors):
         remarks.append(f"the header states {stated:,} tensors and the files hold {len(tensors):,}")
-    return GgufFile(first.path, main.version, main.metadata, tuple(tensors), tuple(p.path for p in parts),
-                    missing, tuple(remarks))
+    return GgufFile(
+        first.path,
+        main.version,
+        main.metadata,
+        tuple(tensors),
+        tuple(p.path for p in parts),
+        missing,
+        tuple(remarks),
+    )
 
 
-def _read_one(path: Path) -> GgufFile:
+def _read_one(path: Path, items: list[int]) -> GgufFile:
     with open_regular(path) as file:
-        cursor = _Cursor(file, str(path))
+        cursor = _Cursor(file, str(path), items)
         version, tensors, keys = _preamble(cursor)
         metadata = _metadata(cursor, keys)
         listed = [_tensor(cursor) for _ in range(tensors)]
@@ -361,8 +378,9 @@ def _tensor(cursor: _Cursor) -> tuple[GgufTensor, int]:
     return GgufTensor(name, shape, kind.name, elements, tensor_bytes(kind, elements)), offset
 
 
-def _checked(cursor: _Cursor, listed: list[tuple[GgufTensor, int]], alignment: int,
-             data_bytes: int) -> tuple[GgufTensor, ...]:
+def _checked(
+    cursor: _Cursor, listed: list[tuple[GgufTensor, int]], alignment: int, data_bytes: int
+) -> tuple[GgufTensor, ...]:
     """Tensors whose names differ, which lie inside the data and do not overlap."""
     if len({tensor.name for tensor, _ in listed}) != len(listed):
         raise cursor.fail("two tensors have one name")
@@ -370,8 +388,10 @@ def _checked(cursor: _Cursor, listed: list[tuple[GgufTensor, int]], alignment: i
         if offset % alignment:
             raise cursor.fail(f"tensor {tensor.name[:80]!r} is not aligned")
         if offset + tensor.size_bytes > data_bytes:
-            raise cursor.fail(f"tensor {tensor.name[:80]!r} ends at byte {offset + tensor.size_bytes:,} of "
-                              f"{max(0, data_bytes):,} of data; the file is truncated or broken")
+            raise cursor.fail(
+                f"tensor {tensor.name[:80]!r} ends at byte {offset + tensor.size_bytes:,} of "
+                f"{max(0, data_bytes):,} of data; the file is truncated or broken"
+            )
     spans = sorted((offset, offset + tensor.size_bytes) for tensor, offset in listed)
     for (_, end), (begin, _) in pairwise(spans):
         if begin < end:

@@ -10,9 +10,19 @@ from outlay.readers.gguf import GgufFile, GgufTensor, SkippedArray, layer_of
 from outlay.readers.hf_keys import Config
 from outlay.readers.hf_layers import Row, shortened
 
-# Every n-th layer attends fully where the file gives a window but no pattern (families as llama.cpp builds them).
-_FULL_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "gpt-oss": 2, "gpt_oss": 2, "exaone4": 4,
-               "olmo2": 4, "llama4": 4, "smallthinker": 4}
+# Every n-th layer attends fully where the file gives a window but no pattern (as llama.cpp has it).
+_FULL_EVERY = {
+    "gemma2": 2,
+    "gemma3": 6,
+    "gemma3n": 5,
+    "cohere2": 4,
+    "gpt-oss": 2,
+    "gpt_oss": 2,
+    "exaone4": 4,
+    "olmo2": 4,
+    "llama4": 4,
+    "smallthinker": 4,
+}
 _ALIBI = ("bloom", "mpt", "refact", "jais")
 _NOT_READ = ("rwkv", "bert", "t5", "clip", "wavtokenizer", "diffusion", "dream", "llada", "arwkv", "lfm2")
 _MAX_LAYERS = 10_000
@@ -28,7 +38,7 @@ def model_from_gguf(file: GgufFile) -> tuple[dict[str, Any], list[str]]:
         raise Unsupported(f"{file.path}: architecture {arch[:40]!r} is not a decoder that is read")
     remarks = list(file.remarks)
     if not file.count("embedding_length") or not 0 < file.count("block_count") <= _MAX_LAYERS:
-        raise Unreadable(f"{file.path}: {arch}.embedding_length or {arch}.block_count is missing or too large")
+        raise Unreadable(f"{file.path}: {arch}.embedding_length or block_count is missing or too large")
     outer, layers = _by_layer(file)
     mtp = file.count("nextn_predict_layers")
     total = file.count("block_count") - mtp if mtp < file.count("block_count") else file.count("block_count")
@@ -38,9 +48,30 @@ def model_from_gguf(file: GgufFile) -> tuple[dict[str, Any], list[str]]:
     rows = [_row(file, layers.get(i, {}), i, fields, remarks) for i in range(total)]
     _window(file, rows, fields, remarks)
     shortened(rows, fields, Config({}, file.path))
-    if not layers:
-        remarks.append("no layer tensors in the file: layer kinds are those the keys describe")
-    return {k: v for k, v in fields.items() if v is not None}, remarks
+    given = {k: v for k, v in fields.items() if v is not None}
+    remarks += (
+        _compared(file, given)
+        if layers
+        else ["no layer tensors in the file: layer kinds are those the keys describe"]
+    )
+    return given, remarks
+
+
+def _compared(file: GgufFile, fields: dict[str, Any]) -> list[str]:
+    """A remark when the file holds another number of weights than the fields describe."""
+    from outlay.readers.mapping import architecture_from_mapping
+
+    if file.missing_files:
+        return []
+    held = sum(t.elements for t in file.tensors if not t.name.startswith("rope"))
+    built = architecture_from_mapping(fields)[0]
+    described = built.parameters + built.mtp_parameters
+    if held == described:
+        return []
+    return [
+        f"the file holds {held:,} weights and its keys describe {described:,} "
+        f"({100 * (described / held - 1):+.2g} %)"
+    ]
 
 
 def _by_layer(file: GgufFile) -> tuple[Tensors, dict[int, Tensors]]:
@@ -79,7 +110,9 @@ def _common(file: GgufFile, outer: Tensors, layer: Tensors, total: int) -> dict[
     hidden = file.count("embedding_length")
     learned = "position_embd" in outer
     fields: dict[str, Any] = {
-        "layers": total, "hidden": hidden, "vocab": _vocab(file, outer),
+        "layers": total,
+        "hidden": hidden,
+        "vocab": _vocab(file, outer),
         "max_positions": _side(outer.get("position_embd"), 1) or file.count("context_length") or None,
         "tied_embeddings": bool(outer) and "output" not in outer,
         "positions": "learned" if learned else "alibi" if file.architecture in _ALIBI else "rope",
@@ -110,9 +143,14 @@ def _common(file: GgufFile, outer: Tensors, layer: Tensors, total: int) -> dict[
 def _mla(file: GgufFile, rank: int) -> dict[str, int]:
     rope = file.count("rope.dimension_count", 64)
     key = file.count("attention.key_length_mla") or file.count("attention.key_length", 192)
-    return {"kv_lora_rank": rank, "q_lora_rank": file.count("attention.q_lora_rank"), "qk_rope_head_dim": rope,
-            "qk_nope_head_dim": max(1, key - rope),
-            "v_head_dim": file.count("attention.value_length_mla") or file.count("attention.value_length", 128)}
+    value = file.count("attention.value_length_mla") or file.count("attention.value_length", 128)
+    return {
+        "kv_lora_rank": rank,
+        "q_lora_rank": file.count("attention.q_lora_rank"),
+        "qk_rope_head_dim": rope,
+        "qk_nope_head_dim": max(1, key - rope),
+        "v_head_dim": value,
+    }
 
 
 def _gated(file: GgufFile, layer: Tensors) -> bool:
@@ -186,17 +224,23 @@ def _mlp(file: GgufFile, layer: Tensors, index: int, fields: dict[str, Any], row
         _settle(fields, row, "mlp_bias", "ffn_up.bias" in layer)
 
 
-def _experts(file: GgufFile, layer: Tensors, up: GgufTensor | None, experts: int, fields: dict[str, Any]) -> None:
+def _experts(
+    file: GgufFile, layer: Tensors, up: GgufTensor | None, experts: int, fields: dict[str, Any]
+) -> None:
     wide = _side(layer.get("ffn_down_exps"), 0) or file.count("expert_feed_forward_length")
     fields.setdefault("experts", _side(up, 2) or experts)
     fields.setdefault("experts_per_token", min(file.count("expert_used_count", 2) or 2, fields["experts"]))
     fields.setdefault("expert_ffn", wide or _at(file, "feed_forward_length", 0) or fields["hidden"])
     fields.setdefault("gated", True)
     shared = _side(layer.get("ffn_down_shexp"), 0)
-    if shared or (not layer and file.count("expert_shared_count")):
-        fields.setdefault("shared_expert_ffn", shared or fields["expert_ffn"] * file.count("expert_shared_count"))
-    for name, field in (("exp_probs_b.bias", "router_bias"), ("ffn_gate_inp_shexp", "shared_gate"),
-                        ("ffn_up_exps.bias", "mlp_bias")):
+    shared = shared or (0 if layer else fields["expert_ffn"] * file.count("expert_shared_count"))
+    if shared:
+        fields.setdefault("shared_expert_ffn", shared)
+    for name, field in (
+        ("exp_probs_b.bias", "router_bias"),
+        ("ffn_gate_inp_shexp", "shared_gate"),
+        ("ffn_up_exps.bias", "mlp_bias"),
+    ):
         if name in layer:
             fields.setdefault(field, True)
 
@@ -208,15 +252,39 @@ def _ssm(file: GgufFile, layer: Tensors, fields: dict[str, Any]) -> Row:
     conv = file.count("ssm.conv_kernel", 4)
     wide = file.count("kda.head_dim")
     if wide:
-        return {"mixer": "kda", "heads": fields.get("heads", 1), "head_dim": wide, "state": wide, "conv": conv}
+        return {
+            "mixer": "kda",
+            "heads": fields.get("heads", 1),
+            "head_dim": wide,
+            "state": wide,
+            "conv": conv,
+        }
     if "ssm_beta" in layer or "ssm_ba" in layer or "ssm_beta_alpha" in layer:
-        return {"mixer": "gdn", "heads": max(1, ranks), "head_dim": max(1, inner // max(1, ranks)),
-                "state": state, "groups": max(1, groups), "conv": conv}
+        return {
+            "mixer": "gdn",
+            "heads": max(1, ranks),
+            "head_dim": max(1, inner // max(1, ranks)),
+            "state": state,
+            "groups": max(1, groups),
+            "conv": conv,
+        }
     if "ssm_norm" in layer or (groups and "ssm_dt" not in layer):
-        return {"mixer": "mamba2", "heads": max(1, ranks), "head_dim": max(1, inner // max(1, ranks)),
-                "state": state, "conv": conv, "groups": max(1, groups)}
-    return {"mixer": "mamba1", "heads": inner or 2 * fields["hidden"], "head_dim": 1, "state": state, "conv": conv,
-            "dt_rank": ranks or -(-fields["hidden"] // 16)}
+        return {
+            "mixer": "mamba2",
+            "heads": max(1, ranks),
+            "head_dim": max(1, inner // max(1, ranks)),
+            "state": state,
+            "conv": conv,
+            "groups": max(1, groups),
+        }
+    return {
+        "mixer": "mamba1",
+        "heads": inner or 2 * fields["hidden"],
+        "head_dim": 1,
+        "state": state,
+        "conv": conv,
+        "dt_rank": ranks or -(-fields["hidden"] // 16),
+    }
 
 
 def _window(file: GgufFile, rows: list[Row], fields: dict[str, Any], remarks: list[str]) -> None:
@@ -229,13 +297,18 @@ def _window(file: GgufFile, rows: list[Row], fields: dict[str, Any], remarks: li
     if every is None and not isinstance(pattern, tuple):
         every = _FULL_EVERY.get(file.architecture)
         if every is None:
-            remarks.append(f"a sliding window of {window} is given without a pattern; llama.cpp keeps the whole "
-                           "context for this family, so the window is not used")
+            remarks.append(
+                f"a sliding window of {window} is given without a pattern; llama.cpp keeps the "
+                "whole context for this family, so the window is not used"
+            )
             return
     for index, row in enumerate(rows):
         if row.get("mixer", "attention") != "attention":
             continue
-        slides = bool(pattern[index]) if isinstance(pattern, tuple) and index < len(pattern) else bool(
-            every and (index + 1) % every)
+        slides = (
+            bool(pattern[index])
+            if isinstance(pattern, tuple) and index < len(pattern)
+            else bool(every and (index + 1) % every)
+        )
         if slides:
             row["window"] = window

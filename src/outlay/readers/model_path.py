@@ -17,7 +17,7 @@ _INDEX = "model.safetensors.index.json"
 
 
 def model_from_path(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[str]]:
-    """Fields and remarks from a `config.json`, its folder, a `.safetensors` file or an index.
+    """Fields and remarks from a `config.json`, its folder, a `.safetensors` file or index, or a `.gguf`.
 
     Weights with a `config.json` beside them take their shapes from it; alone they give totals only.
     """
@@ -26,12 +26,22 @@ def model_from_path(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[
         return _from_folder(given)
     if given.suffix.lower() == ".safetensors" or given.name.endswith(".index.json"):
         return _from_weights(given)
+    if given.suffix.lower() == ".gguf":
+        return _from_gguf(given)
     if given.suffix.lower() != ".json":
-        raise Unsupported(f"{given}: a model is read from config.json, its folder, .safetensors or its index")
+        raise Unsupported(f"{given}: a model is read from config.json, its folder, .safetensors, its index or "
+                          ".gguf")
     values = read_json(given, INDEX_BYTES)
     if isinstance(values, Mapping) and "weight_map" in values:
         return _from_weights(given)
     return _from_config(given, values)
+
+
+def _from_gguf(path: Path) -> tuple[dict[str, Any], list[str]]:
+    from outlay.readers.gguf import read_gguf
+    from outlay.readers.gguf_model import model_from_gguf
+
+    return model_from_gguf(read_gguf(path))
 
 
 def _from_config(path: Path, values: Any) -> tuple[dict[str, Any], list[str]]:
