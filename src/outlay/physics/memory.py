@@ -237,6 +237,15 @@ def ends_gathered_bytes(
     return element * (tables + last) * vocab * hidden / tensor
 
 
+def layer_gradient_bytes(layer: Value, pipeline: Value, element: float) -> Value:
+    """Gradients of one gathered layer, whole, and the fp32 buffer that reduces the one before it.
+
+    >>> float(layer_gradient_bytes(218e6, 1, 2.0)) / 1e9
+    1.308
+    """
+    return np.where(np.asarray(pipeline) > 1, 0.0, layer * (element + SINGLE))
+
+
 def gathered_bytes(layer: Value, ends: Value, whole: Value, pipeline: Value, element: float) -> Value:
     """One layer in use, the next in a buffer and its copy; under a pipeline all layers and fp32 gradients."""
     return np.where(np.asarray(pipeline) > 1, whole * (element + SINGLE), 3 * element * layer + ends)

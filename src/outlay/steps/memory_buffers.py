@@ -50,14 +50,17 @@ def kept_buffers(arch: Architecture, layout: Layout, stage: Stage, policy: Memor
 
 
 def sharding_buffers(arch: Architecture, recipe: Recipe, layout: Layout, stage: Stage,
-                     policy: MemoryPolicy) -> Value:
-    """Weights gathered under full sharding, or reduce and gather buckets."""
+                     policy: MemoryPolicy) -> tuple[Value, Value]:
+    """Weights gathered under full sharding, or buckets; and the gradients of one gathered layer."""
     if layout.zero >= 3:
-        return _gathered(arch, layout, stage, policy)
+        largest = _largest_layer(arch, layout, stage)
+        gradients = derive(mem.layer_gradient_bytes, "gradients of a gathered layer", "bytes", layer=largest,
+                           pipeline=layout.pipeline, element=policy.element)
+        return _gathered(arch, layout, stage, largest, policy), gradients
     if recipe.framework == "deepspeed":
         return derive(mem.bucket_bytes, "reduce and gather buckets", "bytes", parameters=stage.dense,
-                      largest=BUCKET_ELEMENTS)
-    return 0.0
+                      largest=BUCKET_ELEMENTS), 0.0
+    return 0.0, 0.0
 
 
 def _gradient_dummies(arch: Architecture, layout: Layout, stage: Stage) -> Value:
@@ -74,8 +77,8 @@ def _gradient_dummies(arch: Architecture, layout: Layout, stage: Stage) -> Value
     return add_all("weight-gradient buffers", "bytes", *terms)
 
 
-def _gathered(arch: Architecture, layout: Layout, stage: Stage, policy: MemoryPolicy) -> Value:
-    """The ends gathered for the whole step, and a layer with the next one's buffers."""
+def _largest_layer(arch: Architecture, layout: Layout, stage: Stage) -> Value:
+    """Parameters of the largest layer of a device."""
     largest: Value = 0.0
     for kind, count in stage.counts:
         parts = layer_parts(kind, arch.hidden, arch.norm)
@@ -84,6 +87,12 @@ def _gathered(arch: Architecture, layout: Layout, stage: Stage, policy: MemoryPo
                          replicated=parts.attention_replicated + parts.router + parts.norms,
                          experts=parts.experts, tensor=layout.tensor, expert=layout.expert,
                          expert_tensor=layout.expert_tensor)
+    return largest
+
+
+def _gathered(arch: Architecture, layout: Layout, stage: Stage, largest: Value,
+              policy: MemoryPolicy) -> Value:
+    """The ends gathered for the whole step, and a layer with the next one's buffers."""
     ends = derive(mem.ends_gathered_bytes, "gathered embedding and head", "bytes", first=stage.first,
                   last=stage.last, vocab=arch.vocab, hidden=arch.hidden, tied=arch.tied_embeddings,
                   tensor=layout.tensor, element=policy.element)

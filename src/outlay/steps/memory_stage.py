@@ -33,6 +33,16 @@ class MicroBatch:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class PlaceBuffers:
+    """Buffers that a stage's place in the layout decides."""
+
+    standing: Value  # outlive a step
+    sharding: Value  # gathered weights or buckets
+    gradients: Value  # of one gathered layer, while it runs backward
+    table: Value  # the embedding's gradient, at its backward
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class StageMemory:
     """One device of a stage at its peak.
 
@@ -86,26 +96,28 @@ class StageMemory:
                 "framework": self.framework, "fragmentation": self.fragmentation}
 
 
-def stage_memory(layout: Layout, stage: Stage, states: States, standing: Value, sharding: Value, table: Value,
-                 batch: MicroBatch, policy: MemoryPolicy, micro_batches: Value) -> StageMemory:
-    """Everything on one device of a stage; table is the embedding's gradient."""
+def stage_memory(layout: Layout, stage: Stage, states: States, buffers: PlaceBuffers, batch: MicroBatch,
+                 policy: MemoryPolicy, micro_batches: Value) -> StageMemory:
+    """Everything on one device of a stage."""
     constants = policy.constants
     held = derive(act.in_flight, "micro-batches in flight", "", pipeline=layout.pipeline, stage=stage.index,
                   micro_batches=micro_batches, virtual_pipeline=layout.virtual_pipeline,
                   schedule=layout.schedule)
-    one, working = _one_micro_batch(stage, batch, policy), _largest_working(batch.layers, stage)
+    one, table = _one_micro_batch(stage, batch, policy), buffers.table
+    working = add_all("working set of a layer", "bytes", _largest_working(batch.layers, stage),
+                      buffers.gradients)
     loss = derive(mem.times, "alive at the loss", "bytes", count=stage.last, each=batch.loss)
     peak = derive(mem.peak_above_states, "activations, logits and working set", "bytes", held=held, one=one,
                   working=working, loss=loss, table=table, step=states.step)
     allocated = add_all("memory allocated", "bytes", states.weights, states.gradients, states.optimizer, peak,
-                        standing, sharding)
+                        buffers.standing, buffers.sharding)
     lost = derive(mem.fragmentation_bytes, "fragmentation", "bytes", allocated=allocated,
                   fraction=constants.fragmentation_fraction)
     reserved = add_all("memory reserved", "bytes", allocated, lost)
     framework = add_all("framework", "bytes", constants.context_bytes, constants.communication_bytes)
     total = add_all("memory per device", "bytes", reserved, framework)
-    return StageMemory(stage.index, total, allocated, reserved, states, standing, sharding, framework, lost,
-                       held, one, working, loss, table)
+    return StageMemory(stage.index, total, allocated, reserved, states, buffers.standing,
+                       buffers.sharding, framework, lost, held, one, working, loss, table)
 
 
 def _one_micro_batch(stage: Stage, batch: MicroBatch, policy: MemoryPolicy) -> Value:

@@ -23,7 +23,7 @@ from outlay.steps.layers import Split
 from outlay.steps.memory_buffers import alive_at_loss, kept_buffers, sharding_buffers
 from outlay.steps.memory_layers import layer_bytes
 from outlay.steps.memory_policy import MemoryPolicy, policy_of
-from outlay.steps.memory_stage import PARTS, MicroBatch, StageMemory, stage_memory
+from outlay.steps.memory_stage import PARTS, MicroBatch, PlaceBuffers, StageMemory, stage_memory
 from outlay.steps.memory_states import Stage, stage_of, states_of
 
 __all__ = ["PARTS", "MemoryResult", "StageMemory", "train_memory"]
@@ -67,9 +67,7 @@ class _Placed:
     """A stage and the buffers that its place alone decides."""
 
     stage: Stage
-    standing: Value
-    sharding: Value
-    table: Value
+    buffers: PlaceBuffers
 
 
 def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layout) -> MemoryResult:
@@ -88,8 +86,7 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
     results, hosts = [], []
     for at in placed:
         states = states_of(at.stage, recipe, layout, policy)
-        results.append(stage_memory(layout, at.stage, states, at.standing, at.sharding, at.table, batch,
-                                    policy, micro_batches))
+        results.append(stage_memory(layout, at.stage, states, at.buffers, batch, policy, micro_batches))
         hosts.append(states.host)
     host = derive(_host_bytes, "host memory of a node", "bytes", offloaded=hosts[0],
                   devices=min(hw.devices_per_node, hw.devices), process=policy.constants.host_process_bytes,
@@ -114,8 +111,8 @@ def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, pol
     stage = stage_of(arch, layout, index, policy)
     table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first,
                    vocab=arch.vocab, hidden=arch.hidden, tensor=layout.tensor)
-    return _Placed(stage, kept_buffers(arch, layout, stage, policy),
-                   sharding_buffers(arch, recipe, layout, stage, policy), table)
+    sharding, gradients = sharding_buffers(arch, recipe, layout, stage, policy)
+    return _Placed(stage, PlaceBuffers(kept_buffers(arch, layout, stage, policy), sharding, gradients, table))
 
 
 def _for_rows(arch: Architecture, recipe: Recipe, layout: Layout,
