@@ -13,7 +13,7 @@ from outlay.cli.options import Shared, shared_flags
 @click.argument("file", required=False, metavar="FILE")
 @shared_flags("--vary", "--csv", "--md", "-q", "-v")
 def command(file: str | None, **flags: Any) -> int:
-    """Read a scenario and print it with every default filled in; nothing is planned.
+    """Read a scenario, see that it can be planned, and print it with every default filled in.
 
     The resolved scenario goes to standard output (YAML, or JSON with --json): keep it and use it with -f.
 
@@ -23,7 +23,7 @@ def command(file: str | None, **flags: Any) -> int:
     """
     from outlay.api import check, load_subject
     from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, to_yaml, write
-    from outlay.cli.ask import plan_options, whole_scenario
+    from outlay.cli.ask import PHASES, ask, plan_options, whole_scenario
     from outlay.cli.shell import say
     from outlay.errors import BadValue
 
@@ -32,6 +32,8 @@ def command(file: str | None, **flags: Any) -> int:
         raise BadValue("name a scenario file: outlay check plan.yaml", "FILE")
     document = whole_scenario(load_subject(file) if file else None, flags, "pretrain")
     resolved = check(document, **plan_options(flags))
+    if document.get("pretrain") is not None and not set(PHASES) - {"pretrain"} & set(document):
+        ask(document, flags)  # a layout or batch that cannot be is found only by planning
     say("valid")
     write(to_json(resolved) + "\n" if form_of(flags) == "json" else to_yaml(resolved), flags)
     if flags.get("opt_save"):

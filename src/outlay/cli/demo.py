@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from outlay.cli.options import Shared
+
+if TYPE_CHECKING:
+    from outlay.api import Result
 
 # Llama 3.1 405B as its makers describe it: 15.6T tokens on 16,384 H100-80GB (arXiv:2407.21783).
 SCENARIO: dict[str, Any] = {
@@ -57,8 +60,17 @@ def results() -> dict[str, Any]:
         base = plan(SCENARIO).to_dict()
         settled = set_path(SCENARIO, "pretrain.layout", _given(base["pretrain"].get("layout") or {}))
         settled = set_path(settled, "pretrain.global_batch", base["scenario"]["pretrain"]["global_batch"])
-        others = {name: plan(set_path(settled, path, value)).to_dict() for name, path, value in OTHERS}
+        others = {name: _sums(plan(set_path(settled, path, value))) for name, path, value in OTHERS}
     return {"base": base, "others": others}
+
+
+def _sums(result: Result) -> dict[str, Any]:
+    """The part of a result that a comparison shows."""
+    from outlay.api import plain_values
+
+    elapsed = {"elapsed_s": result.phases["pretrain"]["elapsed_s"]}
+    sums: dict[str, Any] = plain_values({"pretrain": elapsed, "totals": result.totals})
+    return sums
 
 
 def _given(layout: Mapping[str, Any]) -> dict[str, Any]:

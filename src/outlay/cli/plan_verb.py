@@ -55,13 +55,13 @@ def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -
 
 def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     """Two commands worth running after this one, ready to paste."""
-    base = command_line(document, flags)
-    if (document.get("pretrain") or {}).get("fits") is False:
-        return [f"{base} --set fleet.devices={_twice(document)}", "outlay catalog list device"]
-    return [
-        base.replace("outlay train", "outlay explain", 1) + " device_hours",
-        f"{base} --vary {_other(document)}",
-    ]
+    base, phase = command_line(document, flags), document.get("pretrain") or {}
+    explain = base.replace("outlay train", "outlay explain", 1)
+    if phase.get("fits") is False:
+        return [f"{base} --set fleet.devices={_twice(document)}", f"{explain} memory_per_device_bytes"]
+    if phase.get("elapsed_s") is None:
+        return [f"{base} -n 1T", f"{explain} step_time_s"]
+    return [f"{explain} device_hours", f"{base} --vary {_other(document)}"]
 
 
 def _twice(document: dict[str, Any]) -> int:

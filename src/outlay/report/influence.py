@@ -82,8 +82,15 @@ def spread(asked: Quantity) -> list[tuple[str, float]]:
     for leaf in _leaves(asked):
         if leaf.samples is not None and float(np.std(leaf.samples)) > 0.0:
             together = float(np.corrcoef(leaf.samples, asked.samples)[0, 1]) ** 2
-            found.append((leaf.label, together))
+            found.append((_said(leaf), together))
     return sorted(found, key=lambda pair: -pair[1])
+
+
+def _said(leaf: Quantity) -> str:
+    """An input's name in words; the scatter of published runs is named for what it is."""
+    if any(source.startswith("residual.") for source in leaf.sources):
+        return "how published runs scatter around the model"
+    return leaf.label.replace("_", " ")
 
 
 def _leaves(asked: Quantity) -> Iterator[Quantity]:
