@@ -135,7 +135,10 @@ def _candidate_stages(layout: Layout, arch: Architecture) -> list[Value]:
     lead = arch.runs[0][1] if len(arch.runs) > 1 else 0
     uneven = np.any(arch.layers % (pipeline * layout.virtual_pipeline))
     if lead or uneven or layout.first_stage_layers or layout.last_stage_layers:
-        ends.insert(1, np.minimum(np.maximum(np.ceil(lead / chunk), 1.0), pipeline - 1.0))
+        ordinary = np.ceil(lead / chunk)
+        ends.insert(1, np.minimum(np.maximum(ordinary, 1.0), pipeline - 1.0))
+        if lead and np.any(np.asarray(layout.virtual_pipeline) > 1):  # later laps can leave fewer layers behind it
+            ends.insert(1, np.minimum(np.maximum(ordinary - 1.0, 1.0), pipeline - 1.0))
     return ends
 
 
