@@ -182,6 +182,11 @@ def activations_at(moment: Value, held: Value, one: Value) -> Value:
     return np.where(moment <= 1, held, np.where(moment == 2, np.maximum(held - 1, 0), 0.0)) * one
 
 
+def gradients_at(moment: Value, gradients: Value, late: Value) -> Value:
+    """Gradients alive at a moment: those not made yet are missing during a layer's backward and the loss."""
+    return gradients - np.where(moment <= 1, late, 0.0)
+
+
 def logits_at(moment: Value, loss: Value) -> Value:
     """What is alive at the loss, where the loss is the highest moment."""
     return np.where(moment == 1, loss, 0.0)
@@ -200,6 +205,26 @@ def difference(whole: Value, part: Value) -> Value:
 def bucket_bytes(parameters: Value, largest: float) -> Value:
     """Two 16-bit buckets, one reduced while one fills."""
     return 2 * HALF * np.minimum(parameters, largest)
+
+
+def head_gradient_bytes(vocab: int, hidden: int, tensor: Value, each: float) -> Value:
+    """Gradients of the head alive while the loss runs over chunks: the sum and one chunk's.
+
+    >>> head_gradient_bytes(128256, 3072, 1, 4.0) / 2**30
+    1.4677734375
+    """
+    return each * vocab * hidden / tensor
+
+
+def not_yet(gradients: Value, micro_batches: Value) -> Value:
+    """Gradients that the first backward of a step has not made yet, while its activations are alive.
+
+    With several micro-batches a step, all but the first meet the gradients of those before.
+
+    >>> float(not_yet(8.0, 1.0)), float(not_yet(8.0, 2.0))
+    (8.0, 0.0)
+    """
+    return np.where(np.asarray(micro_batches) > 1, 0.0, gradients)
 
 
 def head_dummy_bytes(last: Value, vocab: int, hidden: int, tensor: Value) -> Value:

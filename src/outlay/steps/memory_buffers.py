@@ -29,6 +29,9 @@ def alive_at_loss(arch: Architecture, layers: Mapping[LayerKind, LayerBytes], sp
                   by=split.row_split, tensor=split.tensor, hidden=arch.hidden,
                   sequence_parallel=split.sequence_parallel)
     terms = [logits, rows]
+    if policy.tuned is not None and policy.tuned.head_gradient_bytes:
+        terms.append(derive(mem.head_gradient_bytes, "head gradient by chunks", "bytes", vocab=arch.vocab,
+                            hidden=arch.hidden, tensor=split.tensor, each=policy.tuned.head_gradient_bytes))
     if arch.mtp_layers:
         kept = add_all("kept by a prediction layer", "bytes",
                        *(layers[kind].kept for kind in prediction_kinds(arch)))
@@ -96,6 +99,8 @@ def _gathered(arch: Architecture, layout: Layout, stage: Stage, largest: Value,
     ends = derive(mem.ends_gathered_bytes, "gathered embedding and head", "bytes", first=stage.first,
                   last=stage.last, vocab=arch.vocab, hidden=arch.hidden, tied=arch.tied_embeddings,
                   tensor=layout.tensor, element=policy.element)
+    if policy.tuned is not None and not policy.tuned.gathers_root:
+        ends = 0.0
     whole = add_all("parameters of a device", "", stage.dense, stage.experts)
     return derive(mem.gathered_bytes, "gathered weights", "bytes", layer=largest, ends=ends, whole=whole,
                   pipeline=layout.pipeline, element=policy.element)

@@ -13,6 +13,7 @@ from outlay.physics import activations as act
 from outlay.steps.inputs import Recipe
 from outlay.steps.layers import Split
 from outlay.steps.memory_policy import MemoryPolicy
+from outlay.steps.tune_memory import layer_difference
 
 Value = Any  # a number, an array or a Quantity
 
@@ -50,7 +51,23 @@ def _kept(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, row
           policy: MemoryPolicy, again: frozenset[str]) -> Value:
     """Tensors of a layer but for those of the modules computed again."""
     return add_all("kept by one layer", "bytes", *_mixer(kind, arch, recipe, split, rows, policy, again),
-                   *_mlp(kind, arch, split, rows, policy, again), *_masks(kind, arch, rows, policy))
+                   *_mlp(kind, arch, split, rows, policy, again), *_masks(kind, arch, rows, policy),
+                   *_tuned(kind, arch, recipe, split, rows, policy))
+
+
+def _tuned(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value,
+           policy: MemoryPolicy) -> list[Value]:
+    """What a fine-tune keeps more or less."""
+    if recipe.tuning is None:
+        return []
+    row_bytes, token_bytes = layer_difference(kind, arch, recipe, policy)
+    return [derive(_difference_bytes, "frozen operands and adapters", "bytes", rows=rows, row_bytes=row_bytes,
+                   tokens=split.tokens, token_bytes=token_bytes, tensor=split.tensor)]
+
+
+def _difference_bytes(rows: Value, row_bytes: Value, tokens: Value, token_bytes: Value, tensor: Value) -> Value:
+    """Bytes kept beyond those of training every matrix under fused kernels; negative where frozen."""
+    return rows * row_bytes + tokens * token_bytes / tensor
 
 
 def _selective(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, rows: Value,

@@ -8,6 +8,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.derive import Num
 from outlay.steps.inputs import Recipe
+from outlay.steps.tune_memory import TunedPolicy, tuned_policy
 
 MEGATRON = frozenset(("megatron", "megatron-bridge", "nemo"))
 WHOLE_GRAPH = frozenset(("maxtext", "axlearn"))  # XLA fuses what Transformer Engine fuses by hand
@@ -37,7 +38,7 @@ class MemoryPolicy:
     operand: float  # bytes an element of a saved matrix operand takes
     element: float  # bytes of an activation element
     dropout: bool
-    logit_bytes: float
+    logit_bytes: Num
     kept_logit_bytes: float  # of an extra prediction head, held until its backward
     megatron: bool  # padded vocabulary, one unused 16-bit weight gradient a matrix shape
     operator_recompute: bool  # selective = every second product saved (torchtitan) rather than modules
@@ -45,6 +46,7 @@ class MemoryPolicy:
     separate_step: bool  # the optimiser step makes temporaries as large as its parameters
     weight_copies: float  # bytes a parameter of 8-bit weight copies kept beside the weights
     constants: MemoryConstants
+    tuned: TunedPolicy | None = None  # of a fine-tune
 
 
 def policy_of(arch: Architecture, recipe: Recipe) -> MemoryPolicy:
@@ -68,11 +70,15 @@ def policy_of(arch: Architecture, recipe: Recipe) -> MemoryPolicy:
         separate_step=not fused and recipe.framework != "torchtitan",
         weight_copies=2.0 if low else 0.0,
         constants=_constants(recipe.options.get("memory_constants")),
+        tuned=tuned_policy(recipe.tuning) if recipe.tuning is not None else None,
     )
 
 
-def _logit_bytes(fused: bool, recipe: Recipe) -> float:
+def _logit_bytes(fused: bool, recipe: Recipe) -> Any:
     """Bytes a logit at the fullest moment of the loss; see physics.activations.logits_bytes."""
+    if recipe.tuning is not None:
+        software = recipe.tuning.software
+        return software.fused_logit_bytes if recipe.fused_cross_entropy else software.logit_bytes
     if recipe.fused_cross_entropy:
         return 2.0 if fused else 4.0
     return 6.0 if fused else 14.0

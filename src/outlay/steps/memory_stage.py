@@ -64,6 +64,8 @@ class StageMemory:
     working: Value
     loss: Value
     table: Value
+    late: Value = 0.0  # gradients not made yet at the loss
+    offloaded: Value = 0.0  # activations that wait on the host
 
     @property
     def moment(self) -> Value:
@@ -86,12 +88,16 @@ class StageMemory:
     def parts(self) -> dict[str, Value]:
         """What the memory consists of at its peak; adds up to memory_per_device_bytes."""
         moment, states = self.moment, self.states
-        transient = derive(mem.working_at, "working set", "bytes", moment=moment, working=self.working,
+        working = add_all("working set of a layer", "bytes", self.working, self.late)
+        transient = derive(mem.working_at, "working set", "bytes", moment=moment, working=working,
                            table=self.table, step=states.step)
-        return {"weights": states.weights, "gradients": states.gradients, "optimizer": states.optimizer,
+        gradients = derive(mem.gradients_at, "gradients", "bytes", moment=moment, gradients=states.gradients,
+                           late=self.late)
+        return {"weights": states.weights, "gradients": gradients, "optimizer": states.optimizer,
                 "activations": derive(mem.activations_at, "activations", "bytes", moment=moment,
                                       held=self.held, one=self.one),
-                "logits": derive(mem.logits_at, "logits", "bytes", moment=moment, loss=self.loss),
+                "logits": derive(mem.logits_at, "logits", "bytes", moment=moment,
+                                 loss=add_all("alive at the loss", "bytes", self.loss, self.late)),
                 "buffers": add_all("buffers", "bytes", transient, self.standing, self.sharding),
                 "framework": self.framework, "fragmentation": self.fragmentation}
 
@@ -104,9 +110,18 @@ def stage_memory(layout: Layout, stage: Stage, states: States, buffers: PlaceBuf
                   micro_batches=micro_batches, virtual_pipeline=layout.virtual_pipeline,
                   schedule=layout.schedule)
     one, table = _one_micro_batch(stage, batch, policy), buffers.table
+    offloaded: Value = 0.0
+    if policy.tuned is not None and policy.tuned.offload_activations:
+        offloaded, one = one, _one_layer(stage, batch)
     working = add_all("working set of a layer", "bytes", _largest_working(batch.layers, stage),
                       buffers.gradients)
     loss = derive(mem.times, "alive at the loss", "bytes", count=stage.last, each=batch.loss)
+    late: Value = 0.0
+    if policy.tuned is not None and policy.tuned.fresh_gradients:
+        late = derive(mem.not_yet, "gradients not made yet", "bytes", gradients=states.gradients,
+                      micro_batches=micro_batches)
+        working, loss = (derive(mem.difference, label, "bytes", whole=whole, part=late) for label, whole in
+                         (("working set of a layer", working), ("alive at the loss", loss)))
     peak = derive(mem.peak_above_states, "activations, logits and working set", "bytes", held=held, one=one,
                   working=working, loss=loss, table=table, step=states.step)
     allocated = add_all("memory allocated", "bytes", states.weights, states.gradients, states.optimizer, peak,
@@ -117,7 +132,7 @@ def stage_memory(layout: Layout, stage: Stage, states: States, buffers: PlaceBuf
     framework = add_all("framework", "bytes", constants.context_bytes, constants.communication_bytes)
     total = add_all("memory per device", "bytes", reserved, framework)
     return StageMemory(stage.index, total, allocated, reserved, states, buffers.standing,
-                       buffers.sharding, framework, lost, held, one, working, loss, table)
+                       buffers.sharding, framework, lost, held, one, working, loss, table, late, offloaded)
 
 
 def _one_micro_batch(stage: Stage, batch: MicroBatch, policy: MemoryPolicy) -> Value:
@@ -126,7 +141,20 @@ def _one_micro_batch(stage: Stage, batch: MicroBatch, policy: MemoryPolicy) -> V
             for kind, count in stage.counts]
     if policy.dropout:
         kept.append(derive(mem.times, "embedding dropout mask", "bytes", count=stage.first, each=batch.mask))
-    return add_all("activations of one micro-batch", "bytes", *kept)
+    whole = add_all("activations of one micro-batch", "bytes", *kept)
+    if policy.tuned is None or policy.tuned.live_share == 1.0:
+        return whole
+    return derive(mem.times, "activations above the frozen layers", "bytes", count=policy.tuned.live_share,
+                  each=whole)
+
+
+def _one_layer(stage: Stage, batch: MicroBatch) -> Value:
+    """Activations of the largest layer, what stays on the device when the others wait on the host."""
+    largest: Value = 0.0
+    for kind, count in stage.counts:
+        largest = derive(mem.larger_if_held, "layer on the device", "bytes", so_far=largest, count=count,
+                         working=batch.layers[kind].kept)
+    return largest
 
 
 def _largest_working(layers: Mapping[LayerKind, LayerBytes], stage: Stage) -> Value:

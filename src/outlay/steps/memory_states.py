@@ -131,7 +131,10 @@ def states_of(stage: Stage, recipe: Recipe, layout: Layout, policy: MemoryPolicy
     if recipe.optimizer == "muon":
         optimizer = add_all("optimizer", "bytes", optimizer, _table_states(stage, recipe, layout))
     step: Value = 0.0
-    if policy.separate_step and recipe.offload == "none":
+    if policy.tuned is not None:
+        step = derive(mem.state_bytes, "step temporaries", "bytes", parameters=held[2],
+                      bytes_per_parameter=policy.tuned.step_temporary_bytes * recipe.tuning.reduce_share)
+    elif policy.separate_step and recipe.offload == "none":
         step = derive(mem.state_bytes, "step temporaries", "bytes", parameters=held[2],
                       bytes_per_parameter=4.0)
     host: Value = 0.0

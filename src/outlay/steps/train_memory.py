@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from outlay.architecture import Architecture
-from outlay.derive import Quantity, derive
+from outlay.derive import Quantity, add_all, derive
 from outlay.physics import memory as mem
 from outlay.steps.distinct import distinct_rows
 from outlay.steps.inputs import Hardware, Layout, Recipe
@@ -88,6 +88,8 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
         states = states_of(at.stage, recipe, layout, policy)
         results.append(stage_memory(layout, at.stage, states, at.buffers, batch, policy, micro_batches))
         hosts.append(states.host)
+        if policy.tuned is not None and policy.tuned.offload_activations:
+            hosts[-1] = add_all("offloaded states and activations", "bytes", states.host, results[-1].offloaded)
     host = derive(_host_bytes, "host memory of a node", "bytes", offloaded=hosts[0],
                   devices=min(hw.devices_per_node, hw.devices), process=policy.constants.host_process_bytes,
                   factor=policy.constants.host_copy_factor)
@@ -109,7 +111,8 @@ def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: Mem
 
 def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, policy: MemoryPolicy) -> _Placed:
     stage = stage_of(arch, layout, index, policy)
-    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first,
+    trained = policy.tuned.table_share if policy.tuned is not None else 1.0
+    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first * trained,
                    vocab=arch.vocab, hidden=arch.hidden, tensor=layout.tensor)
     sharding, gradients = sharding_buffers(arch, recipe, layout, stage, policy)
     return _Placed(stage, PlaceBuffers(kept_buffers(arch, layout, stage, policy), sharding, gradients, table))
