@@ -99,13 +99,24 @@ FRAMEWORKS = (
     Framework(
         "fsdp",
         "PyTorch FSDP",
-        "fsdp2|pytorch-fsdp|pytorch|composer|llm-foundry|mosaic",
+        "fsdp2|pytorch-fsdp|pytorch|litgpt",
         _FSDP,
         _SHARDED,
         False,
         False,
         True,
         "",
+    ),
+    Framework(
+        "llm-foundry",
+        "MosaicML llm-foundry",
+        "composer|mosaic|mosaicml",
+        "llm-foundry, MPT model: loss_fn is fused_crossentropy unless set",
+        _SHARDED,
+        True,
+        False,
+        True,
+        "PyTorch FSDP inside",
     ),
     Framework(
         "torchtitan", "torchtitan", "titan", _FSDP, _SHARDED, False, False, True, "compile is off by default"

@@ -8,7 +8,7 @@ from outlay.derive import DRAWS, Num, Quantity, derive, exact
 from outlay.steps.inputs import Hardware
 from outlay.steps.train_memory import MemoryResult, StageMemory
 
-STAGE_NUMBERS = ("memory_per_device_bytes", "memory_allocated_bytes", "memory_reserved_bytes")
+STAGE_NUMBERS = ("memory_per_device_bytes", "memory_allocated_bytes", "memory_reserved_bytes", "memory_resident_bytes")
 
 
 def memory_verdict(memory: MemoryResult, hw: Hardware, residual: Quantity) -> dict[str, Any]:
@@ -16,9 +16,7 @@ def memory_verdict(memory: MemoryResult, hw: Hardware, residual: Quantity) -> di
     fullest = _stage_values(memory.fullest, residual)
     host = _as_quantity(memory.host_memory_bytes, "host memory of a node")
     found: dict[str, Any] = {
-        "memory_per_device_bytes": fullest["memory_per_device_bytes"],
-        "memory_allocated_bytes": fullest["memory_allocated_bytes"],
-        "memory_reserved_bytes": fullest["memory_reserved_bytes"],
+        **{name: fullest[name] for name in STAGE_NUMBERS},
         "memory_parts": fullest["parts"],
         "memory_peak_moment": str(memory.memory_peak_moment),
         "stages": [_stage_values(stage, residual) for stage in memory.stages],

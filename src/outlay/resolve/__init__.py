@@ -166,7 +166,7 @@ def _shown_hardware(hw: Hardware) -> dict[str, Any]:
 def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: Fleet | None, facts: DeviceFacts | None,
               hardware: Hardware | None, defaults: Defaults) -> tuple[TrainingPhase, dict[str, Any]]:
     shown: dict[str, Any] = {}
-    recipe = None
+    recipe, layout = None, given_phase.layout or Layout()
     catalog, notes = defaults.catalog, defaults.notes
     if given_phase.device_hours is None:
         if architecture is None:
@@ -178,7 +178,8 @@ def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: F
         recipe, shown = resolve_recipe(given_phase, architecture, fused, catalog, notes)
         sizes = memory_constants(framework, facts.vendor if facts is not None else "", catalog, defaults.seed)
         recipe = replace(recipe, options={**recipe.options, "memory_constants": sizes})
-        shown["layout"] = to_plain(given_phase.layout) if given_phase.layout is not None else {}
+        layout = _described_layout(given_phase.layout or Layout(), notes)
+        shown["layout"] = to_plain(layout)
         if given_phase.tokens is None:
             notes.warn("pretrain.tokens: not given, so only one step is planned; give the tokens of the run for time, "
                        "money and energy")
@@ -190,10 +191,22 @@ def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: F
     evidence = evidence_class(architecture, recipe, facts)
     widening = borrowed(facts) if facts is not None else MEASURED_ON_DEVICE
     return TrainingPhase(
-        recipe=recipe, layout=given_phase.layout or Layout(), tokens=given_phase.tokens,
+        recipe=recipe, layout=layout, tokens=given_phase.tokens,
         device_hours=given_phase.device_hours, calendar=calendar,
         residual_time=residual("train_time", evidence, catalog, defaults.seed, widening),
         residual_memory=residual("train_memory", evidence, catalog, defaults.seed), evidence=evidence), shown | more
+
+
+def _described_layout(layout: Layout, notes: Notes) -> Layout:
+    """A layout that says how the model is split describes a run: its schedule is then the plain one unless said."""
+    import msgspec
+
+    described = layout.tensor is not None and (layout.pipeline or 0) > 1
+    if not described or layout.virtual_pipeline is not None or layout.schedule not in (None, "1f1b"):
+        return layout
+    notes.assume("pretrain.layout.virtual_pipeline", 1, "tensor and pipeline are given, so one chunk a stage; give "
+                 "virtual_pipeline to interleave")
+    return msgspec.structs.replace(layout, virtual_pipeline=1)
 
 
 def evidence_class(architecture: Architecture | None, recipe: Any, facts: DeviceFacts | None) -> str:
