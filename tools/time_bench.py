@@ -96,11 +96,11 @@ class Bench:
                     continue
                 if made:
                     self.items.append((case, made))
-        self._cached: dict[int, tuple[tuple[float, ...], float]] = {}
+        self._known: dict[int, dict[tuple[float, ...], float]] = defaultdict(dict)
         self.used: dict[int, list[Key]] = {}
 
     def ratios(self, constants: dict[Key, float], keep: Keep | None = None) -> dict[int, float]:
-        """Measured over predicted by case; a case is computed again only when a constant it uses changed."""
+        """Measured over predicted by case; no case is computed twice for the same constants."""
         found = {}
         for i, (case, _) in enumerate(self.items):
             if keep is not None and not keep(case):
@@ -110,11 +110,10 @@ class Bench:
                 self.predict(i, seen)
                 self.used[i] = sorted(seen.found)
             state = tuple(constants[key] for key in self.used[i])
-            cached = self._cached.get(i)
-            if cached is None or cached[0] != state:
-                cached = (state, case.step_time_s / float(self.predict(i, constants)["step_time_s"]))
-                self._cached[i] = cached
-            found[i] = cached[1]
+            known = self._known[i]
+            if state not in known:
+                known[state] = case.step_time_s / float(self.predict(i, constants)["step_time_s"])
+            found[i] = known[state]
         return found
 
     def predict(self, i: int, constants: Any) -> dict[str, Any]:

@@ -91,7 +91,7 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ),
     ("all", "host.backward"): ratio(1.5, "host time of a backward layer over a forward one"),
     ("all", "host.layer_s"): seconds(200e-6, "host time to launch one layer one way", False),
-    ("megatron", "host.layer_s"): seconds(500e-6, "host time to launch one layer one way", True),
+    ("megatron", "host.layer_s"): seconds(1.8e-3, "host time to launch one layer one way", True),
     ("legacy", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way", True),
     ("fsdp", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way"),
     ("xla", "host.layer_s"): seconds(1e-6, "compiled as one program"),
@@ -152,7 +152,7 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("xla", "overlap.shard"): ratio(0.95, "share of sharding traffic hidden by the compiler"),
     ("tpu", "link.gather"): ratio(0.9, "bandwidth of gather and scatter over the torus links"),
     ("xla", "recompute.selective"): ratio(
-        0.25, "kernels recomputed when matrix products are kept", False, 0.05, 1.0
+        0.4, "kernels recomputed when matrix products are kept", False, 0.05, 1.0
     ),
     ("xla", "overlap.tensor"): ratio(0.8, "share of tensor-parallel communication hidden by the compiler"),
     ("all", "overlap.context"): ratio(0.8, "share of context-parallel communication hidden"),
@@ -166,7 +166,7 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "step.fixed_s"): seconds(10e-3, "data, logging, gradient norm"),
     ("all", "step.jitter"): ratio(0.005, "wait for the slowest, per doubling of nodes", True, 0.0005, 0.03),
     ("tpu", "matmul.16bit"): ratio(
-        0.85, "share of peak of matrix multiplications on whole-graph compiled TPU", True
+        0.82, "share of peak of matrix multiplications on whole-graph compiled TPU", True, 0.4, 0.83
     ),
     ("tpu", "experts.rows_half"): Constant(0.0, 0.0, 1e4, False, "", "compiled for its shapes"),
     ("tpu", "experts.16bit"): ratio(0.6, "share of peak of experts on TPU"),

@@ -30,7 +30,7 @@ class Device:
     def __init__(self, hw: Hardware, recipe: Recipe) -> None:
         self.hw, self.recipe = hw, recipe
         self.efficiency: Efficiency = hw.efficiency
-        self.framework = framework_class(recipe)
+        self.framework = "xla" if self.efficiency.generation == "tpu" else framework_class(recipe)
         self.core_peak = derive(
             roofline.power_capped_peak,
             "16-bit peak under the power cap",

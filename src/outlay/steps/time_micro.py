@@ -86,7 +86,7 @@ def _layer(
     )
     host = device.constant("host.layer_s")
     back = device.constant("host.backward")
-    busy = 1.0 + float(kind.mlp == "moe") * 1.5 + 0.5 * float(kind.mixer not in ("attention", "none"))
+    busy = 0.5 * float(kind.mixer != "none") + 0.5 * float(kind.mlp != "none") + 0.3 * float(kind.mlp == "moe")
     forward = derive(
         roofline.host_bound_s,
         "layer, forward",
@@ -156,9 +156,13 @@ def _cast_bytes(device: Device, shapes: tuple[Shape, ...]) -> tuple[Num, Num]:
 
 
 def _recompute(device: Device, recompute: str, forward: Num, core: Num, matmuls: Num, traffic: Num) -> Num:
+    """What a layer computes again. A whole-graph compiler recomputes cheap kernels even when not told to.
+
+    MaxText's lightest policy keeps the matrix products and recomputes the rest; none of its runs keeps all.
+    """
     if recompute == "full":
         return forward
-    if recompute != "selective":
+    if recompute != "selective" and device.framework != "xla":
         return 0.0
     share = device.constant("recompute.selective")  # of the other kernels, beside the attention core
     rest = derive(
