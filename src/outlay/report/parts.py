@@ -56,6 +56,34 @@ def layout_text(layout: Mapping[str, Any]) -> str:
     return " · ".join(said)
 
 
+_SHORT = (
+    ("tensor", "TP"),
+    ("context", "CP"),
+    ("pipeline", "PP"),
+    ("data", "DP"),
+    ("expert", "EP"),
+    ("expert_tensor", "ETP"),
+    ("virtual_pipeline", "VPP"),
+)
+
+
+def layout_row(layout: Mapping[str, Any]) -> str:
+    """A layout by the letters of its flags, for a row of a table.
+
+    >>> layout_row({"tensor": 8, "pipeline": 1, "data": 4, "zero": 1, "micro_batch": 2, "recompute": "full"})
+    'TP 8 · DP 4 · ZeRO 1 · batch 2 · recompute full'
+    """
+    said = [f"{label} {layout[key]:g}" for key, label in _SHORT if (number(layout.get(key)) or 1) > 1]
+    said = said or ["one device"]
+    if layout.get("zero"):
+        said.append(f"ZeRO {layout['zero']}")
+    if layout.get("micro_batch") is not None:
+        said.append(f"batch {layout['micro_batch']:g}")
+    if layout.get("recompute") not in (None, "none"):
+        said.append(f"recompute {layout['recompute']}")
+    return " · ".join(said)
+
+
 def breakdown(
     title: str, found: Mapping[str, Any], whole: Any, unit: str, last: str, memory: bool = False
 ) -> Table | None:
@@ -232,14 +260,14 @@ def layouts(phase: Mapping[str, Any]) -> Table | None:
     for entry in found:
         value = number(entry.get("value"))
         cells = [
-            layout_text(entry.get("layout") or {}),
+            layout_row(entry.get("layout") or {}),
             one(entry.get("step_time_s"), "s", interval=False),
             one(entry.get("memory_per_device_bytes"), "B", memory=True, interval=False),
         ]
         if aim != "time":
             cells.append(f"{100 * (value / first - 1):+.1f} %" if value and first else "")
         rows.append(tuple(cells))
-    head = ("layout", "step", "memory") + ((f"{aim} a step",) if aim != "time" else ())
+    head = ("layout", "step", "memory") + ((f"{aim} over best",) if aim != "time" else ())
     legal, fitting = number(search.get("legal")), number(search.get("fitting"))
     counts = f": {fitting:,.0f} of {legal:,.0f} legal layouts fit" if legal and fitting else ""
     return Table(f"Best layouts by {aim}{counts}", head, tuple(rows), mark=0)
