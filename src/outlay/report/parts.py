@@ -46,14 +46,21 @@ def layout_text(layout: Mapping[str, Any]) -> str:
         for key, label in degrees
         if key != "shard" or layout["shard"] != layout.get("data")
     ]
-    said = said or ["one device"]
-    if layout.get("zero") is not None:
+    return " · ".join((said or ["one device"]) + _categories(layout, "micro-batch", "sequence parallel"))
+
+
+def _categories(layout: Mapping[str, Any], batch: str, sequence: str) -> list[str]:
+    """What is not a degree: only where it says something."""
+    said = [sequence] if layout.get("sequence_parallel") else []
+    if layout.get("zero"):
         said.append(f"ZeRO {layout['zero']}")
     if layout.get("micro_batch") is not None:
-        said.append(f"micro-batch {layout['micro_batch']:g}")
+        said.append(f"{batch} {layout['micro_batch']:g}")
     if layout.get("recompute") not in (None, "none"):
         said.append(f"recompute {layout['recompute']}")
-    return " · ".join(said)
+    if layout.get("schedule") not in (None, "1f1b", "interleaved"):
+        said.append(words(str(layout["schedule"])))
+    return said
 
 
 _SHORT = (
@@ -74,14 +81,7 @@ def layout_row(layout: Mapping[str, Any]) -> str:
     'TP 8 · DP 4 · ZeRO 1 · batch 2 · recompute full'
     """
     said = [f"{label} {layout[key]:g}" for key, label in _SHORT if (number(layout.get(key)) or 1) > 1]
-    said = said or ["one device"]
-    if layout.get("zero"):
-        said.append(f"ZeRO {layout['zero']}")
-    if layout.get("micro_batch") is not None:
-        said.append(f"batch {layout['micro_batch']:g}")
-    if layout.get("recompute") not in (None, "none"):
-        said.append(f"recompute {layout['recompute']}")
-    return " · ".join(said)
+    return " · ".join((said or ["one device"]) + _categories(layout, "batch", "SP"))
 
 
 def breakdown(
