@@ -1,4 +1,4 @@
-"""Numbers as printed: columns add up whatever is in them, intervals surround values, colour only where asked."""
+"""Numbers as printed: columns add up, intervals surround their values, colour only where asked."""
 
 from __future__ import annotations
 
