@@ -157,7 +157,8 @@ def test_paths_that_hold_no_model(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     for path, error in ((tmp_path, Unreadable), (tmp_path / "list.json", Unreadable),
-                        (tmp_path / "model.gguf", Unsupported), (tmp_path / "none.json", Unreadable)):
+                        (tmp_path / "model.gguf", Unreadable),
+                        (tmp_path / "model.bin", Unsupported), (tmp_path / "none.json", Unreadable)):
         with pytest.raises(error):
             model_from_path(path)
 

@@ -29,8 +29,8 @@ def model_from_path(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[
     if given.suffix.lower() == ".gguf":
         return _from_gguf(given)
     if given.suffix.lower() != ".json":
-        raise Unsupported(f"{given}: a model is read from config.json, its folder, .safetensors, its index or "
-                          ".gguf")
+        raise Unsupported(f"{given}: a model is read from config.json, its folder, .safetensors, its index "
+                          "or .gguf")
     values = read_json(given, INDEX_BYTES)
     if isinstance(values, Mapping) and "weight_map" in values:
         return _from_weights(given)

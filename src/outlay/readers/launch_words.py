@@ -1,0 +1,246 @@
+"""Shell text → commands: quotes, continuations, comments, variables set in the text itself. Nothing is run.
+
+Only what launch scripts use is understood: words, `NAME=value` and `NAME=( … )`, `$NAME`, `${NAME}`,
+`${NAME[@]}`, `${NAME:-default}`. Anything else (`$(…)`, arithmetic) stays as it is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from outlay.errors import Unreadable
+
+MAX_TEXT = 2_000_000
+MAX_WORDS = 10_000
+MAX_COMMANDS = 2_000
+_ENDS = ";&|\n()"
+_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_MAX_DEPTH = 20
+_KEPT = frozenset(
+    (
+        "CUDA_VISIBLE_DEVICES",
+        "HIP_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES",
+        "WORLD_SIZE",
+        "NNODES",
+        "GPUS_PER_NODE",
+        "NPROC_PER_NODE",
+        "NUM_GPUS",
+        "NGPU",
+        "CONFIG_FILE",
+        "SLURM_NNODES",
+    )
+)
+_EXPORTS = ("export", "declare", "local", "readonly", "set", "-x")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its words, and the variables set before it in the text or in front of it."""
+
+    words: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
+@dataclass
+class _Scan:
+    text: str
+    at: int = 0
+    depth: int = 0
+    words_left: int = MAX_WORDS
+    chars_left: int = 2 * MAX_TEXT
+    lists: dict[str, list[str]] = field(default_factory=dict)
+
+    def spend(self, words: list[str]) -> None:
+        self.words_left -= len(words)
+        self.chars_left -= sum(map(len, words))
+        if self.words_left < 0 or self.chars_left < 0:
+            raise Unreadable("the launch text is too long")
+
+
+def commands(text: str) -> list[Command]:
+    """Every command of a line or script, in order.
+
+    >>> [c.words for c in commands('''M=org/x; vllm serve "$M" \\\\
+    ...   --tensor-parallel-size=4  # all of it''')]
+    [('vllm', 'serve', 'org/x', '--tensor-parallel-size=4')]
+    """
+    if len(text) > MAX_TEXT:
+        raise Unreadable(f"the launch text has {len(text):,} characters; the limit is {MAX_TEXT:,}")
+    scan = _Scan(text.replace("\r\n", "\n").replace("\\\n", " ").replace("\0", " "))
+    found: list[Command] = []
+    while scan.at < len(scan.text):
+        words = _command(scan)
+        words = _assignments(words, scan)
+        if words:
+            kept = {name: " ".join(scan.lists[name]) for name in _KEPT & scan.lists.keys()}
+            found.append(Command(tuple(words), kept))
+            if len(found) > MAX_COMMANDS:
+                raise Unreadable(f"more than {MAX_COMMANDS:,} commands in the launch text")
+    return found
+
+
+def _assignments(words: list[str], scan: _Scan) -> list[str]:
+    """Take `NAME=value` from the front of a command and remember it."""
+    for at, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if equals and name and not name[0].isdigit() and set(name) <= _NAME:
+            if len(scan.lists) < MAX_COMMANDS:
+                scan.lists[name] = [value]
+        elif word not in _EXPORTS:
+            return words[at:]
+    return []
+
+
+def _command(scan: _Scan) -> list[str]:
+    """Words up to the end of one command."""
+    words: list[str] = []
+    while scan.at < len(scan.text):
+        mark = scan.text[scan.at]
+        if mark in " \t":
+            scan.at += 1
+        elif mark == "#":
+            end = scan.text.find("\n", scan.at)
+            scan.at = len(scan.text) if end < 0 else end
+        elif mark in _ENDS:
+            scan.at += 1
+            break
+        else:
+            more = _word(scan)
+            scan.spend(more)
+            words += more
+    return words
+
+
+def _word(scan: _Scan) -> list[str]:
+    """One word as written; an unquoted variable may give several, an array assignment gives none."""
+    done: list[str] = []
+    parts: list[str] = []  # pieces of the word being read
+    quoted = False
+    while scan.at < len(scan.text):
+        mark = scan.text[scan.at]
+        if mark in " \t" or (mark in _ENDS and mark != "("):
+            break
+        if mark == "(":
+            before = "".join(parts)
+            if before.endswith("=") and set(before.rstrip("=+")) <= _NAME:
+                _array(scan, before.rstrip("=+"), before.endswith("+="))
+                return []
+            break
+        if scan.text.startswith('"${', scan.at) and (words := _whole_array(scan)) is not None:
+            return [*done, *words]
+        if mark in "'\"":
+            quoted = True
+            parts.append(_quoted(scan, mark))
+        elif mark == "\\":
+            parts.append(scan.text[scan.at + 1 : scan.at + 2])
+            scan.at += 2
+        elif mark == "$":
+            pieces = _variable(scan).split()
+            if len(pieces) > 1:
+                done += ["".join([*parts, pieces[0]]), *pieces[1:-1]]
+                parts = []
+            parts += pieces[-1:]
+        else:
+            end = scan.at + 1
+            while end < len(scan.text) and scan.text[end] not in " \t\n'\"\\$;&|()":
+                end += 1
+            parts.append(scan.text[scan.at : end])
+            scan.at = end
+    word = "".join(parts)
+    return [*done, word] if word or quoted else done
+
+
+def _array(scan: _Scan, name: str, append: bool) -> None:
+    """`NAME=( … )`: words to the closing bracket, over several lines."""
+    scan.at += 1
+    scan.depth += 1
+    if scan.depth > _MAX_DEPTH:
+        raise Unreadable("arrays within arrays in the launch text")
+    words: list[str] = []
+    while scan.at < len(scan.text):
+        mark = scan.text[scan.at]
+        if mark == ")":
+            scan.at += 1
+            break
+        if mark == "#":
+            end = scan.text.find("\n", scan.at)
+            scan.at = len(scan.text) if end < 0 else end
+        elif mark in " \t\n" or mark in _ENDS:
+            scan.at += 1
+        else:
+            before = scan.at
+            words += _word(scan)
+            scan.at += scan.at == before
+    scan.depth -= 1
+    scan.spend(words)
+    if len(scan.lists) < MAX_COMMANDS:
+        scan.lists[name] = (scan.lists.get(name, []) if append else []) + words
+
+
+def _whole_array(scan: _Scan) -> list[str] | None:
+    """The words of `"${NAME[@]}"`, which stay apart in spite of the quotes."""
+    end = scan.text.find('[@]}"', scan.at, scan.at + 200)
+    known = scan.lists.get(scan.text[scan.at + 3 : end]) if end > 0 else None
+    if known is not None:
+        scan.at = end + 5
+    return known
+
+
+def _quoted(scan: _Scan, mark: str) -> str:
+    """The inside of quotes; in double quotes backslashes and variables count."""
+    scan.at += 1
+    out: list[str] = []
+    while scan.at < len(scan.text) and scan.text[scan.at] != mark:
+        here = scan.text[scan.at]
+        if mark == '"' and here == "\\" and scan.text[scan.at + 1 : scan.at + 2] in ('"', "\\", "$", "`"):
+            out.append(scan.text[scan.at + 1])
+            scan.at += 2
+        elif mark == '"' and here == "$":
+            out.append(_variable(scan))
+        else:
+            end = scan.at + 1
+            while end < len(scan.text) and scan.text[end] not in ("\\", "$", mark):
+                end += 1
+            out.append(scan.text[scan.at : end])
+            scan.at = end
+    scan.at += 1
+    return "".join(out)
+
+
+def _variable(scan: _Scan) -> str:
+    """What a `$…` stands for, or itself when that is not in the text."""
+    start = scan.at
+    scan.at += 1
+    if scan.text[scan.at : scan.at + 1] == "{":
+        end = scan.text.find("}", scan.at, scan.at + 400)
+        if end < 0:
+            return "$"
+        inside, scan.at = scan.text[scan.at + 1 : end], end + 1
+    elif scan.text[scan.at : scan.at + 1] == "(":
+        return _substitution(scan, start)
+    else:
+        end = scan.at
+        while end < len(scan.text) and scan.text[end] in _NAME:
+            end += 1
+        inside, scan.at = scan.text[scan.at : end], end
+    name = inside.split(":", 1)[0].removesuffix("[@]").removesuffix("[*]")
+    known = scan.lists.get(name)
+    if known is not None:
+        scan.spend(known)
+        return " ".join(known)
+    _, default, fallback = inside.partition(":-")
+    return fallback.strip("\"'") if default else scan.text[start : scan.at]
+
+
+def _substitution(scan: _Scan, start: int) -> str:
+    """`$(…)` and `$((…))` as written, to the bracket that closes it; spaces become underscores."""
+    depth, end = 0, scan.at
+    while end < min(len(scan.text), scan.at + 2000):
+        depth += (scan.text[end] == "(") - (scan.text[end] == ")")
+        end += 1
+        if not depth:
+            break
+    scan.at = end
+    return "_".join(scan.text[start:end].split())
