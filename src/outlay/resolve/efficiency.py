@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CONSTANTS = "efficiency_constants"
 DEFAULT_FAMILY, UNKNOWN_WIDENING = "h100_sxm", 2.0
 RESIDUAL = "residual"
-RESIDUAL_TABLES = ("efficiency_constants", "memory_constants")
+RESIDUAL_TABLES = ("efficiency_constants", "memory_constants", "tune_constants")
 
 
 def resolve_efficiency(facts: DeviceFacts, catalog: Catalog, notes: Notes, seed: int, without: str = "") -> Efficiency:

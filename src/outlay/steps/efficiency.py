@@ -55,6 +55,8 @@ SHARDED = (
 PARENT = {
     "fsdp-compile": "fsdp",
     "torchtitan": "fsdp-compile",
+    "tune": "fsdp",  # fine-tuning stacks: PyTorch eager with adapters
+    "tune-compile": "fsdp-compile",
 }  # whose constants a framework class takes where it has none of its own
 
 
@@ -99,6 +101,8 @@ def framework_class(recipe: Recipe) -> str:
     ('legacy', 'torchtitan')
     """
     name = recipe.framework.lower()
+    if recipe.tuning is not None and name not in ("megatron", "nemo", "megatron-bridge"):
+        return "tune-compile" if recipe.compile else "tune"
     if name in ("maxtext", "jax", "xla", "pax", "axlearn", "tpu"):
         return "xla"
     if name in SHARDED:

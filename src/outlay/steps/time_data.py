@@ -68,7 +68,7 @@ def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micr
                 collectives.gather_time_s,
                 "gather of a layer's weights",
                 "s",
-                total_bytes=HALF * micro[f"{name}.{i}"],
+                total_bytes=_wire_bytes(device) * micro[f"{name}.{i}"],
                 inside=inside,
                 outside=outside,
                 **links,
@@ -100,7 +100,19 @@ def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micr
 
 def _reduce_bytes(device: Device) -> float:
     """Bytes a gradient has on the wire."""
+    if device.recipe.tuning is not None:
+        return max(float(device.recipe.gradient_bytes), HALF * float(device.recipe.tuning.reduce_share))
     return min(max(float(device.recipe.gradient_bytes), HALF), 4.0)
+
+
+def _wire_bytes(device: Device) -> Num:
+    """Bytes a sharded weight has on the wire."""
+    return HALF if device.recipe.tuning is None else device.recipe.tuning.wire_bytes
+
+
+def _trained(device: Device) -> float:
+    """Trained parameters over all."""
+    return 1.0 if device.recipe.tuning is None else float(device.recipe.tuning.reduce_share)
 
 
 def stage_weights(
@@ -153,7 +165,7 @@ def data_parallel_time(device: Device, layout: Layout, held: tuple[Num, Num], wi
                     collectives.gather_time_s,
                     "gather of weights",
                     "s",
-                    total_bytes=HALF * weights,
+                    total_bytes=HALF * _trained(device) * weights,
                     inside=inside,
                     outside=outside,
                     **device.links("gather"),
@@ -199,16 +211,15 @@ def optimizer_time(device: Device, layout: Layout, held: tuple[Num, Num]) -> Num
     weights = held[0] + held[1]
     if layout.zero >= 1:
         weights = held[0] / _shard(layout, dense) + held[1] / _shard(layout, experts)
-    each = (
-        2 * recipe.gradient_bytes + 2 * (recipe.master_bytes + recipe.optimizer_bytes) + recipe.weight_bytes
-    )
+    written = recipe.weight_bytes if recipe.tuning is None else HALF * _trained(device)
+    each = 2 * recipe.gradient_bytes + 2 * (recipe.master_bytes + recipe.optimizer_bytes) + written
     if recipe.offload in ("optimizer", "all"):
         return derive(
             _host_update,
             "optimiser over the host link",
             "s",
             weights=weights,
-            wire_bytes=recipe.gradient_bytes + recipe.weight_bytes,
+            wire_bytes=recipe.gradient_bytes + written,
             host_link_bytes_per_s=device.hw.host_link_bytes_per_s,
         )
     return derive(

@@ -17,6 +17,7 @@ from outlay.steps.inputs import Hardware, Recipe
 from outlay.steps.layers import HALF, Shape, Split
 from outlay.steps.time_device import Device, product
 from outlay.steps.time_links import layer_communication
+from outlay.steps.tune_time import PLAIN, tuned_layer
 
 Num = Any  # float, array or Quantity
 
@@ -84,15 +85,21 @@ def _layer(
             "experts",
         ),
     )
+    tuned = tuned_layer(device, kind, hidden, split) if recipe.tuning is not None else PLAIN
+    if tuned.weight_share != 1.0:
+        weight_gradient = derive(product, "weight gradients of what is trained", "s", a=weight_gradient,
+                                 b=tuned.weight_share)
     host = device.constant("host.layer_s")
     back = device.constant("host.backward")
     busy = 0.5 * float(kind.mixer != "none") + 0.5 * float(kind.mlp != "none") + 0.3 * float(kind.mlp == "moe")
+    busy = busy + tuned.launches
     forward = derive(
         roofline.host_bound_s,
         "layer, forward",
         "s",
         device_s=add_all(
-            "layer on the device, forward", "s", matmul_forward, expert_forward, core_forward, traffic_forward
+            "layer on the device, forward", "s", matmul_forward, expert_forward, core_forward, traffic_forward,
+            tuned.forward,
         ),
         kernels=busy,
         launch_s=host,
@@ -107,6 +114,7 @@ def _layer(
             device.matmuls(layers.data_gradient_shapes(dense), "projections, data gradient"),
             device.matmuls(layers.data_gradient_shapes(experts), "experts, data gradient", "experts"),
             weight_gradient,
+            tuned.backward,
             device.core(
                 kind,
                 2.5 * core_flop if causal else 2.0 * core_flop,
@@ -124,6 +132,9 @@ def _layer(
         launch_s=host,
     )
     again = _recompute(device, recompute, forward, core_forward, matmul_forward, traffic_forward)
+    if tuned.live_share != 1.0:
+        backward, again = (derive(product, "layers above the frozen ones", "s", a=time, b=tuned.live_share)
+                           for time in (backward, again))
     flop = roofline.matmul_flop(dense + experts)
     repeats = {"full": 1.0, "selective": 0.0}.get(recompute, 0.0)
     return {
@@ -131,7 +142,7 @@ def _layer(
         "backward": backward,
         "recompute": again,
         "weight_gradient": weight_gradient,
-        "flop": (3.0 + repeats) * flop + (3.5 + repeats) * core_flop,
+        "flop": (2.0 + tuned.weight_share + repeats) * flop + (3.5 + repeats) * core_flop,
         "bytes": (3.0 + repeats) * roofline.matmul_bytes(dense + experts, device.element_bytes)
         + (2.5 + repeats) * (moved + routed)
         + core_forward_bytes
@@ -181,8 +192,10 @@ def _ends(device: Device, arch: Architecture, split: Split, recompute: str) -> d
     logits = split.tokens * arch.vocab / split.tensor
     loss = device.traffic(LOGIT_BYTES[device.recipe.fused_cross_entropy] * logits, 0.0, "logits and loss")
     forward = device.matmuls(head, "head, forward", low=False)
+    tuning = device.recipe.tuning
     backward = device.matmuls(
-        layers.backward_shapes(head, device.recipe.gradient_bytes), "head, backward", low=False
+        layers.data_gradient_shapes(head) if tuning is not None and not tuning.head_trained
+        else layers.backward_shapes(head, device.recipe.gradient_bytes), "head, backward", low=False
     )
     embedding = device.traffic(12.0 * split.tokens * arch.hidden / split.row_split, 0.0, "embedding")
     heads = 1.0 + arch.mtp_layers

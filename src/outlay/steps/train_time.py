@@ -256,7 +256,12 @@ def model_flop(arch: Architecture, recipe: Recipe) -> float:
         total += count * (
             float(roofline.matmul_flop(dense + experts)) + float(layers.core_flop(kind, recipe, split, True))
         )
-    return 3.0 * (total + (1 + arch.mtp_layers) * 2.0 * tokens * arch.hidden * arch.vocab)
+    head = (1 + arch.mtp_layers) * 2.0 * tokens * arch.hidden * arch.vocab
+    if recipe.tuning is None:
+        return 3.0 * (total + head)
+    tuning = recipe.tuning  # forward, data gradients above the frozen layers, weight gradients of what is trained
+    whole = (2.0 + float(tuning.head_trained)) * head
+    return total * (1.0 + tuning.live_share + tuning.trained_share) + whole
 
 
 def _with_totals(
