@@ -96,7 +96,8 @@ def test_containers() -> None:
 def test_sglang_with_data_parallel_attention() -> None:
     found, notes = serve(
         "python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 --tp 8 --dp 8 "
-        "--enable-dp-attention --ep-size 8 --mem-fraction-static 0.85 --context-length 65536 --chunked-prefill-size 16384 "
+        "--enable-dp-attention --ep-size 8 --mem-fraction-static 0.85 --context-length 65536 "
+        "--chunked-prefill-size 16384 "
         "--max-running-requests 512 --speculative-algorithm NEXTN --speculative-num-steps 1 "
         "--disable-cuda-graph "
         "--kv-cache-dtype fp8_e5m2 --quantization fp8 --max-total-tokens 100000"

@@ -68,17 +68,34 @@ def commands(text: str) -> list[Command]:
     """
     if len(text) > MAX_TEXT:
         raise Unreadable(f"the launch text has {len(text):,} characters; the limit is {MAX_TEXT:,}")
-    scan = _Scan(text.replace("\r\n", "\n").replace("\\\n", " ").replace("\0", " "))
+    for before, after in (("\r\n", "\n"), ("\\\n", " "), ("\0", " "), ("2>&1", " "), ("&>", ">")):
+        text = text.replace(before, after)
+    scan = _Scan(text)
     found: list[Command] = []
     while scan.at < len(scan.text):
         words = _command(scan)
-        words = _assignments(words, scan)
+        words = _assignments(_without_redirection(words), scan)
         if words:
             kept = {name: " ".join(scan.lists[name]) for name in _KEPT & scan.lists.keys()}
             found.append(Command(tuple(words), kept))
             if len(found) > MAX_COMMANDS:
                 raise Unreadable(f"more than {MAX_COMMANDS:,} commands in the launch text")
     return found
+
+
+def _without_redirection(words: list[str]) -> list[str]:
+    """Words without `> file`, `2>file`, `< file`."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        start = word.lstrip("12")[:1]
+        if skip:
+            skip = False
+        elif start in ("<", ">") and not word.startswith(("<|", "<>")):
+            skip = not word.lstrip("12<>")
+        else:
+            kept.append(word)
+    return kept
 
 
 def _assignments(words: list[str], scan: _Scan) -> list[str]:
