@@ -146,6 +146,7 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "link.latency_s"): seconds(
         20e-6, "latency of a collective inside the domain (NCCL fits 9-27 us)"
     ),
+    ("all", "network.hop_s"): seconds(6e-6, "latency of a ring per domain it passes", True, 1e-6, 6e-5),
     ("all", "network.latency_s"): seconds(20e-6, "latency of a collective per doubling of domains"),
     ("all", "overlap.tensor"): ratio(0.3, "share of tensor-parallel communication hidden", True, 0.0, 0.95),
     ("legacy", "overlap.tensor"): ratio(0.0, "no overlap in 2022"),

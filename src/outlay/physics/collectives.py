@@ -49,7 +49,8 @@ def gather_time_s(
 ) -> Value:
     """All-gather (or reduce-scatter) that leaves (starts from) total_bytes on every device.
 
-    Ring volume (n - 1)/n · V; between domains each of the `inside` links carries its share.
+    Ring volume (n - 1)/n · V; between domains each of the `inside` links carries its share, and a ring pays
+    slow_latency_s for every other domain.
 
     >>> float(gather_time_s(8e9, 8, 1, 100e9, 1e9, 0.0, 0.0))  # 7/8 of 8 GB at 100 GB/s
     0.07
@@ -60,7 +61,7 @@ def gather_time_s(
     return (
         np.maximum(fast, slow)
         + np.where(inside > 1, fast_latency_s, 0.0)
-        + slow_latency_s * np.ceil(np.log2(outside))
+        + slow_latency_s * (outside - 1)
     )
 
 

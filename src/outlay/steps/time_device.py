@@ -157,7 +157,7 @@ class Device:
             "fast_bytes_per_s": fast,
             "slow_bytes_per_s": slow,
             "fast_latency_s": self.constant("link.latency_s"),
-            "slow_latency_s": self.constant("network.latency_s"),
+            "slow_latency_s": self.constant("network.hop_s" if operation == "gather" else "network.latency_s"),
         }
 
     def exposed(self, communication: Num, window: Num, overlap: str, label: str) -> Num:
