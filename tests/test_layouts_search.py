@@ -134,10 +134,10 @@ def test_ties_go_to_the_simpler_layout() -> None:
             return np.zeros(len(block))
 
         def memory_bytes(self, block, rows):  # type: ignore[no-untyped-def]
-            return np.ones(len(rows))
+            return np.ones(len(block.columns["tensor"][rows]))
 
         def times(self, block, rows):  # type: ignore[no-untyped-def]
-            return {"step_time_s": np.ones(len(rows))}
+            return {"step_time_s": self.memory_bytes(block, rows)}
 
     best = search(MODELS["dense"], support.fleet(8), Recipe(4096, 64), evaluator=Flat(), top=1).best[0].layout
     assert (best.tensor, best.pipeline, best.context, best.zero, best.recompute) == (1, 1, 1, 0, "none")

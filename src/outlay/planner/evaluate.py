@@ -6,7 +6,7 @@ space and gathered to the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -20,14 +20,26 @@ from outlay.physics.memory import expert_data_group, expert_parameters, state_by
 from outlay.planner.layout_errors import require_layouts
 from outlay.planner.layout_space import Block, Space, given_fields
 from outlay.steps.inputs import Hardware, Layout, Recipe
+from outlay.steps.memory_policy import policy_of
+from outlay.steps.memory_stage import MicroBatch
 from outlay.steps.time_micro import micro_batch_time
 from outlay.steps.time_model import model_times
-from outlay.steps.train_memory import train_memory
+from outlay.steps.train_memory import (
+    LAYER_COLUMNS,
+    STAGE_COLUMNS,
+    Placed,
+    candidate_places,
+    memory_of_stages,
+    micro_batch_memory,
+    spread,
+    train_memory,
+)
 from outlay.steps.train_time import MICRO_FIELDS, schedule_time, train_time
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-Places = NDArray[np.int32]
+Some = Rows | slice
+Places = NDArray[np.intp]  # native: a gather through 32-bit indices converts them for every column
 MOST_CODES = 8_000_000  # a look-up table over this many combinations is still small; beyond it, sort
 
 
@@ -78,6 +90,13 @@ class StepEvaluator:
     def __init__(self, arch: Architecture, hw: Hardware, recipe: Recipe, space: Space) -> None:
         self.arch, self.hw, self.recipe = arch, nominal(hw), nominal(recipe)
         self._tuples, self._places = distinct_tuples(space, MICRO_FIELDS)
+        self._layer_tuples, self._layer_places = distinct_tuples(space, LAYER_COLUMNS)
+        schedules = {block.schedule for block in space}
+        self._stages = {schedule: distinct_tuples([b for b in space if b.schedule == schedule], STAGE_COLUMNS)
+                        for schedule in schedules}
+        self._policy = policy_of(arch, self.recipe)
+        self._batches: dict[tuple[str, bool], MicroBatch] = {}
+        self._placed: dict[tuple[str, int], list[Placed]] = {}
         self._micro: dict[tuple[str, bool], Mapping[str, Any]] = {}
         self._experts = float(sum(layer_parts(kind, arch.hidden, arch.norm).experts * count
                                   for kind, count in arch.groups))
@@ -102,13 +121,30 @@ class StepEvaluator:
         floor: Floats = np.asarray(kept * min(float(recipe.options.get("memory_residual", 1.0)), 1.0))
         return np.broadcast_to(floor, (len(block),))
 
-    def memory_bytes(self, block: Block, rows: Rows) -> Floats:
-        memory = train_memory(self.arch, self.hw, self.recipe, block.layout(rows))
-        return np.asarray(memory.memory_per_device_bytes)
+    def memory_bytes(self, block: Block, rows: Some) -> Floats:
+        key = id(block.columns)
+        batch = spread(self._batch_of(block), self._layer_places[key][rows])
+        where = self._stages[block.schedule][1][key][rows]
+        placed = [spread(place, where) for place in self._placed_of(block)]
+        found = memory_of_stages(self.hw, self.recipe, block.layout(rows), self._policy, batch, placed)
+        return np.asarray(found.memory_per_device_bytes)
 
-    def times(self, block: Block, rows: Rows) -> Mapping[str, Floats]:
-        # native indices: a gather through 32-bit ones converts them anew for every column
-        which = self._places[id(block.columns)][rows].astype(np.intp)
+    def _batch_of(self, block: Block) -> MicroBatch:
+        key = (block.recompute, block.sequence_parallel)
+        if key not in self._batches:
+            few = _with_columns(block, self._layer_tuples)
+            self._batches[key] = micro_batch_memory(self.arch, self.recipe, few, self._policy)
+        return self._batches[key]
+
+    def _placed_of(self, block: Block) -> list[Placed]:
+        key = (block.schedule, block.zero)
+        if key not in self._placed:
+            few = _with_columns(block, self._stages[block.schedule][0])
+            self._placed[key] = candidate_places(self.arch, self.recipe, few, self._policy)
+        return self._placed[key]
+
+    def times(self, block: Block, rows: Some) -> Mapping[str, Floats]:
+        which = self._places[id(block.columns)][rows]
         times: Any = schedule_time(self.arch, self.hw, self.recipe, block.layout(rows),
                                    _Gathered(self._micro_of(block), which))
         found: Mapping[str, Floats] = times
@@ -121,6 +157,12 @@ class StepEvaluator:
                 self.arch, self.hw, self.recipe, **self._tuples, sequence_parallel=block.sequence_parallel,
                 recompute=block.recompute))
         return self._micro[key]
+
+
+def _with_columns(block: Block, columns: Mapping[str, Floats]) -> Layout:
+    """A layout of a block's categories with some columns; the others are those of its first row."""
+    changed: dict[str, Any] = dict(columns)
+    return replace(block.layout(0), **changed)
 
 
 class _Gathered(dict[str, Any]):
@@ -136,8 +178,9 @@ class _Gathered(dict[str, Any]):
         return self[name]
 
 
-def distinct_tuples(space: Space, names: tuple[str, ...]) -> tuple[dict[str, Floats], dict[int, Places]]:
-    """Distinct tuples of some columns over a whole space, and for each table which tuple a row has."""
+def distinct_tuples(space: Iterable[Block],
+                    names: tuple[str, ...]) -> tuple[dict[str, Floats], dict[int, Places]]:
+    """Distinct tuples of some columns over blocks, and for each table which tuple a row has."""
     tables = {id(block.columns): block.columns for block in space}
     values = {name: _few_values([columns[name] for columns in tables.values()]) for name in names}
     size = int(np.prod([float(len(v)) for v in values.values()]))
@@ -147,29 +190,29 @@ def distinct_tuples(space: Space, names: tuple[str, ...]) -> tuple[dict[str, Flo
         for code in codes.values():
             seen[code] = True
         found = np.flatnonzero(seen)
-        place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+        place = np.cumsum(seen, dtype=np.intp) - 1
         places = {key: place[code] for key, code in codes.items()}
     else:
         found = np.unique(np.concatenate([np.unique(code) for code in codes.values()]))
-        places = {key: np.searchsorted(found, code).astype(np.int32) for key, code in codes.items()}
+        places = {key: np.searchsorted(found, code) for key, code in codes.items()}
     parts = np.unravel_index(found, [len(v) for v in values.values()])
     tuples = {name: values[name][part].astype(np.float64) for name, part in zip(names, parts, strict=True)}
     return tuples, places
 
 
-def _few_values(columns: list[NDArray[np.int32]]) -> Rows:
+def _few_values(columns: list[Floats]) -> Rows:
     """Distinct values of columns of small positive whole numbers, without sorting them."""
     seen = np.zeros(max(int(column.max(initial=0)) for column in columns) + 1, dtype=bool)
     for column in columns:
-        seen[column] = True
+        seen[column.astype(np.intp)] = True
     return np.flatnonzero(seen)
 
 
-def _codes(columns: Mapping[str, NDArray[np.int32]], values: Mapping[str, Rows]) -> Rows:
+def _codes(columns: Mapping[str, Floats], values: Mapping[str, Rows]) -> Rows:
     code = np.zeros(len(next(iter(columns.values()))), dtype=np.int64)
     for name, known in values.items():
         place = np.zeros(int(known[-1]) + 1, dtype=np.int64)
         place[known] = np.arange(len(known))
         code *= len(known)
-        code += place[columns[name]]
+        code += place[columns[name].astype(np.intp)]
     return code

@@ -46,7 +46,7 @@ class Block:
     schedule: str
     recompute: str
     sequence_parallel: bool
-    columns: Mapping[str, Column]
+    columns: Mapping[str, NDArray[np.float64]]  # whole numbers as floats, so that no product overflows
     first_stage_layers: int = 0
     last_stage_layers: int = 0
 
@@ -54,11 +54,11 @@ class Block:
         return len(self.columns["tensor"])
 
     def layout(self, rows: Any = slice(None)) -> Layout:
-        """These rows as a Layout of arrays (floats, so that no product overflows); one row as ints."""
+        """These rows as a Layout of arrays; one row as ints."""
         if isinstance(rows, (int, np.integer)):
             values: dict[str, Any] = {name: int(column[rows]) for name, column in self.columns.items()}
         else:
-            values = {name: column[rows].astype(np.float64) for name, column in self.columns.items()}
+            values = {name: column[rows] for name, column in self.columns.items()}
         return Layout(**values, zero=self.zero, schedule=self.schedule, recompute=self.recompute,
                       sequence_parallel=self.sequence_parallel, first_stage_layers=self.first_stage_layers,
                       last_stage_layers=self.last_stage_layers)
@@ -147,8 +147,9 @@ def _blocks(facts: Facts, given: Mapping[str, Any], search: bool) -> list[Block]
         chunked = _virtual_stages(facts, given, base, schedule, search)
         for zero, table in _zero_tables(facts, given, chunked, search):
             for parallel, rows in _sequence_parallel(given, table):
-                blocks += [Block(zero, schedule, kept, parallel, rows, *ends) for kept in recompute
-                           if len(rows["tensor"])]
+                if len(rows["tensor"]):
+                    columns = {name: column.astype(np.float64) for name, column in rows.items()}
+                    blocks += [Block(zero, schedule, kept, parallel, columns, *ends) for kept in recompute]
     return blocks
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from outlay.architecture import Architecture
 from outlay.planner.layout_errors import require_layouts
 from outlay.planner.layout_space import RECOMPUTE, Block, Space, given_fields
-from outlay.planner.pareto import front, order, rounded, smallest
+from outlay.planner.pareto import RunningFront, front, order, rounded, smallest
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ class Evaluator(Protocol):
     def floor_bytes(self, block: Block) -> Floats:
         """A lower bound of memory, cheap."""
 
-    def memory_bytes(self, block: Block, rows: NDArray[np.int64]) -> Floats:
+    def memory_bytes(self, block: Block, rows: NDArray[np.int64] | slice) -> Floats:
         """Memory of the fullest device."""
 
-    def times(self, block: Block, rows: NDArray[np.int64]) -> Mapping[str, Floats]:
+    def times(self, block: Block, rows: NDArray[np.int64] | slice) -> Mapping[str, Floats]:
         """step_time_s; compute_activity and memory_activity where the aim is not the time."""
 
 
@@ -99,6 +99,13 @@ class _Pool:
     """Candidates kept while blocks stream by: columns of plain numbers and where each came from."""
 
     columns: dict[str, list[Floats]] = field(default_factory=_empty_columns)
+    front: RunningFront | None = None
+
+    def on_front(self, step: Floats, value: Floats, memory: Floats) -> NDArray[np.int64]:
+        """Candidates for the front of (time, memory), or of three aims when the value is not the time."""
+        aims = (step, memory) if value is step else (step, value, memory)
+        self.front = self.front or RunningFront(len(aims))
+        return self.front.add(*aims)
 
     def add(self, block: int, rows: NDArray[np.int64], **values: Floats) -> None:
         for name, column in (("block", np.full(len(rows), float(block))), ("row", rows.astype(np.float64)),
@@ -139,7 +146,7 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
             rows = smallest(floor, 1)[:64]
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = rows[start:start + CHUNK_ROWS]
-            memory = evaluator.memory_bytes(block, chunk)
+            memory = evaluator.memory_bytes(block, _span(chunk))
             at = int(np.argmin(memory))
             if memory[at] < least[0]:
                 least = (float(memory[at]), number, int(chunk[at]))
@@ -147,13 +154,19 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
             if not fits.any():
                 continue
             chunk, memory = chunk[fits], memory[fits]
-            times = evaluator.times(block, chunk)
+            times = evaluator.times(block, _span(chunk))
             fitting += len(chunk)
             _keep_promising(pool, number, chunk, memory, times, objective, limits, hw.devices, top)
     found = pool.joined()
     best, pareto = _select(space, found, top)
     closest = _smallest(space, evaluator, least, objective, hw.devices)
     return SearchResult(best, pareto, closest, len(space), fitting, space.rules, objective.name)
+
+
+def _span(rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """Rows without a gap as a slice, which copies nothing."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
 
 def _keep_promising(pool: _Pool, number: int, rows: NDArray[np.int64], memory: Floats,
@@ -168,21 +181,10 @@ def _keep_promising(pool: _Pool, number: int, rows: NDArray[np.int64], memory: F
     if limits.budget is not None:
         within &= limits.budget[0].of(times, devices) <= limits.budget[1]
     kept = [smallest(np.where(within, value, np.inf), top), smallest(value, top), smallest(step, top),
-            _chunk_front(step, value, memory)]
+            pool.on_front(step, value, memory)]
     keep = np.unique(np.concatenate(kept))
     pool.add(number, rows[keep], value=value[keep], step_time_s=step[keep], memory_bytes=memory[keep],
              within=within[keep].astype(np.float64))
-
-
-def _chunk_front(step: Floats, value: Floats, memory: Floats) -> NDArray[np.int64]:
-    """Candidates for the front of (time, memory), or of three aims when the value is not the time."""
-    by_time = np.lexsort((memory, step))
-    lower = np.empty(len(step), dtype=bool)
-    ahead = np.minimum.accumulate(memory[by_time])
-    lower[0], lower[1:] = True, memory[by_time][1:] < ahead[:-1]
-    if value is step:
-        return by_time[lower]
-    return front(np.column_stack([step, value, memory]))
 
 
 def _select(space: Space, found: dict[str, Floats],

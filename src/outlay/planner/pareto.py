@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+PIVOTS = 12  # known points a batch is compared with before it is sorted
 TIE_DIGITS = 9  # values closer than a part in 1e9 are one value; rounding noise must not choose a layout
 
 
@@ -21,6 +22,11 @@ def front(points: Floats) -> Rows:
     [0, 1, 3]
     """
     left = np.lexsort((np.arange(len(points)), *points.T[::-1]))
+    if points.shape[1] == 2 and len(points):
+        second = points[left, 1]
+        lower = np.ones(len(left), dtype=bool)
+        lower[1:] = second[1:] < np.minimum.accumulate(second)[:-1]
+        return left[lower]
     kept: list[int] = []
     while len(left):
         best = left[0]
@@ -28,6 +34,34 @@ def front(points: Floats) -> Rows:
         rest = left[1:]
         left = rest[(points[rest] < points[best]).any(axis=1)]
     return np.array(kept, dtype=np.int64)
+
+
+class RunningFront:
+    """The front of points that stream by; most of a batch is dropped by comparing it with a few."""
+
+    def __init__(self, aims: int) -> None:
+        self.points = np.empty((0, aims))
+
+    def add(self, *aims: Floats) -> Rows:
+        """Rows of this batch that may lie on the front of everything, and remember them.
+
+        >>> running = RunningFront(2)
+        >>> running.add(np.array([1.0, 3.0]), np.array([5.0, 5.0])).tolist()
+        [0]
+        >>> running.add(np.array([2.0, 0.5]), np.array([6.0, 9.0])).tolist()
+        [1]
+        """
+        left = np.ones(len(aims[0]), dtype=bool)
+        for pivot in self.points[::max(len(self.points) // PIVOTS, 1)]:
+            better = aims[0] < pivot[0]
+            for column, value in zip(aims[1:], pivot[1:], strict=True):
+                better |= column < value
+            left &= better
+        rows = np.flatnonzero(left)
+        rows = rows[front(np.column_stack([column[rows] for column in aims]))]
+        together = np.vstack([self.points, np.column_stack([column[rows] for column in aims])])
+        self.points = together[front(together)]
+        return rows
 
 
 def order(values: Floats, ties: Sequence[Floats] = ()) -> Rows:

@@ -28,8 +28,8 @@ from outlay.steps.memory_states import Stage, stage_of, states_of
 
 __all__ = ["PARTS", "MemoryResult", "StageMemory", "train_memory"]
 Value = Any  # a number, an array or a Quantity
-_LAYER_COLUMNS = ("tensor", "context", "expert_tensor", "micro_batch")
-_STAGE_COLUMNS = ("tensor", "pipeline", "virtual_pipeline", "expert", "expert_tensor")
+LAYER_COLUMNS = ("tensor", "context", "expert_tensor", "micro_batch")
+STAGE_COLUMNS = ("tensor", "pipeline", "virtual_pipeline", "expert", "expert_tensor")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,7 +63,7 @@ class MemoryResult:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Placed:
+class Placed:
     """A stage and the buffers that its place alone decides."""
 
     stage: Stage
@@ -73,16 +73,22 @@ class _Placed:
 def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layout) -> MemoryResult:
     """Memory of one device on every stage, the fullest stage, and the host memory of a node."""
     policy = policy_of(arch, recipe)
-    micro_batches = derive(_micro_batches, "micro-batches a step", "",
-                           global_batch=float(recipe.global_batch), data=layout.data,
-                           micro_batch=layout.micro_batch)
-    columns = {*_LAYER_COLUMNS, *_STAGE_COLUMNS, "data", "shard"}
+    columns = {*LAYER_COLUMNS, *STAGE_COLUMNS, "data", "shard"}
     if any(isinstance(getattr(layout, name), np.ndarray) for name in columns):
         batch, placed = _for_rows(arch, recipe, layout, policy)
     else:
-        batch = _micro_batch(arch, recipe, layout, policy)
+        batch = micro_batch_memory(arch, recipe, layout, policy)
         stages = range(max(1, int(_nominal(layout.pipeline))))
         placed = [_place(arch, recipe, layout, float(index), policy) for index in stages]
+    return memory_of_stages(hw, recipe, layout, policy, batch, placed)
+
+
+def memory_of_stages(hw: Hardware, recipe: Recipe, layout: Layout, policy: MemoryPolicy, batch: MicroBatch,
+                     placed: list[Placed]) -> MemoryResult:
+    """Put a micro-batch on the stages, with their states; batch and placed have the rows of layout."""
+    micro_batches = derive(_micro_batches, "micro-batches a step", "",
+                           global_batch=float(recipe.global_batch), data=layout.data,
+                           micro_batch=layout.micro_batch)
     results, hosts = [], []
     for at in placed:
         states = states_of(at.stage, recipe, layout, policy)
@@ -96,7 +102,9 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
     return MemoryResult(tuple(results), host)
 
 
-def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: MemoryPolicy) -> MicroBatch:
+def micro_batch_memory(arch: Architecture, recipe: Recipe, layout: Layout,
+                       policy: MemoryPolicy) -> MicroBatch:
+    """What a micro-batch keeps on a rank; LAYER_COLUMNS, recomputation and sequence parallelism decide it."""
     tokens = derive(_micro_batch_tokens, "tokens of a micro-batch on a rank", "",
                     micro_batch=layout.micro_batch, sequence=float(recipe.sequence_length),
                     context=layout.context)
@@ -109,25 +117,30 @@ def _micro_batch(arch: Architecture, recipe: Recipe, layout: Layout, policy: Mem
     return MicroBatch(layers, alive_at_loss(arch, layers, split, policy), mask)
 
 
-def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, policy: MemoryPolicy) -> _Placed:
+def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, policy: MemoryPolicy) -> Placed:
     stage = stage_of(arch, layout, index, policy)
     trained = policy.tuned.table_share if policy.tuned is not None else 1.0
     table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first * trained,
                    vocab=arch.vocab, hidden=arch.hidden, tensor=layout.tensor)
     sharding, gradients = sharding_buffers(arch, recipe, layout, stage, policy)
-    return _Placed(stage, PlaceBuffers(kept_buffers(arch, layout, stage, policy), sharding, gradients, table))
+    return Placed(stage, PlaceBuffers(kept_buffers(arch, layout, stage, policy), sharding, gradients, table))
 
 
 def _for_rows(arch: Architecture, recipe: Recipe, layout: Layout,
-              policy: MemoryPolicy) -> tuple[MicroBatch, list[_Placed]]:
+              policy: MemoryPolicy) -> tuple[MicroBatch, list[Placed]]:
     """The same for the rows of a search: evaluated on distinct rows, then spread."""
-    some, where = distinct_rows(*(getattr(layout, name) for name in _LAYER_COLUMNS))
-    few = replace(layout, **dict(zip(_LAYER_COLUMNS, some, strict=True)))
-    batch = _spread(_micro_batch(arch, recipe, few, policy), where)
-    some, where = distinct_rows(*(getattr(layout, name) for name in _STAGE_COLUMNS))
-    few = replace(layout, **dict(zip(_STAGE_COLUMNS, some, strict=True)))
-    return batch, [_spread(_place(arch, recipe, few, index, policy), where)
-                   for index in _candidate_stages(few, arch)]
+    some, where = distinct_rows(*(getattr(layout, name) for name in LAYER_COLUMNS))
+    few = replace(layout, **dict(zip(LAYER_COLUMNS, some, strict=True)))
+    batch = spread(micro_batch_memory(arch, recipe, few, policy), where)
+    some, where = distinct_rows(*(getattr(layout, name) for name in STAGE_COLUMNS))
+    few = replace(layout, **dict(zip(STAGE_COLUMNS, some, strict=True)))
+    return batch, [spread(place, where) for place in candidate_places(arch, recipe, few, policy)]
+
+
+def candidate_places(arch: Architecture, recipe: Recipe, layout: Layout,
+                     policy: MemoryPolicy) -> list[Placed]:
+    """The stages one of which is fullest; depends on STAGE_COLUMNS and the ZeRO stage."""
+    return [_place(arch, recipe, layout, index, policy) for index in _candidate_stages(layout, arch)]
 
 
 def _candidate_stages(layout: Layout, arch: Architecture) -> list[Value]:
@@ -140,21 +153,21 @@ def _candidate_stages(layout: Layout, arch: Architecture) -> list[Value]:
     if lead or uneven or layout.first_stage_layers or layout.last_stage_layers:
         ordinary = np.ceil(lead / chunk)
         ends.insert(1, np.minimum(np.maximum(ordinary, 1.0), pipeline - 1.0))
-        if lead and np.any(np.asarray(layout.virtual_pipeline) > 1):  # later laps can leave fewer layers behind it
+        if lead and np.any(np.asarray(layout.virtual_pipeline) > 1):  # the last lap can end before it
             ends.insert(1, np.minimum(np.maximum(ordinary - 1.0, 1.0), pipeline - 1.0))
     return ends
 
 
-def _spread(value: Any, where: Any) -> Any:
+def spread(value: Any, where: Any) -> Any:
     """Every array inside a record, taken at `where`."""
     if isinstance(value, np.ndarray):
-        return value[where] if value.ndim else value
+        return value.take(where) if value.ndim else value
     if isinstance(value, dict):
-        return {key: _spread(part, where) for key, part in value.items()}
+        return {key: spread(part, where) for key, part in value.items()}
     if isinstance(value, tuple):
-        return tuple(_spread(part, where) for part in value)
+        return tuple(spread(part, where) for part in value)
     if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "mixer"):
-        return type(value)(**{f.name: _spread(getattr(value, f.name), where) for f in fields(value)})
+        return type(value)(**{f.name: spread(getattr(value, f.name), where) for f in fields(value)})
     return value
 
 
