@@ -44,8 +44,10 @@ def look_up(grid: Grid, rows: Value, weight_bytes: Value) -> Value:
     table = grid.log_utilisation
     x, i = _position(rows, grid.first_row_log2, grid.row_step_log2, table.shape[0])
     y, j = _position(weight_bytes, grid.first_bytes_log2, grid.bytes_step_log2, table.shape[1])
-    low = table[i, j] * (1 - y) + table[i, j + 1] * y
-    high = table[i + 1, j] * (1 - y) + table[i + 1, j + 1] * y
+    flat, width = table.ravel(), table.shape[1]
+    at = i * width + j
+    low = flat.take(at) * (1 - y) + flat.take(at + 1) * y
+    high = flat.take(at + width) * (1 - y) + flat.take(at + width + 1) * y
     return np.exp(low * (1 - x) + high * x)
 
 
@@ -83,13 +85,11 @@ def matmul_time_s(
     """Matrix multiplications one after another: roofline over looked-up utilisation, never faster than power
     allows.
 
-    shapes holds (rows m, columns n, reduction k, how many in one grouped kernel, bytes moved per result element);
-    a group is looked up at its summed weight bytes. element_bytes of
-    the
-    operands; ratio scales the table; sustained_flop_per_s is what the device's power feeds hour after hour,
-    which
-    short benchmark loops do not meet; kernel_gap_s passes before each. A grouped kernel of rows_half rows each
-    reaches half of a single one's utilisation, its tiles partly empty.
+    shapes holds (rows m, columns n, reduction k, how many in one grouped kernel, bytes moved per result
+    element); a group is looked up at its summed weight bytes. element_bytes of the operands; ratio scales
+    the table; sustained_flop_per_s is what the device's power feeds hour after hour, which short benchmark
+    loops do not meet; kernel_gap_s passes before each. A grouped kernel of rows_half rows each reaches half
+    of a single one's utilisation, its tiles partly empty.
     """
     total: Value = 0.0
     for m, n, k, count, result_bytes in shapes:
