@@ -76,7 +76,7 @@ def _table(title: str, scores: Sequence[Score]) -> Block:
 
     rows = [scoreboard.row(score) for score in scores]
     head = [name for name in (rows[0] if rows else {}) if name != "failed"]
-    cells = tuple(tuple(str(row[name]) for name in head) for row in rows)
+    cells = tuple(tuple(str(row[name]).replace("-0.0 %", "0.0 %") for name in head) for row in rows)
     return Table(title, ("", *head[1:]), cells)
 
 

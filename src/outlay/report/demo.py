@@ -15,7 +15,7 @@ def page(found: Mapping[str, Any]) -> list[Block]:
     base = found["base"]
     place = _place(base)
     blocks: list[Block] = [Verdict(f"{subject(base)}: {fleet(base)} in {place}", "plain")]
-    blocks += [compute(base), money(base), environment(base)]
+    blocks += [compute(base, str(found.get("reported", ""))), money(base), environment(base)]
     blocks.append(choices(found))
     blocks.append(brackets())
     blocks.append(
@@ -29,10 +29,11 @@ def _place(result: Mapping[str, Any]) -> str:
     return str(site.get("location", "")) if isinstance(site, Mapping) else str(site)
 
 
-def compute(base: Mapping[str, Any]) -> Block:
+def compute(base: Mapping[str, Any], reported: str) -> Block:
     phase = base["pretrain"]
     items = [
-        f"{one(phase.get('elapsed_s'), 's')}, {_hours(phase)} device-hours",
+        f"{one(phase.get('elapsed_s'), 's')}, {_hours(phase)} device-hours"
+        + (f"; {reported}" if reported else ""),
         f"{_percent(phase.get('model_flops_utilization'))} of the peak is the model's own arithmetic"
         f" (MFU); goodput {_percent(phase.get('goodput'))}",
         f"memory peak {one(phase.get('memory_per_device_bytes'), 'B', memory=True)} a device; "
