@@ -27,7 +27,8 @@ def test_bubble_of_the_interleaved_schedule() -> None:
 
 def test_fill_equals_the_bubble_for_equal_stages() -> None:
     p, m, v, stage = 8.0, 32.0, 2.0, 3.0
-    assert pipeline.fill_and_drain_s(p * stage, stage, v) == pytest.approx(pipeline.bubble_fraction(p, m, v) * m * stage)
+    fill = pipeline.fill_and_drain_s(p * stage, stage, v)
+    assert fill == pytest.approx(pipeline.bubble_fraction(p, m, v) * m * stage)
 
 
 def test_ring_all_reduce_moves_two_shares() -> None:

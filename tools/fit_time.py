@@ -28,14 +28,14 @@ OUT = Path(__file__).parents[1] / "src/outlay/catalog/data/efficiency_constants.
 HEADER = ["id", "parameter", "value", "unit", "low", "high", "source", "retrieved", "how", "note"]
 DATE = "2026-11-23"
 SOURCE = (
-    "fit to vTrain, llm-foundry, Megatron-Bridge, SimuMax, torchtitan, MaxText, Narayanan 2021 and Korthikanti "
-    "2022 step times; python tools/fit_time.py TRUTH --fit --leave-out --write"
+    "fit to vTrain, llm-foundry, Megatron-Bridge, SimuMax, torchtitan, MaxText, Narayanan 2021 and "
+    "Korthikanti 2022 step times; python tools/fit_time.py TRUTH --fit --leave-out --write"
 )
 Constants = dict[Key, float]
 
 
 def loss(bench: Bench, constants: Constants, keep: Keep | None = None) -> float:
-    """Median and (bounded) mean absolute log ratio, each source and device weighted by the root of its size."""
+    """Median and bounded mean absolute log ratio; a source on a device weighs the root of its size."""
     by_source: dict[str, list[float]] = defaultdict(list)
     for i, ratio in bench.ratios(constants, keep).items():
         case = bench.items[i][0]
@@ -98,7 +98,7 @@ def leave_out(
             return fold_of(case) != fold
 
         refits[fold] = fit(bench, values, [key for key in free if key in mine], others, rounds=2, step=0.1)
-        ratios.update(bench.ratios(refits[fold], lambda case, fold=fold: fold_of(case) == fold))  # type: ignore[misc]
+        ratios.update(bench.ratios(refits[fold], lambda case, f=fold: fold_of(case) == f))  # type: ignore
     return ratios, refits
 
 
@@ -142,7 +142,8 @@ def refit_rows(values: Constants, refits: dict[str, Constants]) -> list[list[str
                 figure = f"{value:.5g}"
                 unit = CONSTANTS[scope, name].unit
                 source = "the fit repeated without this group"
-                rows.append([f"{scope}@{fold}", name, figure, unit, figure, figure, source, DATE, "derived", ""])
+                figures = [figure, unit, figure, figure]
+                rows.append([f"{scope}@{fold}", name, *figures, source, DATE, "derived", ""])
     return rows
 
 

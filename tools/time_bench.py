@@ -175,8 +175,9 @@ def show(bench: Bench, values: dict[Key, float], source: str) -> None:
         split = (
             f"t{lay.tensor} p{lay.pipeline} v{lay.virtual_pipeline} d{lay.data} c{lay.context} e{lay.expert}"
         )
-        work = f"mb{lay.micro_batch} gb{recipe.global_batch} s{recipe.sequence_length} {recipe.precision} z{lay.zero}"
+        work = f"mb{lay.micro_batch} gb{recipe.global_batch} s{recipe.sequence_length} {recipe.precision}"
         print(
-            f"{case.left_out[:26]:26s} {case.device[:6]:6s} n{hw.devices:<5d} {split} {work} {lay.recompute[:4]}",
+            f"{case.left_out[:26]:26s} {case.device[:6]:6s} n{hw.devices:<5d} {split} {work} z{lay.zero}",
+            lay.recompute[:4],
             f"{case.step_time_s:8.3f} {step / case.step_time_s:5.2f} | {parts}",
         )

@@ -43,10 +43,10 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "experts.8bit"): ratio(0.8, EXPERTS + ", 8 bits", True, 0.2, 1.6),
     ("all", "experts.4bit"): ratio(0.8, EXPERTS + ", 4 bits: as 8 bits"),
     ("all", "experts.rows_half"): Constant(
-        170.0, 1.0, 1e4, False, "", "rows of one expert at which a grouped kernel reaches half; SimuMax's B200 kernels"
+        170.0, 1.0, 1e4, False, "", "rows of an expert at which a grouped kernel reaches half; SimuMax's B200 kernels"
     ),
     ("hopper", "experts.rows_half"): Constant(
-        400.0, 50.0, 4e3, True, "", "the same where a group is a loop of single multiplications on several streams"
+        400.0, 50.0, 4e3, True, "", "the same where a group is a loop of single products on several streams"
     ),
     ("all", "kernel.gap_s"): seconds(2e-6, "idle between two kernels of a stream"),
     ("ampere", "attention.forward"): ratio(0.55, CORE + ", forward", False, 0.2, 0.9),

@@ -1,11 +1,10 @@
 """Utilisation grids from measured kernel tables: one regular logarithmic grid per device family and
 precision.
 
-Input: efficiency/aic_gemm_util.csv.gz and aic_decode_attention_bw_util.csv, aic_allreduce_alpha_beta.csv (distilled
-from aiconfigurator-core 0.12.0, Apache-2.0, attribution to NVIDIA). Rows are kept at powers of two; a
-utilisation
-above one (cache-resident operands) is capped at one; a cell without a measurement takes its nearest
-neighbour's.
+Input: efficiency/aic_gemm_util.csv.gz and aic_decode_attention_bw_util.csv, aic_allreduce_alpha_beta.csv
+(distilled from aiconfigurator-core 0.12.0, Apache-2.0, attribution to NVIDIA). Rows are kept at powers of
+two; a utilisation above one (cache-resident operands) is capped at one; a cell without a measurement takes
+its nearest neighbour's.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Collective communication: bytes over links plus a latency, inside a fast domain and between domains.
 
 Alpha-beta model on ring volumes (Thakur, Rabenseifner and Gropp 2005; NCCL's bus bandwidth is the same
-count).
-A group spans `inside` devices of one fast domain and `outside` domains; both levels stream at once, so the
-slower
-one sets the time. Where `inside` devices of a domain take part, each drives its own link outwards.
+count). A group spans `inside` devices of one fast domain and `outside` domains; both levels stream at once,
+so the slower one sets the time. Where `inside` devices of a domain take part, each drives its own link
+outwards.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def all_to_all_time_s(
 
     >>> float(all_to_all_time_s(1e9, 8, 8, 1, 100e9, 1e9, 0.0, 0.0))
     0.07
-    >>> round(float(all_to_all_time_s(1e9, 8, 8, 2, 1e12, 1e9, 0.0, 0.0)), 3)  # to one other domain, not 4 copies
+    >>> round(float(all_to_all_time_s(1e9, 8, 8, 2, 1e12, 1e9, 0.0, 0.0)), 3)  # one copy, not four
     0.996
     """
     fast = copies * (inside - 1) / inside * token_bytes / fast_bytes_per_s

@@ -37,8 +37,7 @@ def transformer_step_flop(
     recomputation.
 
     Narayanan et al. 2021, equation 3. Their 175B example, batch 1536 on 1,024 A100 at 140 TFLOP/s: 300 G
-    tokens
-    in 34 days (section 5.1, which rounds this equation to 8 FLOP per parameter and token).
+    tokens in 34 days (section 5.1, which rounds this equation to 8 FLOP per parameter and token).
 
     >>> flop = transformer_step_flop(1536, 2048, 96, 12288, 51200)
     >>> days = flop / (1024 * 140e12) * 300e9 / (1536 * 2048) / 86400

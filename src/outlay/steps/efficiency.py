@@ -1,8 +1,7 @@
 """How much of a device's limits training software reaches: measured grids and a few fitted constants.
 
 A constant belongs to a scope, most particular first: a framework class, a device generation, or "all".
-`resolve`
-builds an Efficiency from catalogue rows; nothing is looked up here.
+`resolve` builds an Efficiency from catalogue rows; nothing is looked up here.
 """
 
 from __future__ import annotations
@@ -93,12 +92,13 @@ def framework_class(recipe: Recipe) -> str:
 
     legacy: Megatron and Megatron-DeepSpeed before flash attention; megatron: fused kernels, grouped experts,
     overlapped collectives; fsdp: PyTorch eager with sharded parameters and an attention kernel that does not
-    skip
-    masked blocks (the measured runs are of 2023); fsdp-compile: under torch.compile, with one that does;
-    torchtitan: the same without compilation; xla: whole-graph compilation.
+    skip masked blocks (the measured runs are of 2023); fsdp-compile: under torch.compile, with one that
+    does; torchtitan: the same without compilation; xla: whole-graph compilation.
 
-    >>> framework_class(Recipe(2048, 8, attention="unfused")), framework_class(Recipe(2048, 8, framework="torchtitan"))
-    ('legacy', 'torchtitan')
+    >>> framework_class(Recipe(2048, 8, attention="unfused"))
+    'legacy'
+    >>> framework_class(Recipe(2048, 8, framework="torchtitan"))
+    'torchtitan'
     """
     name = recipe.framework.lower()
     if recipe.tuning is not None and name not in ("megatron", "nemo", "megatron-bridge"):

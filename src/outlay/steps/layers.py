@@ -1,8 +1,7 @@
 """What one decoder layer makes a device do for one micro-batch: matrix multiplications, attention, traffic.
 
 Shapes are (rows m, columns n, reduction k, how many, bytes per result element) on one rank. Widths are split
-by
-tensor parallelism; tokens are those of one micro-batch after the context split.
+by tensor parallelism; tokens are those of one micro-batch after the context split.
 """
 
 from __future__ import annotations
@@ -103,10 +102,12 @@ def mlp_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape, ...]:
     rows, t = split.tokens, split.tensor
     latent: tuple[Shape, ...] = ()
     if kind.mlp == "moe" and kind.expert_hidden:  # experts work in a narrower space
-        latent = ((rows / t, kind.expert_hidden, hidden, 1.0, HALF), (rows / t, hidden, kind.expert_hidden, 1.0, HALF))
+        narrow = kind.expert_hidden
+        latent = ((rows / t, narrow, hidden, 1.0, HALF), (rows / t, hidden, narrow, 1.0, HALF))
     if not width:
         return latent
-    return latent + (
+    return (
+        *latent,
         (rows, (2.0 if kind.gated else 1.0) * width / t, hidden, 1.0, HALF),
         (rows, hidden, width / t, 1.0, HALF),
     )
@@ -166,7 +167,7 @@ def core_flop(kind: LayerKind, recipe: Recipe, split: Split, causal: bool) -> Nu
 
 
 def _span(kind: LayerKind, recipe: Recipe) -> Num:
-    """Mean positions a query attends: a causal mask, within documents when packed, a window, a compressed past."""
+    """Mean positions a query attends: causal, within packed documents, in a window, of a compressed past."""
     length = float(recipe.sequence_length)
     mean, mean_square = recipe.packed_lengths
     if recipe.packing and mean > 0:
@@ -201,8 +202,7 @@ def traffic_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
     """Forward bytes of kernels that only move: two norms, two residual sums, rotation, activation function.
 
     Norm 2h in, 2h out; residual sum 4h in, 2h out; both split only under sequence parallelism. Queries and
-    keys
-    are read and written once more by the rotation; a gated activation reads two widths and writes one.
+    keys are read and written once more by the rotation; a gated activation reads two widths and writes one.
     """
     parts = int(kind.mixer != "none") + int(kind.mlp != "none")
     rows = 10.0 * hidden * parts * max(kind.streams, 1) / split.row_split
@@ -227,6 +227,7 @@ def routing_bytes(kind: LayerKind, hidden: int, split: Split) -> Num:
     copies = split.tokens / split.tensor * kind.experts_per_token
     activation = (6.0 if kind.gated else 4.0) * kind.expert_ffn
     if kind.mlp_bias:  # added to each product in a pass of its own
-        activation = activation + 4.0 * ((2.0 if kind.gated else 1.0) * kind.expert_ffn + (kind.expert_hidden or hidden))
+        wide = (2.0 if kind.gated else 1.0) * kind.expert_ffn
+        activation = activation + 4.0 * (wide + (kind.expert_hidden or hidden))
     router = 4.0 * 4.0 * kind.experts * split.tokens / split.tensor
     return copies * (16.0 * (kind.expert_hidden or hidden) + activation) + router

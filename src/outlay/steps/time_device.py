@@ -153,11 +153,12 @@ class Device:
             a=self.hw.slow_bytes_per_s,
             b=self.constant(f"network.{operation}"),
         )
+        latency = "network.hop_s" if operation == "gather" else "network.latency_s"
         return {
             "fast_bytes_per_s": fast,
             "slow_bytes_per_s": slow,
             "fast_latency_s": self.constant("link.latency_s"),
-            "slow_latency_s": self.constant("network.hop_s" if operation == "gather" else "network.latency_s"),
+            "slow_latency_s": self.constant(latency),
         }
 
     def exposed(self, communication: Num, window: Num, overlap: str, label: str) -> Num:
