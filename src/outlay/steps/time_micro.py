@@ -91,7 +91,7 @@ def _layer(
                                  b=tuned.weight_share)
     host = device.constant("host.layer_s")
     back = device.constant("host.backward")
-    busy = 0.5 * float(kind.mixer != "none") + 0.5 * float(kind.mlp != "none") + 0.3 * float(kind.mlp == "moe")
+    busy = 0.5 * float(kind.mixer != "none") + {"none": 0.0, "dense": 0.5, "moe": 0.8}[kind.mlp]
     busy = busy + tuned.launches
     forward = derive(
         roofline.host_bound_s,
