@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,32 @@ def test_made_pages_are_fresh(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     build = tool("build_docs")
     text = "\n".join(line.rstrip() for line in build.PAGES[name]().rstrip().splitlines()) + "\n"
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, FRESHEN
+
+
+def test_schema_is_fresh_and_takes_the_contract() -> None:
+    made = tool("scenario_schema")
+    assert (ROOT / "docs" / "scenario.schema.json").read_text(encoding="utf-8") == made.text(), FRESHEN
+    schema = made.schema()
+    assert schema["additionalProperties"] is False and "tokens" in schema["$defs"]["Pretrain"]["properties"]
+    lines = (ROOT / "tests" / "contract" / "fields.jsonl").read_text(encoding="utf-8").splitlines()
+    for path in (json.loads(line)["field"] for line in lines):
+        assert leads_somewhere(schema, path), path
+
+
+def leads_somewhere(schema: dict[str, Any], path: str) -> bool:
+    """Whether a dotted field exists in the schema."""
+    here = [schema]
+    for key in path.split("."):
+        found = []
+        for node in here:
+            for option in [node, *node.get("anyOf", [])]:
+                target = schema["$defs"][option["$ref"].rpartition("/")[2]] if "$ref" in option else option
+                if key in target.get("properties", {}):
+                    found.append(target["properties"][key])
+                elif isinstance(target.get("additionalProperties"), dict):
+                    found.append(target["additionalProperties"])
+        here = found
+    return bool(here)
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "```console" in p.read_text()], ids=lambda p: p.name)

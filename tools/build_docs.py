@@ -164,7 +164,9 @@ PAGES = {"commands.md": commands_page, "scenario.md": scenario_page, "formulas.m
 def wanted() -> Iterator[tuple[Path, str]]:
     """Every page with the text it should hold."""
     from docs_console import pages, refreshed
+    from scenario_schema import text as schema_text
 
+    yield DOCS / "scenario.schema.json", schema_text()
     for name, make in PAGES.items():
         yield DOCS / name, "\n".join(line.rstrip() for line in make().rstrip().splitlines()) + "\n"
     for path in pages(ROOT):
