@@ -23,7 +23,8 @@ BASE = ["train", "llama-3.1-8b", "-g", "64xh100", "-n", "1T"]
 
 def test_every_flag_is_a_field(planner: Any) -> None:
     given = {
-        "-s": ("FR", "site"), "--seq": ("4096", "pretrain.sequence_length"), "-p": ("fp8", "pretrain.precision"),
+        "-s": ("FR", "site"), "--seq": ("4096", "pretrain.sequence_length"),
+        "-p": ("fp8", "pretrain.precision"),
         "--global-batch": ("512", "pretrain.global_batch"), "--optimizer": ("muon", "pretrain.optimizer"),
         "--framework": ("fsdp", "pretrain.framework"), "--device-hours": ("5k", "pretrain.device_hours"),
         "--tp": ("2", "pretrain.layout.tensor"), "--pp": ("4", "pretrain.layout.pipeline"),
@@ -31,7 +32,8 @@ def test_every_flag_is_a_field(planner: Any) -> None:
         "--cp": ("1", "pretrain.layout.context"), "--vpp": ("2", "pretrain.layout.virtual_pipeline"),
         "--zero": ("1", "pretrain.layout.zero"), "--micro-batch": ("2", "pretrain.layout.micro_batch"),
         "--recompute": ("full", "pretrain.layout.recompute"), "--for": ("money", "goal.minimize"),
-        "--deadline": ("30d", "goal.deadline"), "--budget": ("2M", "goal.budget"), "--top-k": ("3", "goal.top"),
+        "--deadline": ("30d", "goal.deadline"), "--budget": ("2M", "goal.budget"),
+        "--top-k": ("3", "goal.top"),
         "--seed": ("7", "seed"),
     }  # fmt: skip
     arguments = [*BASE]
@@ -230,8 +232,14 @@ def test_errors_name_the_field_and_leave_with_two(planner: Any, capsys: pytest.C
         (["batch", "absent.jsonl"], "absent.jsonl"),
     ],
 )
-def test_bad_command_lines(arguments: list[str], said: str, planner: Any, tmp_path: Path,
-                           monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_bad_command_lines(
+    arguments: list[str],
+    said: str,
+    planner: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(arguments) == 2
     out, err = capsys.readouterr()

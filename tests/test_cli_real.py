@@ -1,4 +1,4 @@
-"""The command line over the real planner: what one command writes another reads; every number can be asked."""
+"""The command line over the real planner: what one command writes another reads; all numbers explain."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ ROOMS = (
     ("web", "cli"),
 )
 RANK = {room: rank for rank, line in enumerate(ROOMS) for room in line}
-# Files that sit at another height than their folder: the records that steps are given, the front door's engine.
+# Files at another height than their folder: the records steps are given, the front door's engine.
 PLACED = {"steps.inputs": "architecture", "steps.efficiency": "architecture", "planner.run": "api"}
 NEVER = {
     ("steps", "catalog"),
