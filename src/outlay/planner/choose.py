@@ -9,10 +9,11 @@ from typing import Any
 from outlay.account import unit_value
 from outlay.derive import Quantity
 from outlay.physics import power as pw
+from outlay.planner.changes import Attempt
 from outlay.planner.evaluate import nominal, one_layout
 from outlay.planner.layout_space import given_fields
 from outlay.planner.layouts import Choice, Limits, Objective, SearchResult, search
-from outlay.planner.nearest import Attempt, Change, Nearest, nearest
+from outlay.planner.nearest import Change, Evaluate, Nearest, capacity_bytes, nearest
 from outlay.planner.scaling import strong_scaling
 from outlay.resolve.power import PowerInputs
 from outlay.resolve.record import Resolved, TrainingPhase
@@ -134,15 +135,15 @@ def shown_choice(choice: Choice) -> dict[str, Any]:
             "memory_per_device_bytes": choice.memory_bytes, "value": choice.value}
 
 
-def evaluate_for(resolved: Resolved) -> Callable[[Recipe, Layout | None, Hardware], tuple[float, float]]:
-    """(memory, step time) of a plan; a layout left open is searched."""
+def evaluate_for(resolved: Resolved, given: Mapping[str, Any]) -> Evaluate:
+    """(memory, step time) of a plan; a layout left open is searched with the given fields held."""
     arch = resolved.architecture
     assert arch is not None
 
     def evaluate(recipe: Recipe, layout: Layout | None, hardware: Hardware) -> tuple[float, float]:
         if layout is not None:
             return one_layout(arch, hardware, recipe, layout)
-        found = search(arch, hardware, recipe, None, top=1)
+        found = search(arch, hardware, recipe, given, top=1)
         best = found.best[0] if found.best else found.smallest
         return best.memory_bytes, best.step_time_s
 
@@ -150,9 +151,21 @@ def evaluate_for(resolved: Resolved) -> Callable[[Recipe, Layout | None, Hardwar
 
 
 def near(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> Nearest:
-    """Verified changes when a layout does not fit, or the room that is left when it does."""
-    _, hw, recipe = _inputs(resolved, phase)
-    return nearest(Attempt(recipe, layout, hw), evaluate_for(resolved))
+    """Verified changes when a layout does not fit, or the room that is left when it does.
+
+    Where the user left the layout open and nothing fits, a change is judged by the best layout under it, and
+    its price is over the fastest layout if memory were no limit.
+    """
+    arch, hw, recipe = _inputs(resolved, phase)
+    given = given_fields(phase.layout)
+    whole = set(FULL) <= set(given)
+    evaluate = evaluate_for(resolved, {} if whole else given)
+    measured = evaluate(recipe, layout, hw)
+    if whole or measured[0] <= capacity_bytes(hw):
+        return nearest(Attempt(recipe, layout, hw), evaluate, measured=measured)
+    fastest = search(arch, hw, recipe, given, top=1, limits=Limits(memory_share=float("inf")))
+    measured = measured[0], fastest.best[0].step_time_s
+    return nearest(Attempt(recipe, None, hw), evaluate, measured=measured)
 
 
 def shown_change(change: Change) -> dict[str, Any]:

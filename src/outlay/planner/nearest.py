@@ -8,31 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from outlay.errors import OutlayError
-from outlay.planner.framework_rules import rules_of
-from outlay.planner.layout_space import RECOMPUTE, divisors
+from outlay.planner import changes
+from outlay.planner.changes import Attempt
+from outlay.planner.layout_space import divisors
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 # (recipe, layout, hardware) -> (bytes on the fullest device, seconds of a step); layout None = the best
 Evaluate = Callable[[Recipe, Layout | None, Hardware], tuple[float, float]]
 
-EIGHT_BIT_STATE_BYTES = 2.0  # two moments of one byte; Dettmers et al. 2022 (arXiv:2110.02861)
 MOST_FLEET_GROWTH = 64
+NODE_BISECTIONS = 3
 SHORTEST_SEQUENCE = 128
 LONGEST_SEQUENCE = 2**24
-SINGLE_STEPS = 4  # how far a degree is doubled
 MOST_COMBINED = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One plan: how, over what layout (None: searched), on what."""
-
-    recipe: Recipe
-    layout: Layout | None
-    hardware: Hardware
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +70,19 @@ def capacity_bytes(hardware: Hardware) -> float:
 
 
 def nearest(start: Attempt, evaluate: Evaluate, *, bigger: Sequence[Hardware] = (), path: str = "pretrain",
-            memory_s: tuple[float, float] | None = None) -> Nearest:
+            measured: tuple[float, float] | None = None) -> Nearest:
     """The nearest changes of a plan that does not fit, or the room left in one that does."""
-    memory, time_s = memory_s or evaluate(start.recipe, start.layout, start.hardware)
+    memory, time_s = measured or evaluate(start.recipe, start.layout, start.hardware)
     over = memory - capacity_bytes(start.hardware)
     if over <= 0:
         longest, largest = longest_sequence(start, evaluate), largest_micro_batch(start, evaluate)
         return Nearest(True, "", over, (), longest, largest)
     finder = _Finder(start, evaluate, memory, time_s, path)
-    changes = finder.single_changes(bigger)
-    if not any(change.attempt.hardware is start.hardware and change.kind != "layout" for change in changes):
-        changes += finder.combined()
-    changes.sort(key=lambda change: (len(change.steps), change.device_time_ratio, change.time_ratio))
-    return Nearest(False, "memory_per_device_bytes", over, tuple(changes))
+    found = finder.single_changes(bigger)
+    if not any(change.attempt.hardware is start.hardware and change.kind != "layout" for change in found):
+        found += finder.combined()
+    found.sort(key=lambda change: (len(change.steps), change.device_time_ratio, change.time_ratio))
+    return Nearest(False, "memory_per_device_bytes", over, tuple(found))
 
 
 class _Finder:
@@ -129,22 +121,52 @@ class _Finder:
     def _inside(self, start: Attempt) -> Iterator[tuple[str, Iterator[Attempt]]]:
         """Changes that keep the fleet and the length of the sequence."""
         if start.layout is not None:
-            yield "recompute", _recompute(start, start.layout)
-            yield "micro_batch", _micro_batch(start, start.layout)
-            yield "zero", _zero(start, start.layout)
+            yield "recompute", changes.recompute(start, start.layout)
+            yield "micro_batch", changes.micro_batch(start, start.layout)
+            yield "zero", changes.zero(start, start.layout)
             for name in ("tensor", "pipeline", "context", "expert"):
-                yield name, _degree(start, start.layout, name)
-        yield "optimizer", _eight_bit(start)
-        yield "offload", _offload(start)
+                yield name, changes.degree(start, start.layout, name)
+        yield "optimizer", changes.eight_bit(start)
+        yield "offload", changes.offload(start)
 
     def _outside(self, bigger: Sequence[Hardware]) -> Iterator[tuple[str, Iterator[Attempt]]]:
         if self.start.layout is not None:
             yield "layout", iter([replace(self.start, layout=None)])
         yield "sequence_length", self._shorter()
         yield "device", (replace(self.start, hardware=hardware) for hardware in bigger)
-        yield "devices", _more_devices(self.start)
+        if self.start.layout is not None:
+            yield "devices", chain(changes.grown(self.start, self.start.layout), self._fewest_nodes())
+        else:
+            yield "devices", self._fewest_nodes()
+
+    def _fewest_nodes(self) -> Iterator[Attempt]:
+        """The smallest fleet found on which the best layout fits: doubled until it does, then halved back."""
+        hardware = self.start.hardware
+        unit = min(hardware.devices_per_node, hardware.devices)
+        few = hardware.devices // unit
+
+        def fleet(nodes: int) -> Attempt:
+            return replace(self.start, layout=None, hardware=replace(hardware, devices=nodes * unit))
+
+        low, high = few, few * 2
+        while not _fits(fleet(high), self.evaluate):
+            low, high = high, high * 2
+            if high > few * MOST_FLEET_GROWTH:
+                return
+        for _ in range(NODE_BISECTIONS):
+            middle = (low + high) // 2
+            if middle == low:
+                break
+            low, high = (low, middle) if _fits(fleet(middle), self.evaluate) else (middle, high)
+        yield fleet(high)
 
     def _shorter(self) -> Iterator[Attempt]:
+        if self.start.layout is None:  # every length is a search: halve
+            length = self.start.recipe.sequence_length
+            while length % 2 == 0 and length // 2 >= SHORTEST_SEQUENCE:
+                length //= 2
+                yield replace(self.start, recipe=replace(self.start.recipe, sequence_length=length))
+            return
         longest = longest_sequence(self.start, self.evaluate)
         if longest is not None:
             yield replace(self.start, recipe=replace(self.start.recipe, sequence_length=longest))
@@ -163,87 +185,6 @@ class _Finder:
 
 def _tokens(recipe: Recipe) -> float:
     return float(recipe.global_batch) * recipe.sequence_length
-
-
-def _recompute(start: Attempt, layout: Any) -> Iterator[Attempt]:
-    for more in RECOMPUTE[RECOMPUTE.index(layout.recompute) + 1:]:
-        yield replace(start, layout=replace(layout, recompute=more))
-
-
-def _micro_batch(start: Attempt, layout: Any) -> Iterator[Attempt]:
-    for smaller in reversed(divisors(int(layout.micro_batch)).tolist()[:-1]):
-        yield replace(start, layout=replace(layout, micro_batch=smaller))
-
-
-def _zero(start: Attempt, layout: Any) -> Iterator[Attempt]:
-    rules = rules_of(start.recipe.framework)
-    offered = rules.zero_with_pipeline if layout.pipeline > 1 else rules.zero
-    for zero in range(layout.zero + 1, 4):
-        if zero in offered and layout.data * layout.context > 1:
-            shard = layout.shard if layout.zero else layout.data
-            yield replace(start, layout=replace(layout, zero=zero, shard=shard))
-
-
-def _degree(start: Attempt, layout: Any, name: str) -> Iterator[Attempt]:
-    """Twice as much of one split, taken from data, on the same devices."""
-    for times in (2**i for i in range(1, SINGLE_STEPS + 1)):
-        if name == "expert":
-            yield replace(start, layout=replace(layout, expert=layout.expert * times))
-        elif layout.data % times == 0 and _offered(start, layout, name, getattr(layout, name) * times):
-            data = layout.data // times
-            changed: dict[str, Any] = {name: getattr(layout, name) * times, "data": data,
-                                       "shard": min(layout.shard, data) if layout.zero else 1}
-            if name == "pipeline" and layout.virtual_pipeline > 1:
-                chunks = max(layout.virtual_pipeline // times, 1)
-                changed |= {"virtual_pipeline": chunks, "schedule": layout.schedule if chunks > 1 else "1f1b"}
-            yield replace(start, layout=replace(layout, **changed))
-
-
-def _offered(start: Attempt, layout: Any, name: str, degree: int) -> bool:
-    """Whether the framework has this split, and tensor parallelism stays inside the fast domain."""
-    rules = rules_of(start.recipe.framework)
-    if name == "tensor" and degree > start.hardware.scale_up_devices:
-        return False
-    if name == "pipeline" and layout.zero not in rules.zero_with_pipeline:
-        return False
-    return name in rules.axes
-
-
-def _eight_bit(start: Attempt) -> Iterator[Attempt]:
-    recipe = start.recipe
-    if recipe.optimizer in ("adamw", "adam") and float(recipe.optimizer_bytes) > EIGHT_BIT_STATE_BYTES:
-        lighter = replace(recipe, optimizer="adamw-8bit", optimizer_bytes=EIGHT_BIT_STATE_BYTES)
-        yield replace(start, recipe=lighter)
-
-
-def _offload(start: Attempt) -> Iterator[Attempt]:
-    kinds = ("none", "optimizer", "all")
-    for more in kinds[kinds.index(start.recipe.offload) + 1:]:
-        yield replace(start, recipe=replace(start.recipe, offload=more))
-
-
-def _more_devices(start: Attempt) -> Iterator[Attempt]:
-    """Whole nodes, fewest first: more data ranks to shard over, or more stages."""
-    hardware = start.hardware
-    layout: Any = start.layout
-    node = hardware.devices_per_node
-    for times in range(2, MOST_FLEET_GROWTH + 1):
-        devices = hardware.devices * times
-        if devices > node and devices % node:
-            continue
-        grown = replace(hardware, devices=devices)
-        if layout is None:
-            if times & (times - 1) == 0:
-                yield replace(start, hardware=grown)
-            continue
-        if layout.zero and start.recipe.global_batch % (layout.data * times * layout.micro_batch) == 0:
-            shard = layout.shard * times if layout.shard == layout.data else layout.shard
-            wider = replace(layout, data=layout.data * times, shard=shard)
-            yield replace(start, hardware=grown, layout=wider)
-        if _offered(start, layout, "pipeline", layout.pipeline * times):
-            deeper = replace(layout, pipeline=layout.pipeline * times, virtual_pipeline=1,
-                             schedule="1f1b" if layout.schedule == "interleaved" else layout.schedule)
-            yield replace(start, hardware=grown, layout=deeper)
 
 
 def _steps(start: Attempt, attempt: Attempt, path: str) -> tuple[Step, ...]:
