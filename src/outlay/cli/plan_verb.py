@@ -58,22 +58,27 @@ def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     base, phase = command_line(document, flags), document.get("pretrain") or {}
     explain = base.replace("outlay train", "outlay explain", 1)
     if phase.get("fits") is False:
-        return [f"{base} --set fleet.devices={_twice(document)}", f"{explain} memory_per_device_bytes"]
+        return [f"{base}{_nearest_that_fits(phase)}", f"{explain} memory_per_device_bytes"]
     if phase.get("elapsed_s") is None:
         return [f"{base} -n 1T", f"{explain} step_time_s"]
     return [f"{explain} device_hours", f"{base} --vary {_other(document)}"]
 
 
-def _twice(document: dict[str, Any]) -> int:
-    fleet = (document.get("scenario") or {}).get("fleet")
-    return 2 * int(fleet.get("devices", 1)) if isinstance(fleet, dict) else 2
+def _nearest_that_fits(phase: dict[str, Any]) -> str:
+    """The first verified change as flags; the change that frees most where none was found."""
+    changes = [entry.get("set") for entry in phase.get("nearest") or [] if entry.get("set")]
+    if not changes:
+        return " --recompute full"
+    wanted = changes[0]
+    return "".join(f" --set {shlex.quote(f'{path}={value}')}" for path, value in wanted.items())
 
 
 def _other(document: dict[str, Any]) -> str:
     """The field most worth varying: the place when none was given or it is dirty, else the precision."""
     scenario = document.get("scenario") or {}
-    site = scenario.get("site")
-    if not site:
+    if (scenario.get("pretrain") or {}).get("device_hours"):
+        return "site=SE,FR,US,IN"
+    if not scenario.get("site"):
         return "site=FR,DE,US,IN"
     precision = (scenario.get("pretrain") or {}).get("precision")
     return "precision=bf16,fp8" if precision != "fp8" else "tokens=1T,2T,4T"

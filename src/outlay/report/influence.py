@@ -90,7 +90,14 @@ def _said(leaf: Quantity) -> str:
     """An input's name in words; the scatter of published runs is named for what it is."""
     if any(source.startswith("residual.") for source in leaf.sources):
         return "how published runs scatter around the model"
-    return leaf.label.replace("_", " ")
+    label = leaf.label.replace("_", " ")
+    if len(label) > 5 or not leaf.sources:
+        return label
+    entry = (
+        leaf.sources[0].partition(":")[0].rpartition(".")[0]
+    )  # a bare unit says less than the fact's own name
+    named = entry.replace("-", " ").replace("_", " ") or label
+    return f"embodied carbon of {named}" if leaf.unit.startswith("kg") else named
 
 
 def _leaves(asked: Quantity) -> Iterator[Quantity]:
