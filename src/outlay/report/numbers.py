@@ -22,8 +22,9 @@ _SECONDS = (
     Scale(60.0, " min"),
     Scale(3600.0, " h"),
     Scale(86400.0, " days"),
+    Scale(31557600.0, " years"),
 )
-_SECOND_LIMITS = (1.0, 120.0, 7200.0, 172800.0)
+_SECOND_LIMITS = (1.0, 120.0, 7200.0, 172800.0, 8.64e7)
 _JOULES = tuple(
     Scale(3.6e6 * f, f" {p}Wh") for f, p in ((1e-3, ""), (1.0, "k"), (1e3, "M"), (1e6, "G"), (1e9, "T"))
 )
