@@ -11,31 +11,30 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 
-def _number(kind: str, low: float | None = 0.0, high: float | None = None, *, integer: bool = False,
-            above: bool = False) -> Meta:
-    """A number of one kind: allowed from `low` (strictly above it with `above`) to `high`."""
-    extra = {"kind": kind, "low": low, "high": high, "integer": integer, "above": above}
-    return Meta(extra=extra)
+def _number(kind: str, low: float, high: float, *, integer: bool = False) -> Meta:
+    """A number of one kind, allowed from `low` to `high`, both included."""
+    return Meta(extra={"kind": kind, "low": low, "high": high, "integer": integer})
 
 
-Positive = Annotated[float, _number("count", above=True)]
-Count = Annotated[int, _number("count", 1, 1e18, integer=True)]
-CountOrZero = Annotated[int, _number("count", 0, 1e18, integer=True)]
+# Limits are far outside anything built or sold, so that no answer overflows on its way.
+Positive = Annotated[float, _number("count", 1, 1e24)]
+Count = Annotated[int, _number("count", 1, 1e15, integer=True)]
+CountOrZero = Annotated[int, _number("count", 0, 1e15, integer=True)]
 Width = Annotated[int, _number("count", 1, 1e8, integer=True)]
 Degree = Annotated[int, _number("count", 1, 1e7, integer=True)]
-Bytes = Annotated[float, _number("bytes", above=True)]
-BytesPerS = Annotated[float, _number("bytes_per_s", above=True)]
-Seconds = Annotated[float, _number("seconds", above=True)]
-SecondsOrZero = Annotated[float, _number("seconds")]
-Watts = Annotated[float, _number("power_w", above=True)]
+Bytes = Annotated[float, _number("bytes", 1, 1e21)]
+BytesPerS = Annotated[float, _number("bytes_per_s", 1, 1e18)]
+Seconds = Annotated[float, _number("seconds", 1e-9, 1e11)]
+SecondsOrZero = Annotated[float, _number("seconds", 0, 1e11)]
+Watts = Annotated[float, _number("power_w", 1e-3, 1e7)]
 Fraction = Annotated[float, _number("fraction", 0, 1)]
-Share = Annotated[float, _number("fraction", 0, 1, above=True)]
-Usd = Annotated[float, _number("usd")]
-UsdPerHour = Annotated[float, _number("usd_per_hour")]
-UsdPerKwh = Annotated[float, _number("usd_per_kwh")]
-Rate = Annotated[float, _number("rate_per_s", above=True)]
-Factor = Annotated[float, _number("count")]
-FlopPerS = Annotated[float, _number("flop_per_s", above=True)]
+Share = Annotated[float, _number("fraction", 1e-4, 1)]
+Usd = Annotated[float, _number("usd", 0, 1e15)]
+UsdPerHour = Annotated[float, _number("usd_per_hour", 0, 1e6)]
+UsdPerKwh = Annotated[float, _number("usd_per_kwh", 0, 1e4)]
+Rate = Annotated[float, _number("rate_per_s", 1e-12, 1e12)]
+Factor = Annotated[float, _number("count", 0, 1e6)]
+FlopPerS = Annotated[float, _number("flop_per_s", 1e6, 1e21)]
 Length = Annotated[Any, Meta(extra={"length": True})]  # a number or a distribution; read by the serving plan
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"]
@@ -191,7 +190,7 @@ class Pretrain(Record):
     evaluation_share: Fraction | None = None
     warm_up: SecondsOrZero | None = None
     goodput: Share | None = None
-    experiments: Factor | None = None
+    experiments: Annotated[float, _number("count", 1, 1e6)] | None = None
 
 
 class Rollout(Record):
@@ -229,6 +228,13 @@ class Finetune(Record):
     reference: str | bool | None = None
     teacher: str | None = None
     offload: Literal["none", "optimizer", "all"] | None = None
+    frozen_layers: CountOrZero | None = None  # the first ones, embedding included
+    virtual_tokens: Degree | None = None  # of prompt and prefix tuning
+    attention: Literal["flash", "unfused"] | None = None
+    fused_cross_entropy: bool | None = None
+    compile: bool | None = None
+    optimizer_in_backward: bool | None = None
+    activation_offload: bool | None = None
 
 
 class Speculative(Record):

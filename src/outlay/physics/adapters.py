@@ -8,9 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 Value = Any
-NF4_BLOCK = 64.0  # weights that share one scale (Dettmers et al. 2023, arXiv:2305.14314)
-DOUBLE_QUANT_BLOCK = 256.0  # scales that share one second-level scale
-SINGLE = 4.0  # bytes of an fp32 scale
 
 
 def lora_parameters(inputs: Value, outputs: Value, rank: Value) -> Value:
@@ -53,19 +50,6 @@ def prompt_parameters(virtual_tokens: Value, hidden: Value) -> Value:
     return virtual_tokens * hidden
 
 
-def nf4_bytes(double_quantised: bool, block: Value = NF4_BLOCK) -> Value:
-    """Bytes a parameter in 4-bit NormalFloat with one scale a block (arXiv:2305.14314, section 3).
-
-    An fp32 scale for 64 weights costs 0.5 bit each; quantising the scales to 8 bits leaves 0.127 bit.
-
-    >>> nf4_bytes(False), round(8 * nf4_bytes(True) - 4, 3)
-    (0.5625, 0.127)
-    """
-    if not double_quantised:
-        return 0.5 + SINGLE / block
-    return 0.5 + 1.0 / block + SINGLE / (block * DOUBLE_QUANT_BLOCK)
-
-
 def lora_flop(tokens: Value, inputs: Value, outputs: Value, rank: Value) -> Value:
     """Forward arithmetic of a low-rank update: 2 r (in + out) a token.
 
@@ -78,8 +62,8 @@ def lora_flop(tokens: Value, inputs: Value, outputs: Value, rank: Value) -> Valu
 def dequantise_bytes(parameters: Value, stored_bytes: Value, element: Value = 2.0) -> Value:
     """Traffic of making a matrix whole before a product: read what is stored, write 16 bits.
 
-    >>> dequantise_bytes(1e9, nf4_bytes(True)) / 1e9
-    2.515869140625
+    >>> dequantise_bytes(1e9, 0.5625) / 1e9  # NF4 with an fp32 scale for 64 weights
+    2.5625
     """
     return parameters * (stored_bytes + element)
 

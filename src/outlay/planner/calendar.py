@@ -34,7 +34,7 @@ class RunTime:
                 "restarts": self.restarts_s, "warm-up": self.warm_up_s}
 
 
-def run_time(step_time: Quantity, tokens: float, global_batch: int, sequence_length: int, devices: int,
+def run_time(step_time: Quantity, tokens: float, global_batch: int, sequence_length: float, devices: int,
              checkpoint: Quantity, host_link: Quantity, calendar: Calendar) -> RunTime:
     """Elapsed time of a training run from its step time (Daly 2006; arXiv:2410.18124 for the interval).
 

@@ -55,7 +55,7 @@ def _plan_layout(resolved: Resolved, phase: TrainingPhase, chosen: Chosen) -> tu
         values |= training_flop(values)
         use_values, lines = training_lines(resolved, run, values)
         values |= use_values
-    return values | _goal(resolved, values, lines), lines
+    return values | goal_values(resolved, values, lines), lines
 
 
 def _around(resolved: Resolved, phase: TrainingPhase, chosen: Chosen, values: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _device_hours(elapsed_s: Any, devices: Any) -> Any:
     return elapsed_s * devices / 3600.0
 
 
-def _goal(resolved: Resolved, values: dict[str, Any], lines: list[Line]) -> dict[str, Any]:
+def goal_values(resolved: Resolved, values: dict[str, Any], lines: list[Line]) -> dict[str, Any]:
     """Whether a deadline and a budget are kept; nothing when neither was given."""
     goal, missed = resolved.goal, []
     if goal.get("deadline") is not None and "elapsed_s" in values and values["elapsed_s"].value > goal["deadline"]:

@@ -13,7 +13,7 @@ from outlay.resolve import Resolved, resolve
 from outlay.scenario import Scenario
 from outlay.usage import Line
 
-BUILT = ("pretrain",)
+BUILT = ("pretrain", "finetune")
 
 
 def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
@@ -32,6 +32,11 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
         from outlay.planner.pretrain import plan_pretrain
 
         phases["pretrain"], phase_lines = plan_pretrain(resolved)
+        lines += phase_lines
+    if resolved.finetune is not None:
+        from outlay.planner.finetune import plan_finetune
+
+        phases["finetune"], phase_lines = plan_finetune(resolved)
         lines += phase_lines
     sums = _totals(lines)
     for values in phases.values():

@@ -18,7 +18,7 @@ PHASE = "pretrain"
 AT_REST = ("checkpoints",)  # items during which devices wait
 
 
-def training_lines(resolved: Resolved, run: RunTime, values: dict[str, Any]) -> tuple[dict[str, Any], list[Line]]:
+def training_lines(resolved: Resolved, run: RunTime, values: dict[str, Any], name: str = PHASE) -> tuple[dict[str, Any], list[Line]]:
     """Values of power and storage, and the accounted lines of the run."""
     phase, hw, rates = resolved.pretrain, resolved.hardware, resolved.rates
     assert phase is not None and hw is not None and rates is not None
@@ -34,14 +34,14 @@ def training_lines(resolved: Resolved, run: RunTime, values: dict[str, Any]) -> 
             continue
         held = derive(gp.device_s, f"device-seconds, {item}", "s", elapsed_s=seconds, devices=hw.devices)
         item_w = idle_power(power) if item in AT_REST and busy_w is not None and scope == "device" else busy_w
-        usages += device_usage(item, held, item_w, scope, start, seconds.value, resolved.place)
+        usages += device_usage(item, held, item_w, scope, start, seconds.value, resolved.place, name)
         start += seconds.value
     total = derive(gp.device_s, "device-seconds of the run", "s", elapsed_s=run.elapsed_s, devices=hw.devices)
     if phase.calendar.experiments.value > 1:
         extra = derive(gp.experiments_device_s, "device-seconds of experiments and failed runs", "s", device_s=total,
                        multiplier=phase.calendar.experiments)
-        usages += device_usage("experiments", extra, busy_w, scope, 0.0, 0.0, resolved.place)
-    storage, stored = stored_usage(resolved, run)
+        usages += device_usage("experiments", extra, busy_w, scope, 0.0, 0.0, resolved.place, name)
+    storage, stored = stored_usage(resolved, run, name)
     found |= stored
     return found, account(usages + storage, rates)
 
@@ -82,12 +82,12 @@ def _share_of(rated_w: Any, idle_share: Any) -> Any:
 
 
 def device_usage(item: str, held: Quantity, power_w: Quantity | None, scope: Scope, start_s: float, duration_s: float,
-                 place: str) -> list[Usage]:
+                 place: str, name: str = PHASE) -> list[Usage]:
     """Device-seconds of an item and the energy drawn in them."""
-    usages = [Usage(f"{PHASE}.{item}.device_s", PHASE, item, "device_s", "device", held, "s", start_s, duration_s, place)]
+    usages = [Usage(f"{name}.{item}.device_s", name, item, "device_s", "device", held, "s", start_s, duration_s, place)]
     if power_w is not None:
         energy = derive(_energy, f"device energy, {item}", "J", device_s=held, power_w=power_w)
-        usages.append(Usage(f"{PHASE}.{item}.energy_j", PHASE, item, "energy_j", scope, energy, "J", start_s,
+        usages.append(Usage(f"{name}.{item}.energy_j", name, item, "energy_j", scope, energy, "J", start_s,
                             duration_s, place))
     return usages
 
@@ -97,7 +97,7 @@ def _energy(device_s: Any, power_w: Any) -> Any:
     return device_s * power_w
 
 
-def stored_usage(resolved: Resolved, run: RunTime) -> tuple[list[Usage], dict[str, Any]]:
+def stored_usage(resolved: Resolved, run: RunTime, name: str = PHASE) -> tuple[list[Usage], dict[str, Any]]:
     """Checkpoints kept and the corpus, for the length of the run."""
     phase = resolved.pretrain
     assert phase is not None
@@ -108,6 +108,6 @@ def stored_usage(resolved: Resolved, run: RunTime) -> tuple[list[Usage], dict[st
     usages = []
     for item, size in (("checkpoint-storage", kept), ("dataset-storage", corpus)):
         held = derive(st.byte_seconds, f"{item}, bytes times time", "byte·s", stored_bytes=size, stored_s=run.elapsed_s)
-        usages.append(Usage(f"{PHASE}.{item}.storage_byte_s", PHASE, item, "storage_byte_s", "node", held, "byte·s",
+        usages.append(Usage(f"{name}.{item}.storage_byte_s", name, item, "storage_byte_s", "node", held, "byte·s",
                             0.0, run.elapsed_s.value, resolved.place))
     return usages, {"checkpoints_kept_bytes": kept, "dataset_bytes": corpus}

@@ -58,6 +58,11 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     phase = None
     if scenario.pretrain is not None:
         phase, shown["pretrain"] = _training(scenario.pretrain, architecture, fleet, facts, hardware, defaults)
+    tune = None
+    if scenario.finetune is not None:
+        from outlay.resolve.finetune import resolve_finetune
+
+        tune, shown["finetune"] = resolve_finetune(scenario.finetune, architecture, fleet, facts, hardware, defaults)
     goal = to_plain(scenario.goal) if scenario.goal is not None else {}
     if goal:
         shown["goal"] = goal
@@ -66,7 +71,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     return Resolved(
         scenario=shown, architecture=architecture, hardware=hardware, rates=rates, power=power, pretrain=phase, goal=goal,
         notes=notes, seed=seed, catalog_date=catalog.date, place=site.place, site_shown=site.shown,
-        fleet_given_devices=fleet is not None and fleet.devices > 1)
+        fleet_given_devices=fleet is not None and fleet.devices > 1, finetune=tune)
 
 
 def _provider(fleet: Fleet | None, facts: DeviceFacts | None) -> str:

@@ -93,3 +93,4 @@ class Resolved:
     place: str = ""
     site_shown: dict[str, Any] = field(default_factory=dict)
     fleet_given_devices: bool = False
+    finetune: Any = None  # resolve.finetune.TunePhase

@@ -92,7 +92,7 @@ def _layer(
     host = device.constant("host.layer_s")
     back = device.constant("host.backward")
     busy = 0.5 * float(kind.mixer != "none") + {"none": 0.0, "dense": 0.5, "moe": 0.8}[kind.mlp]
-    busy = busy + tuned.launches
+    busy = add_all("layers to launch, forward", "", busy, tuned.launches)
     forward = derive(
         roofline.host_bound_s,
         "layer, forward",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outlay.architecture import Architecture, LayerKind
-from outlay.derive import Num
 from outlay.physics.activations import HALF
 from outlay.steps.inputs import Recipe
 from outlay.steps.tuning import ENTRY, MLP_ENTRY, Tuning, adapted_shapes, adapter_inputs, passes
@@ -26,7 +25,7 @@ class TunedPolicy:
     fresh_gradients: bool  # gradients are made anew in each backward, not kept in standing buffers
     table_share: float = 1.0  # 1 where the embedding is trained and its gradient made
     head_gradient_bytes: float = 0.0  # alive at the loss, a parameter of the head
-    step_temporary_bytes: Num = 0.0
+    step_temporary_bytes: float = 0.0
     offload_activations: bool = False
     live_share: float = 1.0
     gathers_root: bool = True
@@ -35,23 +34,23 @@ class TunedPolicy:
 def tuned_policy(tuning: Tuning) -> TunedPolicy:
     """The policy of one fine-tune."""
     software = tuning.software
-    chunked = bool(_plain(software.chunked_head)) and tuning.head_trained
+    chunked = bool(software.chunked_head) and tuning.head_trained
     return TunedPolicy(
         fresh_gradients=True, table_share=1.0 if tuning.embedding_trained else 0.0,
         head_gradient_bytes=2.0 * HALF if chunked else 0.0,
         step_temporary_bytes=0.0 if tuning.optimizer_in_backward else software.step_temporary_bytes,
         offload_activations=tuning.offload_activations, live_share=tuning.live_share,
-        gathers_root=bool(_plain(software.gathers_root)))
+        gathers_root=bool(software.gathers_root))
 
 
 def layer_difference(kind: LayerKind, arch: Architecture, recipe: Recipe,
-                     policy: MemoryPolicy) -> tuple[Num, Num]:
+                     policy: MemoryPolicy) -> tuple[float, float]:
     """(bytes a row, bytes a token) that one layer keeps beyond the plain count; negative where frozen."""
     tuning: Tuning = recipe.tuning
     software, hidden = tuning.software, arch.hidden
     norms = (1 if kind.mixer != "none" else 0) + (1 if kind.mlp != "none" else 0)
     eager = policy.split_gate
-    rows: Num = 0.0
+    rows: float = 0.0
     if eager:
         rows = rows + norms * hidden * (software.norm_bytes - HALF)
         if tuning.norms_trained:
@@ -64,7 +63,7 @@ def layer_difference(kind: LayerKind, arch: Architecture, recipe: Recipe,
 
 
 def _shared_input(kind: LayerKind, hidden: int, tuning: Tuning, names: tuple[str, ...], there: bool,
-                  operand: float) -> Num:
+                  operand: float) -> float:
     """The norm's output, operand of all products after it: dropped when none of them needs it."""
     if not there:
         return 0.0
@@ -75,25 +74,25 @@ def _operand_kept(tuning: Tuning, names: tuple[str, ...]) -> bool:
     """Whether a product of these names keeps its input as it is."""
     if tuning.trained & set(names):
         return True
-    if tuning.quantised and _plain(tuning.software.quantised_keeps_input):
+    if tuning.quantised and tuning.software.quantised_keeps_input:
         return True
-    return bool(tuning.adapted & set(names)) and not _plain(tuning.software.adapter_input_bytes)
+    return bool(tuning.adapted & set(names)) and not tuning.software.adapter_input_bytes
 
 
-def _attention_difference(kind: LayerKind, tuning: Tuning, eager: bool) -> Num:
+def _attention_difference(kind: LayerKind, tuning: Tuning, eager: bool) -> float:
     """Repeated keys and values, and a fused product that outlives its parts."""
     if kind.mixer != "attention":
         return 0.0
     value = kind.v_head_dim or kind.head_dim
-    found: Num = 0.0
-    if _plain(tuning.software.repeats_kv):
+    found: float = 0.0
+    if tuning.software.repeats_kv:
         found = found + HALF * (kind.heads - kind.kv_heads) * (kind.head_dim + value)
-    if eager and _plain(tuning.software.fused_qkv):
+    if eager and tuning.software.fused_qkv:
         found = found + HALF * (kind.heads + kind.kv_heads) * kind.head_dim
     return found
 
 
-def _down_difference(kind: LayerKind, tuning: Tuning, operand: float) -> Num:
+def _down_difference(kind: LayerKind, tuning: Tuning, operand: float) -> float:
     """The operand of the last product of a layer, dropped where its weight is frozen."""
     if _operand_kept(tuning, ("down",)):
         return 0.0
@@ -104,13 +103,13 @@ def _down_difference(kind: LayerKind, tuning: Tuning, operand: float) -> Num:
     return 0.0
 
 
-def _adapter_bytes(kind: LayerKind, hidden: int, tuning: Tuning) -> Num:
+def _adapter_bytes(kind: LayerKind, hidden: int, tuning: Tuning) -> float:
     """Own copies and masks of adapter inputs, the low-rank rows, and what padding and magnitudes keep."""
     if not tuning.adapted:
         return 0.0
     software = tuning.software
-    found: Num = 0.0
-    if _plain(software.fused_qkv):
+    found: float = 0.0
+    if software.fused_qkv:
         inputs = max((adapter_inputs(kind, hidden, tuning, (n,)) for n in ENTRY), default=0.0)
     else:
         inputs = adapter_inputs(kind, hidden, tuning, ENTRY)
@@ -124,7 +123,3 @@ def _adapter_bytes(kind: LayerKind, hidden: int, tuning: Tuning) -> Num:
         if tuning.method == "dora":  # the base's result and the update's, for the magnitude's gradient
             found = found + 2 * HALF * outputs * often
     return found
-
-
-def _plain(value: Num) -> float:
-    return float(getattr(value, "value", value))

@@ -43,7 +43,8 @@ def tuned_layer(device: Device, kind: LayerKind, hidden: int, split: Split) -> T
     return TunedLayer(
         add_all("adapters and bases, forward", "s", adapters, joined, whole),
         add_all("adapters and bases, backward", "s", back, joined, whole),
-        tuning.software.adapter_launch * count, tuning.trained_share, tuning.live_share)
+        derive(_launches, "adapters to launch, in layers", "", each=tuning.software.adapter_launch, count=count)
+        if count else 0.0, tuning.trained_share, tuning.live_share)
 
 
 def _adapter_shapes(kind: LayerKind, hidden: int, tuning: Tuning,
@@ -74,6 +75,11 @@ def _made_whole(device: Device, kind: LayerKind, hidden: int, split: Split, tuni
                    ratio=tuning.software.dequantise_ratio)
     return derive(_stream, "base matrices made whole", "s", moved=times,
                   memory_bytes_per_s=device.hw.memory_bytes_per_s, utilisation=device.constant("memory.utilisation"))
+
+
+def _launches(each: Any, count: float) -> Any:
+    """Adapters of a layer times the host time of one, in layers."""
+    return each * count
 
 
 def _times(moved: Any, ratio: Any) -> Any:

@@ -22,33 +22,32 @@ MLP_ENTRY = ("gate", "up")
 class Software:
     """Facts of a fine-tuning stack that no shape gives; rows of the catalogue's tune_constants."""
 
-    norm_bytes: Num = 2.0  # kept of a norm's input, bytes an element (4: an fp32 copy)
-    norm_output_bytes: Num = 0.0  # kept of the normed value for the norm's own weight, where it is trained
-    logit_bytes: Num = 14.0  # a logit at the fullest moment of the loss
-    fused_logit_bytes: Num = 4.0  # the same with a fused or chunked loss
-    chunked_head: Num = 0.0  # 1: the loss runs over chunks, so the head's gradient is twice there
-    repeats_kv: Num = 0.0  # 1: keys and values are repeated to every query head
-    fused_qkv: Num = 0.0  # 1: one product for q, k and v, which stays whole while one of them lives
-    adapter_input_bytes: Num = 0.0  # kept an adapted matrix and input element (own copy, dropout mask)
-    adapter_output_bytes: Num = 0.0  # kept an adapted output element of the attention entry
-    quantised_keeps_input: Num = 0.0  # 1: a quantised product keeps its input though the weight is frozen
-    quantised_head: Num = 0.0  # 1: the output head is quantised with the rest
-    quantised_tables: Num = 0.0
-    nf4_double: Num = 1.0  # 1: scales are quantised too
+    norm_bytes: float = 2.0  # kept of a norm's input, bytes an element (4: an fp32 copy)
+    norm_output_bytes: float = 0.0  # kept of the normed value for the norm's own weight, where it is trained
+    logit_bytes: float = 14.0  # a logit at the fullest moment of the loss
+    fused_logit_bytes: float = 4.0  # the same with a fused or chunked loss
+    chunked_head: float = 0.0  # 1: the loss runs over chunks, so the head's gradient is twice there
+    repeats_kv: float = 0.0  # 1: keys and values are repeated to every query head
+    fused_qkv: float = 0.0  # 1: one product for q, k and v, which stays whole while one of them lives
+    adapter_input_bytes: float = 0.0  # kept an adapted matrix and input element (own copy, dropout mask)
+    adapter_output_bytes: float = 0.0  # kept an adapted output element of the attention entry
+    quantised_keeps_input: float = 0.0  # 1: a quantised product keeps its input though the weight is frozen
+    quantised_head: float = 0.0  # 1: the output head is quantised with the rest
+    nf4_double: float = 1.0  # 1: scales are quantised too
     dequantise_ratio: Num = 1.0  # traffic of making a quantised matrix whole over the least
     adapter_launch: Num = 0.2  # host time of one adapter over that of a layer
-    adapter_weight_bytes: Num = 4.0
-    adapter_gradient_bytes: Num = 4.0
-    adapter_state_bytes: Num = 8.0  # of AdamW with its master copy, if any
-    saved_weight_bytes: Num = 2.0  # modules trained whole beside adapters
-    saved_gradient_bytes: Num = 2.0
-    saved_state_bytes: Num = 4.0
-    keeps_originals: Num = 0.0  # 1: such a module's original stays beside its trained copy
-    full_weight_bytes: Num = 2.0
-    full_gradient_bytes: Num = 2.0
-    full_state_bytes: Num = 4.0
-    step_temporary_bytes: Num = 0.0  # of the optimiser step, a trained parameter
-    gathers_root: Num = 1.0
+    adapter_weight_bytes: float = 4.0
+    adapter_gradient_bytes: float = 4.0
+    adapter_state_bytes: float = 8.0  # of AdamW with its master copy, if any
+    saved_weight_bytes: float = 2.0  # modules trained whole beside adapters
+    saved_gradient_bytes: float = 2.0
+    saved_state_bytes: float = 4.0
+    keeps_originals: float = 0.0  # 1: such a module's original stays beside its trained copy
+    full_weight_bytes: float = 2.0
+    full_gradient_bytes: float = 2.0
+    full_state_bytes: float = 4.0
+    step_temporary_bytes: float = 0.0  # of the optimiser step, a trained parameter
+    gathers_root: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,12 @@ class Tuning:
     trained_share: float = 1.0  # matrix parameters of the layers whose own gradient is made
     trainable_parameters: float = 0.0
     adapter_parameters: float = 0.0
-    stored_bytes: Num = 2.0  # of one quantised parameter
+    stored_bytes: float = 2.0  # of one quantised parameter
     quantised: bool = False
-    wire_bytes: Num = 2.0  # of one base parameter when shards are gathered
+    wire_bytes: float = 2.0  # of one base parameter when shards are gathered
     reduce_share: float = 1.0  # trained parameters over all
     optimizer_in_backward: bool = False
     offload_activations: bool = False
-    dropout: bool = False
 
 
 @lru_cache(maxsize=256)

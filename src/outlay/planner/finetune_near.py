@@ -1,0 +1,198 @@
+"""What would make a fine-tune fit, and how much room it leaves; every change is planned before it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from outlay.errors import OutlayError
+from outlay.planner.choose import choose_layout
+from outlay.planner.evaluate import nominal
+from outlay.planner.nearest import LONGEST_SEQUENCE, SHORTEST_SEQUENCE, _largest
+from outlay.resolve.finetune import TunePhase
+from outlay.resolve.record import Resolved
+from outlay.steps.inputs import Layout
+from outlay.steps.train_memory import train_memory
+from outlay.steps.train_time import train_time
+
+MOST_MICRO_BATCH = 4096
+QUALITY = {"qlora": "the base in 4 bits", "optimizer": "8-bit states", "sequence_length": "rows cut shorter"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A phase with fields changed: bytes on the fullest device and seconds of a token."""
+
+    memory_bytes: float
+    token_s: float
+    step_s: float
+
+
+def near_tune(resolved: Resolved, phase: TunePhase, layout: Layout, fits: bool) -> dict[str, Any]:
+    """`nearest` of a plan that does not fit; `room` of one that does."""
+    finder = _Finder(resolved, phase, layout)
+    if fits:
+        return {"nearest": [], "room": finder.room()}
+    return {"nearest": finder.changes()}
+
+
+class _Finder:
+    def __init__(self, resolved: Resolved, phase: TunePhase, layout: Layout) -> None:
+        self.resolved, self.phase, self.layout = resolved, phase, layout
+        self.capacity = float(nominal(phase.hardware.memory_bytes))
+        self.micro_batch = int(nominal(layout.micro_batch))
+        self.start = self.measure({})
+
+    def measure(self, changed: Mapping[str, Any]) -> Tried | None:
+        """Plan the phase with fields changed; None where it cannot be."""
+        from dataclasses import replace
+
+        from outlay.planner.finetune import as_training
+
+        try:
+            phase = self.phase.vary(changed)
+            at = as_training(self.resolved, phase)
+            layout = self.layout
+            if changed:
+                import msgspec
+
+                asked = phase.training.layout
+                if asked.recompute is None:
+                    asked = msgspec.structs.replace(asked, recompute=self.layout.recompute)
+                layout = choose_layout(at, replace(phase.training, layout=asked)).layout
+            hw, recipe = nominal(phase.hardware), nominal(phase.training.recipe)
+            assert at.architecture is not None
+            residual = phase.training.residual_memory.value
+            memory = float(train_memory(at.architecture, hw, recipe, layout).memory_per_device_bytes) * residual
+            step = float(train_time(at.architecture, hw, nominal(phase.time_recipe), layout)["step_time_s"])
+        except OutlayError:
+            return None
+        return Tried(memory, step / (recipe.global_batch * phase.lengths.document), step)
+
+    def fits(self, changed: Mapping[str, Any]) -> bool:
+        found = self.measure(changed)
+        return found is not None and found.memory_bytes <= self.capacity
+
+    def changes(self) -> list[dict[str, Any]]:
+        """The smallest step of each kind that fits; two together where none does alone."""
+        found, better = [], []
+        for kind, steps in self.kinds():
+            for changed in steps:
+                tried = self.measure(changed)
+                if tried is None or self.start is None or tried.memory_bytes >= self.start.memory_bytes:
+                    continue
+                better.append((kind, changed, tried))
+                if tried.memory_bytes <= self.capacity:
+                    found.append(self.told(kind, changed, tried))
+                    break
+        if not found:
+            found = self.combined(better)
+        return sorted(found, key=lambda change: (len(change["set"]), change["time_ratio"]))
+
+    def combined(self, better: list[tuple[str, dict[str, Any], Tried]]) -> list[dict[str, Any]]:
+        """Changes upon changes, the most freed first, until the plan fits."""
+        changed: dict[str, Any] = {}
+        used: set[str] = set()
+        for kind, more, _ in sorted(better, key=lambda item: item[2].memory_bytes):
+            if kind in used or set(more) & set(changed):
+                continue
+            tried = self.measure(changed | more)
+            if tried is None:
+                continue
+            changed, used = changed | more, used | {kind}
+            if tried.memory_bytes <= self.capacity:
+                return [self.told("combined", changed, tried)]
+        return []
+
+    def kinds(self) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+        given, phase = self.phase.given, self.phase
+        recipe = phase.training.recipe
+        assert recipe is not None
+        if self.layout.recompute != "full":
+            yield "gradient_checkpointing", iter([{"gradient_checkpointing": True}])
+        yield "micro_batch", self.smaller_batches(self.micro_batch)
+        yield "fused_cross_entropy", iter([] if recipe.fused_cross_entropy else [{"fused_cross_entropy": True}])
+        if recipe.optimizer in ("adamw", "adam"):
+            yield "optimizer", iter([{"optimizer": "adamw-8bit"}])
+        if self.layout.zero < 3 and phase.hardware.devices > 1 and self.layout.pipeline == 1:
+            yield "zero", ({"layout": self.with_zero(zero)} for zero in range(int(self.layout.zero) + 1, 4))
+        yield "offload", ({"offload": kind} for kind in ("optimizer", "all") if recipe.offload == "none")
+        yield "method", self.methods(given.method or "lora")
+        yield "sequence_length", self.shorter()
+
+    def smaller_batches(self, now: int) -> Iterator[dict[str, Any]]:
+        for smaller in range(now - 1, 0, -1):
+            if now % smaller == 0:
+                steps = (self.phase.given.gradient_accumulation or 1) * (now // smaller)
+                changed: dict[str, Any] = {"micro_batch": smaller}
+                if self.phase.given.global_batch is None:
+                    changed["gradient_accumulation"] = steps
+                yield changed
+
+    def with_zero(self, zero: int) -> Any:
+        import msgspec
+
+        from outlay.scenario import Layout as GivenLayout
+
+        return msgspec.structs.replace(self.phase.given.layout or GivenLayout(), zero=zero)
+
+    def methods(self, method: str) -> Iterator[dict[str, Any]]:
+        if method in ("full", "freeze"):
+            yield {"method": "lora", "frozen_layers": None}
+            yield {"method": "qlora", "frozen_layers": None, "base_precision": None}
+        elif method in ("lora", "dora"):
+            yield {"method": f"q{method}", "base_precision": None}
+
+    def shorter(self) -> Iterator[dict[str, Any]]:
+        longest = self.longest_sequence()
+        if longest:
+            yield self.with_length(longest)
+
+    def with_length(self, length: int) -> dict[str, Any]:
+        given = self.phase.given
+        changed: dict[str, Any] = {"sequence_length": length}
+        if given.longest is not None:
+            changed["longest"] = float(length)
+        if given.mean is not None and given.mean > length:
+            changed["mean"] = float(length)
+        return changed
+
+    def longest_sequence(self) -> int | None:
+        recipe = self.phase.training.recipe
+        assert recipe is not None
+        unit = SHORTEST_SEQUENCE
+        count = _largest(lambda n: self.fits(self.with_length(n * unit)), LONGEST_SEQUENCE // unit,
+                         max(recipe.sequence_length // unit, 1))
+        return count * unit or None
+
+    def room(self) -> dict[str, Any]:
+        """The longest rows and the largest micro-batch that still fit, one at a time."""
+        def changed(n: int) -> dict[str, Any]:
+            return {"micro_batch": n, "global_batch": None, "gradient_accumulation": None, "layout": self.open_layout()}
+
+        largest = _largest(lambda n: self.fits(changed(n)), MOST_MICRO_BATCH, self.micro_batch)
+        return {"longest_sequence": self.longest_sequence(), "largest_micro_batch": largest or None}
+
+    def open_layout(self) -> Any:
+        import msgspec
+
+        from outlay.scenario import Layout as GivenLayout
+
+        return msgspec.structs.replace(self.phase.given.layout or GivenLayout(), micro_batch=None)
+
+    def told(self, kind: str, changed: Mapping[str, Any], tried: Tried) -> dict[str, Any]:
+        """A change as words and numbers, in the shape every plan's nearest changes have."""
+        assert self.start is not None
+        ratio = tried.token_s / self.start.token_s
+        settings = {f"finetune.{name}": value for name, value in changed.items() if name != "layout" and value is not None}
+        if "layout" in changed:
+            settings["finetune.layout.zero"] = changed["layout"].zero
+        words = ", ".join(f"{name.removeprefix('finetune.').removeprefix('layout.')} → {value}"
+                          for name, value in settings.items())
+        quality = QUALITY.get(kind) or QUALITY.get(str(changed.get("method", "")), "")
+        freed = self.start.memory_bytes - tried.memory_bytes
+        return {"change": words, "kind": kind, "set": settings, "gain": f"{freed / 2**30:+.1f} GiB free",
+                "price": f"{100 * (ratio - 1):+.0f} % time" + (f"; {quality}" if quality else ""),
+                "memory_per_device_bytes": tried.memory_bytes, "freed_bytes": freed, "step_time_s": tried.step_s,
+                "time_ratio": ratio, "device_time_ratio": ratio}

@@ -1,0 +1,383 @@
+"""A fine-tuning phase with every input known: what is trained, in what precision, on rows of what length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import msgspec
+
+from outlay.architecture import Architecture
+from outlay.catalog import Catalog
+from outlay.derive import Quantity, exact
+from outlay.errors import BadValue, Inconsistent, Unsupported
+from outlay.physics.weights import FORMATS
+from outlay.resolve.calendar import Defaults, resolve_calendar
+from outlay.resolve.efficiency import borrowed, residual
+from outlay.resolve.finetune_data import Lengths, lengths_of
+from outlay.resolve.finetune_trained import ALL, LOW_RANK, METHODS, Counts, count, saved_modules, targets
+from outlay.resolve.fleet import DeviceFacts, peak
+from outlay.resolve.memory import memory_constants
+from outlay.resolve.record import Assumption, Notes, TrainingPhase
+from outlay.scenario import Finetune, Fleet, Layout, Pretrain
+from outlay.scenario_io import to_plain
+from outlay.steps.inputs import Hardware, Recipe
+from outlay.steps.tuning import Software, Tuning
+
+TABLE = "tune_constants"
+TEXT = frozenset(("default_targets",))
+ADAMW_STATE_BYTES = 8.0  # what the software's state bytes stand for
+MASTER_BYTES = 4.0
+FOUR_BIT_DEFAULT = {"qlora": "nf4-dq", "qdora": "nf4-dq"}
+WIDE = ("bf16", "fp16", "fp32")
+
+
+@dataclass(frozen=True, slots=True)
+class TunePhase:
+    """A fine-tuning phase ready to plan. `training` holds the memory's recipe: rows of the longest length."""
+
+    training: TrainingPhase
+    hardware: Hardware
+    time_recipe: Recipe
+    given: Finetune
+    counts: Counts
+    lengths: Lengths
+    checkpointing: bool | None  # None: searched
+    epochs: float
+    epoch_tokens: float | None
+    saved_bytes_per_parameter: float  # of a saved model
+    adapter_element_bytes: float
+    vary: Callable[[Mapping[str, Any]], TunePhase]  # the same phase with fields of it changed
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a fine-tune is resolved against."""
+
+    architecture: Architecture
+    fleet: Fleet
+    facts: DeviceFacts
+    hardware: Hardware
+    defaults: Defaults
+
+
+def resolve_finetune(given: Finetune, architecture: Architecture | None, fleet: Fleet | None,
+                     facts: DeviceFacts | None, hardware: Hardware | None,
+                     defaults: Defaults) -> tuple[TunePhase, dict[str, Any]]:
+    """The phase, and its fields as the resolved scenario shows them; raises OutlayError naming the field."""
+    if architecture is None:
+        raise BadValue("model: needed to plan fine-tuning", "model")
+    if hardware is None or fleet is None or facts is None:
+        raise BadValue("fleet: needed to plan fine-tuning; for example 1xrtx-4090", "fleet")
+    _refuse_unbuilt(given)
+    return _Resolver(given, Context(architecture, fleet, facts, hardware, defaults)).phase()
+
+
+def _refuse_unbuilt(given: Finetune) -> None:
+    algorithm = given.algorithm or "sft"
+    if algorithm != "sft":
+        raise Unsupported(f"finetune.algorithm: {algorithm} is not built in this version; sft is", "finetune.algorithm")
+    for name in ("rollout", "reference", "teacher"):
+        if getattr(given, name) is not None:
+            raise Unsupported(f"finetune.{name}: belongs to an algorithm that is not built in this version",
+                              f"finetune.{name}")
+
+
+class _Resolver:
+    """One phase being resolved: fields chosen in the order they depend on each other."""
+
+    def __init__(self, given: Finetune, context: Context) -> None:
+        self.given, self.at = given, context
+        self.catalog, self.notes = context.defaults.catalog, context.defaults.notes
+        self.shown: dict[str, Any] = {}
+        self.framework = str(self.choose("framework", "transformers", "the most used for fine-tuning"))
+        self.rows = software_rows(self.framework, self.catalog)
+        self.seed = context.defaults.seed
+
+    def choose(self, name: str, default: Any, why: str) -> Any:
+        value = getattr(self.given, name)
+        if value is None:
+            self.notes.assume(f"finetune.{name}", default, why)
+            value = default
+        self.shown[name] = value
+        return value
+
+    def row(self, name: str, default: Any = 0.0) -> Any:
+        fact = self.rows.get(name)
+        return default if fact is None else fact.value
+
+    def fact(self, name: str) -> Any:
+        """A number where it is certain, else a quantity with its interval."""
+        fact = self.rows[name]
+        return fact.quantity(self.seed) if fact.low is not None else float(fact.value)
+
+    def phase(self) -> tuple[TunePhase, dict[str, Any]]:
+        method = self.method()
+        precision = str(self.choose("precision", "bf16", "the common training precision"))
+        if precision not in WIDE:
+            raise Unsupported(f"finetune.precision: fine-tuning in {precision} is not built in this version; "
+                              f"{', '.join(WIDE)} are", "finetune.precision")
+        tuning, counts = self.tuning(method, precision)
+        lengths, batch, micro_batch = self.data(method)
+        recipe = self.recipe(tuning, counts, precision, lengths, batch)
+        hardware = self.hardware(precision)
+        training = self.training(recipe, micro_batch)
+        time_recipe = replace(recipe, sequence_length=max(round(lengths.mean), 1))
+        self.shown["layout"] = to_plain(self.given.layout) if self.given.layout is not None else {}
+        epochs = float(self.choose("epochs", 1.0, "one pass over the data"))
+        epoch_tokens = self.epoch_tokens(lengths)
+        training = replace(training, tokens=None if epoch_tokens is None else epoch_tokens * epochs)
+        checkpointing = self.given.gradient_checkpointing
+        if checkpointing is not None:
+            self.shown["gradient_checkpointing"] = checkpointing
+        element = _number(tuning.software.adapter_weight_bytes)
+        return TunePhase(training, hardware, time_recipe, self.given, counts, lengths, checkpointing, epochs,
+                         epoch_tokens, 4.0 if precision == "fp32" else 2.0, element, self.vary), self.shown
+
+    def vary(self, changed: Mapping[str, Any]) -> TunePhase:
+        """The phase with fields changed, resolved without a word."""
+        quiet = Defaults(self.catalog, Notes(), self.seed)
+        given = msgspec.structs.replace(self.given, **changed)
+        return _Resolver(given, replace(self.at, defaults=quiet)).phase()[0]
+
+    def method(self) -> str:
+        method = str(self.choose("method", "lora", "the common choice where memory is short")).lower().replace("-", "")
+        if method not in METHODS:
+            raise BadValue(f"finetune.method: {method!r} is not one of {', '.join(METHODS)}", "finetune.method")
+        self.shown["method"] = method
+        for name, wanted in (("rank", LOW_RANK), ("target_modules", LOW_RANK),
+                             ("virtual_tokens", ("prefix", "prompt")), ("frozen_layers", ("full", "freeze"))):
+            if getattr(self.given, name) is not None and method not in wanted:
+                raise BadValue(f"finetune.{name}: has no meaning with method {method}; it belongs to "
+                               f"{', '.join(wanted)}", f"finetune.{name}")
+        return method
+
+    def base_precision(self, method: str, precision: str) -> str:
+        double = self.row("nf4_double", 1.0)
+        default = ("nf4-dq" if double else "nf4") if method in FOUR_BIT_DEFAULT else precision
+        base = str(self.choose("base_precision", default, "of this method and software"))
+        if base not in FORMATS:
+            raise BadValue(f"finetune.base_precision: {base!r} is not one of {', '.join(FORMATS)}",
+                           "finetune.base_precision")
+        if method in ("full", "freeze") and base not in WIDE:
+            raise Inconsistent(f"finetune.base_precision: {base} weights cannot be trained whole; use method qlora",
+                               "finetune.base_precision")
+        if method in FOUR_BIT_DEFAULT and base in WIDE:
+            raise Inconsistent(f"finetune.base_precision: {method} quantises the base; with {base} use method "
+                               f"{method[1:]}", "finetune.base_precision")
+        return base
+
+    def tuning(self, method: str, precision: str) -> tuple[Tuning, Counts]:
+        base = self.base_precision(method, precision)
+        adapted: frozenset[str] = frozenset()
+        rank = 0.0
+        if method in LOW_RANK:
+            rank = float(self.choose("rank", int(self.row("default_rank", 16)), f"default of {self.framework}"))
+            names = self.choose("target_modules", str(self.row("default_targets", "all")).split(","),
+                                f"default of {self.framework}")
+            adapted = targets(list(names))
+        saved = saved_modules(self.given.modules_to_save or [])
+        if self.given.modules_to_save is not None:
+            self.shown["modules_to_save"] = self.given.modules_to_save
+        virtual = int(self.choose("virtual_tokens", 20, "a common size")) if method in ("prefix", "prompt") else 0
+        frozen = self.frozen_layers(method)
+        software = Software(**{f.name: self.fact(f.name) for f in fields(Software) if f.name in self.rows})
+        quantised = base not in WIDE
+        counts = count(self.at.architecture, method=method, rank=rank, adapted=adapted, saved=saved,
+                       frozen_layers=frozen, virtual_tokens=virtual, quantised=quantised,
+                       quantised_head=bool(self.row("quantised_head")))
+        whole = method in ("full", "freeze")
+        stored = FORMATS[base].bits / 8.0
+        total = counts.total
+        return Tuning(
+            method="dora" if method == "qdora" else method, software=software, rank=rank, adapted=adapted,
+            trained=ALL if whole else frozenset(), norms_trained=whole or "norms" in saved,
+            head_trained=whole or "head" in saved, embedding_trained=(whole and not frozen) or "embedding" in saved,
+            live_share=1.0 - frozen / max(self.at.architecture.layers, 1),
+            trained_share=counts.layers_trained / counts.matrices if counts.matrices else 0.0,
+            trainable_parameters=counts.whole + counts.adapters, adapter_parameters=counts.adapters,
+            stored_bytes=stored, quantised=quantised,
+            wire_bytes=stored if quantised else 4.0 if precision == "fp32" else 2.0,
+            reduce_share=(counts.whole + counts.adapters) / total,
+            optimizer_in_backward=self.flag("optimizer_in_backward"),
+            offload_activations=self.flag("activation_offload")), counts
+
+    def flag(self, name: str) -> bool:
+        value = getattr(self.given, name)
+        if value is not None:
+            self.shown[name] = value
+        return bool(value)
+
+    def frozen_layers(self, method: str) -> int:
+        if method == "freeze" and self.given.frozen_layers is None:
+            raise BadValue("finetune.frozen_layers: method freeze needs how many layers, from the first", "finetune.frozen_layers")
+        frozen = self.given.frozen_layers or 0
+        if frozen:
+            self.shown["frozen_layers"] = frozen
+        if frozen > self.at.architecture.layers:
+            raise BadValue(f"finetune.frozen_layers: {frozen} is more than the {self.at.architecture.layers} layers",
+                           "finetune.frozen_layers")
+        return frozen
+
+    def data(self, method: str) -> tuple[Lengths, int, int]:
+        """Lengths of rows, sequences a step, sequences a device holds at once."""
+        given, arch = self.given, self.at.architecture
+        limit = arch.max_positions or 4096
+        sequence = int(self.choose("sequence_length", min(limit, 2048), "a common length of fine-tuning rows"))
+        if arch.positions == "learned" and arch.max_positions and sequence > arch.max_positions:
+            raise BadValue(f"finetune.sequence_length: {sequence} is more than the {arch.max_positions} learned "
+                           "positions of this model", "finetune.sequence_length")
+        packing = bool(self.choose("packing", False, "one example a row"))
+        micro_batch = self.micro_batch()
+        lengths = lengths_of(given, sequence, packing, micro_batch, self.notes)
+        for name in ("longest", "mean", "data_file", "examples", "tokens"):
+            if getattr(given, name) is not None:
+                self.shown[name] = getattr(given, name)
+        virtual = int(self.shown.get("virtual_tokens", 0)) if method == "prompt" else 0
+        if virtual:
+            lengths = replace(lengths, longest=lengths.longest + virtual, mean=lengths.mean + virtual)
+        return lengths, self.global_batch(micro_batch), micro_batch
+
+    def micro_batch(self) -> int:
+        own = self.given.layout.micro_batch if self.given.layout is not None else None
+        if own is not None and self.given.micro_batch not in (None, own):
+            raise Inconsistent(f"finetune.micro_batch: {self.given.micro_batch} contradicts layout.micro_batch {own}",
+                               "finetune.micro_batch")
+        if own is not None:
+            return own
+        return int(self.choose("micro_batch", 1, "the smallest a device can hold"))
+
+    def global_batch(self, micro_batch: int) -> int:
+        given, devices = self.given, self.at.hardware.devices
+        layout = given.layout or Layout()
+        split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
+        data = layout.data or max(devices // split, 1)
+        if given.global_batch is not None:
+            if given.gradient_accumulation is not None and \
+                    given.global_batch != given.gradient_accumulation * micro_batch * data:
+                raise Inconsistent(
+                    f"finetune.gradient_accumulation: {given.gradient_accumulation} · micro_batch {micro_batch} · data "
+                    f"{data} is not the global batch of {given.global_batch}", "finetune.gradient_accumulation")
+            self.shown["global_batch"] = given.global_batch
+            return int(given.global_batch)
+        steps = int(self.choose("gradient_accumulation", 1, "none unless asked for"))
+        return steps * micro_batch * data
+
+    def recipe(self, tuning: Tuning, counts: Counts, precision: str, lengths: Lengths, batch: int) -> Recipe:
+        """Bytes a parameter are means over all parameters of the base."""
+        optimizer = str(self.choose("optimizer", "adamw", "the common optimiser"))
+        offload = str(self.choose("offload", "none", "everything stays on the device"))
+        fused = bool(self.choose("fused_cross_entropy", bool(self.row("default_fused")), f"default of {self.framework}"))
+        compiled = bool(self.choose("compile", bool(self.row("default_compile")), "off unless asked for"))
+        attention = str(self.choose("attention", "flash", "default of current frameworks"))
+        if optimizer.startswith("paged") and offload == "none":
+            offload = "optimizer"
+            self.notes.assume("finetune.offload", "optimizer", "states of a paged optimiser live in memory shared with "
+                              "the host")
+        sizes = memory_constants(self.framework, self.at.facts.vendor, self.catalog, self.seed)
+        if self.at.hardware.devices == 1:
+            sizes["communication_bytes"] = exact(0.0, "bytes", "communicator buffers", "one device has none")
+        states = StateBytes(self, precision).mean(tuning, counts, optimizer)
+        mean = min(lengths.document, float(lengths.longest))
+        packing = bool(self.shown["packing"])
+        return Recipe(
+            sequence_length=lengths.longest, global_batch=batch, precision=precision, optimizer=optimizer,
+            framework=self.framework, attention=attention, fused_cross_entropy=fused, compile=compiled,
+            offload=offload, packing=packing and mean < lengths.longest,
+            packed_lengths=(mean, max(lengths.mean_square, mean**2)) if packing else (0.0, 0.0),
+            options={"memory_constants": sizes, "dropout": False}, tuning=tuning, **states)
+
+    def hardware(self, precision: str) -> Hardware:
+        """The fleet at this precision, with the constants of fine-tuning software."""
+        hw = self.at.hardware
+        constants = {}
+        for entry in self.catalog.entries(TABLE):
+            if not entry.id.startswith(("software", "residual")):
+                for fact in entry:
+                    constants[(entry.id, fact.parameter)] = fact.quantity(self.seed)
+        return replace(hw, peak_flop_per_s=peak(self.at.facts, precision, "finetune.precision"),
+                       efficiency=hw.efficiency.with_constants(constants))
+
+    def training(self, recipe: Recipe, micro_batch: int) -> TrainingPhase:
+        notes = Notes()
+        calendar, _ = resolve_calendar(Pretrain(), self.at.fleet, self.at.hardware.devices,
+                                       Defaults(self.catalog, notes, self.seed))
+        self.notes.assumptions += [Assumption(a.what.replace("pretrain.", "finetune."), a.value, a.why, a.source)
+                                   for a in notes.assumptions if not a.what.endswith((".experiments", "bytes per token at rest"))]
+        layout = self.given.layout or Layout()
+        changes: dict[str, Any] = {"micro_batch": micro_batch}
+        if layout.recompute is None and self.given.gradient_checkpointing is not None:
+            changes["recompute"] = "full" if self.given.gradient_checkpointing else "none"
+        elif layout.recompute is not None and self.given.gradient_checkpointing is not None and \
+                (layout.recompute == "none") == self.given.gradient_checkpointing:
+            raise Inconsistent(f"finetune.gradient_checkpointing: {self.given.gradient_checkpointing} contradicts "
+                               f"layout.recompute {layout.recompute}", "finetune.gradient_checkpointing")
+        if layout.zero is None and self.at.hardware.devices > 1 and self.row("shards"):
+            changes["zero"] = 3
+        return TrainingPhase(
+            recipe=recipe, layout=msgspec.structs.replace(layout, **changes), tokens=None, device_hours=None,
+            calendar=calendar, residual_time=residual("tune_time", self.framework, self.catalog, self.seed,
+                                                      borrowed(self.at.facts)),
+            residual_memory=residual("tune_memory", self.framework, self.catalog, self.seed), evidence=self.framework)
+
+    def epoch_tokens(self, lengths: Lengths) -> float | None:
+        given = self.given
+        if given.tokens is not None and given.examples is not None:
+            raise Inconsistent("finetune.tokens: give tokens or examples, not both", "finetune.tokens")
+        if given.tokens is not None:
+            return float(given.tokens)
+        if lengths.rows is not None:
+            return float(lengths.rows) * lengths.document
+        self.notes.warn("finetune.examples: not given, so only one step is planned; give examples or tokens of an epoch "
+                        "for time, money and energy")
+        return None
+
+
+class StateBytes:
+    """Bytes per parameter of weights, gradients and optimiser, as means over the base's parameters."""
+
+    def __init__(self, resolver: _Resolver, precision: str) -> None:
+        self.resolver, self.wide = resolver, 4.0 if precision == "fp32" else 2.0
+        entry = resolver.catalog.find
+        self.optimizer = entry
+
+    def mean(self, tuning: Tuning, counts: Counts, optimizer: str) -> dict[str, float]:
+        software, total = tuning.software, counts.total
+        full = tuning.method in ("full", "freeze")
+        group = "full" if full else "saved"
+        sizes = {part: {name: _number(getattr(software, f"{part}_{name}_bytes"))
+                        for name in ("weight", "gradient", "state")} for part in ("adapter", group)}
+        if self.wide == 4.0:
+            sizes = {part: {"weight": 4.0, "gradient": 4.0, "state": 8.0} for part in sizes}
+        kept = counts.whole if (full or not _number(software.keeps_originals)) else 0.0
+        frozen = counts.total - counts.quantised - kept
+        weights = (counts.quantised * _number(tuning.stored_bytes) + max(frozen, 0.0) * self.wide
+                   + counts.whole * sizes[group]["weight"] + counts.adapters * sizes["adapter"]["weight"])
+        trained = ((counts.whole, sizes[group]), (counts.adapters, sizes["adapter"]))
+        gradients = 0.0 if tuning.optimizer_in_backward else sum(n * size["gradient"] for n, size in trained)
+        states = sum(n * self.state(size["state"], optimizer) for n, size in trained)
+        return {"weight_bytes": weights / total, "gradient_bytes": gradients / total, "master_bytes": 0.0,
+                "optimizer_bytes": states / total}
+
+    def state(self, adamw_bytes: float, optimizer: str) -> float:
+        """State bytes of a trained parameter, from what the software keeps under AdamW."""
+        entry = self.resolver.catalog.find("optimizer", optimizer, "finetune.optimizer")
+        own = float(entry.value("state_bytes"))
+        master = MASTER_BYTES if adamw_bytes > ADAMW_STATE_BYTES else 0.0
+        scale = (adamw_bytes - master) / ADAMW_STATE_BYTES
+        return master + (own if own <= 2.0 else own * scale)
+
+
+def software_rows(framework: str, catalog: Catalog) -> dict[str, Any]:
+    """Facts of a fine-tuning stack: general ones and the framework's own over them."""
+    found: dict[str, Any] = {}
+    known = catalog.ids(TABLE)
+    for identifier in ("software", f"software.{framework}"):
+        if identifier in known:
+            found |= {fact.parameter: fact for fact in catalog.find(TABLE, identifier)}
+    return found
+
+
+def _number(value: Any) -> float:
+    return float(value.value) if isinstance(value, Quantity) else float(value)
