@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlay.planner.framework_rules import rules_of
-from outlay.planner.layout_space import RECOMPUTE, divisors
+from outlay.planner.layout_rules import divisors
+from outlay.planner.layout_space import RECOMPUTE
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 EIGHT_BIT_STATE_BYTES = 2.0  # two moments of one byte; Dettmers et al. 2022 (arXiv:2110.02861)

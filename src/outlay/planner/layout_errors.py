@@ -11,17 +11,16 @@ import numpy as np
 
 from outlay.architecture import Architecture
 from outlay.errors import Inconsistent
-from outlay.planner.layout_space import (
+from outlay.planner.layout_rules import (
     Facts,
-    Space,
     context_allowed,
     divisors,
     fullest_stage,
     layout_facts,
-    layout_space,
     pipeline_allowed,
     tensor_allowed,
 )
+from outlay.planner.layout_space import Space, layout_space
 from outlay.steps.inputs import Hardware, Recipe
 
 # The field to name when several given ones contradict each other: the first whose release helps.

@@ -9,33 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import gcd
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
-from outlay.planner.framework_rules import FrameworkRules, rules_of
+from outlay.planner.layout_rules import (
+    SEARCH_RULES,
+    Column,
+    Facts,
+    Mask,
+    context_allowed,
+    divisors,
+    fullest_stage,
+    layout_facts,
+    open_axis,
+    pipeline_allowed,
+    tensor_allowed,
+)
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 if TYPE_CHECKING:
     from outlay.scenario import Layout as GivenLayout
 
-Column = NDArray[np.int32]
 Table = dict[str, Column]
-Mask = NDArray[np.bool_]
 RECOMPUTE = ("none", "selective", "full")
 SCHEDULES_WITH_CHUNKS = ("interleaved", "zero_bubble", "dualpipe")
-MIN_TOKENS_PER_CONTEXT_RANK = 512
-SEARCH_RULES = (
-    "tensor stays inside the fast domain and divides (or is divided by) the key-value heads",
-    f"context leaves at least {MIN_TOKENS_PER_CONTEXT_RANK} tokens a rank, in two balanced chunks",
-    "pipeline stages hold equal layers, the ends up to one stage fewer; virtual stages divide them",
-    "interleaving needs micro-batches in multiples of the pipeline",
-    "expert_tensor is 1 or tensor",
-    "ZeRO stages and schedules are those the framework offers",
-)
+MANY_DIVISORS = 64  # a batch or fleet with more than this is searched at its small and binary divisors
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,38 +79,6 @@ class Space:
         return iter(self.blocks)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """The divisors a layout meets, taken once from the model, the fleet and the recipe."""
-
-    devices: int
-    fast_domain: int
-    layers: int
-    head_counts: tuple[int, ...]
-    kv_counts: tuple[int, ...]
-    widths: tuple[int, ...]
-    experts: int
-    attention: bool
-    batch: int
-    sequence: int
-    rules: FrameworkRules
-
-
-def layout_facts(arch: Architecture, hw: Hardware, recipe: Recipe) -> Facts:
-    kinds = [kind for kind, _ in arch.runs]
-    mixers = [k for k in kinds if k.mixer != "none" and k.heads]
-    moe = [k for k in kinds if k.mlp == "moe" and k.experts]
-    widths = {k.ffn for k in kinds if k.mlp == "dense" and k.ffn}
-    shared_heads = {k.kv_heads for k in mixers if k.mixer == "attention" and k.kv_heads}
-    shared_heads |= {k.groups for k in mixers if k.groups and k.mixer not in ("attention", "mla")}
-    return Facts(
-        devices=hw.devices, fast_domain=hw.scale_up_devices, layers=arch.layers,
-        head_counts=tuple(sorted({k.heads for k in mixers})), kv_counts=tuple(sorted(shared_heads)),
-        widths=tuple(sorted(widths)), experts=gcd(*(k.experts for k in moe)) if moe else 1,
-        attention=any(k.mixer in ("attention", "mla") for k in kinds), batch=recipe.global_batch,
-        sequence=recipe.sequence_length, rules=rules_of(recipe.framework))
-
-
 def layout_space(arch: Architecture, hw: Hardware, recipe: Recipe,
                  given: Mapping[str, Any] | None = None) -> Space:
     """Every legal layout with the given fields held; empty when they contradict each other."""
@@ -128,16 +97,6 @@ def given_fields(fixed: GivenLayout | Layout | None) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(fixed, name, None)) is not None}
 
 
-def divisors(n: int) -> Column:
-    """Ascending divisors.
-
-    >>> divisors(12).tolist()
-    [1, 2, 3, 4, 6, 12]
-    """
-    low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
-    return np.array(sorted({*low, *(n // d for d in low)}), dtype=np.int32)
-
-
 def _blocks(facts: Facts, given: Mapping[str, Any], search: bool) -> list[Block]:
     base = _experts(facts, given, _micro_batches(facts, given, _splits(facts, given, search)), search)
     recompute = [given["recompute"]] if "recompute" in given else list(RECOMPUTE)
@@ -153,6 +112,14 @@ def _blocks(facts: Facts, given: Mapping[str, Any], search: bool) -> list[Block]
     return blocks
 
 
+def _thinned(values: Column, many: int) -> Column:
+    """Of more than `many` divisors: the small ones, and those with no factor but two beyond."""
+    if len(values) <= many:
+        return values
+    kept: Column = values[(values <= many) | (values & (values - 1) == 0)]
+    return kept
+
+
 def _candidates(given: Mapping[str, Any], name: str, otherwise: Sequence[int] | Column) -> Column:
     return np.array([given[name]] if name in given else otherwise, dtype=np.int32)
 
@@ -166,10 +133,6 @@ def _cross(table: Table, **new: Column) -> Table:
 
 def _keep(table: Table, mask: Mask) -> Table:
     return {name: column[mask] for name, column in table.items()}
-
-
-def open_axis(facts: Facts, name: str) -> bool:
-    return name in facts.rules.axes
 
 
 def _splits(facts: Facts, given: Mapping[str, Any], search: bool) -> Table:
@@ -190,57 +153,10 @@ def _splits(facts: Facts, given: Mapping[str, Any], search: bool) -> Table:
     return _keep(table, mask & np.isin(table["data"], _candidates(given, "data", world)))
 
 
-def tensor_allowed(facts: Facts, tensor: Column, search: bool) -> Mask:
-    """tensor divides every head count; a search also asks for the fast domain, key-value heads and widths."""
-    mask = np.ones(len(tensor), dtype=bool)
-    for heads in facts.head_counts:
-        mask &= heads % tensor == 0
-    if search:
-        mask &= tensor <= facts.fast_domain
-        for shared in facts.kv_counts:
-            mask &= (shared % tensor == 0) | (tensor % shared == 0)
-        for width in facts.widths:
-            mask &= width % tensor == 0
-    return mask
-
-
-def fullest_stage(facts: Facts, given: Mapping[str, Any], pipeline: Column) -> Column:
-    """Layers of a middle stage: what the given ends leave, rounded up."""
-    first, last = int(given.get("first_stage_layers", 0)), int(given.get("last_stage_layers", 0))
-    middle = np.maximum(pipeline - int(first > 0) - int(last > 0), 1)
-    full: Column = -(-(facts.layers - first - last) // middle)
-    return full.astype(np.int32)
-
-
-def pipeline_allowed(facts: Facts, given: Mapping[str, Any], pipeline: Column, search: bool) -> Mask:
-    """A layer a stage at least; a search also asks for equal stages, or ends that stay within one stage."""
-    mask: Mask = pipeline <= facts.layers
-    ends = [name for name in ("first_stage_layers", "last_stage_layers") if given.get(name)]
-    if ends:
-        rest = facts.layers - sum(given[name] for name in ends)
-        middle = pipeline - len(ends)
-        mask &= np.where(middle > 0, rest % np.maximum(middle, 1) == 0, rest == 0)
-        mask &= (middle >= 0) & (rest >= middle)
-        return mask
-    if search and "pipeline" not in given:
-        full = fullest_stage(facts, given, pipeline)
-        missing = full * pipeline - facts.layers
-        mask &= (missing + 1) // 2 < full
-    return mask
-
-
-def context_allowed(facts: Facts, context: Column, search: bool) -> Mask:
-    """context divides the sequence and needs attention; a search asks for two useful chunks a rank."""
-    mask: Mask = (facts.sequence % context == 0) & (facts.attention | (context == 1))
-    if search:
-        mask &= (context == 1) | ((facts.sequence % (2 * context) == 0)
-                                  & (facts.sequence // context >= MIN_TOKENS_PER_CONTEXT_RANK))
-    return mask
-
-
 def _micro_batches(facts: Facts, given: Mapping[str, Any], table: Table) -> Table:
     """data · micro_batch divides the global batch."""
-    wide = _cross(table, micro_batch=_candidates(given, "micro_batch", divisors(facts.batch)))
+    sizes = _candidates(given, "micro_batch", _thinned(divisors(facts.batch), MANY_DIVISORS))
+    wide = _cross(table, micro_batch=sizes)
     return _keep(wide, facts.batch % (wide["data"].astype(np.int64) * wide["micro_batch"]) == 0)
 
 
@@ -275,9 +191,8 @@ def _virtual_stages(facts: Facts, given: Mapping[str, Any], table: Table, schedu
     full = fullest_stage(facts, given, table["pipeline"])
     alone = table["pipeline"] == 1
     if schedule == "interleaved" or (schedule in SCHEDULES_WITH_CHUNKS and "virtual_pipeline" in given):
-        most = int(full[~alone].max(initial=1))
-        wide = _cross(table | {"full": full}, virtual_pipeline=_candidates(
-            given, "virtual_pipeline", np.arange(1, most + 1, dtype=np.int32)))
+        whole = sorted({1}.union(*(divisors(layers).tolist() for layers in set(full[~alone].tolist()))))
+        wide = _cross(table | {"full": full}, virtual_pipeline=_candidates(given, "virtual_pipeline", whole))
         chunks, alone = wide["virtual_pipeline"], wide["pipeline"] == 1
         mask = np.where(alone, (chunks == 1) & ("schedule" in given), chunks <= wide["full"])
         if schedule == "interleaved":
@@ -319,8 +234,13 @@ def _shards(facts: Facts, given: Mapping[str, Any], table: Table) -> Table:
     if "shard" not in given and ("data" in given or not facts.rules.hybrid_shard):
         rows = table | {"shard": table["data"]}
     else:
-        rows = _cross(table, shard=_candidates(given, "shard", divisors(facts.devices)))
+        groups = _candidates(given, "shard", _thinned(divisors(facts.devices), 16))
+        rows = _cross(table, shard=groups)
         rows = _keep(rows, rows["data"] % rows["shard"] == 0)
+        if "shard" not in given:  # data itself always, also where its divisors were thinned
+            rest = _keep(table, ~np.isin(table["data"], groups))
+            rest = rest | {"shard": rest["data"]}
+            rows = {name: np.concatenate([rows[name], rest[name]]) for name in rows}
     whole = (rows["data"] == 1) & ((rows["context"] > 1) | ("zero" in given))
     return _keep(rows, (rows["shard"] > 1) | whole)
 

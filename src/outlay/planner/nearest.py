@@ -14,7 +14,7 @@ from typing import Any
 from outlay.errors import OutlayError
 from outlay.planner import changes
 from outlay.planner.changes import Attempt
-from outlay.planner.layout_space import divisors
+from outlay.planner.layout_rules import divisors
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 # (recipe, layout, hardware) -> (bytes on the fullest device, seconds of a step); layout None = the best
