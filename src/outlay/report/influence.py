@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from outlay.errors import OutlayError
@@ -11,7 +11,7 @@ from outlay.report.numbers import number, share
 if TYPE_CHECKING:
     from outlay.derive import Quantity
 
-_ASKED = (("time", "pretrain.elapsed_s"), ("money", "totals.usd"), ("CO2e", "totals.co2e_kg"))
+_ASKED = (("time", "elapsed_s"), ("money", "totals.usd"), ("CO2e", "totals.co2e_kg"))
 _COLUMN = {"money": "usd", "CO2e": "co2e_kg"}
 
 
@@ -58,36 +58,22 @@ def _largest(document: Mapping[str, Any], what: str) -> str:
 
 
 def _least_certain(asked: Quantity) -> str:
-    found = spread(asked)
-    if not found:
+    from outlay.planner.influence import least_certain
+
+    found = least_certain(asked)
+    if found is None:
         return ""
-    label, part = found[0]
-    return f"least certain: {label}, {share(part, 1.0)} of the spread"
-
-
-def spread(asked: Quantity) -> list[tuple[str, float]]:
-    """Uncertain inputs by the share of the answer's variance they explain, largest first.
-
-    >>> from outlay.derive import derive, uncertain
-    >>> a = uncertain(10.0, 5.0, 20.0, "", "a", key="a")
-    >>> b = uncertain(10.0, 9.9, 10.1, "", "b", key="b")
-    >>> [label for label, part in spread(derive(lambda x, y: x * y, "product", "", x=a, y=b))]
-    ['a', 'b']
-    """
-    import numpy as np
-
-    if asked.samples is None or float(np.std(asked.samples)) == 0.0:
-        return []
-    found = []
-    for leaf in _leaves(asked):
-        if leaf.samples is not None and float(np.std(leaf.samples)) > 0.0:
-            together = float(np.corrcoef(leaf.samples, asked.samples)[0, 1]) ** 2
-            found.append((_said(leaf), together))
-    return sorted(found, key=lambda pair: -pair[1])
+    leaf, part = found
+    return f"least certain: {_said(leaf)}, {share(part, 1.0)} of the spread"
 
 
 def _said(leaf: Quantity) -> str:
-    """An input's name in words; the scatter of published runs is named for what it is."""
+    """An input's name in words; the scatter of published runs is named for what it is.
+
+    >>> from outlay.derive import exact
+    >>> _said(exact(3.0, "kg", "kg", "gpu-server.kg: a paper")), _said(exact(1.2, "", "site_pue"))
+    ('embodied carbon of gpu server', 'site pue')
+    """
     if any(source.startswith("residual.") for source in leaf.sources):
         return "how published runs scatter around the model"
     label = leaf.label.replace("_", " ")
@@ -98,17 +84,3 @@ def _said(leaf: Quantity) -> str:
     )  # a bare unit says less than the fact's own name
     named = entry.replace("-", " ").replace("_", " ") or label
     return f"embodied carbon of {named}" if leaf.unit.startswith("kg") else named
-
-
-def _leaves(asked: Quantity) -> Iterator[Quantity]:
-    """Every input with no inputs of its own, once."""
-    seen: set[int] = set()
-    queue = [asked]
-    while queue:
-        here = queue.pop()
-        if id(here) in seen:
-            continue
-        seen.add(id(here))
-        if not here.inputs:
-            yield here
-        queue.extend(here.inputs)

@@ -17,6 +17,12 @@ from outlay.units import si
 ASSUMPTIONS_SHOWN = 5
 
 
+def phase_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The training phase of a result; pre-training and fine-tuning name their numbers alike."""
+    found: Mapping[str, Any] = result.get("pretrain") or result.get("finetune") or {}
+    return found
+
+
 def page(
     result: Mapping[str, Any],
     verbose: bool = False,
@@ -24,7 +30,7 @@ def page(
     hangs_on: Sequence[str] = (),
 ) -> list[Block]:
     """The blocks of one result; `hangs_on` says what it depends on most, which only its lineage knows."""
-    phase = result.get("pretrain") or {}
+    phase = phase_of(result)
     blocks: list[Block | None] = [verdict(result)]
     if phase.get("fits") is False:
         blocks += [parts.memory(phase), nearest(phase)]
@@ -52,7 +58,7 @@ def quiet(result: Mapping[str, Any]) -> list[Block]:
 
 def verdict(result: Mapping[str, Any]) -> Verdict:
     """Fits or not, on what, how long, for how much; below it the margin and what limits."""
-    phase = result.get("pretrain") or {}
+    phase = phase_of(result)
     if not phase:
         return Verdict(f"{subject(result)}: no phase was asked about", "plain")
     mood, word = _fits(phase)
@@ -113,7 +119,7 @@ def subject(result: Mapping[str, Any]) -> str:
     name = (
         described or (model if isinstance(model, str) else (model or {}).get("name")) or scenario.get("name")
     )
-    tokens = number((scenario.get("pretrain") or {}).get("tokens"))
+    tokens = number((scenario.get("pretrain") or scenario.get("finetune") or {}).get("tokens"))
     return f"{name or 'the model'} on {_short(tokens)} tokens" if tokens else str(name or "the run")
 
 
