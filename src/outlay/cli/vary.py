@@ -42,7 +42,8 @@ def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str,
             found.append((chosen, {"error": error.to_dict()}))
     if len(errors) == len(found):
         raise errors[0]
-    best = _best(found, flags.get("opt_for") or "time")
+    goal = _goal(asked)
+    best = _best(found, goal)
     form = form_of(flags)
     if form == "json":
         rows = [{"varied": chosen, "best": i == best, **result} for i, (chosen, result) in enumerate(found)]
@@ -52,8 +53,14 @@ def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str,
 
         write(rows_csv([_flat(chosen, result, i == best) for i, (chosen, result) in enumerate(found)]), flags)
     else:
-        write_blocks(_table(found, best, flags.get("opt_for") or "time"), flags)
+        write_blocks(_table(found, best, goal), flags)
     return YES if best is not None else NO
+
+
+def _goal(asked: list[tuple[dict[str, str], dict[str, Any]]]) -> str:
+    """What the scenario asks to minimise; time when it does not say."""
+    wanted = str((asked[0][1].get("goal") or {}).get("minimize") or "time").lower()
+    return wanted if wanted in _RANKED else "time"
 
 
 def _value(result: dict[str, Any], section: str, name: str) -> Any:
