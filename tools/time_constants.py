@@ -92,6 +92,9 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "host.backward"): ratio(1.5, "host time of a backward layer over a forward one"),
     ("all", "host.layer_s"): seconds(200e-6, "host time to launch one layer one way", False),
     ("megatron", "host.layer_s"): seconds(1.8e-3, "host time to launch one layer one way", True),
+    ("all", "host.memory_bytes_per_s"): Constant(
+        4e10, 1e9, 1e12, False, "B/s", "a device's share of host memory bandwidth in the processor's update"
+    ),
     ("legacy", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way", True),
     ("fsdp", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way"),
     ("xla", "host.layer_s"): seconds(1e-6, "compiled as one program"),

@@ -220,6 +220,8 @@ def optimizer_time(device: Device, layout: Layout, held: tuple[Num, Num]) -> Num
             "s",
             weights=weights,
             wire_bytes=recipe.gradient_bytes + written,
+            state_bytes=each,
+            host_memory_bytes_per_s=device.constant("host.memory_bytes_per_s"),
             host_link_bytes_per_s=device.hw.host_link_bytes_per_s,
         )
     return derive(
@@ -232,6 +234,12 @@ def optimizer_time(device: Device, layout: Layout, held: tuple[Num, Num]) -> Num
     )
 
 
-def _host_update(weights: Any, wire_bytes: Any, host_link_bytes_per_s: Any) -> Any:
-    """Gradients down and weights up the host link; the processor's update hides behind neither."""
-    return weights * wire_bytes / host_link_bytes_per_s
+def _host_update(
+    weights: Any,
+    wire_bytes: Any,
+    state_bytes: Any,
+    host_link_bytes_per_s: Any,
+    host_memory_bytes_per_s: Any,
+) -> Any:
+    """Gradients down and weights up the host link, and the processor's pass over its states, one by one."""
+    return weights * (wire_bytes / host_link_bytes_per_s + state_bytes / host_memory_bytes_per_s)

@@ -184,9 +184,8 @@ def _pipeline_messages(
     hw = device.hw
     stride = np.asarray(layout.tensor) * np.asarray(layout.context) * np.asarray(layout.data)
     leaves = collectives.leaves_fast_domain(stages, stride, hw.scale_up_devices)
-    scattered = (
-        layout.sequence_parallel or "megatron" in device.recipe.framework.lower()
-    )  # section 4.1 of the paper
+    # Megatron and DeepSpeed send a tensor rank's share, gathered on arrival (arXiv:2104.04473, section 4.1)
+    scattered = layout.sequence_parallel or device.framework in ("legacy", "megatron")
     split = np.asarray(layout.tensor) if scattered else 1.0
     size = (
         HALF

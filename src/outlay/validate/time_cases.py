@@ -95,6 +95,7 @@ def torchtitan(row: Row) -> TimeCase | None:
     rate = number(row, "tokens_per_s_per_gpu")
     step = batch * count(row, "seq") / (rate * count(row, "n_gpus")) if rate else 0.0
     capped = "500W" in row["gpu"]
+    setup = f"{row['model']} {count(row, 'seq')} {'tensor' if count(row, 'tp') > 1 else 'sharded'}"
     gpu = {**row, "gpu": "H100" if row["gpu"].startswith("H100") else row["gpu"]}
     return case_of(
         "torchtitan",
@@ -112,6 +113,7 @@ def torchtitan(row: Row) -> TimeCase | None:
         },
         {"device_power_limit_w": 500} if capped else None,
         step,
+        setup,
     )
 
 

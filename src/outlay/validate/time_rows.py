@@ -140,7 +140,9 @@ def case_of(
     pretrain: dict[str, Any],
     fleet: dict[str, Any] | None = None,
     step_s: float = 0.0,
+    left_out: str = "",
 ) -> TimeCase | None:
+    """The case of a row; left_out names its group where the model alone would hold the whole source."""
     step_s = step_s or number(row, "step_time_s")
     device = DEVICES.get(row["gpu"])
     if not step_s or device is None:
@@ -150,5 +152,5 @@ def case_of(
         "fleet": {"device": device, "devices": count(row, "n_gpus"), **(fleet or {})},
         "pretrain": pretrain,
     }
-    left_out = "-".join(row.get(k) or "" for k in ("model", "layers", "hidden"))
+    left_out = left_out or "-".join(row.get(k) or "" for k in ("model", "layers", "hidden"))
     return TimeCase(source, scenario, step_s, left_out, device, evidence)
