@@ -114,13 +114,19 @@ def missed(phase: Mapping[str, Any]) -> str:
 def subject(result: Mapping[str, Any]) -> str:
     """The model and the tokens it is trained on."""
     scenario = result.get("scenario") or {}
-    model = scenario.get("model")
-    described = (result.get("model") or {}).get("name")
-    name = (
-        described or (model if isinstance(model, str) else (model or {}).get("name")) or scenario.get("name")
-    )
     tokens = number((scenario.get("pretrain") or scenario.get("finetune") or {}).get("tokens"))
-    return f"{name or 'the model'} on {_short(tokens)} tokens" if tokens else str(name or "the run")
+    name = _model_name(scenario.get("model"), result.get("model") or {}) or scenario.get("name") or "the run"
+    return f"{name} on {_short(tokens)} tokens" if tokens else str(name)
+
+
+def _model_name(asked: Any, known: Mapping[str, Any]) -> str:
+    """The name it was given; a described model without one goes by its size."""
+    if isinstance(asked, str):
+        return str(known.get("name") or asked)
+    named = asked.get("name") if isinstance(asked, Mapping) else None
+    parameters = number(known.get("parameters"))
+    size = f"a model of {_short(float(f'{parameters:.3g}'))} parameters" if parameters else ""
+    return str(named or size)
 
 
 def _short(value: float) -> str:
