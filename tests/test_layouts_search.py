@@ -19,6 +19,7 @@ from outlay.steps.inputs import Recipe
 support = SimpleNamespace(**run_path(str(Path(__file__).with_name("layouts_support.py"))))
 
 MODELS = {"dense": support.dense(), "mixture": support.mixture()}
+UNEVEN = {"uneven": support.dense(30), "uneven mixture": support.mixture(29, 16)}
 
 
 def all_rows(space: Space, evaluator: StepEvaluator) -> list[tuple[float, float]]:
@@ -30,14 +31,14 @@ def all_rows(space: Space, evaluator: StepEvaluator) -> list[tuple[float, float]
     return found
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, *UNEVEN])
 def test_random_rows_equal_the_scalar_plan(model: str) -> None:
-    arch, hw, recipe = MODELS[model], support.fleet(64), support.recipe()
+    arch, hw, recipe = (MODELS | UNEVEN)[model], support.fleet(64), support.recipe()
     space = layout_space(arch, hw, recipe)
     evaluator = StepEvaluator(arch, hw, recipe, space)
     vectors = all_rows(space, evaluator)
     layouts = [(block, row) for block in space for row in range(len(block))]
-    chosen = np.random.default_rng(7).choice(len(layouts), 150, replace=False)
+    chosen = np.random.default_rng(7).choice(len(layouts), 100, replace=False)
     for i in chosen:
         block, row = layouts[i]
         assert one_layout(arch, hw, recipe, block.layout(row)) == pytest.approx(vectors[i], rel=1e-9)

@@ -92,7 +92,7 @@ def _check_alone(facts: Facts, given: Mapping[str, Any], path: str) -> None:
         fail("expert", "needs a mixture of experts, and this model has none", [1])
     if facts.experts % given.get("expert", 1):
         fail("expert", f"does not divide {facts.experts} experts", divisors(facts.experts))
-    if given.get("data", 1) % given.get("shard", 1):
+    if "data" in given and given["data"] % given.get("shard", 1):
         fail("shard", f"does not divide data {given['data']}", divisors(given["data"]))
     if given.get("virtual_pipeline", 1) > 1:
         _check_chunks(facts, given, fail)

@@ -148,13 +148,15 @@ def _candidate_stages(layout: Layout, arch: Architecture) -> list[Value]:
     pipeline = np.asarray(layout.pipeline, dtype=float)
     chunk = np.ceil(arch.layers / (pipeline * layout.virtual_pipeline))
     ends: list[Value] = [np.zeros_like(pipeline), pipeline - 1.0]
+    laps = np.asarray(layout.virtual_pipeline) > 1
     lead = arch.runs[0][1] if len(arch.runs) > 1 else 0
     uneven = np.any(arch.layers % (pipeline * layout.virtual_pipeline))
     if lead or uneven or layout.first_stage_layers or layout.last_stage_layers:
-        ordinary = np.ceil(lead / chunk)
+        missing = np.where(laps, 0.0, chunk * pipeline - arch.layers)  # half of it before the first layer
+        ordinary = np.ceil((lead + np.floor(missing / 2)) / chunk)
+        if (lead and np.any(laps)) or np.any(missing >= 2 * chunk):  # the stage before can be fuller
+            ends.insert(1, np.clip(ordinary - 1.0, np.minimum(1.0, pipeline - 1.0), pipeline - 1.0))
         ends.insert(1, np.minimum(np.maximum(ordinary, 1.0), pipeline - 1.0))
-        if lead and np.any(np.asarray(layout.virtual_pipeline) > 1):  # the last lap can end before it
-            ends.insert(1, np.minimum(np.maximum(ordinary - 1.0, 1.0), pipeline - 1.0))
     return ends
 
 
