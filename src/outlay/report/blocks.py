@@ -53,4 +53,12 @@ class Note:
     text: str
 
 
-Block = Verdict | Table | Bullets | Commands | Note
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two tables that stand side by side where there is room."""
+
+    left: Table
+    right: Table
+
+
+Block = Verdict | Table | Bullets | Commands | Note | Pair

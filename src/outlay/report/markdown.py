@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from outlay.report.blocks import Block, Bullets, Commands, Note, Table, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Note, Pair, Table, Verdict
 
 
 def render(blocks: Sequence[Block]) -> str:
@@ -17,6 +17,8 @@ def _one(block: Block) -> str:
         return "\n\n".join([f"**{_safe(block.text)}**", *map(_safe, block.details)])
     if isinstance(block, Bullets):
         return f"### {_safe(block.title)}\n\n" + "\n".join(f"- {_safe(item)}" for item in block.items)
+    if isinstance(block, Pair):
+        return _table(block.left) + "\n\n" + _table(block.right)
     if isinstance(block, Note):
         return f"*{_safe(block.text)}*"
     if isinstance(block, Commands):

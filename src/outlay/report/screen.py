@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlay.report import parts
-from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Pair, Verdict
 from outlay.report.numbers import number, one, scale_for, share, short
 from outlay.units import si
 
@@ -35,12 +35,7 @@ def page(
     if phase.get("fits") is False:
         blocks += [parts.memory(phase), nearest(phase)]
     else:
-        blocks += [
-            parts.memory(phase),
-            parts.step_time(phase),
-            parts.calendar(phase),
-            parts.takes(result, verbose),
-        ]
+        blocks += [*step(phase), parts.calendar(phase), parts.takes(result, verbose)]
         blocks += [parts.elapsed(phase), parts.stages(phase)] if verbose else []
         blocks += [parts.layouts(phase), parts.scaling(phase), nearest(phase)]
         blocks += [Bullets("What the answer hangs on", tuple(hangs_on)) if hangs_on else None]
@@ -48,6 +43,12 @@ def page(
     if following:
         blocks.append(Commands(tuple(following)))
     return [b for b in blocks if b is not None]
+
+
+def step(phase: Mapping[str, Any]) -> list[Block | None]:
+    """Memory and time of one step, side by side where both are known."""
+    memory, time = parts.memory(phase), parts.step_time(phase)
+    return [Pair(memory, time)] if memory is not None and time is not None else [memory, time]
 
 
 def quiet(result: Mapping[str, Any]) -> list[Block]:

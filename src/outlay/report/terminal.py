@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from outlay.report.blocks import Block, Bullets, Commands, Note, Table, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Note, Pair, Table, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDEST = 100
+_GAP = 4  # columns between two tables side by side
 _STYLE = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red", "plain": "bold"}
 
 
@@ -32,25 +35,44 @@ def colourful() -> bool:
 
 def render(blocks: Sequence[Block], columns: int | None = None, colour: bool = False) -> str:
     """The blocks as text, with a blank line between them and no trailing spaces."""
+    parts = ["\n".join(_lines(block, columns or width(), colour)) for block in blocks]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def _lines(block: Block, columns: int, colour: bool) -> list[str]:
+    """One block as lines."""
     from rich.console import Console
 
-    columns = columns or width()
-    parts = []
-    for block in blocks:
-        stream = io.StringIO()
-        console = Console(
-            file=stream,
-            width=columns,
-            force_terminal=colour,
-            color_system="standard" if colour else None,
-            highlight=False,
-            emoji=False,
-            markup=False,
-            legacy_windows=False,
-        )
-        _draw(console, block, columns)
-        parts.append("\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").splitlines()))
-    return "\n\n".join(p for p in parts if p) + "\n"
+    if isinstance(block, Pair):
+        return _side_by_side(block, columns, colour)
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=columns,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
+    _draw(console, block, columns)
+    return [line.rstrip() for line in stream.getvalue().rstrip("\n").splitlines()]
+
+
+def _side_by_side(pair: Pair, columns: int, colour: bool) -> list[str]:
+    """Two tables beside each other, or one below the other where they are too wide together."""
+    left, right = (_lines(table, columns, colour) for table in (pair.left, pair.right))
+    room = max(map(_visible, left)) + _GAP
+    if room + max(map(_visible, right)) > columns:
+        return [*left, "", *right]
+    rows = zip_longest(left, right, fillvalue="")
+    return [(a + " " * (room - _visible(a)) + b).rstrip() if b else a for a, b in rows]
+
+
+def _visible(line: str) -> int:
+    """Columns a line takes on the screen, colour codes apart."""
+    return len(re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip())
 
 
 def _draw(console: Console, block: Block, columns: int) -> None:
@@ -67,7 +89,7 @@ def _draw(console: Console, block: Block, columns: int) -> None:
     elif isinstance(block, Commands):
         for i, command in enumerate(block.items):
             console.print(("Next:  " if i == 0 else "       ") + command, soft_wrap=True)
-    else:
+    elif isinstance(block, Table):
         _table(console, block, columns)
 
 
