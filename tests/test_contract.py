@@ -19,7 +19,7 @@ from outlay.scenario_io import field_paths, set_path
 HERE = Path(__file__).parent / "contract"
 BASES: dict[str, dict[str, Any]] = json.loads((HERE / "bases.json").read_text())
 FIELDS = [json.loads(line) for line in (HERE / "fields.jsonl").read_text().splitlines()]
-UNBUILT = ("data", "serve", "maintain")
+UNBUILT = ("data", "maintain")
 # echoed for the reader, no number depends on them
 LABELS = {"name"}
 SEARCH_ONLY = {"goal.top"}

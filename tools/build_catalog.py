@@ -25,6 +25,8 @@ TABLES = (
     "defaults",
     "nodes",
     "frameworks",
+    "engines",
+    "checkpoints",
     "optimizers",
     "providers",
     "storage",

@@ -301,6 +301,7 @@ class Serve(Record):
     max_num_batched_tokens: Degree | None = None
     enforce_eager: bool | None = None
     kv_cache_bytes_per_device: Bytes | None = None
+    gpu_layers: CountOrZero | None = None  # layers on devices, the rest on the host (llama.cpp -ngl)
     prefix_cache_hit: Fraction | None = None
     speculative: Speculative | None = None
     disaggregated: Disaggregated | None = None

@@ -1,7 +1,7 @@
 """Bytes of model weights at rest in a device, by the format they are kept in.
 
-A quantised format stores elements in groups that share a scale and perhaps a zero point; published checkpoints
-leave some parts of a model in 16 bits. Sources stand at each row; a row is a fact of the format, not a fit.
+A quantised format stores elements in groups that share a scale and perhaps a zero point; published
+checkpoints leave some parts of a model in 16 bits. Sources stand at each row; a row is a fact of the format.
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ from typing import Any, NamedTuple
 
 Value = Any  # float or array
 
-PARTS = ("embedding", "head", "attention", "latent", "mixer", "mlp", "experts", "shared", "router", "bias", "norms")
+PARTS = (
+    "embedding",
+    "head",
+    "attention",
+    "latent",
+    "mixer",
+    "mlp",
+    "experts",
+    "shared",
+    "router",
+    "bias",
+    "norms",
+)
 LINEAR = frozenset({"attention", "latent", "mixer", "mlp", "experts", "shared"})
 WIDE_BYTES = 2.0  # what is not quantised is kept in 16 bits
 
@@ -26,8 +38,9 @@ def bits_per_weight(element_bits: Value, group: Value, scale_bits: Value, zero_b
     return element_bits + (scale_bits + zero_bits) / group
 
 
-def double_quantised_bits(element_bits: Value, group: Value, scale_bits: Value, outer_group: Value,
-                          outer_scale_bits: Value) -> Value:
+def double_quantised_bits(
+    element_bits: Value, group: Value, scale_bits: Value, outer_group: Value, outer_scale_bits: Value
+) -> Value:
     """Bits of one weight whose scales are quantised themselves, in groups of their own.
 
     NF4 with 8-bit scales of 64 weights and one 32-bit scale of 256 of them: 0.127 bits beside the four
@@ -53,22 +66,36 @@ FORMATS: dict[str, WeightFormat] = {
     "fp32": WeightFormat(32.0, _ALL, "IEEE 754"),
     "bf16": WeightFormat(16.0, _ALL, "bfloat16"),
     "fp16": WeightFormat(16.0, _ALL, "IEEE 754"),
-    "fp8": WeightFormat(bits_per_weight(8, 128 * 128, 32), LINEAR, "blocks of 128 x 128 with a 32-bit scale, "
-                        "DeepSeek-V3 (arXiv:2412.19437) section 3.3"),
-    "mxfp8": WeightFormat(bits_per_weight(8, 32, 8), LINEAR, "OCP Microscaling formats v1.0: 32 elements a scale"),
+    "fp8": WeightFormat(
+        bits_per_weight(8, 128 * 128, 32),
+        LINEAR,
+        "blocks of 128 x 128 with a 32-bit scale, DeepSeek-V3 (arXiv:2412.19437) section 3.3",
+    ),
+    "mxfp8": WeightFormat(
+        bits_per_weight(8, 32, 8), LINEAR, "OCP Microscaling formats v1.0: 32 elements a scale"
+    ),
     "int8": WeightFormat(8.0, LINEAR, "LLM.int8(), one scale a row (arXiv:2208.07339)"),
     "w8a8-int8": WeightFormat(8.0, LINEAR, "SmoothQuant, one scale a channel (arXiv:2211.10438)"),
-    "nvfp4": WeightFormat(bits_per_weight(4, 16, 8), LINEAR - {"latent"}, "NVIDIA NVFP4: 16 elements an fp8 scale; "
-                          "its DeepSeek checkpoints keep latent attention in 16 bits"),
-    "mxfp4": WeightFormat(bits_per_weight(4, 32, 8), LINEAR, "OCP Microscaling formats v1.0: 32 elements a scale"),
+    "nvfp4": WeightFormat(
+        bits_per_weight(4, 16, 8),
+        LINEAR - {"latent"},
+        "NVIDIA NVFP4: 16 elements an fp8 scale; its DeepSeek checkpoints keep latent attention in 16 bits",
+    ),
+    "mxfp4": WeightFormat(
+        bits_per_weight(4, 32, 8), LINEAR, "OCP Microscaling formats v1.0: 32 elements a scale"
+    ),
     "nf4": WeightFormat(bits_per_weight(4, 64, 32), LINEAR, _BNB),
     "nf4-dq": WeightFormat(double_quantised_bits(4, 64, 8, 256, 32), LINEAR, _BNB),
     "fp4": WeightFormat(bits_per_weight(4, 64, 32), LINEAR, _BNB),
     "fp4-dq": WeightFormat(double_quantised_bits(4, 64, 8, 256, 32), LINEAR, _BNB),
     "int4": WeightFormat(bits_per_weight(4, 128, 16), LINEAR, "weight-only, symmetric, groups of 128"),
     "awq-int4": WeightFormat(bits_per_weight(4, 128, 16, 4), LINEAR, "AWQ, groups of 128 (arXiv:2306.00978)"),
-    "gptq-int4": WeightFormat(bits_per_weight(4, 128, 16, 4), LINEAR, "GPTQ, groups of 128 (arXiv:2210.17323)"),
-    "gptq-int8": WeightFormat(bits_per_weight(8, 128, 16, 8), LINEAR, "GPTQ, groups of 128 (arXiv:2210.17323)"),
+    "gptq-int4": WeightFormat(
+        bits_per_weight(4, 128, 16, 4), LINEAR, "GPTQ, groups of 128 (arXiv:2210.17323)"
+    ),
+    "gptq-int8": WeightFormat(
+        bits_per_weight(8, 128, 16, 8), LINEAR, "GPTQ, groups of 128 (arXiv:2210.17323)"
+    ),
 }
 
 
@@ -97,7 +124,9 @@ def weight_bytes(parameters: Value, bytes_per_weight: Value, split: Value = 1.0)
     return parameters * bytes_per_weight / split
 
 
-def expert_parameters_held(experts: Value, parameters_each: Value, expert_split: Value, tensor_split: Value) -> Value:
+def expert_parameters_held(
+    experts: Value, parameters_each: Value, expert_split: Value, tensor_split: Value
+) -> Value:
     """Expert parameters of the fullest device: whole experts dealt out, each then split.
 
     256 experts over 72 ranks: the fullest has four.

@@ -13,7 +13,7 @@ from outlay.resolve import Resolved, resolve
 from outlay.scenario import Scenario
 from outlay.usage import Line
 
-BUILT = ("pretrain", "finetune")
+BUILT = ("pretrain", "finetune", "serve")
 
 
 def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
@@ -37,6 +37,11 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
         from outlay.planner.finetune import plan_finetune
 
         phases["finetune"], phase_lines = plan_finetune(resolved)
+        lines += phase_lines
+    if resolved.serve is not None:
+        from outlay.planner.serve import plan_serve
+
+        phases["serve"], phase_lines = plan_serve(resolved)
         lines += phase_lines
     sums = _totals(lines)
     for values in phases.values():

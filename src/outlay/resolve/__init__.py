@@ -63,6 +63,12 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         from outlay.resolve.finetune import resolve_finetune
 
         tune, shown["finetune"] = resolve_finetune(scenario.finetune, architecture, fleet, facts, hardware, defaults)
+    serve = None
+    if scenario.serve is not None:
+        from outlay.resolve.serve import resolve_serve
+
+        serve, shown["serve"] = resolve_serve(
+            scenario.serve, scenario.model, architecture, fleet, facts, catalog, notes, seed)
     goal = to_plain(scenario.goal) if scenario.goal is not None else {}
     if goal:
         shown["goal"] = goal
@@ -71,7 +77,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     return Resolved(
         scenario=shown, architecture=architecture, hardware=hardware, rates=rates, power=power, pretrain=phase, goal=goal,
         notes=notes, seed=seed, catalog_date=catalog.date, place=site.place, site_shown=site.shown,
-        fleet_given_devices=fleet is not None and fleet.devices > 1, finetune=tune)
+        serve=serve, fleet_given_devices=fleet is not None and fleet.devices > 1, finetune=tune)
 
 
 def _provider(fleet: Fleet | None, facts: DeviceFacts | None) -> str:

@@ -11,6 +11,7 @@ from outlay.derive import Quantity
 if TYPE_CHECKING:
     from outlay.account_rates import Rates
     from outlay.resolve.power import PowerInputs
+    from outlay.resolve.serve import ServePhase
     from outlay.scenario import Layout
     from outlay.steps.inputs import Hardware, Recipe
 
@@ -93,4 +94,5 @@ class Resolved:
     place: str = ""
     site_shown: dict[str, Any] = field(default_factory=dict)
     fleet_given_devices: bool = False
+    serve: ServePhase | None = None
     finetune: Any = None  # resolve.finetune.TunePhase

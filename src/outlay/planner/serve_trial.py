@@ -1,0 +1,76 @@
+"""One serving plan at nominal numbers, fast enough to try hundreds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from outlay.architecture import Architecture
+from outlay.derive import Num, Quantity
+from outlay.steps.serve_inputs import ServeLayout, ServeRecipe
+from outlay.steps.serve_memory import serve_memory
+
+MOST_TENSOR = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A model, the memory of one device, how it is run and over what."""
+
+    arch: Architecture
+    usable_bytes: float
+    recipe: ServeRecipe
+    layout: ServeLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial takes: spare bytes of the tightest device, its total, and what its cache holds."""
+
+    headroom_bytes: float
+    memory_bytes: float
+    weights_bytes: float
+    tokens: float
+    concurrency: float
+
+    @property
+    def fits(self) -> bool:
+        return self.headroom_bytes >= 0
+
+
+def run(one: Trial) -> Outcome:
+    return trial(one.arch, one.usable_bytes, one.recipe, one.layout)
+
+
+def trial(arch: Architecture, usable_bytes: float, recipe: ServeRecipe, layout: ServeLayout) -> Outcome:
+    """Headroom: the lesser of what cache and device have beyond what they need."""
+    memory = serve_memory(arch, usable_bytes, recipe, layout)
+    spare = min(float(s.room_bytes) - float(s.need_bytes) for s in memory.stages)
+    total = max(float(s.memory_per_device_bytes) for s in memory.stages)
+    return Outcome(
+        min(spare, usable_bytes - total),
+        total,
+        float(memory.fullest.parts["weights"]),
+        float(memory.kv_cache_tokens),
+        float(memory.max_concurrency),
+    )
+
+
+def nominal_recipe(recipe: ServeRecipe) -> ServeRecipe:
+    """The recipe with plain numbers in place of quantities."""
+
+    def plain(value: Num) -> Num:
+        return value.value if isinstance(value, Quantity) else value
+
+    return replace(
+        recipe,
+        constants={k: plain(v) for k, v in recipe.constants.items()},
+        part_bytes={k: plain(v) for k, v in recipe.part_bytes.items()},
+        cache_bytes=plain(recipe.cache_bytes),
+        cache_given_bytes=None if recipe.cache_given_bytes is None else plain(recipe.cache_given_bytes),
+    )
+
+
+def tensor_degrees(arch: Architecture) -> list[int]:
+    """Tensor degrees that divide the heads, powers of two first in use."""
+    heads = [k.heads for k, _ in arch.groups if k.mixer in ("attention", "mla")] or [MOST_TENSOR]
+    return [t for t in range(1, MOST_TENSOR + 1) if t & (t - 1) == 0 and all(h % t == 0 for h in heads)]

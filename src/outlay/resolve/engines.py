@@ -1,0 +1,90 @@
+"""A serving engine by name and version → its constants and defaults from the catalogue."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from outlay.catalog import Catalog, Fact
+from outlay.derive import Num
+from outlay.errors import BadValue
+
+DEFAULT_ENGINE = "vllm"
+_GIB = 2.0**30
+_TEXTS = ("text", "list")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine as of a version: every fact that holds for it."""
+
+    id: str
+    name: str
+    version: str
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+    def text(self, name: str, default: str = "") -> str:
+        fact = self.facts.get(name)
+        return default if fact is None else str(fact.value)
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        fact = self.facts.get(name)
+        return default if fact is None else float(fact.value)
+
+    def source(self, name: str) -> str:
+        fact = self.facts.get(name)
+        return "" if fact is None else fact.source
+
+    def constants(self, seed: int) -> dict[str, Num]:
+        """Every numeric fact as a quantity."""
+        return {
+            name: fact.quantity(seed).named(name.replace("_", " "))
+            for name, fact in self.facts.items()
+            if fact.unit not in _TEXTS
+        }
+
+    def by_memory(self, name: str, memory_bytes: float) -> float | None:
+        """A default that steps with the size of the device: "limit in GiB:value|…"."""
+        text = self.text(name + "_by_gib")
+        for step in filter(None, text.split("|")):
+            limit, _, value = step.partition(":")
+            if memory_bytes < float(limit) * _GIB:
+                return float(value)
+        return None
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """The numbers of a version as far as they are written.
+
+    >>> version_of("0.11.0"), version_of("vLLM V1 0.19"), version_of("b4567"), version_of("")
+    ((0, 11, 0), (0, 19), (4567,), ())
+    """
+    found = re.search(r"\d+(?:\.\d+)+", text) or re.search(r"\d+", text)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()
+
+
+def find_engine(name: str | None, version: str | None, catalog: Catalog) -> Engine:
+    """The engine's facts, those of the version's range over those of today.
+
+    Raises UnknownName with field serve.engine, or BadValue for a version without a number.
+    """
+    base = catalog.find("engine", name or DEFAULT_ENGINE, "serve.engine")
+    if "@" in base.id:
+        base = catalog.find("engine", base.id.partition("@")[0], "serve.engine")
+    facts = dict(base.facts)
+    if version is None:
+        return Engine(base.id, base.name, str(base.value("version", "")), facts)
+    wanted = version_of(str(version))
+    if not wanted:
+        raise BadValue(
+            f"serve.engine_version: no number in {version!r}; write 0.11.0", "serve.engine_version"
+        )
+    for entry in catalog.entries("engine"):
+        if entry.id.partition("@")[0] == base.id and "version_from" in entry:
+            low, high = (
+                version_of(str(entry.value("version_from"))),
+                version_of(str(entry.value("version_before"))),
+            )
+            if low <= wanted < high:
+                facts |= entry.facts
+    return Engine(base.id, base.name, str(version), facts)

@@ -1,0 +1,112 @@
+"""How a model's weights are kept, by a name, a checkpoint's own name or a file → bytes of every part."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.catalog import Catalog
+from outlay.errors import UnknownName, suggestion
+from outlay.physics.weights import FORMATS, WIDE_BYTES, part_bytes
+from outlay.resolve.gguf_mix import MIXES, mix_part_bytes
+from outlay.resolve.record import Notes
+
+FIELD = "serve.precision"
+_ALIASES = {
+    "awq": "awq-int4",
+    "gptq": "gptq-int4",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float32": "fp32",
+    "w8a8": "w8a8-int8",
+    "w4a16": "int4",
+    "w8a16": "int8",
+    "bnb": "nf4",
+    "bitsandbytes": "nf4",
+    "fp8-block": "fp8",
+    "gptq-4bit": "gptq-int4",
+    "gptq-8bit": "gptq-int8",
+    "awq-4bit": "awq-int4",
+}
+_IN_NAMES = (
+    ("gptq.?int8|int8.?gptq", "gptq-int8"),
+    ("gptq", "gptq-int4"),
+    ("awq", "awq-int4"),
+    ("nvfp4", "nvfp4"),
+    ("mxfp4", "mxfp4"),
+    ("fp8", "fp8"),
+    ("bnb.?4bit", "nf4"),
+    ("w8a8", "w8a8-int8"),
+    ("w4a16", "int4"),
+)
+
+
+def precision_name(text: str) -> str:
+    """The contract's spelling of a precision; UnknownName with the nearest names otherwise.
+
+    >>> precision_name("Q4_K_M"), precision_name("awq"), precision_name("BF16")
+    ('q4_k_m', 'awq-int4', 'bf16')
+    """
+    plain = text.strip().lower()
+    for form in (plain, plain.replace("_", "-"), plain.replace("-", "_")):
+        form = _ALIASES.get(form, form)
+        if form in FORMATS or form in MIXES:
+            return form
+    raise UnknownName(f"{FIELD}: no precision {text!r}{suggestion(plain, [*FORMATS, *MIXES])}", FIELD)
+
+
+def resolve_precision(
+    given: str | None, model: Any, arch: Architecture, catalog: Catalog, notes: Notes
+) -> str:
+    """The precision given, that of the checkpoint's name, the one it was published in, or 16 bits."""
+    if given is not None:
+        return precision_name(given)
+    named = str(model) if isinstance(model, str) else str(getattr(model, "name", "") or "")
+    for pattern, precision in _IN_NAMES:
+        if re.search(pattern, named.lower()):
+            notes.assume(FIELD, precision, f"the checkpoint's name says so: {named}")
+            return precision
+    try:
+        published = catalog.find("checkpoint", arch.name)
+    except UnknownName:
+        published = None
+    if published is not None:
+        fact = published.fact("precision")
+        notes.assume(FIELD, fact.value, "as published", fact.source)
+        return str(fact.value)
+    notes.assume(FIELD, "bf16", "most checkpoints are published in 16 bits")
+    return "bf16"
+
+
+def precision_part_bytes(precision: str, arch: Architecture) -> dict[str, float]:
+    """Bytes of one weight in every part of the model."""
+    if precision in FORMATS:
+        return part_bytes(precision, any(kind.experts for kind, _ in arch.groups))
+    return mix_part_bytes(precision, arch)
+
+
+def file_layers(model: Any, arch: Architecture) -> tuple[tuple[float, ...], dict[str, float], str]:
+    """Of a GGUF file: bytes of every layer, bytes a weight of the parts around them, and its main type."""
+    from outlay.readers.gguf import read_gguf
+
+    found = read_gguf(Path(str(model)).expanduser())
+    layers = found.bytes_by_layer
+    sizes = tuple(float(layers.get(index, 0)) for index in range(arch.layers))
+    parts = dict.fromkeys(("embedding", "head", "norms"), WIDE_BYTES)
+    for tensor in found.tensors:
+        name = {"token_embd.weight": "embedding", "output.weight": "head", "output_norm.weight": "norms"}.get(
+            tensor.name
+        )
+        if name is not None and tensor.elements:
+            parts[name] = tensor.size_bytes / tensor.elements
+            if name == "embedding" and arch.tied_embeddings:
+                parts["head"] = parts[name]
+    return sizes, parts, found.main_type
+
+
+def is_gguf(model: Any) -> bool:
+    """Whether the scenario's model is a GGUF file."""
+    return isinstance(model, str) and model.lower().endswith(".gguf")

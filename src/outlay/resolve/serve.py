@@ -1,0 +1,273 @@
+"""The serving section → what its planner needs: engine, precisions, lengths, layout, each default told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.catalog import Catalog
+from outlay.derive import Num, Quantity, derive, exact
+from outlay.errors import BadValue, Inconsistent, Unsupported
+from outlay.physics.kvcache import ELEMENT_BYTES
+from outlay.physics.weights import WIDE_BYTES
+from outlay.resolve.engines import Engine, find_engine
+from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.precision import file_layers, is_gguf, precision_part_bytes, resolve_precision
+from outlay.resolve.record import Notes
+from outlay.resolve.serve_defaults import (
+    PATH,
+    batching,
+    mean_length,
+    memory_share,
+    sequences_at_hand,
+    serve_length,
+)
+from outlay.scenario import Fleet, Serve
+from outlay.scenario_io import to_plain
+from outlay.steps.serve_inputs import ServeLayout, ServeRecipe
+
+_LATER = "its memory is planned; latency, throughput, money and energy of serving come in a later version"
+_RANK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ServePhase:
+    """A serving phase ready to plan; a degree of 0 is chosen by the planner."""
+
+    recipe: ServeRecipe
+    engine: Engine
+    layout: ServeLayout
+    tensor_given: bool
+    replicas: int  # 0: as many as the fleet holds
+    usable_bytes: Num
+    one_stream: tuple[float, float] | None  # prompt and generated tokens of a single request, when asked
+    shown: dict[str, Any]
+
+
+def resolve_serve(
+    given: Serve,
+    model: Any,
+    arch: Architecture | None,
+    fleet: Fleet | None,
+    facts: DeviceFacts | None,
+    catalog: Catalog,
+    notes: Notes,
+    seed: int,
+) -> tuple[ServePhase, dict[str, Any]]:
+    """Engine, precisions, lengths and layout of a serving phase, and how the scenario shows them."""
+    if arch is None or fleet is None or facts is None:
+        raise BadValue("serve: needs a model and a fleet", "serve")
+    refuse_unplanned(given)
+    engine = find_engine(given.engine, given.engine_version, catalog)
+    if given.engine is None:
+        notes.assume(PATH + "engine", engine.id, "the engine most people serve with", engine.source("name"))
+    if given.engine_version is None:
+        notes.assume(
+            PATH + "engine_version",
+            engine.version,
+            "the version the catalogue describes",
+            engine.source("version"),
+        )
+    usable = usable_memory(fleet, facts.memory_bytes, engine, seed)
+    size = fleet.device_memory_bytes or facts.memory_bytes.value
+    shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
+    recipe = _recipe(given, model, arch, engine, size, facts.id, catalog, notes, seed, shown)
+    layout = _layout(given, fleet, engine, arch, shown)
+    _tell_later(given, notes)
+    phase = ServePhase(
+        recipe,
+        engine,
+        layout,
+        given.tensor is not None,
+        int(given.replicas or 0),
+        usable,
+        _one_stream(given),
+        shown,
+    )
+    return phase, shown
+
+
+def refuse_unplanned(given: Serve) -> None:
+    """Fields whose planning is not built yet and that memory depends on."""
+    if given.disaggregated is not None:
+        raise Unsupported(
+            "serve.disaggregated: separate pools are not planned in this version; plan each pool's "
+            "layout as a serve of its own",
+            "serve.disaggregated",
+        )
+    if given.speculative is not None and given.speculative.method in ("draft", "eagle"):
+        raise Unsupported(
+            f"serve.speculative: {given.speculative.method} is not planned in this version; mtp and ngram "
+            "are",
+            "serve.speculative",
+        )
+    if given.workload is not None and given.workload.trace is not None:
+        raise Unsupported(
+            "serve.workload.trace: replaying a trace is not built in this version; give concurrency, "
+            "input and output",
+            "serve.workload.trace",
+        )
+
+
+def usable_memory(fleet: Fleet, catalogued: Quantity, engine: Engine, seed: int) -> Num:
+    """What the driver leaves to programs; a size the user gave is taken as that."""
+    own = fleet.device_memory_bytes
+    if own is not None and own != catalogued.value:
+        return exact(own, "bytes", "device memory", "given in the scenario", basis="given")
+    if "reserved_bytes" not in engine.facts:
+        return catalogued
+    reserve = engine.facts["reserved_bytes"].quantity(seed).named("driver reserve")
+    left: Num = derive(
+        _less, "memory left by the driver", "bytes", memory_bytes=catalogued, reserve_bytes=reserve
+    )
+    return left
+
+
+def _less(memory_bytes: Any, reserve_bytes: Any) -> Any:
+    """Device memory less what the driver keeps."""
+    return memory_bytes - reserve_bytes
+
+
+def _recipe(
+    given: Serve,
+    model: Any,
+    arch: Architecture,
+    engine: Engine,
+    memory_bytes: float,
+    device: str,
+    catalog: Catalog,
+    notes: Notes,
+    seed: int,
+    shown: dict[str, Any],
+) -> ServeRecipe:
+    weights = _weights(given, model, arch, catalog, notes, shown)
+    cache = _cache(given, engine, notes, shown)
+    length = serve_length(given, arch, notes, shown)
+    sequences, tokens, prompt = sequences_at_hand(given, length)
+    batched, seqs = batching(given, engine, memory_bytes, device, length, sequences, prompt, notes, shown)
+    if engine.text("pool") == "context":
+        sequences = max(sequences, int(seqs))
+    adapters = given.adapters
+    return ServeRecipe(
+        engine=engine.id,
+        pool=engine.text("pool"),
+        constants=engine.constants(seed),
+        max_model_len=float(length),
+        max_num_seqs=_sampled(engine, seqs, batched),
+        max_num_batched_tokens=float(batched),
+        memory_utilization=memory_share(given, engine, memory_bytes, batched, seqs, notes, shown),
+        sequences=float(sequences),
+        sequence_tokens=float(tokens),
+        graphs=_graphs(given, engine, notes),
+        adapters=adapters.count if adapters else 0,
+        adapter_rank=(adapters.rank or _RANK) if adapters else 0,
+        extra_bytes=_extra(given, arch, notes),
+        device_layers=given.gpu_layers,
+        **weights,
+        **cache,
+    )
+
+
+def _weights(
+    given: Serve, model: Any, arch: Architecture, catalog: Catalog, notes: Notes, shown: dict[str, Any]
+) -> dict[str, Any]:
+    """How weights are kept: a file's own tensors, or a precision by name."""
+    if is_gguf(model) and given.precision is None:
+        layers, ends, precision = file_layers(model, arch)
+        notes.assume(PATH + "precision", precision, "the tensors of the file, one by one")
+        parts = precision_part_bytes("f16", arch) | ends
+        return {"layer_bytes": layers, "part_bytes": parts, "precision": precision}
+    precision = resolve_precision(given.precision, model, arch, catalog, notes)
+    shown["precision"] = precision
+    return {"part_bytes": precision_part_bytes(precision, arch), "precision": precision}
+
+
+def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) -> dict[str, Any]:
+    """How the cache is kept, and its size where it is given."""
+    name = given.kv_precision or engine.text("kv_precision", "bf16")
+    if given.kv_precision is None:
+        notes.assume(PATH + "kv_precision", name, "the engine's default", engine.source("name"))
+    shown["kv_precision"] = name
+    size = given.kv_cache_bytes_per_device
+    own = exact(size, "bytes", "cache of a device", "given in the scenario", basis="given") if size else None
+    return {"cache_precision": name, "cache_bytes": ELEMENT_BYTES[name], "cache_given_bytes": own}
+
+
+def _graphs(given: Serve, engine: Engine, notes: Notes) -> bool:
+    """Whether the engine captures graphs, as it does unless told not to."""
+    if given.enforce_eager is None and engine.number("graphs_bytes"):
+        why = "the engine captures CUDA graphs unless told not to"
+        notes.assume(PATH + "enforce_eager", False, why, engine.source("graphs_bytes"))
+    return not given.enforce_eager
+
+
+def _sampled(engine: Engine, seqs: float, batched: float) -> float:
+    """Rows of logits alive at once: running sequences, or every token of a physical batch."""
+    return batched if engine.number("logits_for_batch") else seqs
+
+
+def _extra(given: Serve, arch: Architecture, notes: Notes) -> float:
+    """A vision tower and prediction layers, in 16 bits."""
+    extra = arch.vision_parameters * WIDE_BYTES
+    if given.speculative is not None:
+        if given.speculative.method == "mtp":
+            extra += arch.mtp_parameters * WIDE_BYTES
+        notes.assume(
+            PATH + "speculative",
+            to_plain(given.speculative),
+            "weights of the model's own prediction layers are counted; speed is not planned yet",
+        )
+    return extra
+
+
+def _layout(
+    given: Serve, fleet: Fleet, engine: Engine, arch: Architecture, shown: dict[str, Any]
+) -> ServeLayout:
+    """The degrees given; pipeline takes all devices where an engine splits by layers."""
+    tensor, pipeline, data = int(given.tensor or 1), int(given.pipeline or 1), int(given.data or 1)
+    if given.pipeline is None and given.tensor is None and engine.number("layer_split"):
+        pipeline = min(fleet.devices, arch.layers)
+    replicas = int(given.replicas or 1)
+    if tensor * pipeline * data * replicas > fleet.devices:
+        raise Inconsistent(
+            f"serve.tensor: {tensor} x pipeline {pipeline} x data {data} x replicas {replicas} is more "
+            f"than the {fleet.devices} devices of the fleet",
+            "serve.tensor",
+        )
+    if pipeline > arch.layers:
+        raise Inconsistent(
+            f"serve.pipeline: {pipeline} stages are more than the {arch.layers} layers", "serve.pipeline"
+        )
+    heads = max((k.heads for k, _ in arch.groups if k.mixer in ("attention", "mla")), default=tensor)
+    if heads % tensor:
+        raise Inconsistent(f"serve.tensor: {heads} heads do not divide by {tensor}", "serve.tensor")
+    expert = int(given.expert or 1)
+    if (tensor * data) % expert:
+        raise Inconsistent(
+            f"serve.expert: {expert} does not divide tensor x data, {tensor * data}", "serve.expert"
+        )
+    context = int(given.decode_context_parallel or 1)
+    if tensor % context:
+        raise Inconsistent(
+            f"serve.decode_context_parallel: {context} does not divide tensor {tensor}",
+            "serve.decode_context_parallel",
+        )
+    return ServeLayout(tensor, pipeline, expert, data, context)
+
+
+def _one_stream(given: Serve) -> tuple[float, float] | None:
+    work = given.workload
+    if work is None or int(work.batch or work.concurrency or 0) != 1:
+        return None
+    return mean_length(work.input) or 1.0, mean_length(work.output) or 1.0
+
+
+def _tell_later(given: Serve, notes: Notes) -> None:
+    """Fields memory does not depend on: told, never dropped."""
+    for name in ("slo", "hours", "prefix_cache_hit", "workload"):
+        value = getattr(given, name)
+        if value is not None:
+            notes.assume(
+                PATH + name, to_plain(value) if hasattr(value, "__struct_fields__") else value, _LATER
+            )

@@ -1,0 +1,66 @@
+"""What serving compositions are given: how a model is kept and run by an engine, and over which devices.
+
+Numbers may be plain floats, arrays of one common shape (a search) or `Quantity`; strings and booleans are
+categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Num = Any  # float, array or Quantity
+
+POOLS = ("utilization", "static", "free", "context", "grows")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeLayout:
+    """One replica: tensor · data · pipeline devices; `data` are attention ranks with own sequences."""
+
+    tensor: Num = 1
+    pipeline: int = 1
+    expert: Num = 1
+    data: Num = 1
+    context: Num = 1  # decode context parallel: ranks that share out one sequence's cache
+
+    @property
+    def devices(self) -> Num:
+        return self.tensor * self.pipeline * self.data
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRecipe:
+    """How an engine keeps and runs a model.
+
+    pool says how the engine sizes its cache: a share of the device less what it measured (utilization), a
+    share for weights and cache (static), a share of what is free (free), the context asked for (context), or
+    what the sequences at hand need (grows). constants are the engine's, by catalogue name.
+    """
+
+    engine: str
+    pool: str
+    part_bytes: Mapping[str, Num]  # bytes of a weight, by part of the model
+    cache_bytes: Num  # bytes of a cached element
+    constants: Mapping[str, Num]
+    max_model_len: Num
+    max_num_seqs: Num
+    max_num_batched_tokens: Num
+    memory_utilization: Num
+    sequences: Num = 1.0  # held at once where the engine sizes by need
+    sequence_tokens: Num = 0.0  # of each; 0 = max_model_len
+    graphs: bool = True
+    cache_given_bytes: Num | None = None
+    adapters: int = 0
+    adapter_rank: int = 0
+    extra_bytes: Num = 0.0  # a vision tower, prediction layers or a draft model, split like the rest
+    device_layers: int | None = None  # layers on the device, the rest on the host
+    layer_bytes: tuple[float, ...] = field(
+        default=()
+    )  # as a file holds them; then part_bytes is for the rest
+    precision: str = "bf16"
+    cache_precision: str = "bf16"
+
+    def constant(self, name: str, default: Num = 0.0) -> Num:
+        return self.constants.get(name, default)

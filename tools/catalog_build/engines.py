@@ -1,0 +1,294 @@
+"""Serving engines by version range: how they size their cache, their defaults, what they take themselves.
+
+An entry without a range is the engine as of today; `NAME@FROM` holds what differed from version_from up to
+version_before. Bytes per logit are counted from the buffers named in the notes and agree with start-up logs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from catalog_build.common import CATALOG_DATE, Row
+
+KIND = "engine"
+GIB, MIB = 2.0**30, 2.0**20
+
+
+class Value(NamedTuple):
+    value: float | str
+    unit: str
+    source: str
+    how: str = "published"
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+_VLLM = "vLLM documentation and source (Apache-2.0): EngineArgs, GPUModelRunner.profile_run"
+_LOGS = "start-up logs in public issues (vllm-project/vllm#10517, #23278) and llm-d-planner's measurements"
+_SGL = "SGLang source (Apache-2.0): ServerArgs memory settings"
+_TRT = "TensorRT-LLM documentation: KvCacheConfig, build and runtime defaults"
+_CPP = "llama.cpp source and start-up logs (MIT)"
+_HF = "Transformers documentation, DynamicCache; QwenLM/Qwen and Qwen3 memory tables"
+
+# What every program on a CUDA device finds taken: the driver's reserve, and its own context.
+_RESERVE = Value(
+    0.42 * GIB,
+    "byte",
+    "nvidia-smi -q, FB memory reserved; torch total against nvidia-smi total",
+    "measured",
+    0.30 * GIB,
+    0.62 * GIB,
+    "taken by the driver before any program starts",
+)
+_CONTEXT = Value(
+    0.45 * GIB,
+    "byte",
+    "nvidia-smi of an idle PyTorch process",
+    "measured",
+    0.30 * GIB,
+    0.65 * GIB,
+    "CUDA context and libraries of one process",
+)
+_COMM = Value(
+    0.41 * GIB,
+    "byte",
+    _LOGS,
+    "measured",
+    0.25 * GIB,
+    0.9 * GIB,
+    "collective library buffers and graphs' all-reduce space, once devices work together",
+)
+
+
+def _text(value: str, source: str, note: str = "") -> Value:
+    return Value(value, "text", source, note=note)
+
+
+def _count(value: float, source: str, note: str = "", how: str = "published") -> Value:
+    return Value(value, "", source, how, note=note)
+
+
+ENGINES: dict[str, dict[str, Value]] = {
+    "vllm": {
+        "name": _text("vLLM", _VLLM),
+        "version": _text("0.14", _VLLM, "the version taken when none is given"),
+        "pool": _text("utilization", _VLLM, "share of the device less weights, profiled peak and the rest"),
+        "memory_utilization": _count(0.9, _VLLM),
+        "max_num_seqs": _count(256, _VLLM),
+        "max_num_batched_tokens": _count(2048, _VLLM, "chunked prefill"),
+        "large_from_bytes": Value(
+            70 * GIB, "byte", _VLLM, note="larger defaults from here on, A100 excepted"
+        ),
+        "max_num_seqs_large": _count(1024, _VLLM),
+        "max_num_batched_tokens_large": _count(8192, _VLLM, "server; the offline class doubles it"),
+        "block_tokens": _count(16, _VLLM),
+        "window_ahead": Value(1.0, "bool", _VLLM, note="window layers keep what one step computes ahead"),
+        "logit_bytes": Value(
+            28.7,
+            "byte",
+            _LOGS,
+            "measured",
+            20.0,
+            39.0,
+            "fp32 and 16-bit logits, sort, probabilities; leaner sampling than before 0.14",
+        ),
+        "non_torch_bytes": Value(0.13 * GIB, "byte", _LOGS, "measured", 0.06 * GIB, 0.2 * GIB),
+        "communicator_bytes": _COMM,
+        "context_bytes": _CONTEXT,
+        "reserved_bytes": _RESERVE,
+        "graphs_bytes": Value(
+            0.55 * GIB, "byte", _LOGS, "measured", 0.25 * GIB, 1.1 * GIB, "beside the cache"
+        ),
+        "expert_ffn_multiple": _count(
+            256, "vLLM MXFP4 kernels on Hopper; gpt-oss start-up logs", "MXFP4 experts only"
+        ),
+        "expert_hidden_multiple": _count(1, "vLLM MXFP4 kernels on Hopper; gpt-oss start-up logs"),
+        "stream_layer_s": Value(
+            11e-6, "s", "assumed: norms, rotary and cache kernels under CUDA graphs", "assumed", 5e-6, 25e-6
+        ),
+    },
+    "vllm@0.11": {
+        "version_from": _text("0.11", _VLLM),
+        "version_before": _text("0.14", _VLLM),
+        "logit_bytes": Value(
+            38.9,
+            "byte",
+            _LOGS,
+            "measured",
+            38.0,
+            39.5,
+            "2 + 4 logits, 12 values and indices sorted and 12 of sort space, 8 probabilities, 1 mask",
+        ),
+    },
+    "vllm@0.8": {
+        "version_from": _text("0.8", _VLLM),
+        "version_before": _text("0.11", _VLLM),
+        "logit_bytes": Value(
+            38.9,
+            "byte",
+            _LOGS,
+            "measured",
+            38.0,
+            39.5,
+            "2 + 4 logits, 12 values and indices sorted and 12 of sort space, 8 probabilities, 1 mask",
+        ),
+        "expert_ffn_multiple": _count(128, "vLLM Marlin MXFP4 kernel; gpt-oss start-up log vllm#23278"),
+        "expert_hidden_multiple": _count(256, "vLLM Marlin MXFP4 kernel; gpt-oss start-up log vllm#23278"),
+    },
+    "vllm@0.4": {
+        "version_from": _text("0", _VLLM),
+        "version_before": _text("0.8", _VLLM),
+        "max_num_seqs_large": _count(256, _VLLM),
+        "max_num_batched_tokens_large": _count(512, _VLLM),
+        "max_num_batched_tokens": _count(512, _VLLM, "once prefill is chunked"),
+        "batched_is_length_to": _count(32768, _VLLM, "profiles one prompt of max_model_len up to here"),
+        "logit_bytes": Value(2.0, "byte", _LOGS, "measured", 2.0, 4.0, "sampling is not profiled"),
+        "window_ahead": Value(0.0, "bool", _VLLM),
+        "non_torch_bytes": Value(
+            0.35 * GIB, "byte", _LOGS, "measured", 0.2 * GIB, 0.5 * GIB, "context counted in"
+        ),
+        "context_bytes": Value(0.0, "byte", _LOGS, "derived", note="inside the share of the device"),
+    },
+    "sglang": {
+        "name": _text("SGLang", _SGL),
+        "version": _text("0.5", _SGL),
+        "pool": _text("static", _SGL, "a share of the device for weights and cache together"),
+        "static_reserve_bytes": Value(512 * MIB, "byte", _SGL, note="left free: constant part"),
+        "static_token_bytes": Value(
+            1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"
+        ),
+        "static_graph_bytes": Value(
+            2 * MIB, "byte", _SGL, note="left free: for each sequence of the largest graph"
+        ),
+        "static_rank_bytes": Value(
+            128 * MIB, "byte", _SGL, note="left free: for each tensor or pipeline rank"
+        ),
+        "static_large_bytes": Value(10240 * MIB, "byte", _SGL, note="left free at least, above 60 GiB"),
+        "max_num_seqs": _count(256, _SGL, "largest CUDA graph"),
+        "max_num_batched_tokens": _count(8192, _SGL, "prefill chunk"),
+        "max_num_batched_tokens_by_gib": _text("35:2048|60:4096|160:8192|100000:16384", _SGL),
+        "max_num_seqs_by_gib": _text("20:8|35:24|60:32|100000:256", _SGL),
+        "block_tokens": _count(1, _SGL),
+        "logit_bytes": Value(
+            8.0, "byte", _SGL, "assumed", 6.0, 16.0, "16-bit and fp32 logits, probabilities"
+        ),
+        "non_torch_bytes": Value(0.13 * GIB, "byte", "as vLLM", "assumed", 0.05 * GIB, 0.3 * GIB),
+        "communicator_bytes": _COMM,
+        "context_bytes": _CONTEXT,
+        "reserved_bytes": _RESERVE,
+        "graphs_bytes": Value(1.0 * GIB, "byte", _SGL, "assumed", 0.4 * GIB, 2.0 * GIB),
+        "stream_layer_s": Value(
+            11e-6, "s", "assumed: norms, rotary and cache kernels under CUDA graphs", "assumed", 5e-6, 25e-6
+        ),
+    },
+    "tensorrt-llm": {
+        "name": _text("TensorRT-LLM", _TRT),
+        "version": _text("1.2", _TRT),
+        "pool": _text("free", _TRT, "a share of what is free after loading and one run"),
+        "memory_utilization": _count(0.9, _TRT, "free_gpu_memory_fraction"),
+        "max_num_seqs": _count(2048, _TRT, "max_batch_size"),
+        "max_num_batched_tokens": _count(8192, _TRT, "max_num_tokens"),
+        "block_tokens": _count(32, _TRT),
+        "logit_bytes": Value(6.0, "byte", _TRT, "assumed", 4.0, 12.0),
+        "non_torch_bytes": Value(
+            0.3 * GIB, "byte", "as vLLM, plus workspaces", "assumed", 0.1 * GIB, 1.0 * GIB
+        ),
+        "communicator_bytes": _COMM,
+        "context_bytes": _CONTEXT,
+        "reserved_bytes": _RESERVE,
+        "graphs_bytes": Value(0.6 * GIB, "byte", "as vLLM", "assumed", 0.2 * GIB, 1.5 * GIB),
+        "stream_layer_s": Value(
+            9e-6, "s", "assumed: fused kernels under CUDA graphs", "assumed", 4e-6, 20e-6
+        ),
+    },
+    "llama.cpp": {
+        "name": _text("llama.cpp", _CPP),
+        "version": _text("b5000", _CPP),
+        "pool": _text("context", _CPP, "the cache is allocated for the context asked for"),
+        "max_num_seqs": _count(1, _CPP, "slots share one context"),
+        "max_num_batched_tokens": _count(512, _CPP, "physical batch"),
+        "block_tokens": _count(1, _CPP),
+        "embedding_on_host": Value(1.0, "bool", _CPP, note="read by the host"),
+        "kv_precision": _text("fp16", _CPP),
+        "logits_for_batch": Value(1.0, "bool", _CPP),
+        "logit_bytes": Value(4.0, "byte", _CPP, note="fp32 logits of every token of a physical batch"),
+        "non_torch_bytes": Value(0.0, "byte", _CPP),
+        "context_bytes": Value(
+            0.4 * GIB, "byte", _CPP, "measured", 0.25 * GIB, 0.6 * GIB, "context and cuBLAS"
+        ),
+        "communicator_bytes": Value(0.0, "byte", _CPP, note="layers are split, activations copied"),
+        "graphs_bytes": Value(0.0, "byte", _CPP),
+        "reserved_bytes": _RESERVE,
+        "layer_split": Value(1.0, "bool", _CPP, note="several devices hold layers in turn"),
+    },
+    "transformers": {
+        "name": _text("Transformers", _HF),
+        "version": _text("4.51", _HF),
+        "pool": _text("grows", _HF, "the cache grows with the sequences at hand"),
+        "max_num_seqs": _count(1, _HF),
+        "max_num_batched_tokens": _count(1, _HF, "a prompt is run whole"),
+        "block_tokens": _count(1, _HF),
+        "cache_copies": Value(
+            1.05,
+            "",
+            _HF,
+            "measured",
+            0.75,
+            1.25,
+            "growing by concatenation leaves freed blocks as large as the cache in the allocator",
+        ),
+        "logit_bytes": Value(6.0, "byte", _HF, note="16-bit and fp32 logits of the last token"),
+        "non_torch_bytes": Value(0.0, "byte", _HF),
+        "context_bytes": _CONTEXT,
+        "communicator_bytes": _COMM,
+        "graphs_bytes": Value(0.0, "byte", _HF),
+        "reserved_bytes": _RESERVE,
+    },
+    "litgpt": {
+        "name": _text("LitGPT", "LitGPT documentation (Apache-2.0)"),
+        "version": _text("0.5", "LitGPT documentation (Apache-2.0)"),
+        "pool": _text("grows", "LitGPT documentation (Apache-2.0)", "a fixed cache of prompt and new tokens"),
+        "max_num_seqs": _count(1, _HF),
+        "max_num_batched_tokens": _count(1, _HF, "a prompt is run whole"),
+        "block_tokens": _count(1, _HF),
+        "cache_copies": Value(0.0, "", "LitGPT: allocated once"),
+        "logit_bytes": Value(6.0, "byte", _HF),
+        "non_torch_bytes": Value(0.0, "byte", _HF),
+        "context_bytes": _CONTEXT,
+        "communicator_bytes": _COMM,
+        "graphs_bytes": Value(0.0, "byte", _HF),
+        "reserved_bytes": _RESERVE,
+    },
+}
+ALIASES = {
+    "vllm": "vLLM",
+    "sglang": "sgl|sgl-project",
+    "tensorrt-llm": "trtllm|trt-llm|tensorrt_llm|tensorrt",
+    "llama.cpp": "llamacpp|llama-cpp|llama-server|ollama|llama_cpp|lm-studio",
+    "transformers": "hf|huggingface|hf-transformers",
+    "litgpt": "lit-gpt",
+}
+
+
+def build(data_dir: Path, models_dir: Path) -> list[Row]:
+    rows = []
+    for name, values in ENGINES.items():
+        rows += [
+            Row(name, parameter, v.value, v.unit, v.source, CATALOG_DATE, v.how, v.low, v.high, v.note)
+            for parameter, v in values.items()
+        ]
+        if name in ALIASES:
+            rows.append(
+                Row(
+                    name,
+                    "aliases",
+                    ALIASES[name],
+                    "list",
+                    "names people and launchers use",
+                    CATALOG_DATE,
+                    "derived",
+                )
+            )
+    return rows
