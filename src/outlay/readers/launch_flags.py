@@ -10,6 +10,8 @@ from outlay.errors import BadValue, Unreadable
 from outlay.readers.fields import Note, show
 
 MAX_SHOWN = 200
+_SWITCHES = ("true", "false", "auto", "on", "off", "yes", "no", "0", "1", "full", "offload", "unsloth")
+_OFF = ("", "false", "none", "null", "0", "0.0", "off", "[]", "{}")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ def read_flags(words: Sequence[str], known: Table, collected: Collected) -> None
                 items.append(words[at])
                 at += 1
             value = " ".join(items)
+        elif spec.kind in ("value", "switch") and not equals:
+            value = "true"
+            if _takes(spec, words[at] if at < len(words) else "-"):
+                value = words[at]
+                at += 1
         elif not equals:
             if at >= len(words):
                 raise BadValue(f"{name} at the end of the line lacks its value", plain)
@@ -113,14 +120,14 @@ def read_flags(words: Sequence[str], known: Table, collected: Collected) -> None
         store(spec, plain, value, collected, negated)
 
 
-def _find(name: str, known: Table) -> tuple[Spec | None, str, bool]:
+def _find(name: str, known: Table, whole_names: bool = False) -> tuple[Spec | None, str, bool]:
     """The flag's row: exact, negated (`--no-…`), or by a start that only one flag has."""
     plain = name.lstrip("-").replace("_", "-") if name.startswith("--") else name.lstrip("-")
     if plain in known:
         return known[plain], plain, False
     if name.startswith("--no-") and plain[3:] in known:
         return known[plain[3:]], plain[3:], True
-    if name.startswith("--") and len(plain) >= 4:
+    if name.startswith("--") and len(plain) >= 4 and not whole_names:
         close = {id(known[k]): k for k in known if k.startswith(plain)}
         if len({known[k] for k in close.values()}) == 1:
             full = next(iter(close.values()))
@@ -142,6 +149,12 @@ def _follows_bool(words: Sequence[str], at: int) -> str | None:
     return words[at] if at < len(words) and words[at].lower() in ("true", "false") else None
 
 
+def _takes(spec: Spec, word: str) -> bool:
+    """Whether a flag that may stand alone takes this word as its value."""
+    plain = not word.startswith("-") or _is_number(word)
+    return plain and (spec.kind == "value" or word.lower() in _SWITCHES)
+
+
 def _is_number(word: str) -> bool:
     return (
         len(word) < 40 and word[1:2].isdigit() and word[1:].replace(".", "", 1).replace("e", "", 1).isalnum()
@@ -155,8 +168,13 @@ def store(spec: Spec, name: str, value: Any, collected: Collected, negated: bool
         collected.without_effect.append(shown)
         return
     if spec.target == "!":
-        if spec.kind != "flag" or truth(value, name) != negated:
+        if str(value).lower() in _OFF:
+            collected.without_effect.append(shown)
+        elif spec.kind != "flag" or truth(value, name) != negated:
             collected.unplanned.append(shown)
+        return
+    if value == "auto" and spec.kind not in ("text", "switch", "json", "list", "value"):
+        collected.note(name, "auto", "left to the framework: not read")
         return
     if isinstance(value, str) and "$" in value and spec.kind != "json":
         collected.note(name, value[:MAX_SHOWN], "a variable that is not set in the text: not read")
@@ -235,6 +253,8 @@ CONVERT: dict[str, Callable[[Any, str], Any]] = {
     "text": lambda value, _: str(value),
     "list": lambda value, _: str(value),
     "value": lambda value, _: str(value),
+    "switch": lambda value, _: str(value),
+    "json_or_text": lambda value, _: value if isinstance(value, Mapping) else str(value),
 }
 
 
@@ -242,7 +262,7 @@ def read_keys(keys: Mapping[Any, Any], known: Table, collected: Collected) -> No
     """The same table for a configuration file whose keys are the flags' names."""
     for key, value in keys.items():
         name = str(key)
-        spec, plain, negated = _find(f"--{name}", known)
+        spec, plain, negated = _find(f"--{name}", known, whole_names=True)
         if spec is None:
             collected.unknown.append(f"{name}: {show(value)}"[:MAX_SHOWN])
         elif value is not None:

@@ -159,8 +159,6 @@ def _from_words(
     version = _image_version(command.words)
     if engine == "vllm":
         words = launch_vllm.dotted(words)
-    elif engine == "llama.cpp":
-        words = launch_llamacpp.spread(words)
     line = Collected(engine)
     read_flags(words, module.flags(), line)
     config = line.values.get("@config")

@@ -31,7 +31,8 @@ rope-freq-scale yarn-orig-ctx lora lora-scaled control-vector mmproj mm hf-repo-
 grp-attn-n | value | !
 cache-type-k-draft ctkd cache-type-v-draft ctvd override-kv cache-ram cram ctx-checkpoints | value | !
 spec-type fit-target | value | !
-flash-attn fa fit | text | @flash
+flash-attn fa | switch | @flash
+fit | switch | -
 no-kv-offload nkvo cpu-moe cmoe swa-full no-mmproj embedding embeddings no-op-offload | flag | !
 cont-batching cb no-cont-batching nocb mlock no-mmap mmap jinja no-warmup warmup no-webui metrics | flag | -
 slots | flag | -
@@ -61,25 +62,6 @@ xtc-probability | value | -
 @lru_cache(maxsize=1)
 def flags() -> Table:
     return table(_ROWS)
-
-
-def spread(words: list[str]) -> list[str]:
-    """Give `--flash-attn` and `-fa` a value where older lines have none."""
-    out: list[str] = []
-    for at, word in enumerate(words):
-        out.append(word)
-        follows = words[at + 1].lower() if at + 1 < len(words) else ""
-        if word in ("-fa", "--flash-attn", "--fit", "-fit") and follows not in (
-            "on",
-            "off",
-            "auto",
-            "0",
-            "1",
-            "true",
-            "false",
-        ):
-            out.append("on")
-    return out
 
 
 def finish(c: Collected) -> dict[str, Any]:

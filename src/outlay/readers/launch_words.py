@@ -102,9 +102,11 @@ def _assignments(words: list[str], scan: _Scan) -> list[str]:
     """Take `NAME=value` from the front of a command and remember it."""
     for at, word in enumerate(words):
         name, equals, value = word.partition("=")
-        if equals and name and not name[0].isdigit() and set(name) <= _NAME:
+        if equals and name and not name[0].isdigit() and set(name.removesuffix("+")) <= _NAME:
             if len(scan.lists) < MAX_COMMANDS:
-                scan.lists[name] = [value]
+                scan.lists[name.rstrip("+")] = (scan.lists.get(name[:-1], []) if name[-1] == "+" else []) + [
+                    value
+                ]
         elif word not in _EXPORTS:
             return words[at:]
     return []
