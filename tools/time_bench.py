@@ -57,7 +57,9 @@ def hardware(fleet: dict[str, Any], precision: str) -> Hardware:
         host_memory_bytes=1e12,
         power_w=rated,
         power_limit_ratio=fleet.get("device_power_limit_w", rated) / rated,
-        efficiency=device_efficiency(family, str(value("vendor")), matmul_grids(family), constants),
+        efficiency=device_efficiency(
+            family, str(value("vendor")), matmul_grids(family), constants, str(value("architecture", ""))
+        ),
     )
 
 

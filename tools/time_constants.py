@@ -34,16 +34,20 @@ def joule(value: float, note: str, free: bool = False) -> Constant:
 PER_JOULE = "multiply-adds that the power budget feeds in sustained training"
 MATMUL = "matrix multiplications in a training step against the benchmark loop of the grid"
 EXPERTS = "grouped multiplications of experts against a single one"
+MAMF = "achieved by the best shapes (ml-engineering's MAMF table) over the donor grid's .78"
 CORE = "share of the 16-bit dense peak reached by the attention core"
 CONSTANTS: dict[tuple[str, str], Constant] = {
-    ("all", "matmul.16bit"): ratio(0.95, MATMUL, True, 0.6, 1.2),
+    ("all", "matmul.16bit"): ratio(0.95, MATMUL),
+    ("ampere", "matmul.16bit"): ratio(1.1, MATMUL, True, 0.6, 1.2),
+    ("hopper", "matmul.16bit"): ratio(1.1, MATMUL, True, 0.6, 1.2),
+    ("blackwell", "matmul.16bit"): ratio(1.1, MATMUL, True, 0.6, 1.2),
     ("all", "matmul.8bit"): ratio(1.0, MATMUL + ", 8 bits", True, 0.6, 1.6),
     ("all", "matmul.4bit"): ratio(1.0, MATMUL + ", 4 bits", True, 0.6, 1.8),
     ("all", "experts.16bit"): ratio(0.9, EXPERTS + "; SimuMax's measured B200 kernels"),
     ("all", "experts.8bit"): ratio(0.8, EXPERTS + ", 8 bits", True, 0.2, 1.6),
     ("all", "experts.4bit"): ratio(0.8, EXPERTS + ", 4 bits: as 8 bits"),
     ("all", "experts.rows_half"): Constant(
-        170.0, 1.0, 1e4, False, "", "rows of an expert at which a grouped kernel reaches half; SimuMax's B200 kernels"
+        170.0, 1.0, 1e4, False, "", "rows of an expert at which a grouped kernel is half as good; SimuMax, B200"
     ),
     ("hopper", "experts.rows_half"): Constant(
         400.0, 50.0, 4e3, True, "", "the same where a group is a loop of single products on several streams"
@@ -175,5 +179,7 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("tpu", "experts.rows_half"): Constant(0.0, 0.0, 1e4, False, "", "compiled for its shapes"),
     ("tpu", "experts.16bit"): ratio(0.6, "share of peak of experts on TPU"),
     ("tpu", "attention.forward"): ratio(0.4, CORE),
-    ("cdna", "matmul.16bit"): ratio(0.65, "MAMF .51-.68 of peak against the donor's .80"),
+    ("cdna2", "matmul.16bit"): ratio(0.65, MAMF),
+    ("cdna3", "matmul.16bit"): ratio(0.70, MAMF + ": MI300X .51 and MI325X .60 of peak"),
+    ("cdna4", "matmul.16bit"): ratio(0.87, MAMF + ": MI355X .68 of peak"),
 }

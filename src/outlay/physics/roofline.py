@@ -103,14 +103,14 @@ def matmul_time_s(
 
 
 def sustained_flop_per_s(power_w: Value, power_limit_ratio: Value, flop_per_joule: Value) -> Value:
-    """Arithmetic a power budget feeds: power times operations per joule.
+    """Arithmetic a power budget feeds: power times operations per joule; no limit where power is unknown (0).
 
     A B200 at 1000 W and 1.06 TFLOP/J in bf16 sustains 1.06 PFLOP/s of its 2.25.
 
-    >>> sustained_flop_per_s(1000.0, 1.0, 1.06e12)
+    >>> float(sustained_flop_per_s(1000.0, 1.0, 1.06e12))
     1060000000000000.0
     """
-    return power_w * power_limit_ratio * flop_per_joule
+    return np.where(np.greater(power_w, 0), power_w * power_limit_ratio * flop_per_joule, np.inf)
 
 
 def matmul_flop(shapes: Iterable[tuple[Value, Value, Value, Value, Value]]) -> Value:

@@ -29,16 +29,18 @@ def resolve_efficiency(facts: DeviceFacts, catalog: Catalog, notes: Notes, seed:
     if borrowed(facts) > 1.0:
         notes.assume("utilisation", family, f"no kernel measurements of {facts.id}: borrowed, and the interval widened",
                      "reference: aiconfigurator-core 0.12.0 tables")
-    return _efficiency(family, facts.vendor, catalog, seed, without)
+    architecture = str(entry.value("architecture", "")) if entry is not None else ""
+    return _efficiency(family, facts.vendor, architecture, catalog, seed, without)
 
 
 def efficiency_of(catalog: Catalog, device: Entry, *, seed: int = 0) -> Efficiency:
     """Efficiency of a catalogued device, constants as quantities."""
-    return _efficiency(str(device.value("utilization_family", DEFAULT_FAMILY)), str(device.value("vendor", "")), catalog,
-                       seed, "")
+    return _efficiency(str(device.value("utilization_family", DEFAULT_FAMILY)), str(device.value("vendor", "")),
+                       str(device.value("architecture", "")), catalog, seed, "")
 
 
-def _efficiency(family: str, vendor: str, catalog: Catalog, seed: int, without: str) -> Efficiency:
+def _efficiency(family: str, vendor: str, architecture: str, catalog: Catalog, seed: int,
+                without: str) -> Efficiency:
     """Constants of all scopes, those fitted without a group replacing the others where it is named."""
     from outlay.catalog.utilization import matmul_grids
     from outlay.steps.efficiency import device_efficiency
@@ -50,7 +52,7 @@ def _efficiency(family: str, vendor: str, catalog: Catalog, seed: int, without: 
         if not group or group == without:
             for fact in entry:
                 constants[(scope, fact.parameter)] = fact.quantity(seed)
-    return device_efficiency(family, vendor, matmul_grids(family), constants)
+    return device_efficiency(family, vendor, matmul_grids(family), constants, architecture)
 
 
 def borrowed(facts: DeviceFacts) -> float:

@@ -122,19 +122,39 @@ GENERATIONS = {
     "rtx_pro_6000_server": "gddr",
     "b60": "gddr",
 }
-VENDOR_GENERATIONS = {"google": "tpu", "amd": "cdna"}
+ARCHITECTURES = {
+    "ampere-hbm": "ampere",
+    "ampere": "gddr",
+    "ada": "gddr",
+    "blackwell-gddr": "gddr",
+    "blackwell-ultra": "blackwell",
+}  # an architecture not named here is its own generation
 
 
 def device_efficiency(
-    family: str, vendor: str, grids: Mapping[str, Grid], constants: Mapping[tuple[str, str], Num]
+    family: str,
+    vendor: str,
+    grids: Mapping[str, Grid],
+    constants: Mapping[tuple[str, str], Num],
+    architecture: str = "",
 ) -> Efficiency:
     """Efficiency of a device from its (or its donor's) grids; whole-graph compiled devices have a flat one.
 
-    >>> flat = device_efficiency("h100_sxm", "google", {}, {})
+    Constants fitted to a generation hold for that architecture alone: a device that only borrows a family's
+    grid takes the constants of all devices.
+
+    >>> flat = device_efficiency("h100_sxm", "google", {}, {}, "tpu")
     >>> flat.generation, sorted(flat.grids)
     ('tpu', ['bf16'])
+    >>> device_efficiency("a100_sxm", "nvidia", {}, {}, "volta").generation
+    'volta'
     """
-    generation = VENDOR_GENERATIONS.get(vendor.lower(), GENERATIONS.get(family, "hopper"))
+    if architecture:
+        generation = ARCHITECTURES.get(architecture, architecture)
+    elif vendor.lower() == "google":
+        generation = "tpu"
+    else:
+        generation = GENERATIONS.get(family, "other") if vendor.lower() == "nvidia" else "other"
     if generation == "tpu" or not grids:
         grids = {"bf16": flat_grid(1.0, "no kernel table: the fitted ratio alone")}
     return Efficiency(generation, grids, constants)
