@@ -20,6 +20,8 @@ def _number(kind: str, low: float, high: float, *, integer: bool = False) -> Met
 Positive = Annotated[float, _number("count", 1, 1e24)]
 Count = Annotated[int, _number("count", 1, 1e15, integer=True)]
 CountOrZero = Annotated[int, _number("count", 0, 1e15, integer=True)]
+Axis = Annotated[int, _number("count", 1, 1e9, integer=True)]
+Layers = Annotated[int, _number("count", 0, 10_000, integer=True)]
 Width = Annotated[int, _number("count", 1, 1e8, integer=True)]
 Degree = Annotated[int, _number("count", 1, 1e7, integer=True)]
 Bytes = Annotated[float, _number("bytes", 1, 1e21)]
@@ -83,17 +85,17 @@ class Model(Record):
     tied_embeddings: bool | None = None
     biases: Literal["none", "qkv", "all"] | None = None
     positions: Literal["rope", "learned", "alibi", "none"] | None = None
-    max_positions: Count | None = None
+    max_positions: Axis | None = None
     experts: CountOrZero | None = None
     experts_per_token: CountOrZero | None = None
     expert_ffn: CountOrZero | None = None
     shared_expert_ffn: CountOrZero | None = None
-    dense_layers: CountOrZero | None = None
+    dense_layers: Layers | None = None
     sliding_window: CountOrZero | None = None
     full_attention_every: CountOrZero | None = None
     mla: MlaShape | None = None
     ssm: SsmShape | None = None
-    mtp_layers: CountOrZero | None = None
+    mtp_layers: Layers | None = None
     expert_imbalance: Annotated[float, _number("count", 1, 1000)] | None = None
     parameters: Positive | None = None
     active_parameters: Positive | None = None
@@ -152,8 +154,8 @@ class Layout(Record):
     sequence_parallel: bool | None = None
     pipeline: Degree | None = None
     virtual_pipeline: Degree | None = None
-    first_stage_layers: CountOrZero | None = None
-    last_stage_layers: CountOrZero | None = None
+    first_stage_layers: Layers | None = None
+    last_stage_layers: Layers | None = None
     data: Degree | None = None
     shard: Degree | None = None
     context: Degree | None = None
@@ -167,8 +169,8 @@ class Layout(Record):
 
 class Pretrain(Record):
     tokens: Positive | None = None
-    sequence_length: Count | None = None
-    global_batch: Count | None = None
+    sequence_length: Axis | None = None
+    global_batch: Axis | None = None
     precision: Precision | None = None
     optimizer: Optimizer | None = None
     framework: Framework | None = None
@@ -197,7 +199,7 @@ class Rollout(Record):
     engine: str | None = None
     tensor: Degree | None = None
     samples: Degree | None = None
-    max_response: Count | None = None
+    max_response: Axis | None = None
     colocate: bool | None = None
 
 
@@ -208,11 +210,11 @@ class Finetune(Record):
     rank: Degree | None = None
     target_modules: list[str] | None = None
     modules_to_save: list[str] | None = None
-    sequence_length: Count | None = None
+    sequence_length: Axis | None = None
     packing: bool | None = None
     micro_batch: Degree | None = None
     gradient_accumulation: Degree | None = None
-    global_batch: Count | None = None
+    global_batch: Axis | None = None
     examples: Positive | None = None
     tokens: Positive | None = None
     epochs: Positive | None = None
@@ -295,7 +297,7 @@ class Serve(Record):
     data: Degree | None = None
     decode_context_parallel: Degree | None = None
     replicas: Degree | None = None
-    max_model_len: Count | None = None
+    max_model_len: Axis | None = None
     memory_utilization: Share | None = None
     max_num_seqs: Degree | None = None
     max_num_batched_tokens: Degree | None = None

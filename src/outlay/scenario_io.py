@@ -6,6 +6,7 @@ Walks the record types of `scenario`, so that a field is described once.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from outlay.errors import BadValue, UnknownField, Unreadable, suggestion
 from outlay.scenario import Record, Scenario
-from outlay.units import parse
+from outlay.units import EXAMPLES, parse
 
 R = TypeVar("R", bound=Record)
 MAX_BYTES = 8_000_000
@@ -190,11 +191,9 @@ def _union(options: list[Any], value: object, path: str) -> Any:
 def _number(extra: dict[str, Any], value: object, path: str) -> float | int:
     number = parse(value, extra["kind"], path)
     low, high = extra["low"], extra["high"]
-    if low is not None and (number < low or (extra["above"] and number <= low)):
-        bound = f"above {low:g}" if extra["above"] else f"at least {low:g}"
-        raise BadValue(f"{path}: {_shown(value)} must be {bound}", path)
-    if high is not None and number > high:
-        raise BadValue(f"{path}: {_shown(value)} must be at most {high:g}", path)
+    if not low <= number <= high and not (extra["kind"] == "rate_per_s" and number == math.inf):
+        raise BadValue(f"{path}: {_shown(value)} must be {'at least' if number < low else 'at most'} "
+                       f"{low if number < low else high:g}, as in {EXAMPLES[extra['kind']]}", path)
     if not extra["integer"]:
         return number
     if number != int(number):

@@ -153,7 +153,7 @@ def split_fleet(text: str) -> tuple[int, str]:
     >>> split_fleet("64xh100-sxm5-80gb"), split_fleet("8 x NVIDIA H200"), split_fleet("rtx-4090")
     ((64, 'h100-sxm5-80gb'), (8, 'NVIDIA H200'), (1, 'rtx-4090'))
     """
-    match = re.match(r"^\s*([\d_,]{1,12})\s*[x×*]\s*(\S.*?)\s*$", text)
+    match = re.match(r"^\s*(\d[\d_,]{0,11})\s*[x×*]\s*(\S.*?)\s*$", text)
     if match:
         return int(match.group(1).replace(",", "").replace("_", "")), match.group(2)
     return 1, text.strip()

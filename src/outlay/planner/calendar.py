@@ -61,10 +61,10 @@ def run_time(step_time: Quantity, tokens: float, global_batch: int, sequence_len
     share = derive(gp.checkpoint_share, "checkpoint share", "", checkpoint_stall_s=stall, interval_s=interval)
     if calendar.goodput is not None:
         good = exact(calendar.goodput, "", "goodput", "given in the scenario", basis="given")
-        share = derive(_not_more, "checkpoint share", "", share=share, goodput=good)
     else:
         good = derive(gp.goodput, "goodput", "", checkpoint_stall_s=stall, interval_s=interval,
                       restart_s=calendar.restart_s, mtbf_s=mtbf)
+    share = derive(_not_more, "checkpoint share", "", share=share, goodput=good)
     lost = derive(gp.failure_share, "share lost to failures", "", goodput=good, checkpoint_share=share)
     stalls = derive(gp.checkpoints_s, "checkpoints", "s", useful_s=useful, checkpoint_share=share)
     restarts = derive(gp.restarts_s, "restarts and lost work", "s", useful_s=useful, failure_share=lost)
@@ -82,7 +82,7 @@ def _interval(stall_s: Any, write_s: Any, mtbf_s: Any, restart_s: Any) -> Any:
 
 
 def _not_more(share: Any, goodput: Any) -> Any:
-    """Checkpoints take no more than all that a given goodput leaves."""
+    """Checkpoints take no more than all that the goodput leaves."""
     import numpy as np
 
     return np.minimum(share, 1.0 / goodput - 1.0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from outlay.account import unit_value
 from outlay.derive import Quantity
+from outlay.errors import BadValue
 from outlay.physics import power as pw
 from outlay.planner.changes import Attempt
 from outlay.planner.evaluate import nominal, one_layout
@@ -79,14 +80,15 @@ def objective_of(resolved: Resolved) -> Objective:
     aim = resolved.goal.get("minimize") or "time"
     if aim == "time" or resolved.rates is None:
         return Objective("time")
+    if aim in ("energy", "carbon") and resolved.power is None:
+        raise BadValue(f"goal.minimize: {aim} needs the power of the device; give fleet.device.power_w or "
+                       "fleet.power_w_per_device", "goal.minimize")
     key = AIMS[aim]
     power_of = _power_of(resolved.power)
 
     def per_device_s(times: Mapping[str, Any]) -> Any:
         values = unit_value(resolved.rates, power_of(times))  # type: ignore[arg-type]
         if values[key] is None:
-            from outlay.errors import BadValue
-
             raise BadValue(f"goal.minimize: {aim} needs a price; give fleet.usd_per_device_hour", "goal.minimize")
         return values[key]
 

@@ -18,13 +18,16 @@ class FrameworkRules:
     schedules: tuple[str, ...]
     axes: frozenset[str]
     hybrid_shard: bool = False
+    experts_need_sequence_parallel: bool = False
 
 
 _ALL_AXES = frozenset({"tensor", "pipeline", "context", "expert", "expert_tensor"})
 
 # Megatron-Core: the distributed optimiser is ZeRO-1; its FSDP (stages 2 and 3) excludes pipeline stages.
-# Several optimiser instances inside data exist there but are rare, so a search leaves shard = data.
-MEGATRON = FrameworkRules((0, 1, 2, 3), (0, 1), ("1f1b", "interleaved"), _ALL_AXES)
+# Several optimiser instances inside data exist there but are rare, so a search leaves shard = data. It refuses
+# expert with tensor parallelism unless sequence parallelism is on.
+MEGATRON = FrameworkRules((0, 1, 2, 3), (0, 1), ("1f1b", "interleaved"), _ALL_AXES,
+                          experts_need_sequence_parallel=True)
 # DeepSpeed: the pipeline engine asserts ZeRO stage < 2 and has one schedule; MiCS and hpZ shard inside data.
 DEEPSPEED = FrameworkRules((0, 1, 2, 3), (0, 1), ("1f1b",),
                            frozenset({"tensor", "pipeline", "context", "expert"}), hybrid_shard=True)

@@ -26,7 +26,7 @@ SEARCH_RULES = (
     "pipeline stages hold equal layers, the ends up to one stage fewer; virtual stages divide them",
     "interleaving needs micro-batches in multiples of the pipeline",
     "expert_tensor is 1 or tensor",
-    "ZeRO stages and schedules are those the framework offers",
+    "ZeRO stages, schedules and combinations of splits are those the framework offers",
 )
 
 

@@ -105,7 +105,7 @@ def _blocks(facts: Facts, given: Mapping[str, Any], search: bool) -> list[Block]
     for schedule in _schedules(facts, given):
         chunked = _virtual_stages(facts, given, base, schedule, search)
         for zero, table in _zero_tables(facts, given, chunked, search):
-            for parallel, rows in _sequence_parallel(given, table):
+            for parallel, rows in _sequence_parallel(facts, given, table, search):
                 if len(rows["tensor"]):
                     columns = {name: column.astype(np.float64) for name, column in rows.items()}
                     blocks += [Block(zero, schedule, kept, parallel, columns, *ends) for kept in recompute]
@@ -245,10 +245,14 @@ def _shards(facts: Facts, given: Mapping[str, Any], table: Table) -> Table:
     return _keep(rows, (rows["shard"] > 1) | whole)
 
 
-def _sequence_parallel(given: Mapping[str, Any], table: Table) -> Iterator[tuple[bool, Table]]:
+def _sequence_parallel(facts: Facts, given: Mapping[str, Any], table: Table,
+                       search: bool) -> Iterator[tuple[bool, Table]]:
     """Sequence parallelism needs tensor > 1; without it the field has no meaning and is off."""
     split = table["tensor"] > 1
     wanted = given.get("sequence_parallel")
-    yield False, _keep(table, ~split) if wanted else table
+    plain = _keep(table, ~split) if wanted else table
+    if search and wanted is None and facts.rules.experts_need_sequence_parallel:
+        plain = _keep(plain, (plain["tensor"] == 1) | (plain["expert"] == 1))
+    yield False, plain
     if wanted is not False:
         yield True, _keep(table, split)

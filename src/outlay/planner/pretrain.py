@@ -20,6 +20,7 @@ from outlay.steps.train_memory import train_memory
 from outlay.steps.train_time import train_time
 from outlay.usage import Line
 
+LEAST_GOODPUT = 0.5
 FLOP_MARKS = ((1e23, "general-purpose model presumption of the EU AI Act guidelines"),
               (1e25, "systemic-risk presumption of the EU AI Act, Article 51"))
 
@@ -32,7 +33,8 @@ def plan_pretrain(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     phase = resolved.pretrain
     assert phase is not None
     if phase.device_hours is not None:
-        return plan_device_hours(resolved, phase)
+        values, lines = plan_device_hours(resolved, phase)
+        return values | goal_values(resolved, values, lines), lines
     if resolved.architecture is None or resolved.hardware is None or phase.recipe is None:
         raise BadValue("pretrain: needs a model and a fleet, or device_hours of a run already done", "pretrain")
     chosen = choose_layout(resolved, phase)
@@ -52,6 +54,9 @@ def _plan_layout(resolved: Resolved, phase: TrainingPhase, chosen: Chosen) -> tu
     if phase.tokens is not None:
         run = _calendar(resolved, phase, chosen.layout, values["step_time_s"])
         values |= _run_values(run, resolved, phase)
+        if run.goodput.value < LEAST_GOODPUT:
+            resolved.notes.warn(f"pretrain: only {run.goodput.value:.2g} of the time trains; look at the checkpoint "
+                                "interval, its write bandwidth and the failure rate")
         values |= training_flop(values)
         use_values, lines = training_lines(resolved, run, values)
         values |= use_values

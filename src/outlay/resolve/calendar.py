@@ -10,6 +10,8 @@ from outlay.resolve.fleet import given
 from outlay.resolve.record import Calendar, Notes
 from outlay.scenario import Fleet, Pretrain
 
+USED_WITH_HOURS = ("device_hours", "tokens", "precision", "experiments")
+
 
 class Defaults:
     """Reads catalogue defaults and notes each one that is used."""
@@ -46,6 +48,8 @@ def resolve_calendar(given_phase: Pretrain, fleet: Fleet | None, devices: int, d
     hourly = (given(rate, "1/h", "failures per device-hour") if rate is not None
               else defaults.quantity("goodput.failures_per_device_hour", "fleet.failures_per_device_hour"))
     failures = derive(_per_second, "failures per device-second", "1/s", per_hour=hourly)
+    if given_phase.device_hours is not None:
+        _tell_unused(given_phase, defaults.notes, shown)
     interval = given_phase.checkpoint_interval
     if interval is not None:
         shown["checkpoint_interval"] = interval
@@ -75,8 +79,10 @@ def resolve_calendar(given_phase: Pretrain, fleet: Fleet | None, devices: int, d
 
 
 def _per_second(per_hour: Any) -> Any:
-    """A rate per hour as one per second."""
-    return per_hour / 3600.0
+    """A rate per hour as one per second; no device is wholly free of failures, so never below one in 1e12 hours."""
+    import numpy as np
+
+    return np.maximum(per_hour, 1e-12) / 3600.0
 
 
 def _write_rate(given_phase: Pretrain, devices: int, defaults: Defaults, shown: dict[str, Any]) -> Quantity:
@@ -93,3 +99,13 @@ def _write_rate(given_phase: Pretrain, devices: int, defaults: Defaults, shown: 
 def _all_devices(each: Any, devices: Any) -> Any:
     """What every device has, over all of them."""
     return each * devices
+
+
+def _tell_unused(given_phase: Pretrain, notes: Notes, shown: dict[str, Any]) -> None:
+    """Device-hours say how long a run took, so what would predict it is named as not used."""
+    if given_phase.precision is not None:
+        shown["precision"] = given_phase.precision
+    unused = [f"pretrain.{name}" for name in given_phase.__struct_fields__
+              if name not in USED_WITH_HOURS and getattr(given_phase, name) is not None]
+    if unused:
+        notes.warn(f"{', '.join(unused)}: not used, because device_hours are given")

@@ -18,6 +18,7 @@ PEAKS = {
     "fp32": ("tf32", "fp32"), "bf16": ("bf16", "fp16"), "fp16": ("fp16", "bf16"),
     "fp8": ("fp8",), "mxfp8": ("fp8",), "nvfp4": ("fp4",), "mxfp4": ("fp4",), "fp4": ("fp4",),
 }
+MOST_DEVICES = 10_000_000
 _PEAK_UNIT = "FLOP/s"
 
 
@@ -47,8 +48,9 @@ def fleet_record(fleet: str | Fleet) -> Fleet:
     if isinstance(fleet, Fleet):
         return fleet
     count, device = split_fleet(fleet)
-    if count < 1 or not device:
-        raise BadValue(f"fleet: {fleet!r} is not a count and a device, such as 64xh100-sxm5-80gb", "fleet")
+    if not 1 <= count <= MOST_DEVICES or not device:
+        raise BadValue(f"fleet: {fleet!r} is not a count (1 to {MOST_DEVICES:,}) and a device, such as "
+                       "64xh100-sxm5-80gb", "fleet")
     return Fleet(device=device, devices=count)
 
 
@@ -60,9 +62,10 @@ def resolve_device(device: str | Device, catalog: Catalog, notes: Notes, seed: i
     if device.name is not None:
         try:
             base = _catalogued(device.name, catalog, seed)
-        except UnknownName:
+        except UnknownName as error:
             if not own.complete:
-                raise
+                raise UnknownName(f"{error.message}; a device of your own needs memory_bytes, memory_bytes_per_s and "
+                                  "flops_per_s", "fleet.device.name") from None
             base = None
         if base is not None:
             return own.over(base)

@@ -7,7 +7,7 @@ from typing import Any
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
-from outlay.errors import BadValue, Unreadable
+from outlay.errors import BadValue, OutlayError, Unreadable
 from outlay.resolve.record import Notes
 from outlay.scenario import Model
 from outlay.scenario_io import to_plain
@@ -48,13 +48,24 @@ def _is_path(text: str) -> bool:
 def _from_path(text: str, notes: Notes) -> Architecture:
     from outlay.readers import model_from_path
 
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise Unreadable(f"model: there is no file or folder {text!r}", "model")
-    fields, remarks = model_from_path(path)
+    try:
+        path = Path(text).expanduser()
+        known = path.exists()
+    except (RuntimeError, OSError):  # no such user, a name too long
+        known = False
+    if not known:
+        raise Unreadable(f"model: there is no file or folder {_short(text)}", "model")
+    try:
+        fields, remarks = model_from_path(path)
+    except OutlayError as error:
+        raise type(error)(f"model: {error.message}", error.field or "model") from None
     for remark in remarks:
         notes.warn(f"model: {remark}")
     return _build(fields, path.parent.name if path.name == "config.json" else path.stem, notes)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _from_catalog(name: str, changes: dict[str, Any], catalog: Catalog, notes: Notes) -> tuple[Architecture, Any]:
