@@ -202,9 +202,9 @@ def difference(whole: Value, part: Value) -> Value:
     return whole - part
 
 
-def bucket_bytes(parameters: Value, largest: float) -> Value:
-    """Two 16-bit buckets, one reduced while one fills."""
-    return 2 * HALF * np.minimum(parameters, largest)
+def bucket_bytes(parameters: Value, largest: float, trained: float = 1.0) -> Value:
+    """Two 16-bit buckets, one reduced while one fills; never more than what is trained."""
+    return 2 * HALF * np.minimum(parameters * trained, largest)
 
 
 def head_gradient_bytes(vocab: int, hidden: int, tensor: Value, each: float) -> Value:
@@ -255,20 +255,21 @@ def larger_layer(
 
 
 def ends_gathered_bytes(
-    first: Value, last: Value, vocab: int, hidden: int, tied: bool, tensor: Value, element: float
+    first: Value, last: Value, vocab: int, hidden: int, tied: bool, tensor: Value, element: float,
+    head_trained: bool = True,
 ) -> Value:
-    """Embedding and head gathered for the whole step, and the head's gradient."""
+    """Embedding and head gathered for the whole step, and the head's gradient where it is trained."""
     tables = np.maximum(first, last) if tied else first + last
-    return element * (tables + last) * vocab * hidden / tensor
+    return element * (tables + (last if head_trained else 0.0)) * vocab * hidden / tensor
 
 
-def layer_gradient_bytes(layer: Value, pipeline: Value, element: float) -> Value:
+def layer_gradient_bytes(layer: Value, pipeline: Value, element: float, trained: float = 1.0) -> Value:
     """Gradients of one gathered layer, whole, and the fp32 buffer that reduces the one before it.
 
     >>> float(layer_gradient_bytes(218e6, 1, 2.0)) / 1e9
     1.308
     """
-    return np.where(np.asarray(pipeline) > 1, 0.0, layer * (element + SINGLE))
+    return np.where(np.asarray(pipeline) > 1, 0.0, trained * layer * (element + SINGLE))
 
 
 def gathered_bytes(layer: Value, ends: Value, whole: Value, pipeline: Value, element: float) -> Value:

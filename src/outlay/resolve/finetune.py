@@ -16,7 +16,7 @@ from outlay.physics.weights import FORMATS
 from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.efficiency import borrowed, residual
 from outlay.resolve.finetune_data import Lengths, lengths_of
-from outlay.resolve.finetune_trained import ALL, LOW_RANK, METHODS, Counts, count, saved_modules, targets
+from outlay.resolve.finetune_trained import ADAPTER_START, ALL, LOW_RANK, METHODS, Counts, count, saved_modules, targets
 from outlay.resolve.fleet import DeviceFacts, peak
 from outlay.resolve.memory import memory_constants
 from outlay.resolve.record import Assumption, Notes, TrainingPhase
@@ -31,6 +31,8 @@ ADAMW_STATE_BYTES = 8.0  # what the software's state bytes stand for
 MASTER_BYTES = 4.0
 FOUR_BIT_DEFAULT = {"qlora": "nf4-dq", "qdora": "nf4-dq"}
 WIDE = ("bf16", "fp16", "fp32")
+EIGHT_BIT_SOFTWARE = ("megatron", "nemo", "megatron-bridge")
+VIRTUAL = ("prefix", "prompt", "adapter", "adapter-v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class _Resolver:
         self.framework = str(self.choose("framework", "transformers", "the most used for fine-tuning"))
         self.rows = software_rows(self.framework, self.catalog)
         self.seed = context.defaults.seed
+        self.implied_data = 0  # data-parallel ranks that a global batch and its accumulation leave
 
     def choose(self, name: str, default: Any, why: str) -> Any:
         value = getattr(self.given, name)
@@ -115,9 +118,9 @@ class _Resolver:
     def phase(self) -> tuple[TunePhase, dict[str, Any]]:
         method = self.method()
         precision = str(self.choose("precision", "bf16", "the common training precision"))
-        if precision not in WIDE:
-            raise Unsupported(f"finetune.precision: fine-tuning in {precision} is not built in this version; "
-                              f"{', '.join(WIDE)} are", "finetune.precision")
+        if precision not in WIDE and self.framework not in EIGHT_BIT_SOFTWARE:
+            raise Unsupported(f"finetune.precision: {self.framework} does not fine-tune in {precision}; "
+                              f"{', '.join(WIDE)} work, or framework nemo", "finetune.precision")
         tuning, counts = self.tuning(method, precision)
         lengths, batch, micro_batch = self.data(method)
         recipe = self.recipe(tuning, counts, precision, lengths, batch)
@@ -142,12 +145,14 @@ class _Resolver:
         return _Resolver(given, replace(self.at, defaults=quiet)).phase()[0]
 
     def method(self) -> str:
-        method = str(self.choose("method", "lora", "the common choice where memory is short")).lower().replace("-", "")
+        method = str(self.choose("method", "lora", "the common choice where memory is short")).lower().replace("_", "-")
+        method = {"q-lora": "qlora", "adapterv2": "adapter-v2", "prefix-tuning": "prefix", "p-tuning": "prompt",
+                  "prompt-tuning": "prompt"}.get(method, method)
         if method not in METHODS:
             raise BadValue(f"finetune.method: {method!r} is not one of {', '.join(METHODS)}", "finetune.method")
         self.shown["method"] = method
         for name, wanted in (("rank", LOW_RANK), ("target_modules", LOW_RANK),
-                             ("virtual_tokens", ("prefix", "prompt")), ("frozen_layers", ("full", "freeze"))):
+                             ("virtual_tokens", VIRTUAL), ("frozen_layers", ("full", "freeze"))):
             if getattr(self.given, name) is not None and method not in wanted:
                 raise BadValue(f"finetune.{name}: has no meaning with method {method}; it belongs to "
                                f"{', '.join(wanted)}", f"finetune.{name}")
@@ -155,7 +160,8 @@ class _Resolver:
 
     def base_precision(self, method: str, precision: str) -> str:
         double = self.row("nf4_double", 1.0)
-        default = ("nf4-dq" if double else "nf4") if method in FOUR_BIT_DEFAULT else precision
+        default = ("nf4-dq" if double else "nf4") if method in FOUR_BIT_DEFAULT else \
+            precision if precision in WIDE else "bf16"
         base = str(self.choose("base_precision", default, "of this method and software"))
         if base not in FORMATS:
             raise BadValue(f"finetune.base_precision: {base!r} is not one of {', '.join(FORMATS)}",
@@ -180,7 +186,9 @@ class _Resolver:
         saved = saved_modules(self.given.modules_to_save or [])
         if self.given.modules_to_save is not None:
             self.shown["modules_to_save"] = self.given.modules_to_save
-        virtual = int(self.choose("virtual_tokens", 20, "a common size")) if method in ("prefix", "prompt") else 0
+        virtual = 0
+        if method in VIRTUAL:
+            virtual = int(self.choose("virtual_tokens", 20 if method in ("prefix", "prompt") else 10, "a common size"))
         frozen = self.frozen_layers(method)
         software = Software(**{f.name: self.fact(f.name) for f in fields(Software) if f.name in self.rows})
         quantised = base not in WIDE
@@ -192,9 +200,9 @@ class _Resolver:
         total = counts.total
         return Tuning(
             method="dora" if method == "qdora" else method, software=software, rank=rank, adapted=adapted,
-            trained=ALL if whole else frozenset(), norms_trained=whole or "norms" in saved,
+            trained=ALL if whole else frozenset(), norms_trained=whole or "norms" in saved or method == "adapter-v2",
             head_trained=whole or "head" in saved, embedding_trained=(whole and not frozen) or "embedding" in saved,
-            live_share=1.0 - frozen / max(self.at.architecture.layers, 1),
+            live_share=1.0 - (ADAPTER_START if method == "adapter" else frozen) / max(self.at.architecture.layers, 1),
             trained_share=counts.layers_trained / counts.matrices if counts.matrices else 0.0,
             trainable_parameters=counts.whole + counts.adapters, adapter_parameters=counts.adapters,
             stored_bytes=stored, quantised=quantised,
@@ -253,6 +261,10 @@ class _Resolver:
         layout = given.layout or Layout()
         split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
         data = layout.data or max(devices // split, 1)
+        if given.global_batch is not None and given.gradient_accumulation is not None and not layout.data:
+            implied, rest = divmod(given.global_batch, given.gradient_accumulation * micro_batch)
+            if not rest and devices % (implied * split) == 0:
+                self.implied_data = data = implied
         if given.global_batch is not None:
             if given.gradient_accumulation is not None and \
                     given.global_batch != given.gradient_accumulation * micro_batch * data:
@@ -313,8 +325,13 @@ class _Resolver:
                 (layout.recompute == "none") == self.given.gradient_checkpointing:
             raise Inconsistent(f"finetune.gradient_checkpointing: {self.given.gradient_checkpointing} contradicts "
                                f"layout.recompute {layout.recompute}", "finetune.gradient_checkpointing")
+        if layout.data is None and self.implied_data:
+            changes["data"] = self.implied_data
         if layout.zero is None and self.at.hardware.devices > 1 and self.row("shards"):
             changes["zero"] = 3
+        if layout.shard is None and changes.get("zero", layout.zero) == 3:
+            split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
+            changes["shard"] = layout.data or max(self.at.hardware.devices // split, 1)
         return TrainingPhase(
             recipe=recipe, layout=msgspec.structs.replace(layout, **changes), tokens=None, device_hours=None,
             calendar=calendar, residual_time=residual("tune_time", self.framework, self.catalog, self.seed,

@@ -10,7 +10,7 @@ from outlay.model_size import layer_parts, norm_parameters
 from outlay.physics import adapters
 from outlay.steps.tuning import MATRICES, matrices
 
-METHODS = ("full", "lora", "qlora", "dora", "qdora", "prefix", "prompt", "freeze")
+METHODS = ("full", "lora", "qlora", "dora", "qdora", "prefix", "prompt", "adapter", "adapter-v2", "freeze")
 LOW_RANK = ("lora", "qlora", "dora", "qdora")
 ALL = frozenset(MATRICES)
 ATTENTION, MLP = frozenset("qkvo"), frozenset(("gate", "up", "down"))
@@ -97,7 +97,7 @@ def count(arch: Architecture, *, method: str, rank: float, adapted: frozenset[st
     else:
         whole += table if "embedding" in saved or ("head" in saved and arch.tied_embeddings) else 0.0
         whole += head_table if "head" in saved else 0.0
-        whole += norms if "norms" in saved else 0.0
+        whole += norms if "norms" in saved or method == "adapter-v2" else 0.0
     held = (inside + (head_table if quantised_head else 0.0)) if quantised else 0.0
     return Counts(added, whole, held, total, inside, layers_trained)
 
@@ -109,6 +109,8 @@ def adapter_parameters(arch: Architecture, method: str, rank: float, adapted: fr
         width = sum(n * kind.kv_heads * (kind.head_dim + (kind.v_head_dim or kind.head_dim))
                     for kind, n in arch.groups if kind.mixer == "attention")
         return float(adapters.prefix_parameters(virtual_tokens, 1, width))
+    if method in ("adapter", "adapter-v2"):
+        return _llama_adapter(arch, virtual_tokens, method == "adapter-v2")
     if method == "prompt":
         return float(adapters.prompt_parameters(virtual_tokens, arch.hidden))
     if method not in LOW_RANK:
@@ -117,6 +119,24 @@ def adapter_parameters(arch: Architecture, method: str, rank: float, adapted: fr
     return float(sum(layers * often * formula(inputs, outputs, rank)
                      for kind, layers in arch.groups for name, shapes in matrices(kind, arch.hidden).items()
                      if name in adapted for inputs, outputs, often in shapes))
+
+
+ADAPTER_START = 2  # layers below have no learned prompt (arXiv:2303.16199)
+
+
+def _llama_adapter(arch: Architecture, virtual_tokens: int, second: bool) -> float:
+    """LLaMA-Adapter: a learned prompt and a gate a head from the third layer on; the second version adds a bias
+    and a scale to every product and trains the norms (arXiv:2304.15010).
+
+    Llama-2 7B with 10 virtual tokens: 1,229,760 and 4,279,744.
+    """
+    heads = sum(n * kind.heads for kind, n in arch.groups)
+    found = float(virtual_tokens * arch.hidden * (arch.layers - ADAPTER_START) + heads)
+    if second:
+        found += 2.0 * arch.vocab
+        found += sum(n * 2.0 * sum(o * often for shapes in matrices(kind, arch.hidden).values()
+                                   for _, o, often in shapes) for kind, n in arch.groups)
+    return found
 
 
 def _matrix_parameters(kind: LayerKind, hidden: int) -> float:

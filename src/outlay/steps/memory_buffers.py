@@ -57,12 +57,14 @@ def sharding_buffers(arch: Architecture, recipe: Recipe, layout: Layout, stage: 
     """Weights gathered under full sharding, or buckets; and the gradients of one gathered layer."""
     if layout.zero >= 3:
         largest = _largest_layer(arch, layout, stage)
+        trained = policy.tuned.trained_share if policy.tuned is not None else 1.0
         gradients = derive(mem.layer_gradient_bytes, "gradients of a gathered layer", "bytes", layer=largest,
-                           pipeline=layout.pipeline, element=policy.element)
+                           pipeline=layout.pipeline, element=policy.element, trained=trained)
         return _gathered(arch, layout, stage, largest, policy), gradients
     if recipe.framework == "deepspeed":
+        trained = policy.tuned.reduce_share if policy.tuned is not None else 1.0
         return derive(mem.bucket_bytes, "reduce and gather buckets", "bytes", parameters=stage.dense,
-                      largest=BUCKET_ELEMENTS), 0.0
+                      largest=BUCKET_ELEMENTS, trained=trained), 0.0
     return 0.0, 0.0
 
 
@@ -96,11 +98,13 @@ def _largest_layer(arch: Architecture, layout: Layout, stage: Stage) -> Value:
 def _gathered(arch: Architecture, layout: Layout, stage: Stage, largest: Value,
               policy: MemoryPolicy) -> Value:
     """The ends gathered for the whole step, and a layer with the next one's buffers."""
+    tuned = policy.tuned
     ends = derive(mem.ends_gathered_bytes, "gathered embedding and head", "bytes", first=stage.first,
                   last=stage.last, vocab=arch.vocab, hidden=arch.hidden, tied=arch.tied_embeddings,
-                  tensor=layout.tensor, element=policy.element)
-    if policy.tuned is not None and not policy.tuned.gathers_root:
+                  tensor=layout.tensor, element=policy.element,
+                  head_trained=tuned is None or tuned.head_trained)
+    if tuned is not None and not tuned.gathers_root:
         ends = 0.0
     whole = add_all("parameters of a device", "", stage.dense, stage.experts)
     return derive(mem.gathered_bytes, "gathered weights", "bytes", layer=largest, ends=ends, whole=whole,
-                  pipeline=layout.pipeline, element=policy.element)
+                  pipeline=layout.pipeline, element=policy.element if tuned is None else tuned.gathered_bytes)

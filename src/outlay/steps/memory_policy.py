@@ -70,7 +70,7 @@ def policy_of(arch: Architecture, recipe: Recipe) -> MemoryPolicy:
         separate_step=not fused and recipe.framework != "torchtitan",
         weight_copies=2.0 if low else 0.0,
         constants=_constants(recipe.options.get("memory_constants")),
-        tuned=tuned_policy(recipe.tuning) if recipe.tuning is not None else None,
+        tuned=tuned_policy(recipe.tuning, arch.hidden) if recipe.tuning is not None else None,
     )
 
 
@@ -78,7 +78,8 @@ def _logit_bytes(fused: bool, recipe: Recipe) -> Any:
     """Bytes a logit at the fullest moment of the loss; see physics.activations.logits_bytes."""
     if recipe.tuning is not None:
         software = recipe.tuning.software
-        return software.fused_logit_bytes if recipe.fused_cross_entropy else software.logit_bytes
+        scaled = 2.0 if recipe.tuning.method == "adapter-v2" else 0.0  # the head's result, kept for its scale
+        return scaled + (software.fused_logit_bytes if recipe.fused_cross_entropy else software.logit_bytes)
     if recipe.fused_cross_entropy:
         return 2.0 if fused else 4.0
     return 6.0 if fused else 14.0

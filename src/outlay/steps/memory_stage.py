@@ -16,6 +16,7 @@ from outlay.steps.inputs import Layout
 from outlay.steps.memory_layers import LayerBytes
 from outlay.steps.memory_policy import MemoryPolicy
 from outlay.steps.memory_states import Stage, States
+from outlay.steps.tuning import matrices
 
 Value = Any  # a number, an array or a Quantity
 PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "framework",
@@ -114,7 +115,7 @@ def stage_memory(layout: Layout, stage: Stage, states: States, buffers: PlaceBuf
     if policy.tuned is not None and policy.tuned.offload_activations:
         offloaded, one = one, _one_layer(stage, batch)
     working = add_all("working set of a layer", "bytes", _largest_working(batch.layers, stage),
-                      buffers.gradients)
+                      buffers.gradients, _made_whole(stage, layout, policy))
     loss = derive(mem.times, "alive at the loss", "bytes", count=stage.last, each=batch.loss)
     late: Value = 0.0
     if policy.tuned is not None and policy.tuned.fresh_gradients:
@@ -154,6 +155,18 @@ def _one_layer(stage: Stage, batch: MicroBatch) -> Value:
     for kind, count in stage.counts:
         largest = derive(mem.larger_if_held, "layer on the device", "bytes", so_far=largest, count=count,
                          working=batch.layers[kind].kept)
+    return largest
+
+
+def _made_whole(stage: Stage, layout: Layout, policy: MemoryPolicy) -> Value:
+    """The largest quantised matrix of a layer, written out in 16 bits for its product."""
+    if policy.tuned is None or not policy.tuned.made_whole:
+        return 0.0
+    largest: Value = 0.0
+    for kind, count in stage.counts:
+        each = max((i * o for shapes in matrices(kind, policy.tuned.hidden).values() for i, o, _ in shapes), default=0.0)
+        largest = derive(mem.larger_if_held, "matrix made whole", "bytes", so_far=largest, count=count,
+                         working=act.HALF * each / layout.tensor)
     return largest
 
 

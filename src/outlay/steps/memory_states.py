@@ -142,6 +142,8 @@ def states_of(stage: Stage, recipe: Recipe, layout: Layout, policy: MemoryPolicy
         host, optimizer = optimizer, 0.0
     if recipe.offload == "all":
         host, weights = add_all("offloaded states", "bytes", host, weights), 0.0
+        if policy.tuned is not None and layout.zero >= 3:  # sharded gradients follow their weights
+            host, gradients = add_all("offloaded states", "bytes", host, gradients), 0.0
     return States(weights, gradients, optimizer, host, step)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics.activations import HALF
 from outlay.steps.inputs import Recipe
-from outlay.steps.tuning import ENTRY, MLP_ENTRY, Tuning, adapted_shapes, adapter_inputs, passes
+from outlay.steps.tuning import ENTRY, MLP_ENTRY, Tuning, adapted_shapes, adapter_inputs, matrices, passes
 
 if TYPE_CHECKING:
     from outlay.steps.memory_policy import MemoryPolicy
@@ -29,14 +29,21 @@ class TunedPolicy:
     offload_activations: bool = False
     live_share: float = 1.0
     gathers_root: bool = True
+    trained_share: float = 1.0
+    reduce_share: float = 1.0
+    head_trained: bool = True
+    gathered_bytes: float = HALF  # of a gathered base parameter
+    hidden: int = 0
+    made_whole: bool = False  # a quantised matrix is written out before its product
 
 
-def tuned_policy(tuning: Tuning) -> TunedPolicy:
+def tuned_policy(tuning: Tuning, hidden: int) -> TunedPolicy:
     """The policy of one fine-tune."""
     software = tuning.software
     chunked = bool(software.chunked_head) and tuning.head_trained
     return TunedPolicy(
-        fresh_gradients=True, table_share=1.0 if tuning.embedding_trained else 0.0,
+        fresh_gradients=True, hidden=hidden, trained_share=tuning.trained_share, reduce_share=tuning.reduce_share,
+        head_trained=tuning.head_trained, gathered_bytes=tuning.wire_bytes, made_whole=tuning.quantised, table_share=1.0 if tuning.embedding_trained else 0.0,
         head_gradient_bytes=2.0 * HALF if chunked else 0.0,
         step_temporary_bytes=0.0 if tuning.optimizer_in_backward else software.step_temporary_bytes,
         offload_activations=tuning.offload_activations, live_share=tuning.live_share,
@@ -105,10 +112,15 @@ def _down_difference(kind: LayerKind, tuning: Tuning, operand: float) -> float:
 
 def _adapter_bytes(kind: LayerKind, hidden: int, tuning: Tuning) -> float:
     """Own copies and masks of adapter inputs, the low-rank rows, and what padding and magnitudes keep."""
-    if not tuning.adapted:
-        return 0.0
     software = tuning.software
-    found: float = 0.0
+    found = 0.0
+    if tuning.method.startswith("adapter"):  # attention over the learned prompt, scaled by its gate
+        found = found + HALF * kind.heads * (kind.v_head_dim or kind.head_dim)
+    if tuning.method == "adapter-v2":  # every product's result with its bias, scaled by a learned vector
+        found = found + HALF * sum(o * passes(kind, n) for shapes in matrices(kind, hidden).values()
+                                   for _, o, n in shapes)
+    if not tuning.adapted:
+        return found
     if software.fused_qkv:
         inputs = max((adapter_inputs(kind, hidden, tuning, (n,)) for n in ENTRY), default=0.0)
     else:

@@ -10,7 +10,7 @@ from outlay.derive import add_all, derive
 from outlay.physics.adapters import dequantise_bytes
 from outlay.steps.layers import HALF, Shape, Split, data_gradient_shapes, weight_gradient_shapes
 from outlay.steps.time_device import Device
-from outlay.steps.tuning import Tuning, adapted_shapes, passes
+from outlay.steps.tuning import Tuning, adapted_shapes, matrices, passes
 
 Num = Any  # float, array or Quantity
 ADD_BYTES = 10.0  # an adapted output element: the update written, scaled, and added to the base's result
@@ -43,8 +43,7 @@ def tuned_layer(device: Device, kind: LayerKind, hidden: int, split: Split) -> T
     return TunedLayer(
         add_all("adapters and bases, forward", "s", adapters, joined, whole),
         add_all("adapters and bases, backward", "s", back, joined, whole),
-        derive(_launches, "adapters to launch, in layers", "", each=tuning.software.adapter_launch, count=count)
-        if count else 0.0, tuning.trained_share, tuning.live_share)
+        _host(kind, hidden, tuning, count), tuning.trained_share, tuning.live_share)
 
 
 def _adapter_shapes(kind: LayerKind, hidden: int, tuning: Tuning,
@@ -66,8 +65,6 @@ def _made_whole(device: Device, kind: LayerKind, hidden: int, split: Split, tuni
     """Quantised matrices of a layer written out in 16 bits before their products."""
     if not tuning.quantised:
         return 0.0
-    from outlay.steps.tuning import matrices
-
     weights = sum(i * o * n for shapes in matrices(kind, hidden).values() for i, o, n in shapes)
     moved = derive(dequantise_bytes, "base matrices made whole", "bytes", parameters=weights / split.tensor,
                    stored_bytes=tuning.stored_bytes)
@@ -77,9 +74,22 @@ def _made_whole(device: Device, kind: LayerKind, hidden: int, split: Split, tuni
                   memory_bytes_per_s=device.hw.memory_bytes_per_s, utilisation=device.constant("memory.utilisation"))
 
 
-def _launches(each: Any, count: float) -> Any:
-    """Adapters of a layer times the host time of one, in layers."""
-    return each * count
+def _host(kind: LayerKind, hidden: int, tuning: Tuning, adapters: float) -> Num:
+    """Host time of adapters and quantised products of a layer, in layers."""
+    products = float(len(matrices(kind, hidden))) if tuning.quantised else 0.0
+    if tuning.method == "adapter":
+        adapters = 1.0
+    elif tuning.method == "adapter-v2":
+        adapters = 1.0 + 0.3 * len(matrices(kind, hidden))  # two of an adapter's six kernels a product
+    if not products and not adapters:
+        return 0.0
+    return derive(_launches, "adapters and quantised products to launch, in layers", "", adapters=adapters,
+                  adapter=tuning.software.adapter_launch, products=products, product=tuning.software.quantised_launch)
+
+
+def _launches(adapters: float, adapter: Any, products: float, product: Any) -> Any:
+    """What adapters and quantised products cost the host, in layers."""
+    return adapters * adapter + products * product
 
 
 def _times(moved: Any, ratio: Any) -> Any:

@@ -35,6 +35,7 @@ class Software:
     quantised_head: float = 0.0  # 1: the output head is quantised with the rest
     nf4_double: float = 1.0  # 1: scales are quantised too
     dequantise_ratio: Num = 1.0  # traffic of making a quantised matrix whole over the least
+    quantised_launch: Num = 0.0  # host time of one quantised product over that of a layer
     adapter_launch: Num = 0.2  # host time of one adapter over that of a layer
     adapter_weight_bytes: float = 4.0
     adapter_gradient_bytes: float = 4.0
