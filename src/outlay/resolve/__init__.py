@@ -186,7 +186,7 @@ def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: F
             raise BadValue("fleet: needed to plan pre-training; for example 64xh100-sxm5-80gb", "fleet")
         framework = given_phase.framework or "megatron"
         fused = framework_flag(framework, "fused_cross_entropy", catalog)
-        recipe, shown = resolve_recipe(given_phase, architecture, fused, catalog, notes)
+        recipe, shown = resolve_recipe(given_phase, architecture, hardware.devices, fused, catalog, notes)
         sizes = memory_constants(framework, facts.vendor if facts is not None else "", catalog, defaults.seed)
         recipe = replace(recipe, options={**recipe.options, "memory_constants": sizes})
         layout = _described_layout(given_phase.layout or Layout(), notes)

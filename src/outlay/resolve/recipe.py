@@ -14,6 +14,7 @@ from outlay.steps.inputs import Recipe
 
 STATE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "none": 0.0}
 DEFAULT_DOCUMENT_TOKENS = 1000.0
+TOKENS_A_STEP = 4e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class RecipeDefaults:
     attention: str = "flash"
 
 
-def resolve_recipe(given: Pretrain, architecture: Architecture, fused_default: bool, catalog: Catalog,
+def resolve_recipe(given: Pretrain, architecture: Architecture, devices: int, fused_default: bool, catalog: Catalog,
                    notes: Notes) -> tuple[Recipe, dict[str, object]]:
     """The full recipe, and its fields as the resolved scenario shows them."""
     base = RecipeDefaults()
@@ -44,7 +45,7 @@ def resolve_recipe(given: Pretrain, architecture: Architecture, fused_default: b
     optimizer = str(choose("optimizer", given.optimizer, base.optimizer, "the common optimiser"))
     attention = str(choose("attention", given.attention, base.attention, "default of current frameworks"))
     sequence = _sequence(given, architecture, choose)
-    batch = _batch(given, sequence, choose)
+    batch = _batch(given, sequence, devices, choose)
     fused = bool(choose("fused_cross_entropy", given.fused_cross_entropy, fused_default, f"default of {framework}"))
     compiled = bool(choose("compile", given.compile, False, "off unless asked for"))
     offload = str(choose("offload", given.offload, "none", "everything stays on the device"))
@@ -72,16 +73,22 @@ def _sequence(given: Pretrain, architecture: Architecture, choose: object) -> in
     return length
 
 
-def _batch(given: Pretrain, sequence: int, choose: object) -> int:
+def _batch(given: Pretrain, sequence: int, devices: int, choose: object) -> int:
     assert callable(choose)
-    return int(choose("global_batch", given.global_batch, _near_power(4e6 / sequence),
-                      "about 4 million tokens a step, the power of two nearest to it"))
+    return int(choose("global_batch", given.global_batch, _even_batch(TOKENS_A_STEP / sequence, devices),
+                      "about 4 million tokens a step, a power of two times the fleet's odd factor"))
 
 
-def _near_power(value: float) -> int:
+def _even_batch(wanted: float, devices: int) -> int:
+    """The batch nearest to what is wanted that halves as often as it can and divides over the whole fleet.
+
+    >>> _even_batch(488.3, 64), _even_batch(488.3, 24), _even_batch(488.3, 16384)
+    (512, 384, 512)
+    """
     import math
 
-    return int(2 ** max(0, round(math.log2(value))))
+    odd = devices // (devices & -devices)
+    return int(odd * 2 ** max(0, round(math.log2(max(wanted / odd, 1.0)))))
 
 
 def _packed(given: Pretrain, packing: bool, sequence: int, notes: Notes, shown: dict[str, object]) -> tuple[float, float]:
