@@ -180,6 +180,10 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("tpu", "experts.16bit"): ratio(0.6, "share of peak of experts on TPU"),
     ("tpu", "attention.forward"): ratio(0.4, CORE),
     ("cdna2", "matmul.16bit"): ratio(0.65, MAMF),
-    ("cdna3", "matmul.16bit"): ratio(0.70, MAMF + ": MI300X .51 and MI325X .60 of peak"),
+    ("cdna3", "matmul.16bit"): ratio(0.77, MAMF + ": MI325X .60 of peak"),
+    ("cdna3", "flop_per_joule.16bit"): joule(0.75e12, "MAMF of MI300X and MI325X over their power, less a tenth"),
+    ("cdna3", "flop_per_joule.8bit"): joule(1.5e12, "MLPerf Llama 2 70B LoRA: MI300X 5 % behind H100"),
+    ("cdna4", "flop_per_joule.16bit"): joule(1.0e12, "MAMF of MI355X over its power, less a tenth"),
+    ("cdna4", "flop_per_joule.8bit"): joule(2.0e12, "twice the 16-bit figure"),
     ("cdna4", "matmul.16bit"): ratio(0.87, MAMF + ": MI355X .68 of peak"),
 }

@@ -45,3 +45,20 @@ def matmul_grids(family: str) -> dict[str, Grid]:
                 math.log2(float(rows[0]["rows"])), 1.0, first, 2.0, np.log(values), rows[0]["source"]
             )
     return grids
+
+
+@lru_cache(maxsize=32)
+def decode_attention(family: str, precision: str = "bf16") -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Bandwidth share of decode attention: KV bytes a call reads, and the share at each; empty if not known.
+
+    >>> sizes, shares = decode_attention("h100_sxm")
+    >>> len(sizes) == len(shares) > 3
+    True
+    """
+    sizes, shares = [], []
+    with open(GRIDS / "utilization_decode.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if (row["family"], row["precision"]) == (family, precision):
+                sizes.append(float(row["kv_mib"]) * 2**20)
+                shares.append(float(row["utilization"]))
+    return tuple(sizes), tuple(shares)
