@@ -154,9 +154,12 @@ def derive(fn: Callable[..., Any], label: str, unit: str, /, **inputs: Any) -> A
     >>> q.value, q.unit, [i.label for i in q.inputs]
     (6.0, 'J', ['force', 'b'])
     """
-    quantities = {k: v for k, v in inputs.items() if isinstance(v, Quantity)}
-    if not quantities:
+    for value in inputs.values():  # a loop, because a search comes here without a Quantity very often
+        if isinstance(value, Quantity):
+            break
+    else:
         return fn(**inputs)
+    quantities = {k: v for k, v in inputs.items() if isinstance(v, Quantity)}
     nominal = fn(**{k: v.value if isinstance(v, Quantity) else v for k, v in inputs.items()})
     samples = None
     if any(q.samples is not None for q in quantities.values()):
@@ -205,7 +208,10 @@ def add_all(label: str, unit: str, *terms: Any) -> Any:
     >>> add_all("total", "s", exact(1.0, "s", "a"), 2.0).value
     3.0
     """
-    if not any(isinstance(t, Quantity) for t in terms):
+    for term in terms:
+        if isinstance(term, Quantity):
+            break
+    else:
         return _sum(*terms)
     nominal = sum(t.value if isinstance(t, Quantity) else t for t in terms)
     samples = None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 PIVOTS = 12  # known points a batch is compared with before it is sorted
+ROWS_PER_PIVOT = 500
 TIE_DIGITS = 9  # values closer than a part in 1e9 are one value; rounding noise must not choose a layout
 
 
@@ -52,7 +53,8 @@ class RunningFront:
         [1]
         """
         left = np.ones(len(aims[0]), dtype=bool)
-        for pivot in self.points[::max(len(self.points) // PIVOTS, 1)]:
+        pivots = min(PIVOTS, len(left) // ROWS_PER_PIVOT + 1)
+        for pivot in self.points[::max(len(self.points) // pivots, 1)]:
             better = aims[0] < pivot[0]
             for column, value in zip(aims[1:], pivot[1:], strict=True):
                 better |= column < value
