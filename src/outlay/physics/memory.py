@@ -182,6 +182,15 @@ def activations_at(moment: Value, held: Value, one: Value) -> Value:
     return np.where(moment <= 1, held, np.where(moment == 2, np.maximum(held - 1, 0), 0.0)) * one
 
 
+def shared_bytes(elements: Value, tensor: Value) -> Value:
+    """A 16-bit matrix divided by tensor parallelism.
+
+    >>> shared_bytes(4096 * 14336, 1) / 2**20
+    112.0
+    """
+    return HALF * elements / tensor
+
+
 def gradients_at(moment: Value, gradients: Value, late: Value) -> Value:
     """Gradients alive at a moment: those not made yet are missing during a layer's backward and the loss."""
     return gradients - np.where(moment <= 1, late, 0.0)

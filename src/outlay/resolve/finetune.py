@@ -160,8 +160,9 @@ class _Resolver:
 
     def base_precision(self, method: str, precision: str) -> str:
         double = self.row("nf4_double", 1.0)
+        frozen = method not in ("full", "freeze")
         default = ("nf4-dq" if double else "nf4") if method in FOUR_BIT_DEFAULT else \
-            precision if precision in WIDE else "bf16"
+            precision if precision in WIDE or frozen else "bf16"
         base = str(self.choose("base_precision", default, "of this method and software"))
         if base not in FORMATS:
             raise BadValue(f"finetune.base_precision: {base!r} is not one of {', '.join(FORMATS)}",
@@ -205,7 +206,8 @@ class _Resolver:
             live_share=1.0 - (ADAPTER_START if method == "adapter" else frozen) / max(self.at.architecture.layers, 1),
             trained_share=counts.layers_trained / counts.matrices if counts.matrices else 0.0,
             trainable_parameters=counts.whole + counts.adapters, adapter_parameters=counts.adapters,
-            stored_bytes=stored, quantised=quantised,
+            stored_bytes=stored, quantised=quantised, made_whole=quantised and base != precision,
+            weight_copies=1.0 if quantised and base == precision else None if precision not in WIDE else 0.0,
             wire_bytes=stored if quantised else 4.0 if precision == "fp32" else 2.0,
             reduce_share=(counts.whole + counts.adapters) / total,
             optimizer_in_backward=self.flag("optimizer_in_backward"),

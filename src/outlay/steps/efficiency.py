@@ -56,6 +56,7 @@ PARENT = {
     "torchtitan": "fsdp-compile",
     "tune": "fsdp",  # fine-tuning stacks: PyTorch eager with adapters
     "tune-compile": "fsdp-compile",
+    "tune-megatron": "megatron",
 }  # whose constants a framework class takes where it has none of its own
 
 
@@ -101,7 +102,9 @@ def framework_class(recipe: Recipe) -> str:
     'torchtitan'
     """
     name = recipe.framework.lower()
-    if recipe.tuning is not None and name not in ("megatron", "nemo", "megatron-bridge"):
+    if recipe.tuning is not None and name in ("megatron", "nemo", "megatron-bridge"):
+        return "tune-megatron"
+    if recipe.tuning is not None:
         return "tune-compile" if recipe.compile else "tune"
     if name in ("maxtext", "jax", "xla", "pax", "axlearn", "tpu"):
         return "xla"

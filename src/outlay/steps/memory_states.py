@@ -122,7 +122,10 @@ def states_of(stage: Stage, recipe: Recipe, layout: Layout, policy: MemoryPolicy
                        experts=stage.experts, tensor=layout.tensor, context=layout.context, data=layout.data,
                        shard=layout.shard, expert=layout.expert, expert_tensor=layout.expert_tensor)
     held = [share if layout.zero >= level else whole for level in (3, 2, 1)]
-    kept = recipe.weight_bytes + policy.weight_copies
+    copies = policy.weight_copies
+    if policy.tuned is not None and policy.tuned.weight_copies is not None:
+        copies = policy.tuned.weight_copies
+    kept = recipe.weight_bytes + copies
     weights, gradients, optimizer = (
         derive(mem.state_bytes, label, "bytes", parameters=parameters, bytes_per_parameter=each)
         for label, parameters, each in zip(

@@ -183,7 +183,7 @@ def _recompute(device: Device, recompute: str, forward: Num, core: Num, matmuls:
         a=add_all("matmuls and traffic", "s", matmuls, traffic),
         b=share,
     )
-    return add_all("recomputation", "s", rest, core) if device.framework in ("legacy", "megatron") else rest
+    return add_all("recomputation", "s", rest, core) if device.framework in ("legacy", "megatron", "tune-megatron") else rest
 
 
 def _ends(device: Device, arch: Architecture, split: Split, recompute: str) -> dict[str, Num]:

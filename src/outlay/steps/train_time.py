@@ -96,6 +96,9 @@ def schedule_time(
     reduced = data_parallel_time(device, layout, held, window)
     parts["data_comm_s"] = add_all("data-parallel communication, exposed", "s", sharded, reduced)
     parts["optimizer_s"] = optimizer_time(device, layout, held)
+    if recipe.tuning is not None and recipe.tuning.optimizer_in_backward:
+        parts["optimizer_s"] = derive(_hidden, "optimiser behind the backward pass", "s", time=parts["optimizer_s"],
+                                      behind=parts["backward_s"])
     parts["overhead_s"] = _overhead(device, parts, stages)
     return _with_totals(device, arch, micro, parts, rounds)
 
@@ -185,7 +188,7 @@ def _pipeline_messages(
     stride = np.asarray(layout.tensor) * np.asarray(layout.context) * np.asarray(layout.data)
     leaves = collectives.leaves_fast_domain(stages, stride, hw.scale_up_devices)
     # Megatron and DeepSpeed send a tensor rank's share, gathered on arrival (arXiv:2104.04473, section 4.1)
-    scattered = layout.sequence_parallel or device.framework in ("legacy", "megatron")
+    scattered = layout.sequence_parallel or device.framework in ("legacy", "megatron", "tune-megatron")
     split = np.asarray(layout.tensor) if scattered else 1.0
     size = (
         HALF
@@ -242,6 +245,11 @@ def _overhead(device: Device, parts: dict[str, Num], stages: Num) -> Num:
 def _jitter(busy: Any, fixed: Any, jitter: Any, nodes: Any) -> Any:
     """Fixed seconds, and a share of the step for each doubling of nodes that step together."""
     return fixed + busy * jitter * np.log2(nodes)
+
+
+def _hidden(time: Any, behind: Any) -> Any:
+    """What is left of a time that runs behind another."""
+    return np.maximum(time - behind, 0.0)
 
 
 def model_flop(arch: Architecture, recipe: Recipe) -> float:

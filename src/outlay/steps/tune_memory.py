@@ -34,6 +34,7 @@ class TunedPolicy:
     head_trained: bool = True
     gathered_bytes: float = HALF  # of a gathered base parameter
     hidden: int = 0
+    weight_copies: float | None = None  # bytes a parameter of 8-bit copies beside a frozen base; None: as trained
     made_whole: bool = False  # a quantised matrix is written out before its product
 
 
@@ -42,8 +43,8 @@ def tuned_policy(tuning: Tuning, hidden: int) -> TunedPolicy:
     software = tuning.software
     chunked = bool(software.chunked_head) and tuning.head_trained
     return TunedPolicy(
-        fresh_gradients=True, hidden=hidden, trained_share=tuning.trained_share, reduce_share=tuning.reduce_share,
-        head_trained=tuning.head_trained, gathered_bytes=tuning.wire_bytes, made_whole=tuning.quantised, table_share=1.0 if tuning.embedding_trained else 0.0,
+        fresh_gradients=True, hidden=hidden, trained_share=tuning.trained_share * (HALF + software.full_gradient_bytes) / 6.0, reduce_share=tuning.reduce_share,
+        head_trained=tuning.head_trained, gathered_bytes=tuning.wire_bytes, made_whole=tuning.made_whole, weight_copies=tuning.weight_copies, table_share=1.0 if tuning.embedding_trained else 0.0,
         head_gradient_bytes=2.0 * HALF if chunked else 0.0,
         step_temporary_bytes=0.0 if tuning.optimizer_in_backward else software.step_temporary_bytes,
         offload_activations=tuning.offload_activations, live_share=tuning.live_share,

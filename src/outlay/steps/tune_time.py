@@ -63,7 +63,7 @@ def _adapter_shapes(kind: LayerKind, hidden: int, tuning: Tuning,
 
 def _made_whole(device: Device, kind: LayerKind, hidden: int, split: Split, tuning: Tuning) -> Num:
     """Quantised matrices of a layer written out in 16 bits before their products."""
-    if not tuning.quantised:
+    if not tuning.made_whole:
         return 0.0
     weights = sum(i * o * n for shapes in matrices(kind, hidden).values() for i, o, n in shapes)
     moved = derive(dequantise_bytes, "base matrices made whole", "bytes", parameters=weights / split.tensor,
@@ -76,7 +76,7 @@ def _made_whole(device: Device, kind: LayerKind, hidden: int, split: Split, tuni
 
 def _host(kind: LayerKind, hidden: int, tuning: Tuning, adapters: float) -> Num:
     """Host time of adapters and quantised products of a layer, in layers."""
-    products = float(len(matrices(kind, hidden))) if tuning.quantised else 0.0
+    products = float(len(matrices(kind, hidden))) if tuning.made_whole else 0.0
     if tuning.method == "adapter":
         adapters = 1.0
     elif tuning.method == "adapter-v2":

@@ -69,6 +69,8 @@ class Tuning:
     adapter_parameters: float = 0.0
     stored_bytes: float = 2.0  # of one quantised parameter
     quantised: bool = False
+    made_whole: bool = False  # its products need it written out in 16 bits first
+    weight_copies: float | None = None  # bytes a parameter of 8-bit copies beside a frozen base
     wire_bytes: float = 2.0  # of one base parameter when shards are gathered
     reduce_share: float = 1.0  # trained parameters over all
     optimizer_in_backward: bool = False
