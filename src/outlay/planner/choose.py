@@ -55,7 +55,7 @@ def choose_layout(resolved: Resolved, phase: TrainingPhase, to_step: float | Non
     given = given_fields(phase.layout)
     margin = _margin(phase.residual_memory)
     found = None
-    for share in (margin, 1.0):
+    for share in (margin, _even(phase.residual_memory)):
         found = search(arch, hw, recipe, given, objective=objective_of(resolved), limits=_limits(resolved, share, to_step),
                        top=int(resolved.goal.get("top") or DEFAULT_TOP))
         if found.best:
@@ -73,6 +73,15 @@ def _inputs(resolved: Resolved, phase: TrainingPhase) -> tuple[Any, Hardware, Re
 def _margin(residual: Quantity) -> float:
     """The share of memory to fill so that a chosen layout fits with 90 % probability."""
     return min(1.0, residual.value / residual.high) if residual.high > 0 else 1.0
+
+
+def _even(residual: Quantity) -> float:
+    """The share of memory to fill so that the verdict is just "fits": a little more likely than not."""
+    if residual.samples is None:
+        return 1.0
+    import numpy as np
+
+    return min(1.0, residual.value / float(np.quantile(residual.samples, 0.55)))
 
 
 def objective_of(resolved: Resolved) -> Objective:
@@ -159,6 +168,8 @@ def near(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> Nearest:
     its price is over the fastest layout if memory were no limit.
     """
     arch, hw, recipe = _inputs(resolved, phase)
+    # changes are held to the verdict of the plan they lead to
+    hw = replace(hw, memory_bytes=capacity_bytes(hw) * _even(phase.residual_memory))
     given = given_fields(phase.layout)
     whole = set(FULL) <= set(given)
     evaluate = evaluate_for(resolved, {} if whole else given)

@@ -41,9 +41,18 @@ def fit_verdict(needed: Quantity, host: Quantity, hw: Hardware) -> dict[str, Any
     if not fits:
         found["binding"] = ({"constraint": "host memory", "needed_bytes": host.value, "limit_bytes": host_limit,
                              "short_bytes": host_short} if host_short > 0 and probability >= 0.5 else
-                            {"constraint": "device memory", "needed_bytes": needed.value, "limit_bytes": limit,
-                             "short_bytes": needed.value - limit})
+                            {"constraint": "device memory", "needed_bytes": _middle(needed), "limit_bytes": limit,
+                             "short_bytes": _middle(needed) - limit})
     return found
+
+
+def _middle(needed: Quantity) -> float:
+    """What is needed as likely as not; the nominal value where that is more."""
+    if needed.samples is None:
+        return needed.value
+    import numpy as np
+
+    return max(needed.value, float(np.median(needed.samples)))
 
 
 def share_below(quantity: Quantity, limit: float) -> float:
