@@ -55,13 +55,23 @@ def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -
 
 def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     """Two commands worth running after this one, ready to paste."""
-    base, phase = command_line(document, flags), document.get("pretrain") or {}
+    base, phase = command_line(document, flags), document.get("pretrain") or document.get("finetune") or {}
     explain = base.replace("outlay train", "outlay explain", 1)
+    if "finetune" in document:
+        return _tune_commands(base, phase)
     if phase.get("fits") is False:
         return [f"{base}{_nearest_that_fits(phase)}", f"{explain} memory_per_device_bytes"]
     if phase.get("elapsed_s") is None:
         return [f"{base} -n 1T", f"{explain} step_time_s"]
     return [f"{explain} device_hours", f"{base} --vary {_other(document)}"]
+
+
+def _tune_commands(base: str, phase: dict[str, Any]) -> list[str]:
+    if phase.get("fits") is False and phase.get("nearest"):
+        return [f"{base}{_nearest_that_fits(phase)}", f"{base} --vary method=lora,qlora"]
+    if phase.get("elapsed_s") is None:
+        return [f"{base} --examples 50k", f"{base} --vary sequence_length=1024,2048,4096"]
+    return [f"{base} --vary method=lora,qlora,full", f"{base} --vary sequence_length=1024,2048,4096"]
 
 
 def _nearest_that_fits(phase: dict[str, Any]) -> str:
@@ -88,7 +98,7 @@ def command_line(document: dict[str, Any], flags: dict[str, Any]) -> str:
     """The command that was typed, rebuilt from its flags."""
     from outlay.cli.options import FIELDS
 
-    words = ["outlay", "train"]
+    words = ["outlay", "tune" if "finetune" in document else "train"]
     if flags.get("subject"):
         words.append(shlex.quote(str(flags["subject"])))
     if flags.get("opt_file"):

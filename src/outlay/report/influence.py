@@ -43,8 +43,9 @@ def _largest(document: Mapping[str, Any], what: str) -> str:
     from outlay.report.parts import by_item, words
 
     if what == "time":
+        phase = document.get("pretrain") or document.get("finetune") or {}
         found = {
-            words(k): number(v) or 0.0 for k, v in (document["pretrain"].get("time_parts") or {}).items()
+            words(k): number(v) or 0.0 for k, v in (phase.get("time_parts") or {}).items()
         }
         of = " of a step"
     else:
