@@ -39,7 +39,7 @@ def broken_rules(space: Space, devices: int, experts: int) -> list[str]:
             "shard": c["data"] % c["shard"] == 0,
             "sequence": SEQUENCE % c["context"] == 0,
             "chunks": (chunks == 1) | (c["pipeline"] > 1),
-            "interleaved": (chunks > 1) == (block.schedule == "interleaved"),
+            "interleaved": [(v > 1) == (block.schedule_of(i) == "interleaved") for i, v in enumerate(chunks)],
             "multiples": (chunks == 1) | (BATCH // (c["data"] * c["micro_batch"]) % c["pipeline"] == 0),
             "sequence_parallel": (c["tensor"] > 1) | (not block.sequence_parallel),
             "zero": (c["shard"] == 1) | (block.zero > 0),

@@ -191,8 +191,11 @@ def _contradiction(arch: Architecture, hw: Hardware, recipe: Recipe, given: Mapp
 def _values_of(arch: Architecture, hw: Hardware, recipe: Recipe, given: Mapping[str, Any],
                name: str) -> list[Any]:
     space = layout_space(arch, hw, recipe, given)
-    if name in ("schedule", "zero"):
-        return sorted({getattr(block, name) for block in space if len(block)})
+    if name == "zero":
+        return sorted({block.zero for block in space})
+    if name == "schedule":
+        ends = {block: (np.argmin(v), np.argmax(v)) for block in space for v in [block.columns["virtual_pipeline"]]}
+        return sorted({block.schedule_of(row) for block, rows in ends.items() for row in rows})
     if name in ("first_stage_layers", "last_stage_layers"):
         return [0] if len(space) else []
     return sorted({int(v) for block in space for v in np.unique(block.columns[name])})

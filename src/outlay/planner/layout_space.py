@@ -41,7 +41,11 @@ MANY_DIVISORS = 64  # a batch or fleet with more than this is searched at its sm
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Block:
-    """Layouts that share their categories; `columns` are equally long."""
+    """Layouts that share their categories; `columns` are equally long.
+
+    Rows with virtual stages in a block of schedule 1f1b are interleaved: the formulas tell the two apart by
+    virtual_pipeline alone, so a search need not.
+    """
 
     zero: int
     schedule: str
@@ -54,13 +58,19 @@ class Block:
     def __len__(self) -> int:
         return len(self.columns["tensor"])
 
+    def schedule_of(self, rows: Any) -> str:
+        """The schedule's own name for one row, the block's for many."""
+        if self.schedule == "1f1b" and isinstance(rows, (int, np.integer)):
+            return "interleaved" if self.columns["virtual_pipeline"][rows] > 1 else "1f1b"
+        return self.schedule
+
     def layout(self, rows: Any = slice(None)) -> Layout:
         """These rows as a Layout of arrays; one row as ints."""
         if isinstance(rows, (int, np.integer)):
             values: dict[str, Any] = {name: int(column[rows]) for name, column in self.columns.items()}
         else:
             values = {name: column[rows] for name, column in self.columns.items()}
-        return Layout(**values, zero=self.zero, schedule=self.schedule, recompute=self.recompute,
+        return Layout(**values, zero=self.zero, schedule=self.schedule_of(rows), recompute=self.recompute,
                       sequence_parallel=self.sequence_parallel, first_stage_layers=self.first_stage_layers,
                       last_stage_layers=self.last_stage_layers)
 
@@ -102,8 +112,7 @@ def _blocks(facts: Facts, given: Mapping[str, Any], search: bool) -> list[Block]
     recompute = [given["recompute"]] if "recompute" in given else list(RECOMPUTE)
     ends = int(given.get("first_stage_layers", 0)), int(given.get("last_stage_layers", 0))
     blocks = []
-    for schedule in _schedules(facts, given):
-        chunked = _virtual_stages(facts, given, base, schedule, search)
+    for schedule, chunked in _scheduled(facts, given, base, search):
         for zero, table in _zero_tables(facts, given, chunked, search):
             for parallel, rows in _sequence_parallel(facts, given, table, search):
                 if len(rows["tensor"]):
@@ -183,6 +192,16 @@ def _schedules(facts: Facts, given: Mapping[str, Any]) -> tuple[str, ...]:
     if given.get("virtual_pipeline", 1) > 1:
         return ("interleaved",)
     return facts.rules.schedules
+
+
+def _scheduled(facts: Facts, given: Mapping[str, Any], base: Table,
+               search: bool) -> Iterator[tuple[str, Table]]:
+    """Each schedule with its rows; interleaved ones join those of 1F1B."""
+    tables = {name: _virtual_stages(facts, given, base, name, search) for name in _schedules(facts, given)}
+    if "1f1b" in tables and "interleaved" in tables:
+        more = tables.pop("interleaved")
+        tables["1f1b"] = {name: np.concatenate([column, more[name]]) for name, column in tables["1f1b"].items()}
+    yield from tables.items()
 
 
 def _virtual_stages(facts: Facts, given: Mapping[str, Any], table: Table, schedule: str,

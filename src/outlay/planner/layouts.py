@@ -214,7 +214,7 @@ def _simplicity(space: Space, block: int, row: int) -> tuple[float, ...]:
     degrees = [float(here.columns[name][row]) for name in TIE_FIELDS]
     splits = sum(d > 1 for d in degrees[:-1])
     return (float(splits), float(RECOMPUTE.index(here.recompute)), float(here.zero),
-            float(here.schedule != "1f1b"), float(here.sequence_parallel), *degrees,
+            float(here.schedule_of(row) != "1f1b"), float(here.sequence_parallel), *degrees,
             float(here.columns["shard"][row]))
 
 
