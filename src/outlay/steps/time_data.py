@@ -213,14 +213,15 @@ def optimizer_time(device: Device, layout: Layout, held: tuple[Num, Num]) -> Num
         weights = held[0] / _shard(layout, dense) + held[1] / _shard(layout, experts)
     written = recipe.weight_bytes if recipe.tuning is None else HALF * _trained(device)
     each = 2 * recipe.gradient_bytes + 2 * (recipe.master_bytes + recipe.optimizer_bytes) + written
+    paged = recipe.optimizer.startswith("paged")  # pages come to the device, which updates them
     if recipe.offload in ("optimizer", "all"):
         return derive(
             _host_update,
             "optimiser over the host link",
             "s",
             weights=weights,
-            wire_bytes=recipe.gradient_bytes + written,
-            state_bytes=each,
+            wire_bytes=2 * recipe.optimizer_bytes if paged else recipe.gradient_bytes + written,
+            state_bytes=0.0 if paged else each,
             host_memory_bytes_per_s=device.constant("host.memory_bytes_per_s"),
             host_link_bytes_per_s=device.hw.host_link_bytes_per_s,
         )
@@ -243,3 +244,24 @@ def _host_update(
 ) -> Any:
     """Gradients down and weights up the host link, and the processor's pass over its states, one by one."""
     return weights * (wire_bytes / host_link_bytes_per_s + state_bytes / host_memory_bytes_per_s)
+
+
+def streamed_weights_time(device: Device, layout: Layout, held: tuple[Num, Num], micro_batches: Num,
+                          window: Num) -> Num:
+    """Weights kept on the host, brought over its link before each forward and each backward; exposed.
+
+    Gradients of what is trained go back once a micro-batch. The link works behind the device's own compute.
+    """
+    dense, experts, _ = _sizes(layout)
+    weights = held[0] + held[1]
+    if layout.zero >= 3:
+        weights = held[0] / _shard(layout, dense) + held[1] / _shard(layout, experts)
+    moved = derive(_streamed, "weights from the host", "s", weights=weights, wire_bytes=_wire_bytes(device),
+                   back_bytes=HALF * _trained(device), host_link_bytes_per_s=device.hw.host_link_bytes_per_s)
+    exposed = device.exposed(moved, window, "overlap.shard", "weights from the host, exposed")
+    return derive(product, "weights from the host, every micro-batch", "s", a=exposed, b=micro_batches)
+
+
+def _streamed(weights: Any, wire_bytes: Any, back_bytes: Any, host_link_bytes_per_s: Any) -> Any:
+    """Two passes of weights up and one of gradients down the host link."""
+    return weights * (2.0 * wire_bytes + back_bytes) / host_link_bytes_per_s

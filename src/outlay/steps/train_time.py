@@ -19,7 +19,7 @@ from outlay.steps import layers
 from outlay.steps.distinct import distinct_rows
 from outlay.steps.inputs import Hardware, Layout, Recipe
 from outlay.steps.layers import HALF, Split
-from outlay.steps.time_data import data_parallel_time, optimizer_time, sharded_gather_time, stage_weights
+from outlay.steps.time_data import data_parallel_time, optimizer_time, sharded_gather_time, stage_weights, streamed_weights_time
 from outlay.steps.time_device import Device
 from outlay.steps.time_micro import micro_batch_time
 from outlay.steps.time_model import CROSSING, model_times, stage_counts, weighted
@@ -95,6 +95,10 @@ def schedule_time(
     held = stage_weights(arch, layout, micro, counts[1])
     reduced = data_parallel_time(device, layout, held, window)
     parts["data_comm_s"] = add_all("data-parallel communication, exposed", "s", sharded, reduced)
+    if recipe.tuning is not None and recipe.offload == "all":
+        compute = derive(_share, "compute of one micro-batch", "s", value=micro["crossing"], rounds=1.0 / stages)
+        parts["data_comm_s"] = add_all("communication and weights from the host, exposed", "s", parts["data_comm_s"],
+                                       streamed_weights_time(device, layout, held, micro_batches, compute))
     parts["optimizer_s"] = optimizer_time(device, layout, held)
     if recipe.tuning is not None and recipe.tuning.optimizer_in_backward:
         parts["optimizer_s"] = derive(_hidden, "optimiser behind the backward pass", "s", time=parts["optimizer_s"],
