@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from catalog_build.common import CATALOG_DATE, Row
+from catalog_build.common import CATALOG_DATE, Row, read_csv
 
 KIND = "engine"
 GIB, MIB = 2.0**30, 2.0**20
@@ -30,6 +30,10 @@ _LOGS = "start-up logs in public issues (vllm-project/vllm#10517, #23278) and ll
 _SGL = "SGLang source (Apache-2.0): ServerArgs memory settings"
 _TRT = "TensorRT-LLM documentation: KvCacheConfig, build and runtime defaults"
 _CPP = "llama.cpp source and start-up logs (MIT)"
+_CPP_FIT = "one-request speeds of Llama 3 8B and 70B, GPU-Benchmarks-on-LLM-Inference (2024)"
+_ALLREDUCE = Value(
+    9e-6, "s", "small all-reduces in aiconfigurator-core 0.12.0 tables (Apache-2.0)", "measured", 6e-6, 2e-5
+)
 _HF = "Transformers documentation, DynamicCache; QwenLM/Qwen and Qwen3 memory tables"
 
 # What every program on a CUDA device finds taken: the driver's reserve, and its own context.
@@ -50,6 +54,15 @@ _CONTEXT = Value(
     0.30 * GIB,
     0.65 * GIB,
     "CUDA context and libraries of one process",
+)
+_LOADED = Value(
+    1.0,
+    "",
+    "start-up logs against checkpoints",
+    "measured",
+    0.997,
+    1.01,
+    "workspaces and alignment beside weights",
 )
 _COMM = Value(
     0.41 * GIB,
@@ -98,16 +111,17 @@ ENGINES: dict[str, dict[str, Value]] = {
         "communicator_bytes": _COMM,
         "context_bytes": _CONTEXT,
         "reserved_bytes": _RESERVE,
+        "loaded_share": _LOADED,
         "graphs_bytes": Value(
             0.55 * GIB, "byte", _LOGS, "measured", 0.25 * GIB, 1.1 * GIB, "beside the cache"
         ),
         "expert_ffn_multiple": _count(
             256, "vLLM MXFP4 kernels on Hopper; gpt-oss start-up logs", "MXFP4 experts only"
         ),
+        "expert_scale_padded": Value(0.0, "bool", "gpt-oss start-up logs", "derived"),
+        "rotary_table": Value(1.0, "bool", _VLLM, note="cosines and sines of every position, 16 bits"),
         "expert_hidden_multiple": _count(1, "vLLM MXFP4 kernels on Hopper; gpt-oss start-up logs"),
-        "stream_layer_s": Value(
-            11e-6, "s", "assumed: norms, rotary and cache kernels under CUDA graphs", "assumed", 5e-6, 25e-6
-        ),
+        "stream_allreduce_s": _ALLREDUCE,
     },
     "vllm@0.11": {
         "version_from": _text("0.11", _VLLM),
@@ -134,6 +148,7 @@ ENGINES: dict[str, dict[str, Value]] = {
             39.5,
             "2 + 4 logits, 12 values and indices sorted and 12 of sort space, 8 probabilities, 1 mask",
         ),
+        "expert_scale_padded": Value(1.0, "bool", "gpt-oss start-up log vllm#23278", "derived"),
         "expert_ffn_multiple": _count(128, "vLLM Marlin MXFP4 kernel; gpt-oss start-up log vllm#23278"),
         "expert_hidden_multiple": _count(256, "vLLM Marlin MXFP4 kernel; gpt-oss start-up log vllm#23278"),
     },
@@ -178,10 +193,9 @@ ENGINES: dict[str, dict[str, Value]] = {
         "communicator_bytes": _COMM,
         "context_bytes": _CONTEXT,
         "reserved_bytes": _RESERVE,
+        "loaded_share": _LOADED,
         "graphs_bytes": Value(1.0 * GIB, "byte", _SGL, "assumed", 0.4 * GIB, 2.0 * GIB),
-        "stream_layer_s": Value(
-            11e-6, "s", "assumed: norms, rotary and cache kernels under CUDA graphs", "assumed", 5e-6, 25e-6
-        ),
+        "stream_allreduce_s": _ALLREDUCE,
     },
     "tensorrt-llm": {
         "name": _text("TensorRT-LLM", _TRT),
@@ -198,10 +212,8 @@ ENGINES: dict[str, dict[str, Value]] = {
         "communicator_bytes": _COMM,
         "context_bytes": _CONTEXT,
         "reserved_bytes": _RESERVE,
+        "loaded_share": _LOADED,
         "graphs_bytes": Value(0.6 * GIB, "byte", "as vLLM", "assumed", 0.2 * GIB, 1.5 * GIB),
-        "stream_layer_s": Value(
-            9e-6, "s", "assumed: fused kernels under CUDA graphs", "assumed", 4e-6, 20e-6
-        ),
     },
     "llama.cpp": {
         "name": _text("llama.cpp", _CPP),
@@ -221,6 +233,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "communicator_bytes": Value(0.0, "byte", _CPP, note="layers are split, activations copied"),
         "graphs_bytes": Value(0.0, "byte", _CPP),
         "reserved_bytes": _RESERVE,
+        "loaded_share": _LOADED,
         "layer_split": Value(1.0, "bool", _CPP, note="several devices hold layers in turn"),
     },
     "transformers": {
@@ -245,6 +258,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "communicator_bytes": _COMM,
         "graphs_bytes": Value(0.0, "byte", _HF),
         "reserved_bytes": _RESERVE,
+        "loaded_share": _LOADED,
     },
     "litgpt": {
         "name": _text("LitGPT", "LitGPT documentation (Apache-2.0)"),
@@ -260,7 +274,26 @@ ENGINES: dict[str, dict[str, Value]] = {
         "communicator_bytes": _COMM,
         "graphs_bytes": Value(0.0, "byte", _HF),
         "reserved_bytes": _RESERVE,
+        "loaded_share": _LOADED,
     },
+}
+SPREAD = 1.3
+FITTED_TOGETHER = {
+    "sglang": ("sglang", "vllm", "tensorrt-llm")
+}  # compiled graphs and the same kind of kernels
+STREAMS = {
+    "sglang": "QwenLM/Qwen3 speed benchmark on H20 (Apache-2.0), SGLang 0.4.6",
+    "llama.cpp": "one-request speeds of Llama 3 8B and 70B, GPU-Benchmarks-on-LLM-Inference (2024)",
+}
+NOTES = {
+    "stream_layer_s": "small kernels of a layer, launched one after another",
+    "stream_expert_layer_s": "routing and gathering where a layer has experts",
+    "stream_packed_share": "4-bit weights are unpacked before use",
+    "stream_prompt_ratio": "attention and small kernels beside a prompt's matrices",
+    "stream_utilization_gddr": "share of GDDR bandwidth the engine's own kernels reach",
+    "stream_utilization_hbm": "share of stacked memory's bandwidth the engine's own kernels reach",
+    "stream_residual": "left-out runs over what was predicted for them",
+    "stream_hop_s": "activations copied to the device with the next layers",
 }
 ALIASES = {
     "vllm": "vLLM",
@@ -270,6 +303,51 @@ ALIASES = {
     "transformers": "hf|huggingface|hf-transformers",
     "litgpt": "lit-gpt",
 }
+
+
+def stream_rows() -> list[Row]:
+    """Constants of one-stream speed as fitted, with every model and without each."""
+    rows = []
+    for row in read_csv(Path(__file__).with_name("stream_constants.csv")):
+        unit = "s" if row["constant"].endswith("_s") else ""
+        value = float(row["value"])
+        together = (
+            (row["engine"],) if row["without"] else FITTED_TOGETHER.get(row["engine"], (row["engine"],))
+        )
+        for engine in together:
+            name = f"{engine}@without/{row['without']}" if row["without"] else engine
+            note = f"{NOTES[row['constant']]}; fitted on {row['runs']} runs"
+            if row["constant"] == "stream_residual":
+                spread = (float(row["low"]), float(row["high"]))
+                rows.append(
+                    Row(
+                        name,
+                        row["constant"],
+                        value,
+                        unit,
+                        STREAMS[row["engine"]],
+                        CATALOG_DATE,
+                        "derived",
+                        *spread,
+                        note,
+                    )
+                )
+                continue
+            spread = (value / SPREAD, min(value * SPREAD, 1.0) if not unit and value < 1 else value * SPREAD)
+            rows.append(
+                Row(
+                    name,
+                    row["constant"],
+                    value,
+                    unit,
+                    STREAMS[row["engine"]],
+                    CATALOG_DATE,
+                    "derived",
+                    *spread,
+                    note,
+                )
+            )
+    return rows
 
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
@@ -291,4 +369,4 @@ def build(data_dir: Path, models_dir: Path) -> list[Row]:
                     "derived",
                 )
             )
-    return rows
+    return rows + stream_rows()

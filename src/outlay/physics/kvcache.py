@@ -178,3 +178,12 @@ def sampler_bytes(sequences: Value, vocab: Value, bytes_per_logit: Value) -> Val
     4.76
     """
     return sequences * vocab * bytes_per_logit
+
+
+def expanded_matrix_bytes(rows: Value, columns: Value) -> Value:
+    """A quantised matrix widened to 16 bits before it is multiplied (bitsandbytes, for more than one row).
+
+    >>> expanded_matrix_bytes(4096, 11008)
+    90177536.0
+    """
+    return rows * columns * 2.0

@@ -24,6 +24,7 @@ PARTS = (
     "norms",
 )
 LINEAR = frozenset({"attention", "latent", "mixer", "mlp", "experts", "shared"})
+MXFP4_ELEMENT_BITS = 4.0
 WIDE_BYTES = 2.0  # what is not quantised is kept in 16 bits
 
 

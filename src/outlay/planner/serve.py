@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.architecture import Architecture
-from outlay.derive import DRAWS, Num, Quantity, exact
+from outlay.derive import DRAWS, Num, Quantity, derive, exact
+from outlay.physics import stream as st
 from outlay.planner.serve_nearest import changes_that_fit, room_left
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
@@ -14,9 +15,11 @@ from outlay.resolve.serve import ServePhase
 from outlay.steps.serve_cache import model_state_bytes
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import ServeMemory, ServeStage, serve_memory
+from outlay.steps.serve_stream import one_stream
 from outlay.usage import Line
 
 SURE = 0.9
+STREAM_PROMPT, STREAM_OUTPUT = 1024.0, 256.0
 BYTES = "bytes"
 
 
@@ -47,8 +50,44 @@ def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         )
     values |= memory_values(arch, phase, memory)
     values |= verdict(phase, memory)
+    values |= speed(arch, phase, layout)
     values |= _around(phase, arch, layout, hw.devices, values)
     return values, []
+
+
+def speed(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[str, Any]:
+    """One request alone on a replica; its own times where that is what was asked."""
+    prompt, output = phase.one_stream or (STREAM_PROMPT, STREAM_OUTPUT)
+    length = phase.recipe.max_model_len
+    if phase.one_stream is None and prompt + output > length:
+        prompt, output = length / 2, length / 2
+    found = one_stream(arch, phase.device, phase.recipe, layout, prompt, prompt + output / 2)
+    token = _q(found.token_s, "s", "time of one token, one request")
+    first = _q(found.first_s, "s", "time to the first token, one request")
+    whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)
+    rate = derive(_per_second, "tokens of one request", "tokens/s", token_s=token)
+    alone = {
+        "input": prompt,
+        "output": output,
+        "ttft_s": first,
+        "tpot_s": token,
+        "e2e_s": whole,
+        "output_tokens_per_s": rate,
+    }
+    if phase.one_stream is None:
+        return {"one_stream": alone}
+    return {
+        "one_stream": alone,
+        "ttft_s": first,
+        "tpot_s": token,
+        "e2e_s": whole,
+        "output_tokens_per_s": rate,
+    }
+
+
+def _per_second(token_s: Any) -> Any:
+    """Tokens a second of one request, after its first."""
+    return 1.0 / token_s
 
 
 def choose_layout(
@@ -197,8 +236,6 @@ def _around(
 
 
 def _difference(a: Num, b: Num) -> Quantity:
-    from outlay.derive import derive
-
     found: Quantity = derive(
         _less, "headroom", BYTES, limit_bytes=_q(a, BYTES, "limit"), needed_bytes=_q(b, BYTES, "needed")
     )

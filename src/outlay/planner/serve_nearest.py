@@ -193,7 +193,7 @@ def _tensor(start: Trial, devices: int) -> Iterator[Step]:
 
 def _devices(start: Trial, devices: int) -> Iterator[Step]:
     layout = start.layout
-    if start.recipe.constant("layer_split"):
+    if start.recipe.flag("layer_split"):
         for value in range(layout.pipeline + 1, min(9, start.arch.layers) + 1):
             yield (
                 "fleet.devices",

@@ -46,7 +46,8 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         fleet = fleet_record(scenario.fleet)
         facts = resolve_device(fleet.device, catalog, notes, seed)
         fleet = _whole_instances(fleet, facts)
-        hardware = _hardware(fleet, facts, scenario.pretrain, catalog, notes, seed, without)
+        trains = scenario.serve is None or scenario.pretrain is not None or scenario.finetune is not None
+        hardware = _hardware(fleet, facts, scenario.pretrain, catalog, notes, seed, without, whole_nodes=trains)
     site = resolve_site(scenario.site, _provider(fleet, facts), catalog, notes, seed)
     rates = power = None
     if fleet is not None and facts is not None and hardware is not None:
@@ -68,7 +69,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         from outlay.resolve.serve import resolve_serve
 
         serve, shown["serve"] = resolve_serve(
-            scenario.serve, scenario.model, architecture, fleet, facts, catalog, notes, seed)
+            scenario.serve, scenario.model, architecture, fleet, facts, hardware, catalog, notes, seed, without)
     goal = to_plain(scenario.goal) if scenario.goal is not None else {}
     if goal:
         shown["goal"] = goal
@@ -94,12 +95,13 @@ def _whole_instances(fleet: Fleet, facts: DeviceFacts) -> Fleet:
 
 
 def _hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, notes: Notes, seed: int,
-              without: str) -> Hardware:
+              without: str, whole_nodes: bool = True) -> Hardware:
     defaults = Defaults(catalog, notes, seed)
     per_node = fleet.devices_per_node or int(_fact(facts, "devices_per_node", 8))
     if fleet.devices_per_node is None and fleet.devices > 1:
         _note(notes, facts, "devices_per_node", "fleet.devices_per_node", per_node)
-    check_counts(fleet, per_node)
+    if whole_nodes:
+        check_counts(fleet, per_node)
     scale_up = fleet.scale_up_devices or int(_fact(facts, "scale_up_devices", per_node))
     if fleet.scale_up_devices is None and fleet.devices > 1:
         _note(notes, facts, "scale_up_devices", "fleet.scale_up_devices", scale_up)

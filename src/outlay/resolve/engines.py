@@ -63,15 +63,18 @@ def version_of(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.group().split(".")) if found else ()
 
 
-def find_engine(name: str | None, version: str | None, catalog: Catalog) -> Engine:
+def find_engine(name: str | None, version: str | None, catalog: Catalog, without: str = "") -> Engine:
     """The engine's facts, those of the version's range over those of today.
 
+    without: a group of published cases whose fitted constants are not used (validation only).
     Raises UnknownName with field serve.engine, or BadValue for a version without a number.
     """
     base = catalog.find("engine", name or DEFAULT_ENGINE, "serve.engine")
     if "@" in base.id:
         base = catalog.find("engine", base.id.partition("@")[0], "serve.engine")
     facts = dict(base.facts)
+    if without and f"{base.id}@without/{without}" in catalog.ids("engine"):
+        facts |= catalog.find("engine", f"{base.id}@without/{without}").facts
     if version is None:
         return Engine(base.id, base.name, str(base.value("version", "")), facts)
     wanted = version_of(str(version))

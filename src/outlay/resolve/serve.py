@@ -23,9 +23,11 @@ from outlay.resolve.serve_defaults import (
     sequences_at_hand,
     serve_length,
 )
+from outlay.resolve.stream import stream_device, with_stream_constants
 from outlay.scenario import Fleet, Serve
 from outlay.scenario_io import to_plain
-from outlay.steps.serve_inputs import ServeLayout, ServeRecipe
+from outlay.steps.inputs import Hardware
+from outlay.steps.serve_inputs import ServeLayout, ServeRecipe, StreamDevice
 
 _LATER = "its memory is planned; latency, throughput, money and energy of serving come in a later version"
 _RANK = 16
@@ -43,6 +45,7 @@ class ServePhase:
     usable_bytes: Num
     one_stream: tuple[float, float] | None  # prompt and generated tokens of a single request, when asked
     shown: dict[str, Any]
+    device: StreamDevice
 
 
 def resolve_serve(
@@ -51,15 +54,17 @@ def resolve_serve(
     arch: Architecture | None,
     fleet: Fleet | None,
     facts: DeviceFacts | None,
+    hardware: Hardware | None,
     catalog: Catalog,
     notes: Notes,
     seed: int,
+    without: str = "",
 ) -> tuple[ServePhase, dict[str, Any]]:
     """Engine, precisions, lengths and layout of a serving phase, and how the scenario shows them."""
-    if arch is None or fleet is None or facts is None:
+    if arch is None or fleet is None or facts is None or hardware is None:
         raise BadValue("serve: needs a model and a fleet", "serve")
     refuse_unplanned(given)
-    engine = find_engine(given.engine, given.engine_version, catalog)
+    engine = find_engine(given.engine, given.engine_version, catalog, without)
     if given.engine is None:
         notes.assume(PATH + "engine", engine.id, "the engine most people serve with", engine.source("name"))
     if given.engine_version is None:
@@ -73,6 +78,8 @@ def resolve_serve(
     size = fleet.device_memory_bytes or facts.memory_bytes.value
     shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
     recipe = _recipe(given, model, arch, engine, size, facts.id, catalog, notes, seed, shown)
+    recipe = with_stream_constants(recipe, facts)
+    device = stream_device(facts, hardware.efficiency, _peak(facts, recipe), recipe.precision, catalog)
     layout = _layout(given, fleet, engine, arch, shown)
     _tell_later(given, notes)
     phase = ServePhase(
@@ -84,8 +91,18 @@ def resolve_serve(
         usable,
         _one_stream(given),
         shown,
+        device,
     )
     return phase, shown
+
+
+def _peak(facts: DeviceFacts, recipe: ServeRecipe) -> Num:
+    """Peak of the precision the matrices are multiplied in; 16 bits where weights are widened first."""
+    own = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "w8a8-int8": "int8"}.get(recipe.precision, "")
+    for name in (own, "bf16", "fp16", "fp32"):
+        if name in facts.peaks:
+            return facts.peaks[name]
+    return next(iter(facts.peaks.values()))
 
 
 def refuse_unplanned(given: Serve) -> None:

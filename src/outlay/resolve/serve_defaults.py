@@ -15,15 +15,16 @@ _UNKNOWN_LENGTH = 8192
 
 
 def serve_length(given: Serve, arch: Architecture, notes: Notes, shown: dict[str, Any]) -> int:
-    """The longest sequence served: given, what the workload needs, or all the model can."""
+    """The longest sequence served: given, or all the model can and no less than the workload needs."""
     length = given.max_model_len
     if length is None:
         length = arch.max_positions or _UNKNOWN_LENGTH
-        why = (
-            "the longest the model was made for"
-            if arch.max_positions
-            else "the model's own limit is not known"
-        )
+        why = "the longest the model was made for" if arch.max_positions else "the model's limit is not known"
+        work = given.workload
+        needed = int((mean_length(work.input) or 0) + (mean_length(work.output) or 0)) if work else 0
+        if needed > length:
+            length, why = needed, "input and output of the workload"
+            notes.warn(f"serve.workload: {needed} tokens are more than the {arch.max_positions} of the model")
         notes.assume(PATH + "max_model_len", length, why)
     elif arch.max_positions and length > arch.max_positions:
         notes.warn(
@@ -44,7 +45,7 @@ def sequences_at_hand(given: Serve, length: int) -> tuple[int, float, float]:
     if prompt is None and output is None:
         return sequences, float(length), float(length)
     tokens = (prompt or 0.0) + (output or 0.0)
-    if tokens > length:
+    if tokens > length and given.max_model_len is not None:
         raise Inconsistent(
             f"serve.workload: input and output are {tokens:g} tokens together, longer than "
             f"serve.max_model_len {length}",

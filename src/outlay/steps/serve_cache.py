@@ -96,7 +96,7 @@ def layer_cache(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout) -> La
             _times, "cache of a token in one layer of a rank", "bytes", token_bytes=token, share=share
         )
     )
-    ahead = recipe.max_num_batched_tokens if recipe.constant("window_ahead") else 0.0
+    ahead = recipe.max_num_batched_tokens if recipe.flag("window_ahead") else 0.0
     sequence = derive(
         _sequence_bytes,
         "cache of the longest sequence in one layer of a rank",

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlay.physics.roofline import Grid
+
 Num = Any  # float, array or Quantity
 
 POOLS = ("utilization", "static", "free", "context", "grows")
@@ -64,3 +66,22 @@ class ServeRecipe:
 
     def constant(self, name: str, default: Num = 0.0) -> Num:
         return self.constants.get(name, default)
+
+    def flag(self, name: str) -> bool:
+        """Whether the engine does something."""
+        value = self.constants.get(name, 0.0)
+        return bool(getattr(value, "value", value))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StreamDevice:
+    """A device as one stream sees it: bandwidth, peak, and the shares of them that kernels reach."""
+
+    memory_bytes_per_s: Num
+    peak_flop_per_s: Num
+    weights: Grid  # of matrix multiplications, by rows and weight bytes
+    cache_sizes: tuple[float, ...]
+    cache_shares: tuple[float, ...]
+    weight_share: Num = (
+        1.0  # of the measured shares, where fewer cores feed from more bandwidth than the donor's
+    )

@@ -33,6 +33,7 @@ PARTS = (
     "fragmentation",
 )
 __all__ = ["PARTS", "POOLED", "ServeMemory", "ServeStage", "serve_memory"]
+EXPANDED = ("nf4", "nf4-dq", "fp4", "fp4-dq")  # widened as a whole before more than one row is multiplied
 POOLED = ("utilization", "static", "free")
 
 
@@ -175,6 +176,12 @@ def _activations(arch: Architecture, recipe: ServeRecipe, layout: ServeLayout, s
             widest=_widest(kind, arch.hidden) / layout.tensor,
         )
         peak = most(peak, one)
+    if recipe.precision in EXPANDED:
+        widest = max((k.ffn or k.expert_ffn) for k, _ in stage.counts)
+        whole = derive(
+            kv.expanded_matrix_bytes, "a matrix widened to 16 bits", "bytes", rows=arch.hidden, columns=widest
+        )
+        peak = add_all("activations of the widest layer", "bytes", peak, whole)
     if stage.last == arch.layers:
         sampler = derive(
             kv.sampler_bytes,

@@ -72,12 +72,7 @@ def _experts(kind: LayerKind, arch: Architecture, recipe: ServeRecipe, layout: S
     matrices = mlp_parameters(inner, kind.expert_ffn, kind.gated)
     biases = mlp_parameters(inner, kind.expert_ffn, kind.gated, kind.mlp_bias) - matrices
     ranks = layout.tensor * layout.data
-    pad = 1.0
-    if recipe.precision == "mxfp4":
-        pad = float(
-            w.padded_share(kind.expert_ffn, float(recipe.constant("expert_ffn_multiple", 1.0)))
-            * w.padded_share(inner, float(recipe.constant("expert_hidden_multiple", 1.0)))
-        )
+    pad = _padding(kind, inner, recipe)
     held = derive(
         w.expert_parameters_held,
         "expert parameters on a device",
@@ -97,6 +92,18 @@ def _experts(kind: LayerKind, arch: Architecture, recipe: ServeRecipe, layout: S
     if biases:
         found.append(_part(kind.experts * biases, "bias", recipe, ranks))
     return found
+
+
+def _padding(kind: LayerKind, inner: int, recipe: ServeRecipe) -> float:
+    """How much longer experts become when kernels need whole multiples; scales may stay as they are."""
+    if recipe.precision != "mxfp4":
+        return 1.0
+    ffn, hidden = (float(recipe.constant(f"expert_{side}_multiple", 1.0)) for side in ("ffn", "hidden"))
+    pad = float(w.padded_share(kind.expert_ffn, ffn) * w.padded_share(inner, hidden))
+    if recipe.flag("expert_scale_padded"):
+        return pad
+    own = w.FORMATS["mxfp4"].bits
+    return (w.MXFP4_ELEMENT_BITS * pad + own - w.MXFP4_ELEMENT_BITS) / own
 
 
 def _biases(kind: LayerKind, hidden: int) -> int:
@@ -161,9 +168,19 @@ def stage_weights(
             ]
         )
         host += [_nominal(kind_bytes(k, arch, recipe, layout)) * n for k, n in away]
+    if recipe.flag("rotary_table"):
+        device.append(_rotary_table(arch))
     if not _is_zero(recipe.extra_bytes) and stage.last == arch.layers:
         device.append(recipe.extra_bytes)
-    return add_all("weights", "bytes", *(device or [0.0])), sum(host)
+    counted = add_all("weights as counted", "bytes", *(device or [0.0]))
+    share = recipe.constant("loaded_share", 1.0)
+    return derive(_loaded, "weights", "bytes", counted_bytes=counted, share=share), sum(host)
+
+
+def _rotary_table(arch: Architecture) -> float:
+    """Cosines and sines of every position in 16 bits, one table for each width there is."""
+    widths = {k.qk_rope_head_dim or k.head_dim for k, _ in arch.groups if k.mixer in ("attention", "mla")}
+    return float(sum(widths) * arch.max_positions * w.WIDE_BYTES) if arch.positions == "rope" else 0.0
 
 
 def _ends(
@@ -176,12 +193,12 @@ def _ends(
     last = stage.last == arch.layers
     keeps_head = host_layers < stage.layers or not host_layers
     if stage.first == 0:
-        if recipe.constant("embedding_on_host"):
+        if recipe.flag("embedding_on_host"):
             on_host.append(_nominal(embedding))
         else:
             whole.append(embedding)
     if last:
-        tied_copy = arch.tied_embeddings and (stage.first > 0 or bool(recipe.constant("embedding_on_host")))
+        tied_copy = arch.tied_embeddings and (stage.first > 0 or recipe.flag("embedding_on_host"))
         head = (
             _part(parts.embedding, "head", recipe, layout.tensor)
             if tied_copy
@@ -198,6 +215,11 @@ def _ends(
 def _layers_of(layer_bytes: Value, layers: Value) -> Value:
     """Weights of one layer times the layers of its kind."""
     return layer_bytes * layers
+
+
+def _loaded(counted_bytes: Value, share: Value) -> Value:
+    """Weights as counted, and what an engine keeps beside them."""
+    return counted_bytes * share
 
 
 def _nominal(value: Value) -> float:

@@ -1,0 +1,56 @@
+"""What one stream needs to know of a device: bandwidth, peak, measured shares; constants of the engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from outlay.catalog import Catalog
+from outlay.catalog.utilization import decode_attention
+from outlay.derive import Num
+from outlay.physics.stream import core_limit
+from outlay.resolve.efficiency import DEFAULT_FAMILY
+from outlay.resolve.fleet import DeviceFacts
+from outlay.steps.efficiency import Efficiency
+from outlay.steps.serve_inputs import ServeRecipe, StreamDevice
+
+_NATIVE = ("fp8", "mxfp8", "nvfp4")  # computed in their own precision; the rest is widened to 16 bits first
+_STACKED = "HBM"
+_VECTOR = "peak_fp32_flop_per_s"
+
+
+def stream_device(
+    facts: DeviceFacts, efficiency: Efficiency, peak_flop_per_s: Num, precision: str, catalog: Catalog
+) -> StreamDevice:
+    """The device as one stream sees it, by its family's measured kernels or those borrowed."""
+    family = str(facts.entry.value("utilization_family", DEFAULT_FAMILY)) if facts.entry else DEFAULT_FAMILY
+    sizes, shares = decode_attention(family)
+    grid = efficiency.grid(precision if precision in _NATIVE else "bf16")
+    return StreamDevice(
+        facts.memory_bytes_per_s, peak_flop_per_s, grid, sizes, shares, _core_limit(facts, family, catalog)
+    )
+
+
+def _core_limit(facts: DeviceFacts, family: str, catalog: Catalog) -> float:
+    """Against the device the curve was measured on, of the same generation and with stacked memory."""
+    own = facts.entry
+    if own is None or not str(own.value("memory_type", "")).startswith(_STACKED):
+        return 1.0
+    for entry in catalog.entries("device"):
+        if (
+            entry.value("utilization_family") == family
+            and entry.value("utilization_donor_widening", 2.0) == 1.0
+        ):
+            if entry.value("architecture") != own.value("architecture"):
+                return 1.0
+            pair = [float(e.value(p, 0.0)) for e in (own, entry) for p in ("memory_bytes_per_s", _VECTOR)]
+            return float(core_limit(*pair)) if all(pair) else 1.0
+    return 1.0
+
+
+def with_stream_constants(recipe: ServeRecipe, facts: DeviceFacts) -> ServeRecipe:
+    """The engine's share of bandwidth by kind of memory, where it has one of its own."""
+    kind = str(facts.entry.value("memory_type", "")) if facts.entry else ""
+    name = "stream_utilization_hbm" if kind.startswith(_STACKED) else "stream_utilization_gddr"
+    if name not in recipe.constants:
+        return recipe
+    return replace(recipe, constants={**recipe.constants, "stream_utilization": recipe.constants[name]})
