@@ -103,7 +103,7 @@ def build(record: type[R], raw: object, path: str) -> R:
             raise UnknownField(f"{where}: unknown field{_elsewhere(str(key), types)}", where)
         if value is not None:
             values[str(key)] = convert(types[str(key)], value, where)
-    missing = [f for f in record.__struct_fields__ if f not in values and _required(record, f)]
+    missing = [f for f in _required(record) if f not in values]
     if missing:
         where = f"{path}.{missing[0]}" if path else missing[0]
         raise BadValue(f"{where}: is needed here", where)
@@ -136,11 +136,12 @@ def field_paths() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _required(record: type[Record], name: str) -> bool:
+@lru_cache(maxsize=64)
+def _required(record: type[Record]) -> tuple[str, ...]:
+    """Fields without a default; cached, as looking them up takes longer than reading a scenario."""
     import msgspec
 
-    info = {f.name: f for f in msgspec.structs.fields(record)}[name]
-    return bool(info.required)
+    return tuple(f.name for f in msgspec.structs.fields(record) if f.required)
 
 
 def convert(hint: Any, value: object, path: str) -> Any:
