@@ -81,7 +81,7 @@ def _even(residual: Quantity) -> float:
         return 1.0
     import numpy as np
 
-    return min(1.0, residual.value / float(np.quantile(residual.samples, 0.55)))
+    return min(1.0, residual.value / float(np.quantile(residual.samples, 0.6)))
 
 
 def objective_of(resolved: Resolved) -> Objective:
