@@ -35,7 +35,7 @@ def read_rows(table: str, folder: Path = CASES) -> list[Row]:
 
 def cases(folder: Path = CASES) -> list[Case]:
     """Every case of every table in the folder, in a stable order."""
-    from outlay.validate import impact_cases, time_cases
+    from outlay.validate import impact_cases, time_cases, tune_cases
 
     found: list[Case] = []
     for table in time_cases.ADAPTERS:
@@ -44,6 +44,8 @@ def cases(folder: Path = CASES) -> list[Case]:
         found += _memory_cases(table, read_rows(table, folder))
     for table in impact_cases.TABLES:
         found += impact_cases.impact_cases(table, read_rows(table, folder))
+    for table in tune_cases.TABLES:
+        found += tune_cases.tune_cases(table, read_rows(table, folder))
     return merge_repeats(found)
 
 
@@ -106,6 +108,10 @@ def _one_number(result: Any, name: str) -> Quantity:
 
 def _baseline(case: Case, result: Any) -> float | None:
     """What the usual rule of thumb says: 6ND at 35 % of dense peak, or 16 bytes a parameter over the devices."""
+    if case.number.startswith("finetune."):
+        from outlay.validate import tune_cases
+
+        return tune_cases.baseline(case, result)
     phase = case.scenario.get("pretrain") or {}
     model, shown = result.model, result.scenario.get("pretrain") or {}
     devices = float((result.scenario.get("fleet") or {}).get("devices", 1))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from outlay.validate.case import Case
+from outlay.validate.case import BASELINE_BYTES_PER_PARAMETER, BASELINE_UTILIZATION, Case
 
 Row = dict[str, str]
-TABLES = ("finetune_memory", "finetune_memory_time", "mlperf_lora")
+TABLES = ("finetune_memory", "finetune_memory_time", "mlperf_training")
 GIB = 2.0**30
 MLPERF_SEQUENCE = 8192  # the benchmark's packed rows, MLCommons training policies
 ALPACA_MEAN = 110.0  # tokens of a row, as litgpt's own notes give it
@@ -27,7 +27,7 @@ MLPERF_DEVICES = (("GB200", "gb200"), ("H200-NVL", "h200-nvl-141gb"), ("H200", "
 
 def tune_cases(table: str, rows: list[Row]) -> Iterator[Case]:
     """Cases of one table of measurements."""
-    reader = {"finetune_memory": _torchtune, "finetune_memory_time": _profile, "mlperf_lora": _mlperf}[table]
+    reader = {"finetune_memory": _torchtune, "finetune_memory_time": _profile, "mlperf_training": _mlperf}[table]
     for number, row in enumerate(rows):
         yield from reader(row, number)
 
@@ -140,3 +140,19 @@ def _mlperf(row: Row, number: int) -> Iterator[Case]:
     name = f"{row['round']} {row['submitter']} {row['n_accel']}x {device} batch {batch}"
     yield _case("mlperf lora", name, {"model": "llama-2-70b", "fleet": fleet, "finetune": phase}, "step_time_s",
                 batch / float(row["median_tracked_throughput"]), "s", "time")
+
+
+def baseline(case: Case, result: Any) -> float | None:
+    """The usual rule of thumb: weights in their type and 16 bytes a trained parameter; 4N or 6N at 35 % of peak."""
+    phase, model = result.phases["finetune"], result.model
+    trained, total = phase["trainable_parameters"].value, float(model["parameters"].value)
+    devices = float((result.scenario.get("fleet") or {}).get("devices", 1))
+    given = case.scenario["finetune"]
+    if "memory" in case.number:
+        held = 0.0 if trained >= total else (0.5 if given["method"] == "qlora" else 2.0) * total
+        return (held + BASELINE_BYTES_PER_PARAMETER * trained) / (devices if phase["layout"]["zero"] == 3 else 1.0)
+    rate = phase["model_flops_utilization"]
+    peak = rate.inputs[-1].value
+    passes = 6.0 if trained >= total else 4.0
+    tokens = phase["tokens_per_s_per_device"].value * phase["step_time_s"].value * devices
+    return passes * total * tokens / (devices * peak * BASELINE_UTILIZATION)
