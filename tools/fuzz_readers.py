@@ -193,7 +193,7 @@ def fuzz_gguf(rng: random.Random, folder: Path) -> None:
         name, shape, kind = tensors[at]
         tensors[at] = (name.replace("ffn_", rng.choice(("ffn_", "attn_", "ssm_", "ffn_norm_"))), shape, kind)
     start, data = GGUF.header(keys, tensors, rng.choice((2, 3, 3, 3)))
-    raw = garbled(start, rng) if rng.random() < 0.7 else start
+    raw = garbled(start, rng) if rng.random() < 0.4 else start
     path = folder / "m.gguf"
     path.write_bytes(raw)
     os.truncate(path, max(0, len(raw) + rng.choice((data, data, 0, -8))))

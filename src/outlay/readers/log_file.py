@@ -6,6 +6,7 @@ were not understood are shown.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
@@ -244,9 +245,10 @@ def _number(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return float(text.replace(",", "").rstrip("."))
+        number = float(text.replace(",", "").rstrip("."))
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _rank(line: str) -> str:
