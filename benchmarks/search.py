@@ -94,7 +94,7 @@ def main() -> None:
 
     checkout = given.calculon.resolve() if given.calculon else None
     cold = table(("case", "what is evaluated", "legal layouts", "wall", "CPU", "peak memory"), cold_rows())
-    sustained = table(("tool and case", "one core, one process"),
+    sustained = table(("tool and case", "one thread"),
                       rates(checkout, given.calculon_python, given.seconds))
     check = measured("search_child.py", {"scenario": CASES["DeepSeek-V3 on 2,048 H800"], "mode": "equal"})
     equal = (f"{check['rows']:,} random layouts evaluated one by one as well: largest relative difference "

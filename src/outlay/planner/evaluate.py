@@ -89,11 +89,12 @@ class StepEvaluator:
 
     def __init__(self, arch: Architecture, hw: Hardware, recipe: Recipe, space: Space) -> None:
         self.arch, self.hw, self.recipe = arch, nominal(hw), nominal(recipe)
-        self._tuples, self._places = distinct_tuples(space, MICRO_FIELDS)
+        self._tuples = {parallel: distinct_tuples([b for b in space if b.sequence_parallel == parallel],
+                                                  MICRO_FIELDS)
+                        for parallel in {block.sequence_parallel for block in space}}
         self._layer_tuples, self._layer_places = distinct_tuples(space, LAYER_COLUMNS)
-        schedules = {block.schedule for block in space}
         self._stages = {schedule: distinct_tuples([b for b in space if b.schedule == schedule], STAGE_COLUMNS)
-                        for schedule in schedules}
+                        for schedule in {block.schedule for block in space}}
         self._policy = policy_of(arch, self.recipe)
         self._batches: dict[tuple[str, bool], MicroBatch] = {}
         self._placed: dict[tuple[str, int], list[Placed]] = {}
@@ -123,9 +124,9 @@ class StepEvaluator:
 
     def memory_bytes(self, block: Block, rows: Some) -> Floats:
         key = id(block.columns)
-        batch = spread(self._batch_of(block), self._layer_places[key][rows])
+        batch: Any = _Rows(self._batch_of(block), self._layer_places[key][rows])
         where = self._stages[block.schedule][1][key][rows]
-        placed = [spread(place, where) for place in self._placed_of(block)]
+        placed: list[Any] = [_Rows(place, where) for place in self._placed_of(block)]
         found = memory_of_stages(self.hw, self.recipe, block.layout(rows), self._policy, batch, placed)
         return np.asarray(found.memory_per_device_bytes)
 
@@ -144,7 +145,7 @@ class StepEvaluator:
         return self._placed[key]
 
     def times(self, block: Block, rows: Some) -> Mapping[str, Floats]:
-        which = self._places[id(block.columns)][rows]
+        which = self._tuples[block.sequence_parallel][1][id(block.columns)][rows]
         times: Any = schedule_time(self.arch, self.hw, self.recipe, block.layout(rows),
                                    _Gathered(self._micro_of(block), which))
         found: Mapping[str, Floats] = times
@@ -153,8 +154,9 @@ class StepEvaluator:
     def _micro_of(self, block: Block) -> Mapping[str, Any]:
         key = (block.recompute, block.sequence_parallel)
         if key not in self._micro:
+            tuples: dict[str, Any] = dict(self._tuples[block.sequence_parallel][0])
             self._micro[key] = model_times(self.arch, micro_batch_time(
-                self.arch, self.hw, self.recipe, **self._tuples, sequence_parallel=block.sequence_parallel,
+                self.arch, self.hw, self.recipe, **tuples, sequence_parallel=block.sequence_parallel,
                 recompute=block.recompute))
         return self._micro[key]
 
@@ -163,6 +165,19 @@ def _with_columns(block: Block, columns: Mapping[str, Floats]) -> Layout:
     """A layout of a block's categories with some columns; the others are those of its first row."""
     changed: dict[str, Any] = dict(columns)
     return replace(block.layout(0), **changed)
+
+
+class _Rows:
+    """A record of distinct tuples, its arrays brought to the rows when first asked for."""
+
+    def __init__(self, few: Any, where: NDArray[np.intp]) -> None:
+        self._few, self._where = few, where
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._few, name)
+        found = _Rows(value, self._where) if is_dataclass(value) else spread(value, self._where)
+        setattr(self, name, found)
+        return found
 
 
 class _Gathered(dict[str, Any]):

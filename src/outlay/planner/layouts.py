@@ -140,10 +140,7 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
     pool, least = _Pool(), (np.inf, 0, 0)
     fitting = 0
     for number, block in enumerate(space.blocks):
-        floor = evaluator.floor_bytes(block)
-        rows = np.flatnonzero(floor <= capacity)
-        if not len(rows) and fitting == 0 and floor.min() < least[0]:
-            rows = smallest(floor, 1)[:64]
+        rows = _possible(evaluator, block, capacity, least[0] if fitting == 0 else 0.0)
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = rows[start:start + CHUNK_ROWS]
             memory = evaluator.memory_bytes(block, _span(chunk))
@@ -161,6 +158,15 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
     best, pareto = _select(space, found, top)
     closest = _smallest(space, evaluator, least, objective, hw.devices)
     return SearchResult(best, pareto, closest, len(space), fitting, space.rules, objective.name)
+
+
+def _possible(evaluator: Evaluator, block: Block, capacity: float, least: float) -> NDArray[np.int64]:
+    """Rows whose memory bound is no more than the capacity; else the closest, where it may be under `least`."""
+    if np.isinf(capacity):
+        return np.arange(len(block))
+    floor = evaluator.floor_bytes(block)
+    rows = np.flatnonzero(floor <= capacity)
+    return rows if len(rows) or floor.min() >= least else smallest(floor, 1)[:64]
 
 
 def _span(rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
