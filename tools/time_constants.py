@@ -93,9 +93,6 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("fsdp/ampere", "attention.forward"): ratio(
         0.3, CORE + ", forward; kernels that do not skip masked blocks", True
     ),
-    ("all", "host.tensor"): ratio(
-        0.15, "launches and waits that each doubling of tensor ranks adds", True, 0.02, 0.6
-    ),
     ("all", "host.backward"): ratio(1.5, "host time of a backward layer over a forward one"),
     ("all", "host.layer_s"): seconds(200e-6, "host time to launch one layer one way", False),
     ("megatron", "host.layer_s"): seconds(1.8e-3, "host time to launch one layer one way", True),

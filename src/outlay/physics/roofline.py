@@ -152,15 +152,13 @@ def traffic_time_s(traffic_bytes: Value, memory_bytes_per_s: Value, memory_utili
     return traffic_bytes / (memory_bytes_per_s * memory_utilisation)
 
 
-def host_bound_s(device_s: Value, kernels: Value, launch_s: Value, ahead_s: Value = 0.0) -> Value:
+def host_bound_s(device_s: Value, kernels: Value, launch_s: Value) -> Value:
     """Device time, or the time the host needs to launch its kernels, whichever is longer.
-
-    ahead_s of the launching passes while the device communicates, which is counted elsewhere.
 
     >>> float(host_bound_s(1e-3, 400, 5e-6))
     0.002
     """
-    return np.maximum(device_s, kernels * launch_s - ahead_s)
+    return np.maximum(device_s, kernels * launch_s)
 
 
 def power_capped_peak(peak_flop_per_s: Value, power_limit_ratio: Value, exponent: Value) -> Value:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import add_all, derive
 from outlay.physics import roofline
@@ -95,11 +93,6 @@ def _layer(
     back = device.constant("host.backward")
     busy = 0.5 * float(kind.mixer != "none") + {"none": 0.0, "dense": 0.5, "moe": 0.8}[kind.mlp]
     busy = add_all("layers to launch, forward", "", busy, tuned.launches)
-    busy = derive(_launches, "layers to launch, with tensor ranks", "", layers=busy, tensor=split.tensor,
-                  extra=device.constant("host.tensor"))
-    sent = layer_communication(device, arch, kind, split, recompute, matmul_forward, core_forward)
-    ahead = derive(product, "communication that launches run ahead of", "s", a=sent["tensor_comm"],
-                   b=1 / 3 if recompute == "full" else 1 / 2)
     forward = derive(
         roofline.host_bound_s,
         "layer, forward",
@@ -110,7 +103,6 @@ def _layer(
         ),
         kernels=busy,
         launch_s=host,
-        ahead_s=ahead,
     )
     backward = derive(
         roofline.host_bound_s,
@@ -138,7 +130,6 @@ def _layer(
         ),
         kernels=derive(product, "layers to launch, backward", "", a=back, b=busy),
         launch_s=host,
-        ahead_s=ahead,
     )
     again = _recompute(device, recompute, forward, core_forward, matmul_forward, traffic_forward)
     if tuned.live_share != 1.0:
@@ -158,13 +149,8 @@ def _layer(
         + core_backward_bytes,
         "weights": layers.weights_of(dense),
         "expert_weights": layers.weights_of(experts),
-        **sent,
+        **layer_communication(device, arch, kind, split, recompute, matmul_forward, core_forward),
     }
-
-
-def _launches(layers: Any, tensor: Any, extra: Any) -> Any:
-    """Layers' worth of launches: collectives and the slowest rank add with each doubling of ranks."""
-    return layers * (1 + extra * np.log2(tensor))
 
 
 def _cast_bytes(device: Device, shapes: tuple[Shape, ...]) -> tuple[Num, Num]:
