@@ -137,6 +137,7 @@ def field_paths() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _required(record: type[Record]) -> tuple[str, ...]:
     """Fields without a default; cached, as looking them up takes longer than reading a scenario."""
     import msgspec

@@ -161,6 +161,11 @@ def evaluate_for(resolved: Resolved, given: Mapping[str, Any]) -> Evaluate:
     return evaluate
 
 
+def described(phase: TrainingPhase) -> bool:
+    """Whether every split and every choice that moves memory is given: a run described, not one looked for."""
+    return set(FULL) <= set(given_fields(phase.layout))
+
+
 def near(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> Nearest:
     """Verified changes when a layout does not fit, or the room that is left when it does.
 
@@ -171,7 +176,7 @@ def near(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> Nearest:
     # changes are held to the verdict of the plan they lead to
     hw = replace(hw, memory_bytes=capacity_bytes(hw) * _even(phase.residual_memory))
     given = given_fields(phase.layout)
-    whole = set(FULL) <= set(given)
+    whole = described(phase)
     evaluate = evaluate_for(resolved, {} if whole else given)
     measured = evaluate(recipe, layout, hw)
     if whole or measured[0] <= capacity_bytes(hw):

@@ -10,7 +10,7 @@ from outlay.derive import Quantity, add_all, derive, exact
 from outlay.errors import BadValue
 from outlay.physics.storage import checkpoint_bytes
 from outlay.planner.calendar import RunTime, run_time
-from outlay.planner.choose import Chosen, choose_layout, near, scaling_table, shown_change
+from outlay.planner.choose import Chosen, choose_layout, described, near, scaling_table, shown_change
 from outlay.planner.device_hours import plan_device_hours
 from outlay.planner.use import training_lines
 from outlay.planner.verdict import memory_verdict
@@ -72,7 +72,8 @@ def _around(resolved: Resolved, phase: TrainingPhase, chosen: Chosen, values: di
         if steps is not None and values["fits"]:
             ratio = values["elapsed_s"].value / values["step_time_s"].value
             found["layouts"] = [c | {"elapsed_s": c["step_time_s"] * ratio} for c in chosen.search["best"]]
-            found["scaling"] = scaling_table(resolved, phase, ratio / steps, steps)
+            if not described(phase):  # other fleet sizes search other layouts, which a described run did not ask for
+                found["scaling"] = scaling_table(resolved, phase, ratio / steps, steps)
     around = near(resolved, phase, chosen.layout)
     found["nearest"] = [shown_change(c) for c in around.changes]
     if values["fits"]:
