@@ -17,6 +17,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Pretrain a model: layout, memory, time, money, energy, carbon, water.",
     ),
     "tune": ("outlay.cli.tune", "Plan", "Fine-tune a model: will it fit, how long, at what cost."),
+    "serve": (
+        "outlay.cli.serve",
+        "Plan",
+        "Serve a model: weights, cache, requests at once, one request's speed.",
+    ),
     "explain": ("outlay.cli.explain", "Trust", "Where a number comes from: formula, inputs, facts, papers."),
     "catalog": ("outlay.cli.catalog", "Trust", "The facts behind it all, each with source and date."),
     "validate": ("outlay.cli.validate", "Trust", "Predictions beside published measurements."),
@@ -32,7 +37,6 @@ JOBS = ("Plan", "Trust", "Share")
 
 # Verbs of the design that have no engine yet -> what works today instead.
 NOT_BUILT: dict[str, str] = {
-    "serve": "`outlay train` plans the training side",
     "data": "`outlay train` counts the storage of data set and checkpoints",
     "life": "`outlay train` plans the first phase",
     "fit": "`outlay train MODEL -g FLEET` says whether training fits",

@@ -49,6 +49,10 @@ def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -
 
     if flags.get("opt_quiet"):
         return screen.quiet(document)
+    if "serve" in document and not document.get("pretrain"):
+        from outlay.report import serving
+
+        return serving.page(document, bool(flags.get("opt_verbose")), serve_commands(document, flags))
     following = next_commands(document, flags)
     return screen.page(document, bool(flags.get("opt_verbose")), following, hangs_on(result))
 
@@ -64,6 +68,21 @@ def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     if phase.get("elapsed_s") is None:
         return [f"{base} -n 1T", f"{explain} step_time_s"]
     return [f"{explain} device_hours", f"{base} --vary {_other(document)}"]
+
+
+def serve_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
+    """The nearest change, or another length and precision, ready to paste."""
+    phase = document["serve"]
+    base = f"outlay serve {flags.get('subject') or ''}".rstrip()
+    if flags.get("opt_fleet"):
+        base += f" -g {shlex.quote(flags['opt_fleet'])}"
+    for text in flags.get("opt_set") or ():
+        base += f" --set {shlex.quote(text)}"
+    if phase.get("fits") is False:
+        changes = [entry["set"] for entry in phase.get("nearest") or [] if entry.get("set")]
+        more = [f" --set {path}={value}" for path, value in (changes[0] if changes else {}).items()]
+        return [base + "".join(more), f"{base} --vary precision=fp8,awq-int4"]
+    return [f"{base} --vary max_model_len=8192,32768,131072", f"{base} --vary kv_precision=bf16,fp8"]
 
 
 def _tune_commands(base: str, phase: dict[str, Any]) -> list[str]:

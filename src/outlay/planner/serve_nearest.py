@@ -10,8 +10,10 @@ from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import FORMATS
 from outlay.planner.serve_trial import Outcome, Trial, run, tensor_degrees
 from outlay.resolve.precision import precision_part_bytes
+from outlay.steps.serve_stream import PACKED
 
 GIB = 2.0**30
+Step = tuple[str, Any, Any, str, Trial]
 SHORTEST = 512
 LONGEST = 2**24
 LIGHTER = ("fp8", "awq-int4")
@@ -26,7 +28,7 @@ def changes_that_fit(start: Trial, devices: int) -> list[dict[str, Any]]:
     before = run(start)
     found = [c for kind in _KINDS if (c := _first(kind, start, before, devices)) is not None]
     if not any(c["kind"] != "devices" for c in found):
-        found += _together(start, before, devices)
+        found = _together(start, before, devices) + found
     return found
 
 
@@ -34,31 +36,51 @@ def _first(kind: str, start: Trial, before: Outcome, devices: int) -> dict[str, 
     for field, old, new, price, changed in _KINDS[kind](start, devices):
         after = run(changed)
         if after.fits:
-            return _shown(kind, [(field, old, new)], price, before, after)
+            return _shown(kind, [(field, old, new)], [price], before, after)
     return None
 
 
 def _together(start: Trial, before: Outcome, devices: int) -> list[dict[str, Any]]:
-    """A lighter precision and then the shortest other change on top."""
-    for field, old, new, price, lighter in [*_precision(start, devices)][::-1][:1]:
-        for kind in ("kv", "length", "devices", "tensor"):
-            for field2, old2, new2, price2, changed in _KINDS[kind](lighter, devices):
-                after = run(changed)
-                if after.fits:
-                    return [
-                        _shown(
-                            "combined",
-                            [(field, old, new), (field2, old2, new2)],
-                            f"{price}; {price2}",
-                            before,
-                            after,
-                        )
-                    ]
+    """Steps upon steps on the same devices, cheapest kinds first, until they fit; then those not needed go."""
+    current, taken = start, list[tuple[str, Step]]()
+    for kind in ("utilization", "sequences", "batched", "kv", "tensor", "precision", "length"):
+        options = list(_KINDS[kind](current, devices))
+        if not options:
+            continue
+        step = next((o for o in options if run(o[-1]).fits), options[-1])
+        current, taken = step[-1], [*taken, (kind, step)]
+        if run(current).fits:
+            kept = _needed(start, taken, devices)
+            steps = [step[:3] for _, step in kept]
+            prices = [step[3] for _, step in kept]
+            return [_shown("combined", steps, prices, before, run(kept[-1][1][-1]))]
     return []
 
 
+def _needed(start: Trial, taken: list[tuple[str, Step]], devices: int) -> list[tuple[str, Step]]:
+    """The steps without those that make no difference to fitting."""
+    kept = taken
+    for one in taken[:-1]:
+        fewer = [step for step in kept if step is not one]
+        again = _replay(start, fewer, devices)
+        if again and run(again[-1][1][-1]).fits:
+            kept = again
+    return kept
+
+
+def _replay(start: Trial, steps: list[tuple[str, Step]], devices: int) -> list[tuple[str, Step]]:
+    """The same settings, one after another, from the start."""
+    current, found = start, list[tuple[str, Step]]()
+    for kind, step in steps:
+        again = next((o for o in _KINDS[kind](current, devices) if o[2] == step[2]), None)
+        if again is None:
+            return []
+        current, found = again[-1], [*found, (kind, again)]
+    return found
+
+
 def _shown(
-    kind: str, steps: list[tuple[str, Any, Any]], price: str, before: Outcome, after: Outcome
+    kind: str, steps: list[tuple[str, Any, Any]], prices: list[str], before: Outcome, after: Outcome
 ) -> dict[str, Any]:
     words = ", ".join(f"{field.removeprefix('serve.')} {old} → {new}" for field, old, new in steps)
     gained = after.headroom_bytes - before.headroom_bytes
@@ -67,7 +89,7 @@ def _shown(
         "kind": kind,
         "set": {field: new for field, _, new in steps},
         "gain": f"{gained / GIB:+.1f} GiB",
-        "price": price,
+        "price": "; ".join(prices),
         "memory_per_device_bytes": after.memory_bytes,
         "freed_bytes": gained,
         "headroom_bytes": after.headroom_bytes,
@@ -80,21 +102,14 @@ def _whole(tokens: float) -> int | None:
     return None if tokens == float("inf") else int(tokens)
 
 
-Step = tuple[str, Any, Any, str, Trial]
-
-
 def _utilization(start: Trial, devices: int) -> Iterator[Step]:
     own = float(start.recipe.memory_utilization)
-    if start.recipe.pool in ("utilization", "static", "free"):
-        for value in UTILIZATIONS:
-            if value > own:
-                yield (
-                    "serve.memory_utilization",
-                    own,
-                    value,
-                    "less left for other programs",
-                    replace(start, recipe=replace(start.recipe, memory_utilization=value)),
-                )
+    if start.recipe.pool not in ("utilization", "static", "free"):
+        return
+    for value in UTILIZATIONS:
+        changed = replace(start, recipe=replace(start.recipe, memory_utilization=value))
+        if value > own and run(changed).memory_bytes <= start.usable_bytes:
+            yield "serve.memory_utilization", own, value, "less left for other programs", changed
 
 
 def _eager(start: Trial, devices: int) -> Iterator[Step]:
@@ -159,7 +174,7 @@ def _cache(start: Trial, devices: int) -> Iterator[Step]:
 
 def _precision(start: Trial, devices: int) -> Iterator[Step]:
     own = start.recipe.precision
-    if start.recipe.layer_bytes:
+    if start.recipe.layer_bytes or own in PACKED:
         return
     for value in LIGHTER_GGUF if own not in FORMATS else LIGHTER:
         changed = precision_part_bytes(value, start.arch)

@@ -1,0 +1,162 @@
+"""A serving result as a page: fits or not, memory, what the cache holds, one request alone, what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from outlay.report import parts, screen
+from outlay.report.blocks import Block, Bullets, Commands, Mood, Table, Verdict
+from outlay.report.numbers import number, one
+
+_DEGREES = (
+    ("tensor", "tensor"),
+    ("pipeline", "pipeline"),
+    ("expert", "expert"),
+    ("data", "data"),
+    ("decode_context_parallel", "decode context"),
+)
+
+_MEMORY = ("serve", "model", "utilisation")
+_FIRST = (
+    "precision",
+    "max_model_len",
+    "engine_version",
+    "engine",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "memory_utilization",
+)
+
+
+def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[str] = ()) -> list[Block]:
+    """The blocks of a serving result, in the order every page keeps."""
+    phase = result["serve"]
+    blocks: list[Block | None] = [verdict(result), parts.memory(phase)]
+    if phase.get("fits") is not False:
+        blocks += [holds(phase), lengths(phase), alone(phase)]
+    changes = screen.nearest(phase) if phase.get("nearest") else None
+    blocks += [parts.stages(phase) if verbose else None, changes, _room(phase)]
+    said = result if verbose or result.get("lines") else _about_memory(result)
+    blocks += [screen.warnings(said), screen.assumptions(said, verbose), screen.brackets()]
+    if following:
+        blocks.append(Commands(tuple(following)))
+    return [b for b in blocks if b is not None]
+
+
+def _about_memory(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only money, energy and carbon need: nothing is priced here."""
+    kept = [a for a in result.get("assumptions") or [] if str(a.get("what")).startswith(_MEMORY)]
+    warned = [w for w in result.get("warnings") or [] if str(w).startswith(_MEMORY)]
+    return {**result, "assumptions": sorted(kept, key=_rank), "warnings": warned}
+
+
+def _rank(entry: Mapping[str, Any]) -> int:
+    name = str(entry.get("what")).removeprefix("serve.")
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+
+def verdict(result: Mapping[str, Any]) -> Verdict:
+    """Fits or not, with what engine on what; below it the margin and the layout."""
+    phase = result["serve"]
+    mood, word = _word(phase)
+    scenario = result.get("scenario") or {}
+    served = f"{(result.get('model') or {}).get('name', 'the model')} in {_precision(scenario)}"
+    text = f"{word}: {served} with {phase.get('engine', 'an engine')} on {screen.fleet(result)}"
+    if phase.get("fits") is False:
+        lines = [screen.binding(phase.get("binding")), _turn(phase)]
+    else:
+        lines = [_margin(phase), _layout(phase)]
+    return Verdict(text, mood, tuple(line for line in lines if line))
+
+
+def _word(phase: Mapping[str, Any]) -> tuple[Mood, str]:
+    probability = number(phase.get("fits_probability"))
+    if probability is not None and 0.1 <= probability <= 0.9:
+        return "doubtful", f"Borderline, {100 * probability:.0f} % likely to fit"
+    return ("bad", "Does not fit") if phase.get("fits") is False else ("good", "Fits")
+
+
+def _precision(scenario: Mapping[str, Any]) -> str:
+    return str((scenario.get("serve") or {}).get("precision") or "its own precision")
+
+
+def _turn(phase: Mapping[str, Any]) -> str:
+    """The first change that makes it fit."""
+    found = phase.get("nearest") or []
+    return f"Turn: {found[0].get('change')}" if found else "Nothing tried makes it fit"
+
+
+def _margin(phase: Mapping[str, Any]) -> str:
+    held, tokens = number(phase.get("max_concurrency")), number(phase.get("kv_cache_tokens"))
+    if held is None or tokens is None:
+        return ""
+    return f"Cache: {tokens:,.0f} tokens a replica, {held:,.1f} requests of the longest length at once"
+
+
+def _layout(phase: Mapping[str, Any]) -> str:
+    layout = phase.get("layout") or {}
+    said = [f"{word} {layout[name]}" for name, word in _DEGREES if (number(layout.get(name)) or 1) > 1]
+    replicas, idle = phase.get("replicas") or 1, phase.get("devices_idle") or 0
+    whole = " · ".join(said or ["one device"]) + (f", {replicas} replicas" if replicas > 1 else "")
+    return f"Layout: {whole}" + (f"; {idle} devices idle" if idle else "")
+
+
+def holds(phase: Mapping[str, Any]) -> Table | None:
+    """What a replica's cache is and holds."""
+    rows = [
+        ("a token, whole model", f"{number(phase.get('kv_bytes_per_token')) or 0:,.0f} bytes"),
+        ("cache of a device", one(phase.get("kv_cache_bytes_per_device"), "B", memory=True)),
+        ("tokens in the cache of a replica", _count(phase.get("kv_cache_tokens"))),
+        ("requests of the longest length at once", _count(phase.get("max_concurrency"), 1)),
+        ("requests the engine runs at once, at most", _count(phase.get("max_num_seqs"))),
+    ]
+    if number(phase.get("state_bytes_per_sequence")):
+        rows.append(("state of a request", one(phase["state_bytes_per_sequence"], "B")))
+    return Table("What it holds", ("", ""), tuple(row for row in rows if row[1]), text_columns=frozenset({0}))
+
+
+def lengths(phase: Mapping[str, Any]) -> Table | None:
+    """Requests at once by their length."""
+    found = (phase.get("room") or {}).get("sequences_at") or {}
+    if not found:
+        return None
+    head = ("requests of", *[f"{int(n):,} tokens" for n in found])
+    return Table("At once, a replica", head, (("fit", *[f"{count:,}" for count in found.values()]),))
+
+
+def alone(phase: Mapping[str, Any]) -> Table | None:
+    """One request without others: a roofline over what each token reads."""
+    found = phase.get("one_stream") or {}
+    if not found:
+        return None
+    rows = (
+        ("first token", one(found.get("ttft_s"), "s")),
+        ("each further token", one(found.get("tpot_s"), "s")),
+        ("tokens a second", _count(found.get("output_tokens_per_s"), 1)),
+    )
+    title = f"One request alone, {found.get('input', 0):,.0f} tokens in, {found.get('output', 0):,.0f} out"
+    return Table(title, ("", ""), rows)
+
+
+def _count(value: Any, decimals: int = 0) -> str:
+    nominal = number(value)
+    if nominal is None:
+        return ""
+    low, high = (
+        (number(value.get(k)) for k in ("low", "high")) if isinstance(value, Mapping) else (None, None)
+    )
+    text = f"{nominal:,.{decimals}f}"
+    if low is None or high is None or f"{low:,.{decimals}f}" == f"{high:,.{decimals}f}":
+        return text
+    return f"{text} [{low:,.{decimals}f}–{high:,.{decimals}f}]"
+
+
+def _room(phase: Mapping[str, Any]) -> Block | None:
+    """What could still grow."""
+    room = phase.get("room") or {}
+    longest, most = room.get("longest_sequence"), room.get("longest_sequence_of_model")
+    if not longest:
+        return None
+    said = f"requests of up to {longest:,} tokens fit"
+    return Bullets("Room left", (said + (", all the model was made for" if longest == most else ""),))
