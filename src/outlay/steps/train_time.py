@@ -272,7 +272,7 @@ def model_flop(arch: Architecture, recipe: Recipe) -> float:
         return 3.0 * (total + head)
     tuning = recipe.tuning  # forward, data gradients above the frozen layers, weight gradients of what is trained
     whole = (2.0 + float(tuning.head_trained)) * head
-    return total * (1.0 + tuning.live_share + tuning.trained_share) + whole
+    return float(total * (1.0 + tuning.live_share + tuning.trained_share) + whole)
 
 
 def _with_totals(
