@@ -75,13 +75,13 @@ def _margin(residual: Quantity) -> float:
     return min(1.0, residual.value / residual.high) if residual.high > 0 else 1.0
 
 
-def _even(residual: Quantity) -> float:
+def _even(memory: Quantity) -> float:
     """The share of memory to fill so that the verdict is just "fits": a little more likely than not."""
-    if residual.samples is None:
+    if memory.samples is None:
         return 1.0
     import numpy as np
 
-    return min(1.0, residual.value / float(np.quantile(residual.samples, 0.6)))
+    return min(1.0, memory.value / float(np.quantile(memory.samples, 0.6)))
 
 
 def objective_of(resolved: Resolved) -> Objective:
@@ -166,15 +166,15 @@ def described(phase: TrainingPhase) -> bool:
     return set(FULL) <= set(given_fields(phase.layout))
 
 
-def near(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> Nearest:
+def near(resolved: Resolved, phase: TrainingPhase, layout: Layout, needed: Quantity) -> Nearest:
     """Verified changes when a layout does not fit, or the room that is left when it does.
 
     Where the user left the layout open and nothing fits, a change is judged by the best layout under it, and
-    its price is over the fastest layout if memory were no limit.
+    its price is over the fastest layout if memory were no limit. needed: memory of the plan, for its spread.
     """
     arch, hw, recipe = _inputs(resolved, phase)
     # changes are held to the verdict of the plan they lead to
-    hw = replace(hw, memory_bytes=capacity_bytes(hw) * _even(phase.residual_memory))
+    hw = replace(hw, memory_bytes=capacity_bytes(hw) * _even(needed))
     given = given_fields(phase.layout)
     whole = described(phase)
     evaluate = evaluate_for(resolved, {} if whole else given)
@@ -194,7 +194,7 @@ def shown_change(change: Change) -> dict[str, Any]:
     dearer = 100 * (change.device_time_ratio - 1)
     price = f"{slower:+.0f} % time" + (f", {dearer:+.0f} % device-time" if abs(dearer - slower) >= 1 else "")
     return {
-        "change": words, "kind": change.kind, "set": {s.field: s.after for s in change.steps},
+        "change": words, "kind": change.kind, "set": {s.field: None if s.after == "searched" else s.after for s in change.steps},
         "gain": f"{change.freed_bytes / 2**30:+.1f} GiB free", "price": price,
         "memory_per_device_bytes": change.memory_bytes, "freed_bytes": change.freed_bytes,
         "step_time_s": change.step_time_s, "time_ratio": change.time_ratio,

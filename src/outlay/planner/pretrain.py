@@ -74,7 +74,7 @@ def _around(resolved: Resolved, phase: TrainingPhase, chosen: Chosen, values: di
             found["layouts"] = [c | {"elapsed_s": c["step_time_s"] * ratio} for c in chosen.search["best"]]
             if not described(phase):  # other fleet sizes search other layouts, which a described run did not ask for
                 found["scaling"] = scaling_table(resolved, phase, ratio / steps, steps)
-    around = near(resolved, phase, chosen.layout)
+    around = near(resolved, phase, chosen.layout, values["memory_per_device_bytes"])
     found["nearest"] = [shown_change(c) for c in around.changes]
     if values["fits"]:
         found["room"] = {"longest_sequence": around.longest_sequence, "largest_micro_batch": around.largest_micro_batch}
