@@ -89,6 +89,8 @@ def test_published_uneven_stages_are_in_the_space() -> None:
     ({"pipeline": 64}, "pipeline", "more than the 32 layers; nearest is 32"),
     ({"context": 3}, "context", "nearest are 2 and 4"),
     ({"expert": 2}, "expert", "needs a mixture of experts"),
+    ({"expert_tensor": 2}, "expert_tensor", "needs a mixture of experts"),
+    ({"zero": 0, "shard": 4}, "shard", "needs ZeRO 1 or more"),
     ({"micro_batch": 3}, "micro_batch", "nearest are 2 and 4"),
     ({"virtual_pipeline": 2, "pipeline": 1}, "virtual_pipeline", "needs pipeline above 1"),
     ({"virtual_pipeline": 2, "pipeline": 2, "schedule": "1f1b"}, "virtual_pipeline", "1f1b"),

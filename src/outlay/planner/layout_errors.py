@@ -28,7 +28,7 @@ RELEASE_ORDER = ("data", "shard", "micro_batch", "expert_tensor", "expert", "vir
                  "context", "pipeline", "tensor", "first_stage_layers", "last_stage_layers", "zero")
 CAUSES = {
     "data": "the splits must multiply to the devices, and data · micro_batch divide the global batch",
-    "shard": "the shard group must divide data",
+    "shard": "the shard group must divide data, and needs ZeRO 1 or more",
     "micro_batch": "data · micro_batch must divide the global batch",
     "expert": "expert must divide the experts, and expert · expert_tensor divide tensor · context · data",
     "expert_tensor": "expert · expert_tensor must divide tensor · context · data",
@@ -88,8 +88,9 @@ def _check_alone(facts: Facts, given: Mapping[str, Any], path: str) -> None:
         if reason:
             fail(name, reason, world[allowed])
         fail(name, f"does not divide the {facts.devices} devices", world[allowed])
-    if facts.experts == 1 and given.get("expert", 1) > 1:
-        fail("expert", "needs a mixture of experts, and this model has none", [1])
+    for name in ("expert", "expert_tensor"):
+        if facts.experts == 1 and given.get(name, 1) > 1:
+            fail(name, "needs a mixture of experts, and this model has none", [1])
     if facts.experts % given.get("expert", 1):
         fail("expert", f"does not divide {facts.experts} experts", divisors(facts.experts))
     if "data" in given and given["data"] % given.get("shard", 1):
