@@ -145,3 +145,11 @@ def test_llama_70b_fp8_on_64_h100_takes_the_published_time() -> None:
     recipe = Recipe(8192, 128, precision="fp8", fused_cross_entropy=True)
     times = train_time(architecture(LLAMA_70B), hw, recipe, layout)
     assert float(times["step_time_s"]) == pytest.approx(10.2, rel=0.15)
+
+
+def test_fp32_runs_at_its_own_peak_with_elements_twice_as_wide() -> None:
+    arch, layout = architecture(LLAMA_70B), Layout(tensor=8, pipeline=4, data=16)
+    half = train_time(arch, hardware(), Recipe(8192, 256), layout)
+    single = train_time(arch, hardware(peak_flop_per_s=494.7e12), Recipe(8192, 256, precision="fp32"), layout)
+    assert 1.4 < single["forward_s"] / half["forward_s"] <= 2.0  # both limits are half as high, less gaps
+    assert single["tensor_comm_s"] > 1.5 * half["tensor_comm_s"]

@@ -107,7 +107,7 @@ def _reduce_bytes(device: Device) -> float:
 
 def _wire_bytes(device: Device) -> Num:
     """Bytes a sharded weight has on the wire."""
-    return HALF if device.recipe.tuning is None else device.recipe.tuning.wire_bytes
+    return device.activation_bytes if device.recipe.tuning is None else device.recipe.tuning.wire_bytes
 
 
 def _trained(device: Device) -> float:
@@ -165,7 +165,7 @@ def data_parallel_time(device: Device, layout: Layout, held: tuple[Num, Num], wi
                     collectives.gather_time_s,
                     "gather of weights",
                     "s",
-                    total_bytes=HALF * _trained(device) * weights,
+                    total_bytes=device.activation_bytes * _trained(device) * weights,
                     inside=inside,
                     outside=outside,
                     **device.links("gather"),

@@ -31,21 +31,24 @@ class Device:
         self.hw, self.recipe = hw, recipe
         self.efficiency: Efficiency = hw.efficiency
         self.framework = "xla" if self.efficiency.generation == "tpu" else framework_class(recipe)
+        self.element_bytes = ELEMENT_BYTES.get(recipe.precision, HALF)
+        self.activation_bytes = max(self.element_bytes, HALF)  # what is kept out of 8 bits stays in 16
+        wide = self.element_bytes > HALF
+        self.wide_peak = hw.peak_flop_per_s if wide else hw.peak_flop_per_s_16bit
         self.core_peak = derive(
             roofline.power_capped_peak,
-            "16-bit peak under the power cap",
+            f"{'32' if wide else '16'}-bit peak under the power cap",
             "FLOP/s",
-            peak_flop_per_s=hw.peak_flop_per_s_16bit,
+            peak_flop_per_s=self.wide_peak,
             power_limit_ratio=hw.power_limit_ratio,
             exponent=self.constant("power.exponent"),
         )
-        self.element_bytes = ELEMENT_BYTES.get(recipe.precision, HALF)
 
     def constant(self, name: str) -> Num:
         return self.efficiency.value(name, self.framework)
 
     def matmuls(self, shapes: tuple[Shape, ...], label: str, ratio: str = "matmul", low: bool = True) -> Num:
-        """Matrix multiplications in the recipe's precision, or in 16 bits where low is False."""
+        """Matrix multiplications in the recipe's precision; at least in 16 bits where low is False."""
         if not shapes:
             return 0.0
         low = low and self.element_bytes < HALF
@@ -56,8 +59,8 @@ class Device:
             label,
             "s",
             shapes=shapes,
-            element_bytes=self.element_bytes if low else HALF,
-            peak_flop_per_s=self.hw.peak_flop_per_s if low else self.hw.peak_flop_per_s_16bit,
+            element_bytes=self.element_bytes if low else self.activation_bytes,
+            peak_flop_per_s=self.hw.peak_flop_per_s if low else self.wide_peak,
             sustained_flop_per_s=self.sustained(width),
             memory_bytes_per_s=self.hw.memory_bytes_per_s,
             grid=grid,

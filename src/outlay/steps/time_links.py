@@ -9,7 +9,7 @@ import numpy as np
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import derive
 from outlay.physics import collectives
-from outlay.steps.layers import HALF, Split
+from outlay.steps.layers import Split
 from outlay.steps.time_device import Device, product
 
 Num = Any  # float, array or Quantity
@@ -49,7 +49,7 @@ def _tensor(
         formula,
         f"tensor-parallel {operation}",
         "s",
-        total_bytes=HALF * split.tokens * arch.hidden,
+        total_bytes=device.activation_bytes * split.tokens * arch.hidden,
         inside=inside,
         outside=outside,
         **device.links(operation),
@@ -70,7 +70,7 @@ def _context(device: Device, kind: LayerKind, split: Split, passes: float, core:
         collectives.gather_time_s,
         "context-parallel keys and values",
         "s",
-        total_bytes=HALF * split.tokens * split.context * width,
+        total_bytes=device.activation_bytes * split.tokens * split.context * width,
         inside=inside,
         outside=outside,
         **device.links("gather"),
@@ -90,7 +90,7 @@ def _expert(
         collectives.all_to_all_time_s,
         "expert all-to-all",
         "s",
-        token_bytes=HALF * split.tokens / split.tensor * width * arch.expert_imbalance,
+        token_bytes=device.activation_bytes * split.tokens / split.tensor * width * arch.expert_imbalance,
         copies=float(kind.experts_per_token) * split.expert_tensor,
         inside=inside,
         outside=outside,

@@ -64,9 +64,10 @@ def _layer(
     experts = layers.expert_shapes(kind, hidden, split, arch.expert_imbalance)
     causal = recipe.attention != "unfused"
     core_flop = layers.core_flop(kind, recipe, split, causal)
-    core_forward_bytes, core_backward_bytes = layers.core_bytes(kind, recipe, split)
-    moved = layers.traffic_bytes(kind, hidden, split)
-    routed = layers.routing_bytes(kind, hidden, split)
+    wide = device.activation_bytes / HALF
+    core_forward_bytes, core_backward_bytes = (wide * moved for moved in layers.core_bytes(kind, recipe, split))
+    moved = wide * layers.traffic_bytes(kind, hidden, split)
+    routed = wide * layers.routing_bytes(kind, hidden, split)
     forward_cast, backward_cast = _cast_bytes(device, dense + experts)
 
     matmul_forward = device.matmuls(dense, "projections, forward")
@@ -183,7 +184,9 @@ def _recompute(device: Device, recompute: str, forward: Num, core: Num, matmuls:
         a=add_all("matmuls and traffic", "s", matmuls, traffic),
         b=share,
     )
-    return add_all("recomputation", "s", rest, core) if device.framework in ("legacy", "megatron", "tune-megatron") else rest
+    if device.framework in ("legacy", "megatron", "tune-megatron"):
+        return add_all("recomputation", "s", rest, core)
+    return rest
 
 
 def _ends(device: Device, arch: Architecture, split: Split, recompute: str) -> dict[str, Num]:
@@ -197,7 +200,8 @@ def _ends(device: Device, arch: Architecture, split: Split, recompute: str) -> d
         layers.data_gradient_shapes(head) if tuning is not None and not tuning.head_trained
         else layers.backward_shapes(head, device.recipe.gradient_bytes), "head, backward", low=False
     )
-    embedding = device.traffic(12.0 * split.tokens * arch.hidden / split.row_split, 0.0, "embedding")
+    rows = split.tokens / split.row_split
+    embedding = device.traffic(6.0 * device.activation_bytes * rows * arch.hidden, 0.0, "embedding")
     heads = 1.0 + arch.mtp_layers
     return {
         "embedding": embedding,

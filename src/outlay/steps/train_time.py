@@ -18,8 +18,14 @@ from outlay.physics import collectives, pipeline, roofline
 from outlay.steps import layers
 from outlay.steps.distinct import distinct_rows
 from outlay.steps.inputs import Hardware, Layout, Recipe
-from outlay.steps.layers import HALF, Split
-from outlay.steps.time_data import data_parallel_time, optimizer_time, sharded_gather_time, stage_weights, streamed_weights_time
+from outlay.steps.layers import Split
+from outlay.steps.time_data import (
+    data_parallel_time,
+    optimizer_time,
+    sharded_gather_time,
+    stage_weights,
+    streamed_weights_time,
+)
 from outlay.steps.time_device import Device
 from outlay.steps.time_micro import micro_batch_time
 from outlay.steps.time_model import CROSSING, model_times, stage_counts, weighted
@@ -195,7 +201,7 @@ def _pipeline_messages(
     scattered = layout.sequence_parallel or device.framework in ("legacy", "megatron", "tune-megatron")
     split = np.asarray(layout.tensor) if scattered else 1.0
     size = (
-        HALF
+        device.activation_bytes
         * np.asarray(layout.micro_batch)
         * device.recipe.sequence_length
         / np.asarray(layout.context)
