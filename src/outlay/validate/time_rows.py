@@ -132,6 +132,15 @@ def layout_of(row: Row, **more: Any) -> dict[str, Any]:
     }
 
 
+def variant_free(model: str) -> str:
+    """A model's name without how it was run, so that its variants are left out together.
+
+    >>> variant_free("DeepSeekV3 (w/o MTP)"), variant_free("LLAMA3_8B")
+    ('DeepSeekV3', 'LLAMA3_8B')
+    """
+    return model.split(" (")[0]
+
+
 def case_of(
     source: str,
     row: Row,
@@ -152,5 +161,5 @@ def case_of(
         "fleet": {"device": device, "devices": count(row, "n_gpus"), **(fleet or {})},
         "pretrain": pretrain,
     }
-    left_out = left_out or "-".join(row.get(k) or "" for k in ("model", "layers", "hidden"))
+    left_out = left_out or "-".join([variant_free(row.get("model") or ""), *(row.get(k) or "" for k in ("layers", "hidden"))])
     return TimeCase(source, scenario, step_s, left_out, device, evidence)
