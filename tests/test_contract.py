@@ -19,6 +19,8 @@ from outlay.scenario_io import field_paths, set_path
 HERE = Path(__file__).parent / "contract"
 BASES: dict[str, dict[str, Any]] = json.loads((HERE / "bases.json").read_text())
 FIELDS = [json.loads(line) for line in (HERE / "fields.jsonl").read_text().splitlines()]
+# the same fields in other branches: mixtures, FSDP, TPU, state-space layers, a device of one's own, given hours
+BRANCHES = [json.loads(line) for line in (HERE / "branches.jsonl").read_text().splitlines()]
 UNBUILT = ("data", "maintain")
 # echoed for the reader, no number depends on them
 LABELS = {"name"}
@@ -49,7 +51,7 @@ def test_base_scenarios_plan(name: str) -> None:
     assert result["model"]["parameters"]["value"] > 1e9
 
 
-@pytest.mark.parametrize("case", FIELDS, ids=[c["field"] for c in FIELDS])
+@pytest.mark.parametrize("case", FIELDS + BRANCHES, ids=[f"{c['base']}-{c['field']}" for c in FIELDS + BRANCHES])
 def test_no_field_is_ignored(case: dict[str, Any]) -> None:
     before = base_result(case["base"])
     after = plan(changed(case)).to_dict()

@@ -19,12 +19,18 @@ HOUR_S = 3600.0
 _TENURE = {"on_demand": "on_demand", "spot": "spot", "1y": "commit_1y", "3y": "commit_3y"}
 
 
+OTHER_TENURE = {"own": ("provider", "commitment", "usd_per_device_hour"), "rent": ("usd_per_device", "utilization")}
+
+
 def resolve_rates(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, devices_per_node: int, defaults: Defaults) -> tuple[
         Rates, dict[str, Any]]:
     """Rates of a fleet at a site, and the fields the resolved scenario shows for them."""
     tenure = fleet.tenure or ("own" if fleet.usd_per_device is not None else "rent")
     if fleet.tenure is None:
         defaults.notes.assume("fleet.tenure", tenure, "rented unless a purchase price or tenure: own is given")
+    unused = [f"fleet.{name}" for name in OTHER_TENURE[tenure] if getattr(fleet, name) is not None]
+    if unused:
+        defaults.notes.warn(f"{', '.join(unused)}: not used, because tenure is {tenure}")
     shown: dict[str, Any] = {"tenure": tenure}
     price, owned, basis, reason, utilization = None, None, "", "", exact(1.0, "", "share of time in use")
     if tenure == "rent":
