@@ -22,6 +22,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Plan",
         "Serve a model: weights, cache, requests at once, one request's speed.",
     ),
+    "fit": (
+        "outlay.cli.fit",
+        "Decide",
+        "What this hardware can do with a model: run, fine-tune, train; what is enough.",
+    ),
     "explain": ("outlay.cli.explain", "Trust", "Where a number comes from: formula, inputs, facts, papers."),
     "catalog": ("outlay.cli.catalog", "Trust", "The facts behind it all, each with source and date."),
     "validate": ("outlay.cli.validate", "Trust", "Predictions beside published measurements."),
@@ -33,13 +38,12 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "batch": ("outlay.cli.batch", "Share", "One scenario a line in, one result a line out (JSON Lines)."),
     "demo": ("outlay.cli.demo", "Share", "One screen: what a real model takes, from scratch."),
 }
-JOBS = ("Plan", "Trust", "Share")
+JOBS = ("Plan", "Decide", "Trust", "Share")
 
 # Verbs of the design that have no engine yet -> what works today instead.
 NOT_BUILT: dict[str, str] = {
     "data": "`outlay train` counts the storage of data set and checkpoints",
     "life": "`outlay train` plans the first phase",
-    "fit": "`outlay train MODEL -g FLEET` says whether training fits",
     "afford": "`outlay train MODEL -g FLEET --budget USD` searches under a budget",
     "pay": "`outlay train MODEL -g FLEET --set fleet.tenure=own` prices owning beside renting",
     "reduce": "`outlay train … --for carbon` and `--vary field=a,b,c` find cheaper choices",

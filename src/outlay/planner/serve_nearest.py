@@ -41,42 +41,29 @@ def _first(kind: str, start: Trial, before: Outcome, devices: int) -> dict[str, 
 
 
 def _together(start: Trial, before: Outcome, devices: int) -> list[dict[str, Any]]:
-    """Steps upon steps on the same devices, cheapest kinds first, until they fit; then those not needed go."""
-    current, taken = start, list[tuple[str, Step]]()
-    for kind in ("utilization", "sequences", "batched", "kv", "tensor", "precision", "length"):
-        options = list(_KINDS[kind](current, devices))
-        if not options:
-            continue
-        step = next((o for o in options if run(o[-1]).fits), options[-1])
-        current, taken = step[-1], [*taken, (kind, step)]
-        if run(current).fits:
-            kept = _needed(start, taken, devices)
-            steps = [step[:3] for _, step in kept]
-            prices = [step[3] for _, step in kept]
-            return [_shown("combined", steps, prices, before, run(kept[-1][1][-1]))]
+    """Steps upon steps on the same devices: of a few short lists, the first that fits."""
+    for kinds in _LISTS:
+        current, taken = start, list[Step]()
+        for kind in kinds:
+            options = list(_KINDS[kind](current, devices))
+            if options:
+                step = next((o for o in options if run(o[-1]).fits), options[-1])
+                current, taken = step[-1], [*taken, step]
+                after = run(current)
+                if after.fits:
+                    return [_shown("combined", [t[:3] for t in taken], [t[3] for t in taken], before, after)]
     return []
 
 
-def _needed(start: Trial, taken: list[tuple[str, Step]], devices: int) -> list[tuple[str, Step]]:
-    """The steps without those that make no difference to fitting."""
-    kept = taken
-    for one in taken[:-1]:
-        fewer = [step for step in kept if step is not one]
-        again = _replay(start, fewer, devices)
-        if again and run(again[-1][1][-1]).fits:
-            kept = again
-    return kept
-
-
-def _replay(start: Trial, steps: list[tuple[str, Step]], devices: int) -> list[tuple[str, Step]]:
-    """The same settings, one after another, from the start."""
-    current, found = start, list[tuple[str, Step]]()
-    for kind, step in steps:
-        again = next((o for o in _KINDS[kind](current, devices) if o[2] == step[2]), None)
-        if again is None:
-            return []
-        current, found = again[-1], [*found, (kind, again)]
-    return found
+_LISTS = (
+    ("utilization", "sequences"),
+    ("utilization", "sequences", "batched"),
+    ("tensor", "utilization", "length"),
+    ("kv", "length"),
+    ("precision", "length"),
+    ("precision", "kv", "sequences", "length"),
+    ("tensor", "precision", "kv", "sequences", "length"),
+)
 
 
 def _shown(

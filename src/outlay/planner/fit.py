@@ -1,0 +1,297 @@
+"""What a piece of hardware can do with a model: run it, fine-tune it, train it; and the smallest that could.
+
+Every row is a plan of its own, verified by the same planners; nothing here is a rule of thumb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from outlay.catalog import Catalog, Entry
+from outlay.errors import OutlayError
+from outlay.planner.serve import plan_serve
+from outlay.planner.serve_trial import Trial, nominal_recipe, run
+from outlay.resolve import Resolved, resolve
+from outlay.scenario_io import scenario_from
+
+USUAL_LENGTH = 8192  # tokens of a request that users are counted at
+WELL_TOKENS_PER_S = 10.0  # about reading speed; slower is waiting
+METHODS = ("full", "lora", "qlora")
+TUNE_LENGTH = 2048
+LENGTHS = tuple(2**n for n in range(9, 21))
+_CONSUMER = ("consumer", "workstation", "apple", "embedded")
+_SERVER_FORMS = (("vllm", "bf16"), ("vllm", "fp8"), ("vllm", "awq-int4"))
+_LOCAL_FORMS = (("llama.cpp", "q8_0"), ("llama.cpp", "q6_k"), ("llama.cpp", "q4_k_m"))
+Ways = list[dict[str, Any]]
+
+
+def fit_model(model: Any, fleet: str, catalog: Catalog) -> dict[str, Any]:
+    """Ways to run, fine-tune and train one model on one fleet, best first."""
+    device = catalog.find_device(_device_name(fleet), "fleet").entry
+    ways = [
+        way
+        for engine, precision in forms(device, model, catalog)
+        if (way := run_way(model, fleet, engine, precision, catalog)) is not None
+    ]
+    return {
+        "fleet": fleet,
+        **facts(device, fleet, catalog),
+        "parameters": parameters(model, fleet, catalog),
+        "run": ways,
+        "best": best_way(ways),
+        "tune": tune_ways(model, fleet, catalog),
+    }
+
+
+def parameters(model: Any, fleet: str, catalog: Catalog) -> float:
+    """All parameters of the model; raises what is wrong with its name or path."""
+    architecture = resolve(scenario_from({"model": model, "fleet": fleet}), catalog).architecture
+    assert architecture is not None
+    return float(architecture.parameters)
+
+
+def _device_name(fleet: str) -> str:
+    from outlay.units import split_fleet
+
+    return split_fleet(fleet)[1]
+
+
+def forms(device: Entry, model: Any, catalog: Catalog) -> list[tuple[str, str]]:
+    """Engines and precisions people use on such a device; the published precision of the model comes first."""
+    found = list(_SERVER_FORMS)
+    if str(device.value("class", "")) in _CONSUMER:
+        found = [("vllm", "bf16"), *_LOCAL_FORMS, ("vllm", "awq-int4")]
+    if "peak_fp8_flop_per_s" not in device.facts:
+        found = [form for form in found if form[1] != "fp8"]
+    try:
+        published = catalog.find("checkpoint", catalog.find("model", str(model)).id)
+    except OutlayError:
+        return found
+    native = str(published.value("precision"))
+    heavier = {"mxfp4": ("bf16", "fp8", "awq-int4"), "fp8": ("bf16", "fp8")}.get(native, ())
+    return [("vllm", native), *[form for form in found if form[1] not in heavier]]
+
+
+def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalog) -> dict[str, Any] | None:
+    """One way to run: whether it fits, the longest request, users at the usual length, speed of one stream."""
+    length = USUAL_LENGTH
+    resolved = _resolved(
+        {
+            "model": model,
+            "fleet": fleet,
+            "serve": {"engine": engine, "precision": precision, "max_model_len": length},
+        },
+        catalog,
+    )
+    if resolved is None or resolved.architecture is None:
+        return None
+    most = resolved.architecture.max_positions
+    if most and most < length:
+        length = most
+        resolved = _resolved(
+            {
+                "model": model,
+                "fleet": fleet,
+                "serve": {"engine": engine, "precision": precision, "max_model_len": length},
+            },
+            catalog,
+        )
+        assert resolved is not None
+    values, _ = plan_serve(resolved)
+    room = values.get("room") or {}
+    held = values["max_concurrency"]
+    users = 0 if held is None or not values["fits"] else int(held.value) * values["replicas"]
+    return {
+        "engine": engine,
+        "precision": precision,
+        "fits": values["fits"],
+        "verdict": values["verdict"],
+        "fits_probability": values["fits_probability"],
+        "weights_bytes_per_device": values["weights_bytes_per_device"],
+        "devices": values["devices_used"] // values["replicas"],
+        "replicas": values["replicas"],
+        "longest_sequence": room.get("longest_sequence"),
+        "length": length,
+        "users": users,
+        "output_tokens_per_s": values["one_stream"]["output_tokens_per_s"],
+    }
+
+
+def best_way(ways: Ways) -> dict[str, Any] | None:
+    """The way of the best precision that fits and is not slow; else the fastest that fits."""
+    good = [way for way in ways if way["fits"]]
+    well = [way for way in good if way["output_tokens_per_s"].value >= WELL_TOKENS_PER_S]
+    if well:
+        return well[0]
+    return max(good, key=lambda way: way["output_tokens_per_s"].value, default=None)
+
+
+def tune_ways(model: Any, fleet: str, catalog: Catalog) -> Ways:
+    """Fine-tuning by method: whether a step fits, the longest sequence, tokens a second."""
+    found = []
+    for method in METHODS:
+        document = {
+            "model": model,
+            "fleet": fleet,
+            "finetune": {
+                "method": method,
+                "sequence_length": TUNE_LENGTH,
+                "micro_batch": 1,
+                "gradient_checkpointing": True,
+            },
+        }
+        resolved = _resolved(document, catalog)
+        if resolved is not None:
+            found.append({"method": method, **_tuned(resolved)})
+    return found
+
+
+def _tuned(resolved: Resolved) -> dict[str, Any]:
+    from outlay.planner.finetune import as_training, choose_tune
+    from outlay.planner.pretrain import step_values
+
+    phase: Any = resolved.finetune
+    chosen = choose_tune(resolved, phase)
+    at = as_training(resolved, phase)
+    values = step_values(at, phase.training, chosen.layout)
+    return {
+        "fits": values["fits"],
+        "verdict": values["verdict"],
+        "fits_probability": values["fits_probability"],
+        "memory_per_device_bytes": values["memory_per_device_bytes"],
+        "tokens_per_s": values["tokens_per_s_per_device"],
+        "sequence_length": TUNE_LENGTH,
+        "longest_sequence": _longest_tuned(phase, resolved, chosen.layout) if values["fits"] else None,
+    }
+
+
+def _longest_tuned(phase: Any, resolved: Resolved, layout: Any) -> int | None:
+    """The longest power of two tokens a row that still fits at nominal numbers."""
+    from outlay.steps.train_memory import train_memory
+
+    found = None
+    limit = _number(phase.hardware.memory_bytes)
+    residual = _number(phase.training.residual_memory)
+    most = resolved.architecture.max_positions if resolved.architecture is not None else 0
+    for length in LENGTHS:
+        if most and length > most:
+            break
+        recipe = replace(phase.training.recipe, sequence_length=length)
+        memory = train_memory(resolved.architecture, phase.hardware, recipe, layout)  # type: ignore[arg-type]
+        if _number(memory.fullest.memory_per_device_bytes) * residual > limit:
+            break
+        found = length
+    return found
+
+
+def _number(value: Any) -> float:
+    return float(getattr(value, "value", value))
+
+
+def _resolved(document: Mapping[str, Any], catalog: Catalog) -> Resolved | None:
+    """The scenario resolved, or None where these settings cannot be on this hardware."""
+    try:
+        return resolve(scenario_from(document), catalog)
+    except OutlayError as error:
+        if error.field.startswith(("serve", "finetune", "pretrain")):
+            return None
+        raise
+
+
+def facts(device: Entry, fleet: str, catalog: Catalog) -> dict[str, Any]:
+    """Price and power of a fleet, as far as they are known."""
+    from outlay.units import split_fleet
+
+    count = split_fleet(fleet)[0]
+    rents = [p.usd_per_device_hour for p in catalog.prices(device=device.id, kind="on_demand")]
+    watts, price = device.value("power_w"), device.value("price_usd")
+    return {
+        "device": device.id,
+        "devices": count,
+        "memory_bytes": device.value("memory_bytes"),
+        "usd_per_hour": count * sorted(rents)[len(rents) // 2] if rents else None,
+        "usd": count * price if price is not None else None,
+        "power_w": count * watts if watts is not None else None,
+    }
+
+
+def smallest(model: Any, catalog: Catalog) -> Ways:
+    """For each precision the catalogued device with the least memory that runs the model alone."""
+    found = []
+    devices = sorted(
+        _usual_devices(catalog),
+        key=lambda e: (float(e.value("memory_bytes")), float(e.value("power_w", 0.0))),
+    )
+    if not devices:
+        return []
+    for engine, precision in (("vllm", "bf16"), ("vllm", "fp8"), ("llama.cpp", "q4_k_m")):
+        resolved = _resolved(
+            {
+                "model": model,
+                "fleet": devices[-1].id,
+                "serve": {
+                    "engine": engine,
+                    "precision": precision,
+                    "max_model_len": USUAL_LENGTH,
+                    "max_num_seqs": 64,
+                    "max_num_batched_tokens": 2048,
+                    "tensor": 1,
+                },
+            },
+            catalog,
+        )
+        if resolved is None or resolved.serve is None or resolved.architecture is None:
+            continue
+        recipe, layout = nominal_recipe(resolved.serve.recipe), resolved.serve.layout
+        reserve = _number(recipe.constant("reserved_bytes"))
+        for device in devices:
+            if engine == "vllm" and precision == "fp8" and "peak_fp8_flop_per_s" not in device.facts:
+                continue
+            usable = float(device.value("memory_bytes")) - reserve
+            if run(Trial(resolved.architecture, usable, recipe, layout)).headroom_bytes > 0.01 * usable:
+                found.append({"engine": engine, "precision": precision, **facts(device, device.id, catalog)})
+                break
+    return found
+
+
+def _usual_devices(catalog: Catalog) -> Iterator[Entry]:
+    """Devices people buy or rent today: those with a price, or current data-centre parts."""
+    priced = {p.device for p in catalog.prices(kind="on_demand")}
+    for entry in catalog.entries("device"):
+        if entry.value("memory_bytes_per_s") and (entry.id in priced or "price_usd" in entry):
+            yield entry
+
+
+def fit_fleet(fleet: str, catalog: Catalog, most: int = 12) -> dict[str, Any]:
+    """Without a model: the largest catalogued models that run well on a fleet, one precision each."""
+    from outlay.units import split_fleet
+
+    count = split_fleet(fleet)[0]
+    device = catalog.find_device(_device_name(fleet), "fleet").entry
+    room = count * float(device.value("memory_bytes"))
+    rows: Ways = []
+    sized = sorted(
+        ((float(e.value("parameters", 0.0)), e) for e in catalog.entries("model")), key=lambda p: -p[0]
+    )
+    for size, entry in sized:
+        if "hf_id" not in entry or not 0.05 * room < size * 0.56 < 0.95 * room:
+            continue
+        ways = [
+            run_way(entry.id, fleet, engine, precision, catalog)
+            for engine, precision in forms(device, entry.id, catalog)
+        ]
+        chosen = best_way([way for way in ways if way is not None and way["fits_probability"] >= 0.5])
+        if chosen is not None and chosen["output_tokens_per_s"].value >= WELL_TOKENS_PER_S:
+            rows.append(
+                {
+                    "model": entry.id,
+                    "parameters": size,
+                    "active_parameters": float(entry.value("active_parameters", size)),
+                    **chosen,
+                }
+            )
+        if len(rows) >= most:
+            break
+    return {"fleet": fleet, **facts(device, fleet, catalog), "models": rows}
