@@ -14,7 +14,7 @@ Q_KEYS = {"value", "low", "high", "unit"}
 WRONG_VALUES: tuple[Any, ...] = (
     -1, 0, 1, 2, 3, 7, 0.5, 1e-300, -0.0, 1e308, 10**30, -(10**30), 10**400, 2**63, True, False, None, "", " ", "x",
     "NaN", "inf", "-5", "80GB", "3 parsecs", "15T", "2h", "1e400", "90%", "$3", "fp8", "none", "all",
-    "\u0000", "\ud800x".encode("utf-16", "surrogatepass").decode("utf-16", "replace"), "日本語", "🦙" * 50, "x" * 10_000, "../../etc/passwd",
+    "\u0000", "日本語", "🦙" * 50, "x" * 10_000, "../../etc/passwd",
     [], [1], [[]], {}, {"a": 1}, {"value": 3}, [None], {"": ""}, "1,000", "0x10", "1_000", "٣",
 )
 

@@ -71,7 +71,7 @@ def moved(scenario: dict[str, Any], path: str, change: Any, number: str) -> floa
 
 
 @QUICK
-@given(st.sampled_from(sorted(BASES)), st.sampled_from([c for c in BASES["dense"]["pretrain"]] + ["optimizer", "offload"]),
+@given(st.sampled_from(sorted(BASES)), st.sampled_from([*BASES["dense"]["pretrain"], "optimizer", "offload"]),
        st.sampled_from(support.WRONG_VALUES))
 def test_any_value_gives_an_answer_or_an_error(base: str, field: str, wrong: Any) -> None:
     scenario = BASES[base] if BASES[base]["pretrain"].get("layout") else BASES["dense"]
