@@ -179,11 +179,14 @@ def near(resolved: Resolved, phase: TrainingPhase, layout: Layout, needed: Quant
     whole = described(phase)
     evaluate = evaluate_for(resolved, {} if whole else given)
     measured = evaluate(recipe, layout, hw)
-    if whole or measured[0] <= capacity_bytes(hw):
+    if measured[0] <= capacity_bytes(hw):
         return nearest(Attempt(recipe, layout, hw), evaluate, measured=measured)
+    bigger = [replace(nominal(h), memory_bytes=capacity_bytes(nominal(h)) * _even(needed)) for h in resolved.bigger()]
+    if whole:
+        return nearest(Attempt(recipe, layout, hw), evaluate, bigger=bigger, measured=measured)
     fastest = search(arch, hw, recipe, given, top=1, limits=Limits(memory_share=float("inf")))
     measured = measured[0], fastest.best[0].step_time_s
-    return nearest(Attempt(recipe, None, hw), evaluate, measured=measured)
+    return nearest(Attempt(recipe, None, hw), evaluate, bigger=bigger, measured=measured)
 
 
 def shown_change(change: Change) -> dict[str, Any]:

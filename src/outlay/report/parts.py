@@ -285,6 +285,8 @@ def scaling(phase: Mapping[str, Any]) -> Table | None:
             fixed(number(entry.get("device_hours")) or 0, 0, 3),
             f"{100 * (number(entry.get('efficiency')) or 0):.0f} %",
         )
+        if number(entry.get("elapsed_s")) is not None
+        else (f"{entry.get('devices', 0):,}", "does not fit", "", "")
         for entry in found
     )
     return Table("With more or fewer devices", ("devices", "time", "device-hours", "efficiency"), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -94,5 +95,6 @@ class Resolved:
     place: str = ""
     site_shown: dict[str, Any] = field(default_factory=dict)
     fleet_given_devices: bool = False
+    bigger: Callable[[], tuple[Hardware, ...]] = tuple  # devices next in size, resolved when asked for
     serve: ServePhase | None = None
     finetune: Any = None  # resolve.finetune.TunePhase

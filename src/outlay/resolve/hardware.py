@@ -1,0 +1,135 @@
+"""A fleet's facts and the user's own values → the hardware that physics is given; and the devices next in size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from outlay.catalog import Catalog, Entry
+from outlay.derive import exact
+from outlay.errors import BadValue, OutlayError
+from outlay.resolve.calendar import Defaults
+from outlay.resolve.efficiency import resolve_efficiency
+from outlay.resolve.fleet import DeviceFacts, check_counts, given, peak, resolve_device
+from outlay.resolve.record import Notes
+from outlay.scenario import Fleet, Pretrain
+from outlay.steps.inputs import Hardware
+
+BIGGER_OFFERED = 3
+
+
+def whole_instances(fleet: Fleet, facts: DeviceFacts) -> Fleet:
+    """A cloud instance's name stands for all the devices in it."""
+    import msgspec
+
+    return msgspec.structs.replace(fleet, devices=fleet.devices * facts.per_instance)
+
+
+def resolve_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, notes: Notes, seed: int,
+              without: str, whole_nodes: bool = True) -> Hardware:
+    defaults = Defaults(catalog, notes, seed)
+    per_node = fleet.devices_per_node or int(_fact(facts, "devices_per_node", 8))
+    if fleet.devices_per_node is None and fleet.devices > 1:
+        _note(notes, facts, "devices_per_node", "fleet.devices_per_node", per_node)
+    if whole_nodes:
+        check_counts(fleet, per_node)
+    scale_up = fleet.scale_up_devices or int(_fact(facts, "scale_up_devices", per_node))
+    if fleet.scale_up_devices is None and fleet.devices > 1:
+        _note(notes, facts, "scale_up_devices", "fleet.scale_up_devices", scale_up)
+    precision = (phase.precision if phase is not None else None) or "bf16"
+    peak_flop = peak(facts, precision, "pretrain.precision")
+    half = facts.peaks.get("bf16") or facts.peaks.get("fp16") or peak_flop
+    memory = (given(fleet.device_memory_bytes, "bytes", "device memory") if fleet.device_memory_bytes
+              else facts.memory_bytes)
+    cap, rated = fleet.device_power_limit_w, facts.power_w
+    ratio = 1.0
+    if cap is not None and rated is not None:
+        if cap > rated.value * 1.0001:
+            raise BadValue(f"fleet.device_power_limit_w: {cap:g} W is above the {rated.value:g} W of {facts.id}",
+                           "fleet.device_power_limit_w")
+        ratio = cap / rated.value
+    slow = _link(fleet.inter_node_bytes_per_s, facts, "inter_node_bytes_per_s", "network.inter_node_bytes_per_s",
+                 defaults, fleet.devices > per_node)
+    own_link = facts.link_bytes_per_s
+    fast = (given(fleet.intra_node_bytes_per_s, "bytes/s", "link inside the fast domain")
+            if fleet.intra_node_bytes_per_s else own_link or slow)
+    return Hardware(
+        device=facts.id, vendor=facts.vendor, peak_flop_per_s=peak_flop, peak_flop_per_s_16bit=half,
+        memory_bytes=memory, memory_bytes_per_s=facts.memory_bytes_per_s, devices=fleet.devices,
+        devices_per_node=per_node, scale_up_devices=scale_up, fast_bytes_per_s=fast, slow_bytes_per_s=slow,
+        host_link_bytes_per_s=_link(fleet.host_link_bytes_per_s, facts, "host_link_bytes_per_s",
+                                    "network.host_link_bytes_per_s", defaults, False),
+        host_memory_bytes=_host_memory(fleet, facts, per_node),
+        power_w=rated if rated is not None else 0.0, power_limit_ratio=ratio,
+        efficiency=resolve_efficiency(facts, catalog, notes, seed, without))
+
+
+def _fact(facts: DeviceFacts, parameter: str, default: float) -> float:
+    return float(facts.entry.value(parameter, default)) if facts.entry is not None else default
+
+
+def _note(notes: Notes, facts: DeviceFacts, parameter: str, what: str, value: Any) -> None:
+    if facts.entry is not None and parameter in facts.entry:
+        fact = facts.entry.fact(parameter)
+        notes.assume(what, value, fact.note or "of this device's usual machine", fact.source)
+    else:
+        notes.assume(what, value, "the usual machine", "")
+
+
+def _link(own: float | None, facts: DeviceFacts, parameter: str, default: str, defaults: Defaults, told: bool) -> Any:
+    """A bandwidth: given, else the device's usual machine's, else the default."""
+    label = parameter.removesuffix("_bytes_per_s").replace("_", " ")
+    if own is not None:
+        return given(own, "bytes/s", label)
+    if facts.entry is not None and parameter in facts.entry:
+        if told:
+            _note(defaults.notes, facts, parameter, f"fleet.{parameter}", facts.entry.value(parameter))
+        return facts.entry.fact(parameter).quantity(defaults.seed)
+    return defaults.quantity(default, f"fleet.{parameter}" if told else "")
+
+
+def _host_memory(fleet: Fleet, facts: DeviceFacts, per_node: int) -> Any:
+    """Host memory of one node."""
+    if fleet.host_memory_bytes is not None:
+        return given(fleet.host_memory_bytes, "bytes", "host memory of a node")
+    each = _fact(facts, "host_memory_bytes", 0.0)
+    return exact(each * per_node, "bytes", "host memory of a node", "of this device's usual machine", basis="derived")
+
+
+def shown_hardware(hw: Hardware) -> dict[str, Any]:
+    def number(value: Any) -> Any:
+        return None if getattr(value, "samples", None) is not None else getattr(value, "value", value)
+
+    return {"devices": hw.devices, "devices_per_node": hw.devices_per_node, "scale_up_devices": hw.scale_up_devices,
+            "intra_node_bytes_per_s": number(hw.fast_bytes_per_s), "inter_node_bytes_per_s": number(hw.slow_bytes_per_s),
+            "host_link_bytes_per_s": number(hw.host_link_bytes_per_s),
+            "host_memory_bytes": number(hw.host_memory_bytes) or None,
+            "device_memory_bytes": number(hw.memory_bytes)}
+
+
+def bigger_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, seed: int) -> tuple[
+        Hardware, ...]:
+    """The same fleet on devices of the same maker and class with more memory, the nearest sizes first."""
+    if facts.entry is None or ":" in facts.id:
+        return ()
+    found: dict[float, Entry] = {}
+    for entry in catalog.entries("device"):
+        size = entry.value("memory_bytes", 0.0)
+        alike = all(entry.value(k) == facts.entry.value(k) for k in ("vendor", "class"))
+        if alike and size > 1.1 * facts.memory_bytes.value and _newer(entry, found.get(size)):
+            found[size] = entry
+    offered = []
+    for size in sorted(found):
+        other = Fleet(device=found[size].id, devices=fleet.devices)
+        try:
+            known = resolve_device(other.device, catalog, Notes(), seed)
+            offered.append(replace(resolve_hardware(other, known, phase, catalog, Notes(), seed, ""), devices=fleet.devices))
+        except OutlayError:  # it lacks the precision, or does not come in such numbers
+            continue
+        if len(offered) == BIGGER_OFFERED:
+            break
+    return tuple(offered)
+
+
+def _newer(entry: Entry, other: Entry | None) -> bool:
+    return other is None or str(entry.value("release_date", "")) > str(other.value("release_date", ""))
