@@ -64,7 +64,8 @@ def faults_of(found: Mapping[str, Any]) -> list[str]:
     """Every rule of the contract that an answer breaks, in words; none for a good answer."""
     if "error" in found:
         return error_faults(found["error"])
-    faults = [f"{p}: low {q['low']} value {q['value']} high {q['high']}" for p, q in quantities(found) if not _ordered(q)]
+    faults = [f"{p}: low {q['low']} value {q['value']} high {q['high']}" for p, q in quantities(found)
+              if not _ordered(q)]
     for key in ("outlay", "catalog", "scenario", "model", "lines", "totals", "assumptions", "warnings"):
         if key not in found:
             faults.append(f"no {key}")
@@ -101,8 +102,8 @@ def _phase_faults(phase: Mapping[str, Any]) -> list[str]:
         fullest = max(s["memory_per_device_bytes"]["value"] for s in phase["stages"])
         if not math.isclose(fullest, phase["memory_per_device_bytes"]["value"], rel_tol=RELATIVE):
             faults.append("the headline memory is not the fullest stage")
-        if not (phase["memory_allocated_bytes"]["value"] <= phase["memory_reserved_bytes"]["value"] * (1 + RELATIVE)
-                and phase["memory_reserved_bytes"]["value"] <= phase["memory_per_device_bytes"]["value"] * (1 + RELATIVE)):
+        levels = [phase[f"memory_{name}_bytes"]["value"] for name in ("allocated", "reserved", "per_device")]
+        if not levels[0] <= levels[1] * (1 + RELATIVE) or not levels[1] <= levels[2] * (1 + RELATIVE):
             faults.append("allocated <= reserved <= per device does not hold")
     if phase.get("fits") is False and ("binding" not in phase or "nearest" not in phase):
         faults.append("does not fit, without binding constraint or nearest changes")
@@ -129,6 +130,7 @@ def _total_faults(found: Mapping[str, Any]) -> list[str]:
             faults.append(f"totals.{name} where every line is null")
     hours = found["pretrain"].get("device_hours")
     plain = not any(line["item"] == "experiments" for line in lines)
-    if lines and plain and hours and not math.isclose(hours["value"], totals["device_hours"]["value"], rel_tol=RELATIVE):
+    if lines and plain and hours and not math.isclose(hours["value"], totals["device_hours"]["value"],
+                                                      rel_tol=RELATIVE):
         faults.append(f"device_hours {hours['value']} in the phase, {totals['device_hours']['value']} in totals")
     return faults
