@@ -21,6 +21,8 @@ BASES: dict[str, dict[str, Any]] = json.loads((HERE / "bases.json").read_text())
 FIELDS = [json.loads(line) for line in (HERE / "fields.jsonl").read_text().splitlines()]
 # the same fields in other branches: mixtures, FSDP, TPU, state-space layers, a device of one's own, given hours
 BRANCHES = [json.loads(line) for line in (HERE / "branches.jsonl").read_text().splitlines()]
+TUNE_BASES: dict[str, dict[str, Any]] = json.loads((HERE / "finetune_bases.json").read_text())
+TUNE_FIELDS = [json.loads(line) for line in (HERE / "finetune.jsonl").read_text().splitlines()]
 UNBUILT = ("data", "maintain")
 # echoed for the reader, no number depends on them
 LABELS = {"name"}
@@ -62,10 +64,32 @@ def test_no_field_is_ignored(case: dict[str, Any]) -> None:
     assert told != {k: v for k, v in before.items() if k != "scenario"}, f"{case['field']} changes nothing"
 
 
+def tuned(case: dict[str, Any], changes: dict[str, Any], rows: Path) -> dict[str, Any]:
+    """A fine-tuning base with changes; `without` names fields that exclude the one changed."""
+    scenario = copy.deepcopy(TUNE_BASES[case["base"]])
+    for path in case.get("without", []):
+        section, name = path.split(".")
+        scenario[section].pop(name)
+    for path, value in changes.items():
+        scenario = set_path(scenario, path, str(rows) if value == "ROWS" else value)
+    return scenario
+
+
+@pytest.mark.parametrize("case", TUNE_FIELDS, ids=[c["field"] for c in TUNE_FIELDS])
+def test_no_finetune_field_is_ignored(case: dict[str, Any], tmp_path: Path) -> None:
+    """`beside` is what the base is given too, so that the field alone differs."""
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": "x" * size}) for size in (400, 2000, 4000, 7000)))
+    base = TUNE_BASES[case["base"]] if "without" in case else tuned(case, case.get("beside", {}), rows)
+    before = plan(base).to_dict()
+    after = plan(tuned(case, {**case.get("more", {}), case["field"]: case["value"]}, rows)).to_dict()
+    assert {k: v for k, v in after.items() if k != "scenario"} != {k: v for k, v in before.items() if k != "scenario"}
+
+
 def test_every_field_has_a_line() -> None:
-    covered = {c["field"] for c in FIELDS}
-    sections = ("model", "fleet", "site", "pretrain", "goal", "seed", "name")
-    parents = {"model", "fleet", "pretrain", "goal"}
+    covered = {c["field"] for c in FIELDS + TUNE_FIELDS}
+    sections = ("model", "fleet", "site", "pretrain", "goal", "seed", "name", "finetune")
+    parents = {"model", "fleet", "pretrain", "goal", "finetune", "finetune.layout", "finetune.rollout"}
     wanted = {p for p in field_paths() if p.split(".")[0] in sections} - parents
     assert wanted - covered == set()
 

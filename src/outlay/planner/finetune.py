@@ -11,13 +11,13 @@ from outlay.physics.adapters import adapter_file_bytes
 from outlay.planner.calendar import RunTime, run_time
 from outlay.planner.choose import Chosen, choose_layout
 from outlay.planner.finetune_near import near_tune
+from outlay.planner.finetune_step import rollout_values, tuned_step
 from outlay.planner.pretrain import as_quantity, goal_values, step_values, training_flop
 from outlay.planner.use import training_lines
-from outlay.planner.verdict import memory_verdict
 from outlay.resolve.finetune import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
-from outlay.steps.train_memory import MemoryResult, train_memory
+from outlay.steps.train_memory import MemoryResult
 from outlay.usage import Line
 
 PHASE = "finetune"
@@ -62,19 +62,19 @@ def choose_tune(resolved: Resolved, phase: TunePhase) -> Chosen:
 
 
 def _plan_layout(at: Resolved, phase: TunePhase, chosen: Chosen) -> tuple[dict[str, Any], list[Line]]:
-    arch, hw, training, layout = at.architecture, phase.hardware, phase.training, chosen.layout
-    assert arch is not None and training.recipe is not None
-    values = step_values(at, replace(training, recipe=phase.time_recipe), layout) | {"layout": chosen.shown}
-    memory = train_memory(arch, hw, training.recipe, layout)
-    values |= memory_verdict(memory, hw, training.residual_memory)
-    values |= trained_values(at, phase)
-    values |= moments(at, phase, memory)
+    hw, training, layout = phase.hardware, phase.training, chosen.layout
+    step = tuned_step(at, phase, layout)
+    values = step_values(at, replace(training, recipe=phase.time_recipe), layout, step.times | step.extra, step.memory)
+    values |= {"layout": chosen.shown, "algorithm": phase.procedure.algorithm} | trained_values(at, phase)
+    values |= moments(at, phase, step.memory)
+    values |= rollout_values(phase, step, values)
     lines: list[Line] = []
     if training.tokens is not None:
         run = _calendar(at, phase, layout, values["step_time_s"])
         values |= _run_values(run, phase)
         values |= training_flop(values)
-        use, lines = training_lines(at, run, values, PHASE)
+        whole = replace(at, hardware=replace(hw, devices=phase.devices))
+        use, lines = training_lines(whole, run, values, PHASE)
         values |= use
     return values | goal_values(at, values, lines), lines
 
@@ -145,13 +145,13 @@ def _with_residual(size_bytes: Any, residual: Any) -> Any:
 
 
 def _calendar(at: Resolved, phase: TunePhase, layout: Layout, step: Quantity) -> RunTime:
-    training, hw = phase.training, phase.hardware
+    training = phase.training
     assert training.recipe is not None and training.tokens is not None
     row = phase.lengths.longest if training.recipe.packing else phase.lengths.document
     if phase.given.packing:
         row = phase.lengths.longest
-    return run_time(step, training.tokens, training.recipe.global_batch, row, hw.devices, training_state(at, phase),
-                    as_quantity(hw.host_link_bytes_per_s, "bytes/s", "host link"), training.calendar)
+    return run_time(step, training.tokens, training.recipe.global_batch, row, phase.devices, training_state(at, phase),
+                    as_quantity(phase.hardware.host_link_bytes_per_s, "bytes/s", "host link"), training.calendar)
 
 
 def _run_values(run: RunTime, phase: TunePhase) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _run_values(run: RunTime, phase: TunePhase) -> dict[str, Any]:
         "expected_failures": run.failures,
         "checkpoint_interval_s": run.checkpoint_interval_s,
         "device_hours": derive(_device_hours, "device-hours", "device-hours", elapsed_s=run.elapsed_s,
-                               devices=phase.hardware.devices),
+                               devices=phase.devices),
     }
 
 

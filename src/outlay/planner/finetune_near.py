@@ -9,12 +9,11 @@ from typing import Any
 from outlay.errors import OutlayError
 from outlay.planner.choose import choose_layout
 from outlay.planner.evaluate import nominal
+from outlay.planner.finetune_step import memory_needed, tuned_step
 from outlay.planner.nearest import LONGEST_SEQUENCE, SHORTEST_SEQUENCE, _largest
 from outlay.resolve.finetune import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
-from outlay.steps.train_memory import train_memory
-from outlay.steps.train_time import train_time
 
 MOST_MICRO_BATCH = 4096
 QUALITY = {"qlora": "the base in 4 bits", "optimizer": "8-bit states", "sequence_length": "rows cut shorter"}
@@ -41,7 +40,7 @@ class _Finder:
     def __init__(self, resolved: Resolved, phase: TunePhase, layout: Layout) -> None:
         self.resolved, self.phase, self.layout = resolved, phase, layout
         self.capacity = float(nominal(phase.hardware.memory_bytes))
-        self.micro_batch = int(nominal(layout.micro_batch))
+        self.micro_batch = int(nominal(layout.micro_batch)) // phase.procedure.rows
         self.start = self.measure({})
 
     def measure(self, changed: Mapping[str, Any]) -> Tried | None:
@@ -61,14 +60,13 @@ class _Finder:
                 if asked.recompute is None:
                     asked = msgspec.structs.replace(asked, recompute=self.layout.recompute)
                 layout = choose_layout(at, replace(phase.training, layout=asked)).layout
-            hw, recipe = nominal(phase.hardware), nominal(phase.training.recipe)
-            assert at.architecture is not None
-            residual = phase.training.residual_memory.value
-            memory = float(train_memory(at.architecture, hw, recipe, layout).memory_per_device_bytes) * residual
-            step = float(train_time(at.architecture, hw, nominal(phase.time_recipe), layout)["step_time_s"])
+            found = tuned_step(at, phase, layout, plain=True)
         except OutlayError:
             return None
-        return Tried(memory, step / (recipe.global_batch * phase.lengths.document), step)
+        assert phase.training.recipe is not None
+        memory = float(memory_needed(found)) * phase.training.residual_memory.value
+        step = float(found.times["step_time_s"])
+        return Tried(memory, step / (phase.training.recipe.global_batch * phase.lengths.document), step)
 
     def fits(self, changed: Mapping[str, Any]) -> bool:
         found = self.measure(changed)

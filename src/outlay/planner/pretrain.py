@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 from outlay.architecture import Architecture
@@ -16,7 +16,7 @@ from outlay.planner.use import training_lines
 from outlay.planner.verdict import memory_verdict
 from outlay.resolve.record import Resolved, TrainingPhase
 from outlay.steps.inputs import Layout, Recipe
-from outlay.steps.train_memory import train_memory
+from outlay.steps.train_memory import MemoryResult, train_memory
 from outlay.steps.train_time import train_time
 from outlay.usage import Line
 
@@ -81,11 +81,12 @@ def _around(resolved: Resolved, phase: TrainingPhase, chosen: Chosen, values: di
     return found
 
 
-def step_values(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> dict[str, Any]:
-    """One step of a chosen layout: time and its parts, memory and its parts, rates."""
+def step_values(resolved: Resolved, phase: TrainingPhase, layout: Layout, time: Mapping[str, Any] | None = None,
+                memory: MemoryResult | None = None) -> dict[str, Any]:
+    """One step of a chosen layout: time and its parts, memory and its parts, rates; computed where not given."""
     arch, hw, recipe = resolved.architecture, resolved.hardware, phase.recipe
     assert arch is not None and hw is not None and recipe is not None
-    time = train_time(arch, hw, recipe, layout)
+    time = time or train_time(arch, hw, recipe, layout)
     scaled = {name: _scaled(value, phase.residual_time, name) for name, value in time.items() if name.endswith("_s")}
     step = scaled.pop("step_time_s")
     tokens_per_step = recipe.global_batch * recipe.sequence_length
@@ -104,7 +105,7 @@ def step_values(resolved: Resolved, phase: TrainingPhase, layout: Layout) -> dic
         "compute_activity": time["compute_activity"],
         "memory_activity": time["memory_activity"],
     }
-    memory = train_memory(arch, hw, recipe, layout)
+    memory = memory or train_memory(arch, hw, recipe, layout)
     return values | memory_verdict(memory, hw, phase.residual_memory)
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from outlay.architecture import Architecture
-from outlay.catalog import Catalog
-from outlay.derive import Quantity, exact
+from outlay.derive import exact
 from outlay.errors import BadValue, Inconsistent, Unsupported
 from outlay.physics.weights import FORMATS
 from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.efficiency import borrowed, residual
 from outlay.resolve.finetune_data import Lengths, lengths_of
+from outlay.resolve.finetune_procedure import Procedures, companion_bytes, extra_logit_bytes
+from outlay.resolve.finetune_states import TABLE, StateBytes, number, software_rows
 from outlay.resolve.finetune_trained import ADAPTER_START, ALL, LOW_RANK, METHODS, Counts, count, saved_modules, targets
 from outlay.resolve.fleet import DeviceFacts, peak
 from outlay.resolve.memory import memory_constants
@@ -23,12 +24,8 @@ from outlay.resolve.record import Assumption, Notes, TrainingPhase
 from outlay.scenario import Finetune, Fleet, Layout, Pretrain
 from outlay.scenario_io import to_plain
 from outlay.steps.inputs import Hardware, Recipe
-from outlay.steps.tuning import Software, Tuning
+from outlay.steps.tuning import Procedure, Software, Tuning
 
-TABLE = "tune_constants"
-TEXT = frozenset(("default_targets",))
-ADAMW_STATE_BYTES = 8.0  # what the software's state bytes stand for
-MASTER_BYTES = 4.0
 FOUR_BIT_DEFAULT = {"qlora": "nf4-dq", "qdora": "nf4-dq"}
 WIDE = ("bf16", "fp16", "fp32")
 EIGHT_BIT_SOFTWARE = ("megatron", "nemo", "megatron-bridge")
@@ -50,6 +47,8 @@ class TunePhase:
     epoch_tokens: float | None
     saved_bytes_per_parameter: float  # of a saved model
     adapter_element_bytes: float
+    procedure: Procedure
+    devices: int  # of the whole fleet, those that write included
     vary: Callable[[Mapping[str, Any]], TunePhase]  # the same phase with fields of it changed
 
 
@@ -72,30 +71,20 @@ def resolve_finetune(given: Finetune, architecture: Architecture | None, fleet: 
         raise BadValue("model: needed to plan fine-tuning", "model")
     if hardware is None or fleet is None or facts is None:
         raise BadValue("fleet: needed to plan fine-tuning; for example 1xrtx-4090", "fleet")
-    _refuse_unbuilt(given)
     return _Resolver(given, Context(architecture, fleet, facts, hardware, defaults)).phase()
-
-
-def _refuse_unbuilt(given: Finetune) -> None:
-    algorithm = given.algorithm or "sft"
-    if algorithm != "sft":
-        raise Unsupported(f"finetune.algorithm: {algorithm} is not built in this version; sft is", "finetune.algorithm")
-    for name in ("rollout", "reference", "teacher"):
-        if getattr(given, name) is not None:
-            raise Unsupported(f"finetune.{name}: belongs to an algorithm that is not built in this version",
-                              f"finetune.{name}")
 
 
 class _Resolver:
     """One phase being resolved: fields chosen in the order they depend on each other."""
 
     def __init__(self, given: Finetune, context: Context) -> None:
-        self.given, self.at = given, context
+        self.given, self.at, self.context = given, context, context
         self.catalog, self.notes = context.defaults.catalog, context.defaults.notes
         self.shown: dict[str, Any] = {}
         self.framework = str(self.choose("framework", "transformers", "the most used for fine-tuning"))
         self.rows = software_rows(self.framework, self.catalog)
         self.seed = context.defaults.seed
+        self.devices = context.hardware.devices
         self.implied_data = 0  # data-parallel ranks that a global batch and its accumulation leave
 
     def choose(self, name: str, default: Any, why: str) -> Any:
@@ -122,27 +111,30 @@ class _Resolver:
             raise Unsupported(f"finetune.precision: {self.framework} does not fine-tune in {precision}; "
                               f"{', '.join(WIDE)} work, or framework nemo", "finetune.precision")
         tuning, counts = self.tuning(method, precision)
-        lengths, batch, micro_batch = self.data(method)
-        recipe = self.recipe(tuning, counts, precision, lengths, batch)
+        epochs = float(self.choose("epochs", 1.0, "one pass over the data"))
+        procedure = self.procedure(counts.adapters > 0, epochs)
+        self.split_fleet(procedure)
+        lengths, batch, micro_batch = self.data(method, procedure)
+        tuning = replace(tuning, extra_logit_bytes=extra_logit_bytes(procedure, self.at.architecture))
+        recipe = self.recipe(tuning, counts, procedure, precision, lengths, batch)
         hardware = self.hardware(precision)
         training = self.training(recipe, micro_batch)
         time_recipe = replace(recipe, sequence_length=max(round(lengths.mean), 1))
         self.shown["layout"] = to_plain(self.given.layout) if self.given.layout is not None else {}
-        epochs = float(self.choose("epochs", 1.0, "one pass over the data"))
-        epoch_tokens = self.epoch_tokens(lengths)
+        epoch_tokens = self.epoch_tokens(lengths, procedure)
         training = replace(training, tokens=None if epoch_tokens is None else epoch_tokens * epochs)
         checkpointing = self.given.gradient_checkpointing
         if checkpointing is not None:
             self.shown["gradient_checkpointing"] = checkpointing
-        element = _number(tuning.software.adapter_weight_bytes)
+        element = number(tuning.software.adapter_weight_bytes)
         return TunePhase(training, hardware, time_recipe, self.given, counts, lengths, checkpointing, epochs,
-                         epoch_tokens, 4.0 if precision == "fp32" else 2.0, element, self.vary), self.shown
+                         epoch_tokens, 4.0 if precision == "fp32" else 2.0, element, procedure, self.devices, self.vary), self.shown
 
     def vary(self, changed: Mapping[str, Any]) -> TunePhase:
         """The phase with fields changed, resolved without a word."""
         quiet = Defaults(self.catalog, Notes(), self.seed)
         given = msgspec.structs.replace(self.given, **changed)
-        return _Resolver(given, replace(self.at, defaults=quiet)).phase()[0]
+        return _Resolver(given, replace(self.context, defaults=quiet)).phase()[0]
 
     def method(self) -> str:
         method = str(self.choose("method", "lora", "the common choice where memory is short")).lower().replace("_", "-")
@@ -230,24 +222,67 @@ class _Resolver:
                            "finetune.frozen_layers")
         return frozen
 
-    def data(self, method: str) -> tuple[Lengths, int, int]:
+    def procedure(self, adapters: bool, epochs: float) -> Procedure:
+        reader = Procedures(self.given, self.at.architecture, self.catalog, self.notes, self.rows, self.seed, self.shown)
+        examples = float(self.examples_a_step())
+        return reader.procedure(adapters, epochs, self.sequence(), self.devices, examples)
+
+    def examples_a_step(self) -> int:
+        """Prompts of one step, before how often each is answered; splits of the layout count as given."""
+        given = self.given
+        if given.global_batch is not None:
+            return int(given.global_batch)
+        layout = given.layout or Layout()
+        split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
+        samples = ((given.rollout.samples if given.rollout is not None else None) or 8) if given.algorithm == "grpo" else 1
+        own = given.micro_batch or layout.micro_batch or 1
+        split_fleet = given.rollout is not None and given.rollout.colocate is False
+        devices = self.devices // 2 if split_fleet else self.devices
+        whole = own * (given.gradient_accumulation or 1) * (layout.data or max(devices // split, 1))
+        return max(whole // samples, 1)
+
+    def split_fleet(self, procedure: Procedure) -> None:
+        """Devices that write responses do not train."""
+        rollout = procedure.rollout
+        if rollout is not None and not rollout.colocate:
+            self.at = replace(self.at, hardware=replace(self.at.hardware, devices=self.devices - rollout.devices))
+
+    def sequence(self) -> int:
+        limit = self.at.architecture.max_positions or 4096
+        if "sequence_length" in self.shown:
+            return int(self.shown["sequence_length"])
+        return int(self.choose("sequence_length", min(limit, 2048), "a common length of fine-tuning rows"))
+
+    def data(self, method: str, procedure: Procedure) -> tuple[Lengths, int, int]:
         """Lengths of rows, sequences a step, sequences a device holds at once."""
         given, arch = self.given, self.at.architecture
-        limit = arch.max_positions or 4096
-        sequence = int(self.choose("sequence_length", min(limit, 2048), "a common length of fine-tuning rows"))
+        sequence = self.sequence()
         if arch.positions == "learned" and arch.max_positions and sequence > arch.max_positions:
             raise BadValue(f"finetune.sequence_length: {sequence} is more than the {arch.max_positions} learned "
                            "positions of this model", "finetune.sequence_length")
         packing = bool(self.choose("packing", False, "one example a row"))
         micro_batch = self.micro_batch()
-        lengths = lengths_of(given, sequence, packing, micro_batch, self.notes)
+        if procedure.rollout is not None:
+            rollout = procedure.rollout
+            if packing or given.data_file is not None:
+                raise Unsupported(f"finetune.{'packing' if packing else 'data_file'}: responses are written in each step; "
+                                  "give mean and sequence_length instead",
+                                  f"finetune.{'packing' if packing else 'data_file'}")
+            mean = rollout.prompt + rollout.mean
+            lengths = Lengths(int(given.longest or sequence), mean, mean, mean**2, given.examples)
+        else:
+            lengths = lengths_of(given, sequence, packing, micro_batch, self.notes)
         for name in ("longest", "mean", "data_file", "examples", "tokens"):
             if getattr(given, name) is not None:
                 self.shown[name] = getattr(given, name)
         virtual = int(self.shown.get("virtual_tokens", 0)) if method == "prompt" else 0
         if virtual:
             lengths = replace(lengths, longest=lengths.longest + virtual, mean=lengths.mean + virtual)
-        return lengths, self.global_batch(micro_batch), micro_batch
+        batch = self.global_batch(micro_batch, procedure)
+        if procedure.rows > 1:
+            self.notes.assume("finetune.layout.micro_batch", micro_batch * procedure.rows,
+                              f"{procedure.rows} sequences an example run together")
+        return lengths, batch * procedure.rows, micro_batch * procedure.rows
 
     def micro_batch(self) -> int:
         own = self.given.layout.micro_batch if self.given.layout is not None else None
@@ -258,27 +293,30 @@ class _Resolver:
             return own
         return int(self.choose("micro_batch", 1, "the smallest a device can hold"))
 
-    def global_batch(self, micro_batch: int) -> int:
+    def global_batch(self, micro_batch: int, procedure: Procedure) -> int:
+        """Sequences of a step, before pairs: examples times the responses to each."""
         given, devices = self.given, self.at.hardware.devices
         layout = given.layout or Layout()
         split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
         data = layout.data or max(devices // split, 1)
         if given.global_batch is not None and given.gradient_accumulation is not None and not layout.data:
-            implied, rest = divmod(given.global_batch, given.gradient_accumulation * micro_batch)
+            implied, rest = divmod(given.global_batch * procedure.samples, given.gradient_accumulation * micro_batch)
             if not rest and devices % (implied * split) == 0:
                 self.implied_data = data = implied
         if given.global_batch is not None:
             if given.gradient_accumulation is not None and \
-                    given.global_batch != given.gradient_accumulation * micro_batch * data:
+                    given.global_batch * procedure.samples != given.gradient_accumulation * micro_batch * data:
                 raise Inconsistent(
                     f"finetune.gradient_accumulation: {given.gradient_accumulation} · micro_batch {micro_batch} · data "
                     f"{data} is not the global batch of {given.global_batch}", "finetune.gradient_accumulation")
             self.shown["global_batch"] = given.global_batch
-            return int(given.global_batch)
+            return int(given.global_batch) * procedure.samples
         steps = int(self.choose("gradient_accumulation", 1, "none unless asked for"))
-        return steps * micro_batch * data
+        whole = steps * micro_batch * data
+        return -(-whole // procedure.samples) * procedure.samples
 
-    def recipe(self, tuning: Tuning, counts: Counts, precision: str, lengths: Lengths, batch: int) -> Recipe:
+    def recipe(self, tuning: Tuning, counts: Counts, procedure: Procedure, precision: str, lengths: Lengths,
+               batch: int) -> Recipe:
         """Bytes a parameter are means over all parameters of the base."""
         optimizer = str(self.choose("optimizer", "adamw", "the common optimiser"))
         offload = str(self.choose("offload", "none", "everything stays on the device"))
@@ -292,7 +330,8 @@ class _Resolver:
         sizes = memory_constants(self.framework, self.at.facts.vendor, self.catalog, self.seed)
         if self.at.hardware.devices == 1:
             sizes["communication_bytes"] = exact(0.0, "bytes", "communicator buffers", "one device has none")
-        states = StateBytes(self, precision).mean(tuning, counts, optimizer)
+        states = StateBytes(self.catalog, precision).mean(tuning, counts, optimizer)
+        states = companion_bytes(procedure, self.at.architecture, states, 4.0 if precision == "fp32" else 2.0)
         mean = min(lengths.document, float(lengths.longest))
         packing = bool(self.shown["packing"])
         return Recipe(
@@ -340,63 +379,15 @@ class _Resolver:
                                                       borrowed(self.at.facts)),
             residual_memory=residual("tune_memory", self.framework, self.catalog, self.seed), evidence=self.framework)
 
-    def epoch_tokens(self, lengths: Lengths) -> float | None:
+    def epoch_tokens(self, lengths: Lengths, procedure: Procedure) -> float | None:
+        """Tokens trained in an epoch: an example may be a pair, or a prompt with several responses."""
         given = self.given
         if given.tokens is not None and given.examples is not None:
             raise Inconsistent("finetune.tokens: give tokens or examples, not both", "finetune.tokens")
         if given.tokens is not None:
             return float(given.tokens)
         if lengths.rows is not None:
-            return float(lengths.rows) * lengths.document
+            return float(lengths.rows) * lengths.document * procedure.rows * procedure.samples
         self.notes.warn("finetune.examples: not given, so only one step is planned; give examples or tokens of an epoch "
                         "for time, money and energy")
         return None
-
-
-class StateBytes:
-    """Bytes per parameter of weights, gradients and optimiser, as means over the base's parameters."""
-
-    def __init__(self, resolver: _Resolver, precision: str) -> None:
-        self.resolver, self.wide = resolver, 4.0 if precision == "fp32" else 2.0
-        entry = resolver.catalog.find
-        self.optimizer = entry
-
-    def mean(self, tuning: Tuning, counts: Counts, optimizer: str) -> dict[str, float]:
-        software, total = tuning.software, counts.total
-        full = tuning.method in ("full", "freeze")
-        group = "full" if full else "saved"
-        sizes = {part: {name: _number(getattr(software, f"{part}_{name}_bytes"))
-                        for name in ("weight", "gradient", "state")} for part in ("adapter", group)}
-        if self.wide == 4.0:
-            sizes = {part: {"weight": 4.0, "gradient": 4.0, "state": 8.0} for part in sizes}
-        kept = counts.whole if (full or not _number(software.keeps_originals)) else 0.0
-        frozen = counts.total - counts.quantised - kept
-        weights = (counts.quantised * _number(tuning.stored_bytes) + max(frozen, 0.0) * self.wide
-                   + counts.whole * sizes[group]["weight"] + counts.adapters * sizes["adapter"]["weight"])
-        trained = ((counts.whole, sizes[group]), (counts.adapters, sizes["adapter"]))
-        gradients = 0.0 if tuning.optimizer_in_backward else sum(n * size["gradient"] for n, size in trained)
-        states = sum(n * self.state(size["state"], optimizer) for n, size in trained)
-        return {"weight_bytes": weights / total, "gradient_bytes": gradients / total, "master_bytes": 0.0,
-                "optimizer_bytes": states / total}
-
-    def state(self, adamw_bytes: float, optimizer: str) -> float:
-        """State bytes of a trained parameter, from what the software keeps under AdamW."""
-        entry = self.resolver.catalog.find("optimizer", optimizer, "finetune.optimizer")
-        own = float(entry.value("state_bytes"))
-        master = MASTER_BYTES if adamw_bytes > ADAMW_STATE_BYTES else 0.0
-        scale = (adamw_bytes - master) / ADAMW_STATE_BYTES
-        return master + (own if own <= 2.0 else own * scale)
-
-
-def software_rows(framework: str, catalog: Catalog) -> dict[str, Any]:
-    """Facts of a fine-tuning stack: general ones and the framework's own over them."""
-    found: dict[str, Any] = {}
-    known = catalog.ids(TABLE)
-    for identifier in ("software", f"software.{framework}"):
-        if identifier in known:
-            found |= {fact.parameter: fact for fact in catalog.find(TABLE, identifier)}
-    return found
-
-
-def _number(value: Any) -> float:
-    return float(value.value) if isinstance(value, Quantity) else float(value)

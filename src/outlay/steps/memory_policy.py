@@ -79,6 +79,7 @@ def _logit_bytes(fused: bool, recipe: Recipe) -> Any:
     if recipe.tuning is not None:
         software = recipe.tuning.software
         scaled = 2.0 if recipe.tuning.method == "adapter-v2" else 0.0  # the head's result, kept for its scale
+        scaled += recipe.tuning.extra_logit_bytes
         return scaled + (software.fused_logit_bytes if recipe.fused_cross_entropy else software.logit_bytes)
     if recipe.fused_cross_entropy:
         return 2.0 if fused else 4.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from outlay.architecture import LayerKind
+from outlay.architecture import Architecture, LayerKind
 from outlay.derive import Num
 
 MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
@@ -73,8 +73,48 @@ class Tuning:
     weight_copies: float | None = None  # bytes a parameter of 8-bit copies beside a frozen base
     wire_bytes: float = 2.0  # of one base parameter when shards are gathered
     reduce_share: float = 1.0  # trained parameters over all
+    extra_logit_bytes: float = 0.0  # of other models' logits, alive at the loss, a logit
     optimizer_in_backward: bool = False
     offload_activations: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A model beside the one that is trained: it reads `forwards` times the sequences a step trains."""
+
+    role: str  # reference | teacher | critic | reward
+    architecture: Architecture
+    forwards: float
+    trained: bool = False
+    own_weights: bool = True  # False: the trained model with its adapters off
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How responses are written before a step of reinforcement learning."""
+
+    engine: str
+    tensor: int
+    devices: int
+    colocate: bool
+    sequences: float  # of one step
+    prompt: float
+    mean: float  # tokens of a response
+    longest: float
+    step_s: Num  # what the engine takes for a step beside the device's work
+    utilisation: Num  # of the arithmetic peak, when many sequences are computed together
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """What an algorithm does in a step beside training: who reads, who writes."""
+
+    algorithm: str = "sft"
+    rows: int = 1  # sequences of an example that are trained together
+    samples: int = 1  # responses trained for an example
+    own_forwards: float = 0.0  # passes of the trained model without gradient, over the sequences trained
+    companions: tuple[Companion, ...] = ()
+    rollout: Rollout | None = None
 
 
 @lru_cache(maxsize=256)

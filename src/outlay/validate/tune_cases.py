@@ -145,14 +145,14 @@ def _mlperf(row: Row, number: int) -> Iterator[Case]:
 def baseline(case: Case, result: Any) -> float | None:
     """The usual rule of thumb: weights in their type and 16 bytes a trained parameter; 4N or 6N at 35 % of peak."""
     phase, model = result.phases["finetune"], result.model
-    trained, total = phase["trainable_parameters"].value, float(model["parameters"].value)
+    trained, total = float(phase["trainable_parameters"].value), float(model["parameters"].value)
     devices = float((result.scenario.get("fleet") or {}).get("devices", 1))
     given = case.scenario["finetune"]
     if "memory" in case.number:
         held = 0.0 if trained >= total else (0.5 if given["method"] == "qlora" else 2.0) * total
         return (held + BASELINE_BYTES_PER_PARAMETER * trained) / (devices if phase["layout"]["zero"] == 3 else 1.0)
     rate = phase["model_flops_utilization"]
-    peak = rate.inputs[-1].value
+    peak = float(rate.inputs[-1].value)
     passes = 6.0 if trained >= total else 4.0
-    tokens = phase["tokens_per_s_per_device"].value * phase["step_time_s"].value * devices
+    tokens = float(phase["tokens_per_s_per_device"].value) * float(phase["step_time_s"].value) * devices
     return passes * total * tokens / (devices * peak * BASELINE_UTILIZATION)
