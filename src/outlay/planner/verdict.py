@@ -41,18 +41,18 @@ def fit_verdict(needed: Quantity, host: Quantity, hw: Hardware) -> dict[str, Any
     if not fits:
         found["binding"] = ({"constraint": "host memory", "needed_bytes": host.value, "limit_bytes": host_limit,
                              "short_bytes": host_short} if host_short > 0 and probability >= 0.5 else
-                            {"constraint": "device memory", "needed_bytes": _middle(needed), "limit_bytes": limit,
-                             "short_bytes": _middle(needed) - limit})
+                            {"constraint": "device memory", "needed_bytes": _told(needed, limit), "limit_bytes": limit,
+                             "short_bytes": _told(needed, limit) - limit})
     return found
 
 
-def _middle(needed: Quantity) -> float:
-    """What is needed as likely as not; the nominal value where that is more."""
-    if needed.samples is None:
+def _told(needed: Quantity, limit: float) -> float:
+    """What is needed: the nominal value, or the median of the draws where only that is over the limit."""
+    if needed.samples is None or needed.value > limit:
         return needed.value
     import numpy as np
 
-    return max(needed.value, float(np.median(needed.samples)))
+    return float(np.median(needed.samples))
 
 
 def share_below(quantity: Quantity, limit: float) -> float:
