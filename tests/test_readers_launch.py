@@ -66,17 +66,14 @@ def test_older_spellings_of_vllm() -> None:
     assert "kv_precision" not in found
 
 
-@pytest.mark.parametrize(
-    ("text", "length"), [("32k", 32000), ("32K", 32768), ("1m", 1_000_000), ("8192", 8192)]
-)
+@pytest.mark.parametrize(("text", "length"), [("32k", 32000), ("32K", 32768), ("1m", 1_000_000), ("8192", 8192)])
 def test_lengths_as_vllm_reads_them(text: str, length: int) -> None:
     assert serve(f"vllm serve a/b --max-model-len {text}")[0]["max_model_len"] == length
 
 
 def test_speculative_settings_word_by_word() -> None:
     found, _ = serve(
-        "vllm serve a/b --speculative-config.method deepseek_mtp "
-        "--speculative-config.num_speculative_tokens=2"
+        "vllm serve a/b --speculative-config.method deepseek_mtp --speculative-config.num_speculative_tokens=2"
     )
     assert found["speculative"] == {"method": "mtp", "tokens": 2}
 
@@ -85,9 +82,7 @@ def test_containers() -> None:
     line = "docker run --gpus all --ipc=host -v ~/.c:/root/.c -p 8000:8000 -e HF_TOKEN=x "
     found, _ = serve(line + "vllm/vllm-openai:v0.11.0 --model Qwen/Qwen3-32B-AWQ -tp 2")
     assert found == {"engine": "vllm", "engine_version": "0.11.0", "precision": "awq-int4", "tensor": 2}
-    found, _ = serve(
-        line + "lmsysorg/sglang:latest python3 -m sglang.launch_server --model a/b --tp 2 --dp 2"
-    )
+    found, _ = serve(line + "lmsysorg/sglang:latest python3 -m sglang.launch_server --model a/b --tp 2 --dp 2")
     assert (found["engine"], found["tensor"], found["replicas"]) == ("sglang", 2, 2)
     found, _ = serve("bash -lc 'cd /x && exec vllm serve a/b -tp 8'")
     assert found["tensor"] == 8
@@ -184,9 +179,23 @@ def test_trtllm_build() -> None:
     assert (found["max_num_seqs"], found["max_model_len"]) == (64, 8192)
 
 
+def test_here_documents_and_defaults() -> None:
+    text = """read -r -d '' line <<EOF
+    serve ${MODEL:-"${HOME}/models/m"} -tp ${TP:-4}
+    EOF
+    cat > x.yaml <<'END'
+    vllm serve not/this
+    END
+    vllm $line --max-num-seqs 8 > log 2>&1 &
+    """
+    parts, _ = read_launch("\n".join(line.strip() for line in text.splitlines()))
+    assert parts["model"] == "${HOME}/models/m" and parts["serve"]["tensor"] == 4
+    assert parts["serve"]["max_num_seqs"] == 8
+
+
 def test_variables_that_are_not_set_are_said() -> None:
-    found, notes = serve("vllm serve a/b -tp $TP --max-num-seqs $((8*4))")
-    assert found == {"engine": "vllm"}
+    found, notes = serve("N=4; vllm serve a/b -tp $TP --max-num-seqs $(nproc) --max-model-len $((8 * 1024 * N))")
+    assert found == {"engine": "vllm", "max_model_len": 32768}
     assert [note["what"] for note in notes.assumed] == ["tp", "max-num-seqs"]
 
 
@@ -222,9 +231,7 @@ def test_values_that_cannot_be(line: str) -> None:
     assert caught.value.field
 
 
-@pytest.mark.parametrize(
-    "text", ["", "ls -l", "vllm --version", "echo 'vllm serve'", "{}", "\0", "docker run x/y"]
-)
+@pytest.mark.parametrize("text", ["", "ls -l", "vllm --version", "echo 'vllm serve'", "{}", "\0", "docker run x/y"])
 def test_no_launch_line(text: str) -> None:
     with pytest.raises(Unreadable):
         read_launch(text)

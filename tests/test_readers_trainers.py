@@ -71,6 +71,23 @@ def test_llamafactory_quantised_with_defaults() -> None:
     assert any("ZeRO 2 by its name" in note["why"] for note in notes.assumed)
 
 
+def test_llamafactory_of_the_new_format() -> None:
+    parts, notes = read_trainer(
+        {
+            "model": "a/b",
+            "model_class": "llm",
+            "peft_config": {"name": "lora", "r": 16, "target_modules": "all"},
+            "quant_config": {"name": "bnb", "quantization_bit": 4},
+            "dist_config": {"name": "fsdp2"},
+            "micro_batch_size": 1,
+            "cutoff_len": 2048,
+        }
+    )
+    tune = parts["finetune"]
+    assert (parts["model"], tune["method"], tune["rank"], tune["layout"]) == ("a/b", "qlora", 16, {"zero": 3})
+    assert notes.unknown == ("quant_config.name: 'bnb'",)
+
+
 def test_axolotl() -> None:
     parts, notes = read("axolotl_qlora.yaml")
     assert parts["finetune"] == {
@@ -92,6 +109,19 @@ def test_axolotl() -> None:
         "layout": {"zero": 3},
     }
     assert notes.unknown == ()
+    grpo, _ = read_trainer(
+        {
+            "base_model": "a/b",
+            "rl": "grpo",
+            "model_type": "LlamaForCausalLM",
+            "adapter": "lora",
+            "trl": {"num_generations": 4, "max_completion_length": 99, "use_vllm": True},
+            "vllm": {"tensor_parallel_size": 2},
+            "lora_target_modules": "layers.[0-9]+.(mlp|attn).(up|down|gate|q|k|v|o)_proj",
+        }
+    )
+    assert grpo["finetune"]["rollout"] == {"engine": "vllm", "samples": 4, "max_response": 99, "tensor": 2}
+    assert len(grpo["finetune"]["target_modules"]) == 7
     full, _ = read_trainer({"base_model": "a/b", "sequence_len": 100, "rl": "kto", "optimizer": "lion_8bit"})
     assert full["finetune"]["method"] == "full" and full["finetune"]["algorithm"] == "kto"
 
@@ -293,10 +323,7 @@ def test_other_lines_are_refused(text: str) -> None:
 
 
 def test_hostile_files(tmp_path: Path) -> None:
-    bomb = (
-        "a: &a [x]\n"
-        + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefghijk", "bcdefghijkl")) * 20
-    )
+    bomb = "a: &a [x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefghijk", "bcdefghijkl")) * 20
     for name, text in (
         ("a.yaml", "{" * 5000),
         ("b.yaml", bomb),
@@ -318,9 +345,7 @@ def loaded(path: Path) -> dict[str, Any]:
 
 
 SETTINGS = [loaded(path) for path in sorted(FIXTURES.glob("*")) if path.suffix in (".yaml", ".json")]
-ODD = st.sampled_from(
-    [None, True, -1, 0, 1e308, float("inf"), "", "auto", "x" * 50, [], {}, [1], {"a": {}}, "3", 7]
-)
+ODD = st.sampled_from([None, True, -1, 0, 1e308, float("inf"), "", "auto", "x" * 50, [], {}, [1], {"a": {}}, "3", 7])
 
 
 @settings(max_examples=40, deadline=None)

@@ -12,8 +12,6 @@ from outlay.errors import OutlayError, Unreadable
 from outlay.readers.json_file import open_regular
 from outlay.readers.launch_words import MAX_TEXT
 
-_HEAD = 4_000_000
-
 
 @dataclass(frozen=True)
 class AnyReading:
@@ -63,11 +61,6 @@ def _settings(path: str | os.PathLike[str], suffix: str) -> AnyReading:
     if not isinstance(settings, Mapping):
         raise Unreadable(f"{path}: holds a {type(settings).__name__}, not a mapping of settings")
     keys = {str(key) for key in settings}
-    if keys & {"model_type", "architectures", "num_hidden_layers", "n_layer"}:
-        from outlay.readers.hf_config import read_hf_config
-
-        fields, notes = read_hf_config(settings)
-        return AnyReading("model", {"model": fields}, fields, notes)
     if keys & {"pretrain", "finetune", "serve", "fleet", "outlay"} and "_component_" not in str(settings.get("model")):
         top = {name for name in field_paths() if "." not in name} | {"outlay"}
         if keys <= top or "outlay" in keys:
@@ -76,6 +69,11 @@ def _settings(path: str | os.PathLike[str], suffix: str) -> AnyReading:
     if kind_of(settings):
         parts, trainer_notes = read_trainer(settings, folder)
         return AnyReading("trainer", parts, parts, trainer_notes)
+    if keys & {"model_type", "architectures", "num_hidden_layers", "n_layer"}:
+        from outlay.readers.hf_config import read_hf_config
+
+        fields, notes = read_hf_config(settings)
+        return AnyReading("model", {"model": fields}, fields, notes)
     try:
         parts, launch_notes = read_launch(settings, folder)
     except Unreadable:
@@ -89,13 +87,15 @@ def _text(path: str | os.PathLike[str]) -> AnyReading:
     from outlay.readers.log_file import parts_of, read_log_file
     from outlay.readers.trainer_file import read_trainer_text
 
-    try:
-        reading = read_log_file(path)
-        return AnyReading("log", parts_of(reading), reading)
-    except Unreadable:
-        pass
     with open_regular(path) as file:
         data = file.read(MAX_TEXT + 1)
+    script = Path(path).suffix.lower() in (".sh", ".bash", ".slurm", ".sbatch") or data[:2] == b"#!"
+    if not script:
+        try:
+            reading = read_log_file(path)
+            return AnyReading("log", parts_of(reading), reading)
+        except Unreadable:
+            pass
     if len(data) > MAX_TEXT or b"\0" in data:
         raise Unreadable(f"{path}: neither a log nor a script that is read")
     text = data.decode("utf-8", "replace")

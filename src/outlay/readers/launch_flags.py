@@ -127,12 +127,28 @@ def _find(name: str, known: Table, whole_names: bool = False) -> tuple[Spec | No
         return known[plain], plain, False
     if name.startswith("--no-") and plain[3:] in known:
         return known[plain[3:]], plain[3:], True
+    family = _family(plain, known)
+    if family is not None:
+        return family, plain, False
     if name.startswith("--") and len(plain) >= 4 and not whole_names:
         close = {id(known[k]): k for k in known if k.startswith(plain)}
         if len({known[k] for k in close.values()}) == 1:
             full = next(iter(close.values()))
             return known[full], full, False
     return None, plain, False
+
+
+def _family(plain: str, known: Table) -> Spec | None:
+    """The row of a whole family of settings: `name.*`, or a setting that is not taken and of which this is a part."""
+    at = plain.rfind(".")
+    while at > 0:
+        base = plain[:at]
+        if f"{base}.*" in known:
+            return known[f"{base}.*"]
+        if base in known and known[base].target in "-!":
+            return known[base]
+        at = plain.rfind(".", 0, at)
+    return None
 
 
 def _unknown(word: str, has_value: bool, words: Sequence[str], at: int, collected: Collected) -> int:
@@ -156,9 +172,12 @@ def _takes(spec: Spec, word: str) -> bool:
 
 
 def _is_number(word: str) -> bool:
-    return (
-        len(word) < 40 and word[1:2].isdigit() and word[1:].replace(".", "", 1).replace("e", "", 1).isalnum()
-    )
+    return len(word) < 40 and word[1:2].isdigit() and word[1:].replace(".", "", 1).replace("e", "", 1).isalnum()
+
+
+def spec_of(plain: str, known: Table) -> Spec | None:
+    """The row of a setting by its exact name, or of its family."""
+    return known.get(plain) or _family(plain, known)
 
 
 def store(spec: Spec, name: str, value: Any, collected: Collected, negated: bool = False) -> None:

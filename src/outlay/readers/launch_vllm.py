@@ -78,6 +78,13 @@ otlp-traces-endpoint allowed-origins allowed-methods allowed-headers tokenizer-p
 mm-processor-kwargs | value | -
 all2all-backend lora-modules num-lookahead-slots device quantization-param-path | list | -
 interleave-mm-strings | list | -
+moe-backend linear-backend kernel-config reasoning-parser-plugin mm-encoder-attn-backend | value | -
+logits-processors | value | -
+mm-processor-cache-type media-io-kwargs tool-server default-chat-template-kwargs reasoning-config | value | -
+mamba-backend io-processor-plugin safetensors-load-strategy logging-level | value | -
+h11-max-incomplete-event-size | value | -
+disable-chunked-mm-input enable-flashinfer-autotune enable-log-outputs enable-mfu-metrics | flag | -
+cc mamba-cache-mode video-pruning-rate cudagraph-mode kv-sharing-fast-prefill | value | !
 config | value | @config
 """
 _DRAFTS = {
@@ -108,9 +115,7 @@ def finish(c: Collected) -> dict[str, Any]:
     tensor, data = c.values.get("tensor", 1), c.values.get("data", 1)
     if c.take("@expert"):
         serve["expert"] = tensor * data
-        c.note(
-            "serve.expert", tensor * data, "--enable-expert-parallel spreads experts over tensor x data ranks"
-        )
+        c.note("serve.expert", tensor * data, "--enable-expert-parallel spreads experts over tensor x data ranks")
     if c.values.get("max_model_len", 1) <= 0:
         c.take("max_model_len")
         c.note("serve.max_model_len", "as fits", "auto: the longest that fits is chosen at start")
@@ -143,9 +148,7 @@ def _precision(c: Collected, serve: dict[str, Any], model: str) -> None:
     kv_precision(c, serve, kv)
 
 
-def weights(
-    c: Collected, serve: dict[str, Any], model: str, quantization: str | None, dtype: str | None
-) -> None:
+def weights(c: Collected, serve: dict[str, Any], model: str, quantization: str | None, dtype: str | None) -> None:
     """The weights' precision: said by a flag, else by the model's name, else left to the plan."""
     named = gguf_type_in_name(model) if "gguf" in model.lower() else precision_in_name(model)
     method = (quantization or "").lower().replace("-", "_")
@@ -215,12 +218,7 @@ def dotted(words: list[str]) -> list[str]:
     at = 0
     while at < len(words):
         name, _, key = words[at].partition(".")
-        if (
-            words[at].startswith("--")
-            and key
-            and "=" not in name
-            and name[2:].replace("_", "-").endswith("-config")
-        ):
+        if words[at].startswith("--") and key and "=" not in name and name[2:].replace("_", "-").endswith("-config"):
             key, equals, value = key.partition("=")
             if not equals:
                 at += 1

@@ -1,7 +1,7 @@
 """Shell text → commands: quotes, continuations, comments, variables set in the text itself. Nothing is run.
 
 Only what launch scripts use is understood: words, `NAME=value` and `NAME=( … )`, `$NAME`, `${NAME}`,
-`${NAME[@]}`, `${NAME:-default}`. Anything else (`$(…)`, arithmetic) stays as it is written.
+`${NAME[@]}`, `${NAME:-default}`, `$((2 * NAME))`, here-documents. Anything else (`$(…)`) stays as it is written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ MAX_COMMANDS = 2_000
 _ENDS = ";&|\n()"
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _MAX_DEPTH = 20
+_LONGEST = 2_000  # characters between the brackets of one variable or substitution
 _KEPT = frozenset(
     (
         "CUDA_VISIBLE_DEVICES",
@@ -50,6 +51,7 @@ class _Scan:
     depth: int = 0
     words_left: int = MAX_WORDS
     chars_left: int = 2 * MAX_TEXT
+    brackets_left: int = 500_000  # characters that may be looked at for closing brackets
     lists: dict[str, list[str]] = field(default_factory=dict)
 
     def spend(self, words: list[str]) -> None:
@@ -74,6 +76,8 @@ def commands(text: str) -> list[Command]:
     found: list[Command] = []
     while scan.at < len(scan.text):
         words = _command(scan)
+        if any(word.startswith("<<") for word in words):
+            _here_document(scan, words)
         words = _assignments(_without_redirection(words), scan)
         if words:
             kept = {name: " ".join(scan.lists[name]) for name in _KEPT & scan.lists.keys()}
@@ -104,9 +108,7 @@ def _assignments(words: list[str], scan: _Scan) -> list[str]:
         name, equals, value = word.partition("=")
         if equals and name and not name[0].isdigit() and set(name.removesuffix("+")) <= _NAME:
             if len(scan.lists) < MAX_COMMANDS:
-                scan.lists[name.rstrip("+")] = (scan.lists.get(name[:-1], []) if name[-1] == "+" else []) + [
-                    value
-                ]
+                scan.lists[name.rstrip("+")] = (scan.lists.get(name[:-1], []) if name[-1] == "+" else []) + [value]
         elif word not in _EXPORTS:
             return words[at:]
     return []
@@ -232,13 +234,14 @@ def _variable(scan: _Scan) -> str:
     """What a `$…` stands for, or itself when that is not in the text."""
     start = scan.at
     scan.at += 1
-    if scan.text[scan.at : scan.at + 1] == "{":
-        end = scan.text.find("}", scan.at, scan.at + 400)
+    after = scan.text[scan.at : scan.at + 1]
+    if after == "(":
+        return _substitution(scan, start)
+    if after == "{":
+        end = _closing(scan, "{}")
         if end < 0:
             return "$"
         inside, scan.at = scan.text[scan.at + 1 : end], end + 1
-    elif scan.text[scan.at : scan.at + 1] == "(":
-        return _substitution(scan, start)
     else:
         end = scan.at
         while end < len(scan.text) and scan.text[end] in _NAME:
@@ -250,16 +253,97 @@ def _variable(scan: _Scan) -> str:
         scan.spend(known)
         return " ".join(known)
     _, default, fallback = inside.partition(":-")
-    return fallback.strip("\"'") if default else scan.text[start : scan.at]
+    return _expanded(scan, fallback.replace('"', "").replace("'", "")) if default else scan.text[start : scan.at]
+
+
+def _closing(scan: _Scan, pair: str) -> int:
+    """Where the bracket that opens here closes, within reason; -1 when it does not."""
+    depth = 0
+    last = scan.text.find(pair[1], scan.at, scan.at + _LONGEST)
+    for end in range(scan.at, min(len(scan.text), scan.at + _LONGEST) if last >= 0 else 0):
+        depth += (scan.text[end] == pair[0]) - (scan.text[end] == pair[1])
+        scan.brackets_left -= 1
+        if not depth:
+            return end
+    if scan.brackets_left < 0:
+        raise Unreadable("too many brackets in the launch text")
+    return -1
+
+
+def _expanded(scan: _Scan, text: str) -> str:
+    """Text with its variables replaced, as between double quotes."""
+    if "$" not in text:
+        return text
+    if scan.depth >= _MAX_DEPTH:
+        raise Unreadable("variables within variables in the launch text")
+    inner = _Scan(f'"{text}"', 0, scan.depth + 1, scan.words_left, scan.chars_left, scan.brackets_left, scan.lists)
+    word = _quoted(inner, '"')
+    scan.words_left, scan.chars_left, scan.brackets_left = inner.words_left, inner.chars_left, inner.brackets_left
+    return word
 
 
 def _substitution(scan: _Scan, start: int) -> str:
-    """`$(…)` and `$((…))` as written, to the bracket that closes it; spaces become underscores."""
-    depth, end = 0, scan.at
-    while end < min(len(scan.text), scan.at + 2000):
-        depth += (scan.text[end] == "(") - (scan.text[end] == ")")
-        end += 1
-        if not depth:
-            break
-    scan.at = end
-    return "_".join(scan.text[start:end].split())
+    """`$((…))` worked out where it is plain arithmetic; else as written, blanks as underscores."""
+    end = _closing(scan, "()")
+    if end < 0:
+        return "$"
+    inside, scan.at = scan.text[scan.at + 1 : end], end + 1
+    if inside.startswith("(") and inside.endswith(")"):
+        value = _arithmetic(scan, _expanded(scan, inside[1:-1]))
+        if value is not None:
+            return str(value)
+    return "_".join(scan.text[start : scan.at].split())
+
+
+def _arithmetic(scan: _Scan, text: str) -> int | None:
+    """A sum or product of whole numbers and known variables; None when it is anything else.
+
+    >>> _arithmetic(_Scan(""), "1024 * (2 + 6)")
+    8192
+    """
+    import ast
+
+    if len(text) > 200 or not set(text) <= _NAME | set(" +-*/%()"):
+        return None
+    try:
+        return _worked_out(scan, ast.parse(text.strip().replace("/", "//"), mode="eval").body)
+    except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        return None
+
+
+def _worked_out(scan: _Scan, node: object) -> int:
+    import ast
+    import operator
+
+    signs = {
+        ast.Add: operator.add,
+        ast.Sub: operator.sub,
+        ast.Mult: operator.mul,
+        ast.FloorDiv: operator.floordiv,
+        ast.Mod: operator.mod,
+    }
+    if isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) < 10**15:
+        return node.value
+    if isinstance(node, ast.Name):
+        return int("".join(scan.lists.get(node.id, ["?"]))[:15])
+    if isinstance(node, ast.BinOp) and type(node.op) in signs:
+        value = signs[type(node.op)](_worked_out(scan, node.left), _worked_out(scan, node.right))
+        if abs(value) < 10**15:
+            return int(value)
+    raise ValueError("not plain arithmetic")
+
+
+def _here_document(scan: _Scan, words: list[str]) -> None:
+    """`<<EOF`: lines up to the mark; `read … NAME <<EOF` keeps them as a variable, other commands are passed by."""
+    mark = next((word[2:].lstrip("-") for word in words if word.startswith("<<") and word[2:3] != "<"), "")
+    mark = mark.strip("'\"")
+    if not mark:
+        return
+    end = scan.text.find(f"\n{mark}", scan.at - 1)
+    body = scan.text[scan.at : end] if end > 0 else ""
+    if words[0] == "read" and len(body) < MAX_TEXT // 4 and len(scan.lists) < MAX_COMMANDS:
+        name = next((word for word in reversed(words) if set(word) <= _NAME), "")
+        kept = _expanded(scan, body.replace('"', "'")).split()
+        scan.spend(kept)
+        scan.lists[name] = kept
+    scan.at = end + 1 + len(mark) if end > 0 else len(scan.text)

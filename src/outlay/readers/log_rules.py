@@ -89,7 +89,7 @@ vllm | is larger than the maximum number of tokens | max seq len \({_N}\) is lar
     number of tokens that can be stored in KV cache \({_N}\) | max_model_len kv_cache_tokens
 vllm | Current kv cache memory in use | cache memory in use is {_S} | kv_cache_bytes
 vllm | init engine (profile | took {_N} s | init_s
-vllm | max_num_batched_tokens= | max_num_batched_tokens={_N} | max_num_batched_tokens
+vllm | with max_num_batched_tokens= | with max_num_batched_tokens={_N} | max_num_batched_tokens
 vllm | Setting attention block size to | block size to {_N} tokens | block_size
 vllm | No available memory for the cache blocks | No available memory for the cache (blocks) | =out_of_memory
 sglang | Load weight begin | avail mem={_S} | free_bytes

@@ -22,9 +22,7 @@ _MEGATRON = ("pretrain_gpt.py", "pretrain_mamba.py", "pretrain_llama.py", "pretr
 _RUNNERS = ("torchrun", "accelerate", "deepspeed", "llamafactory-cli", "axolotl", "trl", "tune")
 
 
-def read_trainer(
-    source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[str], folder: Folder = None
-) -> Read:
+def read_trainer(source: str | os.PathLike[str] | Mapping[str, Any] | Sequence[str], folder: Folder = None) -> Read:
     """Scenario parts and notes from a path, a parsed configuration, or the words of a launch line.
 
     >>> parts, notes = read_trainer({"stage": "sft", "model_name_or_path": "org/m", "finetuning_type": "lora",
@@ -128,9 +126,7 @@ def _sharding_alone(c: Collected, folder: Folder) -> tuple[Parts, Devices]:
     tune: dict[str, Any] = {}
     devices = trainer_sharding.devices_of(c)
     trainer_sharding.finish_sharding(c, tune, folder)
-    c.note(
-        "finetune", None, "only how training is laid out is said here; model and method come from elsewhere"
-    )
+    c.note("finetune", None, "only how training is laid out is said here; model and method come from elsewhere")
     if "gradient_accumulation" in c.values and "global_batch" in c.values:
         c.take("global_batch")
     tune.update({k: v for k, v in c.values.items() if not k.startswith("@")})
@@ -194,9 +190,7 @@ def _settings_trainer(command: Command, folder: Folder) -> Read | None:
         (
             word
             for word in words
-            if word.lower().endswith((".yaml", ".yml", ".json"))
-            and not word.startswith("-")
-            and "=" not in word
+            if word.lower().endswith((".yaml", ".yml", ".json")) and not word.startswith("-") and "=" not in word
         ),
         None,
     )

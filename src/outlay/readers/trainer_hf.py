@@ -105,6 +105,31 @@ infer-backend | value | -
 noisy-embedding-alpha torch-empty-cache-steps ddp-backend average-tokens-across-devices use-cpu | value | -
 local_rank logging-nan-inf-filter save-on-each-node include-tokens-per-second plugins | list | -
 gpu-memory-limit | list | -
+experts-implementation use-kernels use-scattermoe use-sonicmoe quantize-moe-experts | value | !
+fused-attn-kernel | value | !
+expert-parallel-size dp-shard-size dp-replicate-size tiled-mlp lora-target-parameters | value | !
+qat.* ebft.* oft-block-size oft-target kt-config.* use-kt kt-cpu-activation fp8 fp8-backend | value | !
+fp8-enable-fsdp-float8-all-gather use-adam-mini use-asft-loss cp-size export-quantization-bit | value | !
+model-quantization-config model-quantization-config-kwargs.* bnb-config-kwargs.* | value | !
+liger-rms-norm-gated | value | !
+freeze-language-model freeze-mm-modules vllm-max-model-len vllm-enforce-eager | value | !
+reward-processing-classes | value | !
+model-class sample-backend kernel-config.* dist-config.* init-config.* batching-strategy | value | -
+use-v1-kernels | value | -
+gptq gptq-groupsize gptq-model-v1 max-packed-sequence-len flash-attn-fuse-mlp | value | !
+flash-attn-cross-entropy | value | !
+eot-tokens processor-type skip-prepare-dataset tokenizer-use-mistral-common loss-watchdog-threshold | list | -
+loss-watchdog-patience trackio-project-name trackio-run-name trackio-space-id torchdistx-path | value | -
+eta-min | value | -
+cosine-constant-lr-ratio generation-kwargs.* chat-template-kwargs.* push-dataset-to-hub | value | -
+wandb-run-id | value | -
+use-tensorboard min-sample-len vllm-serve-module low-cpu-mem-usage flex-attn-compile-kwargs.* | value | -
+experimental-skip-move-to-device video-fps video-maxlen image-maxlen export-dir export-size | value | -
+export-device | value | -
+export-legacy-format export-hf-on-finish export-hub-model-id asft-alpha ray-num-workers | value | -
+max-new-tokens | value | -
+test-split train-split accelerator-config.* gradient-checkpointing-kwargs.* lr-groups | value | -
+unmask-token-ids | value | -
 vllm-server-host vllm-server-port vllm-server-base-url vllm-server-timeout hf-hub-token | value | -
 use-mps-device | value | -
 """
@@ -153,7 +178,7 @@ def _method(c: Collected, tune: dict[str, Any], kind: str) -> None:
     four, eight = c.take("@four") or bits == 4, c.take("@eight") or bits == 8
     dora = c.take("@dora")
     adapters = (
-        said in ("lora", "qlora", "oft", "dora")
+        said in ("lora", "qlora", "oft", "dora", "llama-adapter", "prefix", "ia3")
         or bool(peft)
         or (kind != "axolotl" and not said and ("rank" in c.values or four))
     )
@@ -162,9 +187,7 @@ def _method(c: Collected, tune: dict[str, Any], kind: str) -> None:
         c.note("finetune.method", "lora", "LLaMA-Factory's default finetuning_type")
     if said in ("freeze", "llama-pro"):
         c.unplanned.append(f"finetuning_type {said}: planned as full")
-    tune["method"] = (
-        ("dora" if dora else "qlora" if four or said == "qlora" else "lora") if adapters else "full"
-    )
+    tune["method"] = ("dora" if dora else "qlora" if four or said == "qlora" else "lora") if adapters else "full"
     if adapters and (four or said == "qlora"):
         tune["base_precision"] = "nf4"
     elif eight:
@@ -252,9 +275,7 @@ def _fsdp(c: Collected, folder: str | os.PathLike[str] | None) -> None:
     if not given or str(given).lower() in _FALSE:
         return
     asked = words(str(given).lower())
-    strategy = next(
-        (word for word in asked if word.startswith(("full", "shard", "hybrid", "no_"))), "full_shard"
-    )
+    strategy = next((word for word in asked if word.startswith(("full", "shard", "hybrid", "no_"))), "full_shard")
     c.values.setdefault("@strategy", strategy)
     if "offload" in asked:
         c.values.setdefault("@fsdp_offload", True)
@@ -291,12 +312,42 @@ def _defaults(c: Collected, tune: dict[str, Any], kind: str) -> None:
         put(tune, optimizer=named)
 
 
+def _lifted(keys: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Settings that axolotl (`trl`, `vllm`) and LLaMA-Factory's new format nest, written as TRL and the old do."""
+    lifted: dict[Any, Any] = {}
+    if isinstance(keys.get("model"), str) and not keys.get("model_name_or_path"):
+        keys = _renamed(keys)
+    for part, prefix in (("trl", ""), ("vllm", "vllm_")):
+        inner = keys.get(part)
+        if isinstance(inner, Mapping):
+            lifted.update({f"{prefix}{name}": value for name, value in inner.items()})
+    return lifted | {k: v for k, v in keys.items() if k not in ("trl", "vllm") or not isinstance(v, Mapping)}
+
+
+_NEW_NAMES = {
+    "model": "model_name_or_path", "peft_config.name": "finetuning_type", "peft_config.r": "lora_rank",
+    "peft_config.target_modules": "lora_target", "peft_config.lora_alpha": "lora_alpha",
+    "peft_config.lora_dropout": "lora_dropout", "quant_config.quantization_bit": "quantization_bit",
+    "train_dataset": "dataset", "dist_config.name": "fsdp",
+}  # fmt: skip
+
+
+def _renamed(keys: Mapping[Any, Any]) -> dict[Any, Any]:
+    """LLaMA-Factory's version 1 of its file in the names of version 0."""
+    found = {_NEW_NAMES.get(name, name): value for name, value in flat(keys).items()}
+    if not str(found.get("fsdp", "fsdp")).startswith("fsdp"):
+        found["deepspeed"] = found.pop("dist_config.config_file", found.pop("fsdp"))
+    elif "fsdp" in found:
+        found["fsdp"] = "full_shard"
+    found.setdefault("finetuning_type", "full")
+    return found
+
+
 def settings_in_line(keys: Mapping[Any, Any], c: Collected) -> None:
     """Settings of a file: nested only under fsdp_config, deepspeed and the like, which stay whole."""
     known = flags()
-    nested = {
-        k: v for k, v in keys.items() if isinstance(v, Mapping) and str(k).replace("_", "-") not in known
-    }
+    keys = _lifted(keys)
+    nested = {k: v for k, v in keys.items() if isinstance(v, Mapping) and str(k).replace("_", "-") not in known}
     whole_keys = {k: v for k, v in keys.items() if k not in nested}
     read_keys(whole_keys | flat(nested), flags(), c)
 

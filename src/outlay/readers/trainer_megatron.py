@@ -291,9 +291,7 @@ def _layout(c: Collected, model: dict[str, Any]) -> dict[str, Any]:
         sharding, 3 if fsdp and not sharding else 1 if distributed else 0
     )
     granularity, selective = str(c.take("@recompute", "")).lower(), c.take("@selective")
-    layout["recompute"] = (
-        granularity if granularity in ("full", "selective") else "selective" if selective else "none"
-    )
+    layout["recompute"] = granularity if granularity in ("full", "selective") else "selective" if selective else "none"
     return layout
 
 

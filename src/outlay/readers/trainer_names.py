@@ -109,9 +109,13 @@ def optimizer(c: Collected, named: str) -> str | None:
 
 
 def matrices(c: Collected, names: Iterable[str]) -> list[str]:
-    """Adapted matrices in the scenario's letters; others are listed."""
+    """Adapted matrices in the scenario's letters; others are listed.
+
+    >>> matrices(Collected(""), ["model.layers.*.(mlp|self_attn).(up|down|q)_proj"])
+    ['up', 'down', 'q']
+    """
     found: list[str] = []
-    for name in names:
+    for name in _alternatives(names):
         plain = name.strip("[]'\", ").rsplit(".", 1)[-1].lower()
         if not plain:
             continue
@@ -121,6 +125,17 @@ def matrices(c: Collected, names: Iterable[str]) -> list[str]:
         else:
             found += [letter for letter in letters.split() if letter not in found]
     return ["all"] if "all" in found else found
+
+
+def _alternatives(names: Iterable[str]) -> list[str]:
+    """Names, with the alternatives at the end of a pattern written out: `…(up|down)_proj`."""
+    found: list[str] = []
+    for name in names:
+        _, opening, inside = name[:400].rpartition("(")
+        inside, closing, tail = inside.partition(")")
+        plain = tail.replace("_", "").isalnum() or not tail
+        found += [f"{word}{tail}" for word in inside.split("|")] if opening and closing and plain else [name]
+    return found
 
 
 def words(value: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from outlay.readers.launch_flags import Collected, Table, read_flags, read_keys, store, table
+from outlay.readers.launch_flags import Collected, Table, read_flags, read_keys, spec_of, store, table
 from outlay.readers.launch_words import Command
 from outlay.readers.trainer_names import flat, matrices, model_name, put, words
 
@@ -68,6 +68,34 @@ critic.model.fsdp-config.optimizer-offload critic.ppo-mini-batch-size | value | 
 critic.forward-micro-batch-size-per-gpu | value | !
 reward-model.enable reward-model.model.path reward-model.micro-batch-size-per-gpu | value | !
 trainer.total-training-steps | value | !
+actor-rollout-ref.actor.megatron.expert-tensor-parallel-size | int | @expert_tensor
+actor-rollout-ref.actor.megatron.virtual-pipeline-model-parallel-size | int | @virtual_pipeline
+actor-rollout-ref.actor.megatron.override-transformer-config.recompute-granularity | text | @recompute
+actor-rollout-ref.model.lora.rank | int | rank
+actor-rollout-ref.model.lora.target-modules | list | @targets
+data.micro-batch-size | int | @total_micro
+actor-rollout-ref.rollout.data-parallel-size actor-rollout-ref.rollout.expert-parallel-size | value | !
+actor-rollout-ref.actor.megatron.* actor-rollout-ref.ref.megatron.* critic.* reward-model.* | value | !
+actor-rollout-ref.actor.optim.override-optimizer-config.* actor-rollout-ref.ref.* | value | !
+actor-rollout-ref.rollout.engine-kwargs.* actor-rollout-ref.rollout.multi-turn.* | value | !
+use-remove-padding | value | !
+actor-rollout-ref.actor.entropy-checkpointing actor-rollout-ref.actor.use-torch-compile | value | !
+actor-rollout-ref.actor.fsdp-config.* actor-rollout-ref.rollout.* | value | !
+algorithm.* global-profiler.* actor-rollout-ref.actor.profiler.* actor-rollout-ref.ref.profiler.* | value | -
+actor-rollout-ref.actor.policy-loss.* actor-rollout-ref.actor.checkpoint.* | value | -
+actor-rollout-ref.actor.optim.* | value | -
+data.prompt-dict-keys data.response-dict-keys data.custom-cls.* data.path data.n-samples | value | -
+data.output-path | value | -
+trainer.use-legacy-worker-impl trainer.rollout-data-dir trainer.validation-data-dir | value | -
+model.trust-remote-code | value | -
+data.filter-overlong-prompts-workers data.apply-chat-template-kwargs.* data.multiturn.* | value | -
+data.dataloader-num-workers | value | -
+actor-rollout-ref.nccl-timeout ray-kwargs.* ray-init.* custom-reward-function.* transfer-queue.* | value | -
+optim.* | value | -
+reward-model.reward-kwargs.* reward-model.use-reward-loop reward-model.num-workers reward.* | value | -
+actor-rollout-ref.rollout.val-kwargs.* actor-rollout-ref.rollout.agent.* | value | -
+actor-rollout-ref.rollout.trace.* | value | -
+actor-rollout-ref.rollout.calculate-log-probs actor-rollout-ref.rollout.over-sample-rate | value | -
 actor-rollout-ref.rollout.val-kwargs.n actor-rollout-ref.rollout.agent.num-workers | value | -
 actor-rollout-ref.model.lora-alpha model.lora-alpha actor-rollout-ref.model.external-lib | value | -
 actor-rollout-ref.model.trust-remote-code actor-rollout-ref.hybrid-engine | value | -
@@ -102,34 +130,42 @@ custom-reward-function.path | value | -
 custom-reward-function.name reward-model.reward-manager optim.lr optim.weight-decay | value | -
 """
 _OPENRLHF = """
-pretrain actor-pretrain | text | @model
-micro-train-batch-size | int | micro_batch
-train-batch-size | int | global_batch
-rollout-batch-size | int | @prompts
-n-samples-per-prompt | int | @samples
+pretrain actor-pretrain actor.model-name-or-path model.model-name-or-path | text | @model
+micro-train-batch-size train.micro-batch-size | int | micro_batch
+train-batch-size train.batch-size | int | global_batch
+rollout-batch-size rollout.batch-size | int | @prompts
+n-samples-per-prompt rollout.n-samples-per-prompt | int | @samples
 prompt-max-len | int | @prompt
-generate-max-len | int | @response
-max-len | int | sequence_length
-max-epochs | real | epochs
-num-episodes | real | @episodes
-max-samples | real | examples
-zero-stage | int | @zero
+generate-max-len rollout.max-new-tokens | int | @response
+max-len data.max-len | int | sequence_length
+max-epochs train.max-epochs | real | epochs
+num-episodes train.num-episodes | real | @episodes
+max-samples data.max-samples | real | examples
+zero-stage ds.zero-stage | int | @zero
 bf16 | flag | @bf16
-param-dtype | text | @dtype
-adam-offload | flag | @offload
-gradient-checkpointing | flag | gradient_checkpointing
-packing-samples | flag | packing
-lora-rank | int | rank
-target-modules | list | @targets
-load-in-4bit | flag | @four
-advantage-estimator | text | @estimator
-vllm-num-engines | int | @engines
-vllm-tensor-parallel-size | int | @rollout_tensor
-colocate-all-models colocate-actor-ref | flag | @colocate
-actor-num-nodes | int | @nodes
-actor-num-gpus-per-node | int | @node
-ring-attn-size | int | @context
-ds-tensor-parallel-size | int | @tensor
+param-dtype ds.param-dtype | text | @dtype
+adam-offload ds.adam-offload | flag | @offload
+gradient-checkpointing actor.gradient-checkpointing-enable | flag | gradient_checkpointing
+model.gradient-checkpointing-enable | flag | gradient_checkpointing
+packing-samples ds.packing-samples | flag | packing
+lora-rank ds.lora.rank | int | rank
+target-modules ds.lora.target-modules | list | @targets
+load-in-4bit ds.load-in-4bit | flag | @four
+advantage-estimator algo.advantage.estimator | text | @estimator
+vllm-num-engines vllm.num-engines | int | @engines
+vllm-tensor-parallel-size vllm.tensor-parallel-size | int | @rollout_tensor
+colocate-all-models colocate-actor-ref train.colocate-all train.colocate-actor-ref | flag | @colocate
+actor-num-nodes actor.num-nodes | int | @nodes
+actor-num-gpus-per-node actor.num-gpus-per-node | int | @node
+ring-attn-size ds.ring-attn-size | int | @context
+ds-tensor-parallel-size ds.tensor-parallel-size | int | @tensor
+ds.lora.alpha ds.lora.dropout ds.attn-implementation ds.value-head-prefix ds.use-universal-ckpt | value | -
+ds.* ref.* critic.* train.* vllm.* rollout.micro-batch-size rollout.max-tokens-per-gpu | value | !
+reward.offload | value | !
+reward.model-name-or-path reward.num-nodes reward.num-gpus-per-node | value | !
+data.* ckpt.* logger.* eval.* adam.* muon.* algo.* reward.* rollout.* actor.* model.* optim | value | -
+min-lr-ratio | value | -
+use-ms lr-scheduler lr-warmup-ratio max-norm | value | -
 teacher-model | text | teacher
 ref-pretrain ref-model | text | reference
 reward-pretrain remote-rm-url critic-pretrain | value | !
@@ -182,11 +218,13 @@ def read_verl_words(line: Sequence[str], c: Collected) -> dict[str, Any]:
         name, equals, value = word.lstrip("+~").partition("=")
         plain = name.replace("_", "-")
         if not equals:
-            c.positional.append(word)
-        elif plain not in known:
+            c.positional += [word] * (word not in ("$@", "${@}"))
+        elif name in ("--config-path", "--config-name"):
+            c.unplanned.append(f"{word[:120]}: the settings of that file are not read")
+        elif (spec := spec_of(plain, known)) is None:
             c.unknown.append(word[:200])
         elif value.lower() not in ("null", "none", ""):
-            store(known[plain], plain, value, c)
+            store(spec, plain, value, c)
     c.unknown += [f"{word[:100]} (a word without a value)" for word in c.positional[:20]]
     return _verl_parts(c)
 
@@ -209,16 +247,18 @@ def _verl_parts(c: Collected) -> dict[str, Any]:
         elif prompts:
             tune["global_batch"] = prompts * samples
         if prompts and mini and prompts != mini:
-            c.unplanned.append(
-                f"data.train_batch_size {prompts}: {prompts // max(1, mini)} updates a rollout"
-            )
+            c.unplanned.append(f"data.train_batch_size {prompts}: {prompts // max(1, mini)} updates a rollout")
         if kl is False and tune["algorithm"] == "grpo":
             tune["reference"] = False
     else:
         put(tune, sequence_length=prompt, global_batch=prompts)
     layout: dict[str, Any] = {"zero": 1 if strategy == "megatron" else 3}
-    for name in ("tensor", "pipeline", "expert", "context"):
+    for name in ("tensor", "pipeline", "expert", "context", "expert_tensor", "virtual_pipeline"):
         put(layout, **{name: c.take(f"@{name}")})
+    recompute = str(c.take("@recompute", "")).lower()
+    put(layout, recompute=recompute if recompute in ("full", "selective") else None)
+    if "@total_micro" in c.values:
+        c.unplanned.append(f"data.micro_batch_size {c.take('@total_micro')}: over all devices together")
     shard = c.take("@shard")
     if shard and shard > 0:
         layout["shard"] = shard

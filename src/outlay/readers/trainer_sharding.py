@@ -172,9 +172,7 @@ def _guess(c: Collected, name: str) -> str:
     return ""
 
 
-def finish_sharding(
-    c: Collected, phase: dict[str, Any], folder: str | os.PathLike[str] | None = None
-) -> None:
+def finish_sharding(c: Collected, phase: dict[str, Any], folder: str | os.PathLike[str] | None = None) -> None:
     """Layout, offload, framework and precision out of the collected values."""
     given = c.take("@deepspeed")
     if given:

@@ -33,6 +33,14 @@ context-parallel-dim | int | @context
 teacher-model.-component- | text | teacher
 kd-ratio kd-loss.-component- teacher-checkpointer.checkpoint-dir | value | @distil
 ref-checkpointer.checkpoint-dir | value | reference
+ref-checkpointer.* teacher-checkpointer.* model.encoder-trainable model.decoder-trainable | value | !
+model.fusion-trainable tensor-parallel-plan.* quantizer.* enable-kv-cache ppo-epochs num-steps | value | !
+grpo-samples | value | !
+forward-batch-size max-generated-tokens ppo-batch-size low-cpu-ram base-model-path | value | !
+model.image-size fsdp.* | value | !
+tokenizer.* dataset.* checkpointer.* metric-logger.* profiler.* lr-scheduler.* prompt.* loss.* | list | -
+tasks limit | list | -
+max-seq-length top-k temperature collate-fn max-new-tokens save-every-n-epochs reward-functions | list | -
 max-steps-per-epoch optimizer-in-bwd enable-activation-offloading compile custom-sharded-layers | list | !
 loss.-component- loss.num-output-chunks ac-mode ac-option data-parallel-shard-dim | list | !
 data-parallel-replicate-dim | list | !
@@ -126,9 +134,7 @@ comm.train-timeout-seconds comm.trace-buf-size fault-tolerance.enable memory-est
 memory-estimation.disable-fake-mode experimental.custom-args-module experimental.custom-import | value | -
 """
 # family, version, size, as recipe components spell them: lora_llama3_1_8b, qwen2_5_7b_instruct, phi3_mini
-_COMPONENT = re.compile(
-    r"^(llama|qwen|gemma|mistral|phi|code_llama)(\d?)(?:_(\d{1,2}))?_((?:\d{1,4}(?:_\d)?b|mini))"
-)
+_COMPONENT = re.compile(r"^(llama|qwen|gemma|mistral|phi|code_llama)(\d?)(?:_(\d{1,2}))?_((?:\d{1,4}(?:_\d)?b|mini))")
 _TITAN_FAMILIES = {"llama3": "llama-3.1", "llama2": "llama-2", "qwen3": "qwen3"}
 
 
@@ -233,9 +239,7 @@ def _titan_rest(c: Collected, run: dict[str, Any], layout: dict[str, Any]) -> No
             c.unplanned.append(f"pipeline schedule {schedule[:40]}")
     put(
         layout,
-        recompute={"none": "none", "selective": "selective", "full": "full"}.get(
-            str(c.take("@recompute", "")).lower()
-        ),
+        recompute={"none": "none", "selective": "selective", "full": "full"}.get(str(c.take("@recompute", "")).lower()),
     )
     precision, converters = str(c.take("@precision", "bfloat16")).lower(), str(c.take("@converters", ""))
     kind = str(c.take("@dtype", "")).lower()
