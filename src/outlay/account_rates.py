@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from outlay.derive import Num, derive
 from outlay.valuation import money
 
-TENURES = ("on_demand", "spot", "commit_1y", "commit_3y", "owned", "")
-
 
 @dataclass(frozen=True, slots=True)
 class Owned:

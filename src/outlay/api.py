@@ -18,7 +18,6 @@ from outlay.scenario_io import load_file, scenario_from, to_plain
 from outlay.usage import Line
 
 PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
-BORDERLINE = (0.1, 0.9)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ _PROFILE = re.compile(
     r"^(?:(?P<device>.+?)[\s:/,]*(?:mig)?[\s:-]*)?(?P<slices>[1-7])g\.(?P<memory>\d+)gb(?:\+\w+)?$", re.I
 )
 MEMORY_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
-_NO_LINK = ("link_bytes_per_s", "scale_up_devices")
 
 
 def split(name: str) -> tuple[str, tuple[int, int]] | None:

@@ -131,19 +131,6 @@ def expected_failures(elapsed_s: Num, mtbf_s: Num) -> Num:
     return elapsed_s / mtbf_s
 
 
-def straggler_factor(step_spread: Num, independent_groups: Num) -> Num:
-    """How much longer a step takes because the slowest of many groups sets its end: 1 + cv sqrt(2 ln n).
-
-    step_spread: standard deviation over mean of one group's own step time; independent_groups: groups that
-    wait for each other (data-parallel replicas). Expected maximum of n normal draws, an upper estimate:
-
-    >>> round(float(straggler_factor(0.01, 1024.0)), 3), float(straggler_factor(0.01, 1.0))
-    (1.037, 1.0)
-    """
-    slowdown: Num = 1.0 + step_spread * np.sqrt(2.0 * np.log(np.maximum(1.0, independent_groups)))
-    return slowdown
-
-
 # ---------------------------------------------------------------- the calendar of a run, piece by piece
 
 def steps_needed(tokens: Num, global_batch: Num, sequence_length: Num) -> Num:
@@ -224,14 +211,3 @@ def experiments_device_s(device_s: Num, multiplier: Num) -> Num:
     4.6
     """
     return device_s * (multiplier - 1.0)
-
-
-def days_per_failure_by_hand(manual_share: Num, mtbf_s: Num) -> Num:
-    """Days between failures that a person must handle.
-
-    Three of Llama 3's 419 in 54 days:
-
-    >>> round(days_per_failure_by_hand(3 / 419, 3.09 * 3600))
-    18
-    """
-    return mtbf_s / manual_share / DAY_S

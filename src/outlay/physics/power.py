@@ -87,12 +87,3 @@ def host_factor(node_w: Num, device_w: Num, devices_per_node: Num) -> Num:
     1.82
     """
     return node_w / (device_w * devices_per_node)
-
-
-def mean_power_w(busy_w: Num, idle_w: Num, busy_share: Num) -> Num:
-    """Mean power of devices that work part of the time and wait at idle for the rest.
-
-    >>> mean_power_w(660.0, 70.0, 0.9)
-    601.0
-    """
-    return busy_w * busy_share + idle_w * (1.0 - busy_share)

@@ -53,15 +53,6 @@ def checkpoint_stall_s(snapshot_s: Num, write_s: Num, interval_s: Num, asynchron
     return stall
 
 
-def checkpoints_written(training_s: Num, interval_s: Num) -> Num:
-    """How many checkpoints a run writes.
-
-    >>> float(checkpoints_written(86_400.0, 3600.0))
-    24.0
-    """
-    count: Num = np.maximum(1.0, np.floor(training_s / interval_s))
-    return count
-
 
 def kept_bytes(checkpoint_bytes: Num, kept: Num) -> Num:
     """Bytes of the checkpoints kept at once.

@@ -8,10 +8,9 @@ from outlay.derive import Quantity, derive, uncertain
 from outlay.errors import UnknownName
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts
-from outlay.valuation.embodied import HBM_KG_PER_GB, accelerator_kg
+from outlay.valuation.embodied import GDDR_OVER_HBM, HBM_KG_PER_GB, accelerator_kg
 
 UNKNOWN_DIE_CM2, UNKNOWN_NODE_NM = 7.0, 5.0
-GDDR_SHARE = 0.5  # of the footprint of HBM per byte; an assumption, no vendor footprint separates it
 
 
 def device_embodied(facts: DeviceFacts, defaults: Defaults) -> Quantity:
@@ -33,7 +32,7 @@ def _modelled(facts: DeviceFacts, defaults: Defaults, told: str) -> Quantity:
     die = float(entry.value("die_cm2", UNKNOWN_DIE_CM2)) if entry is not None else UNKNOWN_DIE_CM2
     node = float(entry.value("process_nm", UNKNOWN_NODE_NM)) if entry is not None else UNKNOWN_NODE_NM
     kind = str(entry.value("memory_type", "HBM")) if entry is not None else "HBM"
-    rate = HBM_KG_PER_GB if "HBM" in kind.upper() else HBM_KG_PER_GB * GDDR_SHARE
+    rate = HBM_KG_PER_GB if "HBM" in kind.upper() else HBM_KG_PER_GB * GDDR_OVER_HBM
     spread = defaults.quantity("embodied.spread_factor")
     power = facts.power_w or uncertain(400.0, 150.0, 1000.0, "W", "rated power", "unknown", basis="assumed")
     sold_gb = entry.value("memory_sold_gb") if entry is not None else None
