@@ -217,7 +217,7 @@ class Finetune(Record):
     global_batch: Axis | None = None
     examples: Positive | None = None
     tokens: Positive | None = None
-    epochs: Positive | None = None
+    epochs: Annotated[float, _number("count", 1e-4, 1e4)] | None = None
     gradient_checkpointing: bool | None = None
     optimizer: Optimizer | None = None
     framework: Framework | None = None

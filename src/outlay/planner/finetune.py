@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.derive import Quantity, add_all, derive, exact
-from outlay.errors import BadValue
+from outlay.errors import BadValue, OutlayError
 from outlay.physics.adapters import adapter_file_bytes
 from outlay.planner.calendar import RunTime, run_time
 from outlay.planner.choose import Chosen, choose_layout
@@ -44,11 +44,19 @@ def as_training(resolved: Resolved, phase: TunePhase) -> Resolved:
 
 def choose_tune(resolved: Resolved, phase: TunePhase) -> Chosen:
     """The given layout, or the fastest that fits; without checkpointing where neither is said and it fits."""
-    import msgspec
+    try:
+        return _chosen(as_training(resolved, phase), phase)
+    except OutlayError as error:
+        raise type(error)(error.message.replace("pretrain.", f"{PHASE}."), error.field.replace("pretrain.", f"{PHASE}.")
+                          ) from None
 
-    at, training = as_training(resolved, phase), phase.training
+
+def _chosen(at: Resolved, phase: TunePhase) -> Chosen:
+    training = phase.training
     if training.layout.recompute is not None:
         return choose_layout(at, training)
+    import msgspec
+
     found = None
     for recompute in ("none", "full"):
         tried = replace(training, layout=msgspec.structs.replace(training.layout, recompute=recompute))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from outlay.errors import OutlayError
 from outlay.planner.choose import choose_layout
 from outlay.planner.evaluate import nominal
-from outlay.planner.finetune_step import memory_needed, tuned_step
+from outlay.planner.finetune_step import memory_needed, plain_memory, tuned_step
 from outlay.planner.nearest import LONGEST_SEQUENCE, SHORTEST_SEQUENCE, _largest
 from outlay.resolve.finetune import TunePhase
 from outlay.resolve.record import Resolved
@@ -45,8 +45,6 @@ class _Finder:
 
     def measure(self, changed: Mapping[str, Any]) -> Tried | None:
         """Plan the phase with fields changed; None where it cannot be."""
-        from dataclasses import replace
-
         from outlay.planner.finetune import as_training
 
         try:
@@ -69,8 +67,15 @@ class _Finder:
         return Tried(memory, step / (phase.training.recipe.global_batch * phase.lengths.document), step)
 
     def fits(self, changed: Mapping[str, Any]) -> bool:
-        found = self.measure(changed)
-        return found is not None and found.memory_bytes <= self.capacity
+        """Whether the same layout still fits with fields changed."""
+        try:
+            phase = self.phase.vary(changed)
+            rows = phase.procedure.rows
+            micro_batch = (phase.given.micro_batch or self.micro_batch) * rows
+            needed = plain_memory(self.resolved, phase, replace(self.layout, micro_batch=micro_batch))
+        except OutlayError:
+            return False
+        return needed * phase.training.residual_memory.value <= self.capacity
 
     def changes(self) -> list[dict[str, Any]]:
         """The smallest step of each kind that fits; two together where none does alone."""

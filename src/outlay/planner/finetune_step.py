@@ -46,6 +46,17 @@ def tuned_step(at: Resolved, phase: TunePhase, layout: Layout, plain: bool = Fal
     return Step(times, extra, memory, writing)
 
 
+def plain_memory(resolved: Resolved, phase: TunePhase, layout: Layout) -> float:
+    """Bytes on the fullest device over all moments of a step, at nominal inputs and without its time."""
+    arch, hw, procedure = resolved.architecture, nominal(phase.hardware), nominal(phase.procedure)
+    assert arch is not None
+    memory = train_memory(arch, hw, nominal(phase.training.recipe), layout)
+    writing = None
+    if procedure.rollout is not None:
+        writing = rollout_memory(arch, hw, procedure.rollout, resident_bytes(memory, procedure.rollout.colocate))
+    return float(memory_needed(Step({}, {}, memory, writing)))
+
+
 def resident_bytes(memory: MemoryResult, colocate: bool) -> Num:
     """What stays on a device that writes: states of training where both share it, and the driver's context."""
     stage = memory.fullest

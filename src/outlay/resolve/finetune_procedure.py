@@ -7,7 +7,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Quantity
-from outlay.errors import BadValue, Inconsistent
+from outlay.errors import BadValue, Inconsistent, OutlayError
 from outlay.resolve.model import resolve_model
 from outlay.resolve.record import Notes
 from outlay.scenario import Finetune
@@ -86,19 +86,19 @@ class Procedures:
             return Companion("reference", self.arch, often / max(epochs, 1.0), own_weights=False)
         if given is True or given == "true":
             return Companion("reference", self.arch, often, own_weights=not adapters)
-        arch, _ = resolve_model(str(given), self.catalog, Notes())
-        return Companion("reference", arch, often)
+        return Companion("reference", self.model(str(given), "finetune.reference"), often)
 
     def teacher(self) -> Architecture:
         if self.given.teacher is None:
             raise BadValue("finetune.teacher: distillation needs the model to learn from", "finetune.teacher")
         self.shown["teacher"] = self.given.teacher
+        return self.model(self.given.teacher, "finetune.teacher")
+
+    def model(self, name: str, field: str) -> Architecture:
         try:
-            return resolve_model(self.given.teacher, self.catalog, Notes())[0]
-        except Exception as error:
-            if hasattr(error, "field"):
-                raise BadValue(f"finetune.teacher: {error}", "finetune.teacher") from None
-            raise
+            return resolve_model(name, self.catalog, Notes())[0]
+        except OutlayError as error:
+            raise type(error)(f"{field}: {error.message}", field) from None
 
     def rollout(self, name: str, sequence: int, devices: int, examples: float) -> tuple[Rollout, int]:
         given = self.given.rollout or GivenRollout()
