@@ -7,6 +7,8 @@ gathers, see `train_time`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from outlay.architecture import Architecture, LayerKind
@@ -17,7 +19,7 @@ from outlay.steps.inputs import Hardware, Recipe
 from outlay.steps.layers import HALF, Shape, Split
 from outlay.steps.time_device import Device, product
 from outlay.steps.time_links import layer_communication
-from outlay.steps.tune_time import PLAIN, tuned_layer
+from outlay.steps.tune_time import PLAIN, TunedLayer, tuned_layer
 
 Num = Any  # float, array or Quantity
 
@@ -56,101 +58,147 @@ def micro_batch_time(
     return times
 
 
-def _layer(
-    device: Device, arch: Architecture, kind: LayerKind, split: Split, recompute: str
-) -> dict[str, Num]:
+@dataclass(frozen=True, eq=False, slots=True)
+class LayerWork:
+    """What one layer asks of a rank for one micro-batch; pairs are (forward, backward)."""
+
+    kind: LayerKind
+    split: Split
+    dense: tuple[Shape, ...]
+    experts: tuple[Shape, ...]
+    core_flop: Num
+    core_bytes: tuple[Num, Num]
+    moved: Num  # bytes of kernels that only move
+    routed: Num  # the same around routed experts
+    cast: tuple[Num, Num]
+    tuned: TunedLayer
+    launches: Num  # forward, in layers
+
+
+def _work(device: Device, arch: Architecture, kind: LayerKind, split: Split) -> LayerWork:
+    recipe, hidden = device.recipe, arch.hidden
+    dense = layers.mixer_shapes(kind, hidden, split) + layers.mlp_shapes(kind, hidden, split)
+    experts = layers.expert_shapes(kind, hidden, split, arch.expert_imbalance)
+    wide = device.activation_bytes / HALF
+    core_forward, core_backward = layers.core_bytes(kind, recipe, split)
+    tuned = tuned_layer(device, kind, hidden, split) if recipe.tuning is not None else PLAIN
+    busy = 0.5 * float(kind.mixer != "none") + {"none": 0.0, "dense": 0.5, "moe": 0.8}[kind.mlp]
+    return LayerWork(
+        kind, split, dense, experts, layers.core_flop(kind, recipe, split, recipe.attention != "unfused"),
+        (wide * core_forward, wide * core_backward), wide * layers.traffic_bytes(kind, hidden, split),
+        wide * layers.routing_bytes(kind, hidden, split), _cast_bytes(device, dense + experts), tuned,
+        add_all("layers to launch, forward", "", busy, tuned.launches))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Work:
+    """What one layer has to do for one micro-batch: products, attention core, bytes moved."""
+
+    dense: tuple[Shape, ...]
+    experts: tuple[Shape, ...]
+    core_flop: Num
+    core_forward_bytes: Num
+    core_backward_bytes: Num
+    moved: Num
+    routed: Num
+    forward_cast: Num
+    backward_cast: Num
+    causal: bool
+    tuned: Tuned
+
+
+def _work(device: Device, arch: Architecture, kind: LayerKind, split: Split) -> _Work:
     recipe, hidden = device.recipe, arch.hidden
     dense = layers.mixer_shapes(kind, hidden, split) + layers.mlp_shapes(kind, hidden, split)
     experts = layers.expert_shapes(kind, hidden, split, arch.expert_imbalance)
     causal = recipe.attention != "unfused"
-    core_flop = layers.core_flop(kind, recipe, split, causal)
     wide = device.activation_bytes / HALF
-    core_forward_bytes, core_backward_bytes = (wide * moved for moved in layers.core_bytes(kind, recipe, split))
-    moved = wide * layers.traffic_bytes(kind, hidden, split)
-    routed = wide * layers.routing_bytes(kind, hidden, split)
-    forward_cast, backward_cast = _cast_bytes(device, dense + experts)
+    core_bytes = layers.core_bytes(kind, recipe, split)
+    cast = _cast_bytes(device, dense + experts)
+    return _Work(
+        dense, experts, layers.core_flop(kind, recipe, split, causal), wide * core_bytes[0], wide * core_bytes[1],
+        wide * layers.traffic_bytes(kind, hidden, split), wide * layers.routing_bytes(kind, hidden, split), *cast,
+        causal, tuned_layer(device, kind, hidden, split) if recipe.tuning is not None else PLAIN)
 
-    matmul_forward = device.matmuls(dense, "projections, forward")
-    expert_forward = device.matmuls(experts, "experts, forward", "experts")
-    core_forward = device.core(kind, core_flop, core_forward_bytes, split.context, "forward")
-    traffic_forward = device.traffic(moved + forward_cast, routed, "norms, activations and casts, forward")
-    weight_gradient = add_all(
-        "weight gradients",
-        "s",
-        device.matmuls(
-            layers.weight_gradient_shapes(dense, recipe.gradient_bytes), "projections, weight gradient"
-        ),
-        device.matmuls(
-            layers.weight_gradient_shapes(experts, recipe.gradient_bytes),
-            "experts, weight gradient",
-            "experts",
-        ),
-    )
-    tuned = tuned_layer(device, kind, hidden, split) if recipe.tuning is not None else PLAIN
-    if tuned.weight_share != 1.0:
-        weight_gradient = derive(product, "weight gradients of what is trained", "s", a=weight_gradient,
-                                 b=tuned.weight_share)
-    host = device.constant("host.layer_s")
-    back = device.constant("host.backward")
-    busy = 0.5 * float(kind.mixer != "none") + {"none": 0.0, "dense": 0.5, "moe": 0.8}[kind.mlp]
-    busy = add_all("layers to launch, forward", "", busy, tuned.launches)
-    forward = derive(
-        roofline.host_bound_s,
-        "layer, forward",
-        "s",
-        device_s=add_all(
-            "layer on the device, forward", "s", matmul_forward, expert_forward, core_forward, traffic_forward,
-            tuned.forward,
-        ),
-        kernels=busy,
-        launch_s=host,
-    )
-    backward = derive(
-        roofline.host_bound_s,
-        "layer, backward",
-        "s",
-        device_s=add_all(
-            "layer on the device, backward",
-            "s",
-            device.matmuls(layers.data_gradient_shapes(dense), "projections, data gradient"),
-            device.matmuls(layers.data_gradient_shapes(experts), "experts, data gradient", "experts"),
-            weight_gradient,
-            tuned.backward,
-            device.core(
-                kind,
-                2.5 * core_flop if causal else 2.0 * core_flop,
-                core_backward_bytes,
-                split.context,
-                "backward",
-            ),
-            device.traffic(
-                NORM_BACKWARD * moved + backward_cast,
-                NORM_BACKWARD * routed,
-                "norms, activations and casts, backward",
-            ),
-        ),
-        kernels=derive(product, "layers to launch, backward", "", a=back, b=busy),
-        launch_s=host,
-    )
+
+def _layer(
+    device: Device, arch: Architecture, kind: LayerKind, split: Split, recompute: str
+) -> dict[str, Num]:
+    work = _work(device, arch, kind, split)
+    matmul_forward = device.matmuls(work.dense, "projections, forward")
+    core_forward = device.core(kind, work.core_flop, work.core_forward_bytes, split.context, "forward")
+    traffic_forward = device.traffic(work.moved + work.forward_cast, work.routed,
+                                     "norms, activations and casts, forward")
+    launches = _launches(kind, work)
+    on_device = add_all("layer on the device, forward", "s", matmul_forward,
+                        device.matmuls(work.experts, "experts, forward", "experts"), core_forward, traffic_forward,
+                        work.tuned.forward)
+    forward = derive(roofline.host_bound_s, "layer, forward", "s", device_s=on_device, kernels=launches,
+                     launch_s=device.constant("host.layer_s"))
+    weight_gradient = _weight_gradient(device, work)
+    backward = _backward(device, kind, split, work, weight_gradient, launches)
     again = _recompute(device, recompute, forward, core_forward, matmul_forward, traffic_forward)
-    if tuned.live_share != 1.0:
-        backward, again = (derive(product, "layers above the frozen ones", "s", a=time, b=tuned.live_share)
+    if work.tuned.live_share != 1.0:
+        backward, again = (derive(product, "layers above the frozen ones", "s", a=time, b=work.tuned.live_share)
                            for time in (backward, again))
-    flop = roofline.matmul_flop(dense + experts)
-    repeats = {"full": 1.0, "selective": 0.0}.get(recompute, 0.0)
     return {
         "forward": forward,
         "backward": backward,
         "recompute": again,
         "weight_gradient": weight_gradient,
-        "flop": (2.0 + tuned.weight_share + repeats) * flop + (3.5 + repeats) * core_flop,
-        "bytes": (3.0 + repeats) * roofline.matmul_bytes(dense + experts, device.element_bytes)
-        + (2.5 + repeats) * (moved + routed)
-        + core_forward_bytes
-        + core_backward_bytes,
-        "weights": layers.weights_of(dense),
-        "expert_weights": layers.weights_of(experts),
+        **_amounts(device, work, recompute),
         **layer_communication(device, arch, kind, split, recompute, matmul_forward, core_forward),
+    }
+
+
+def _launches(kind: LayerKind, work: _Work) -> Num:
+    """Layers' worth of kernels that the host launches one way: half for the mixer, the rest for the MLP."""
+    own = 0.5 * float(kind.mixer != "none") + {"none": 0.0, "dense": 0.5, "moe": 0.8}[kind.mlp]
+    return add_all("layers to launch, forward", "", own, work.tuned.launches)
+
+
+def _weight_gradient(device: Device, work: _Work) -> Num:
+    """Products that give the gradients of the weights that are trained."""
+    gradient_bytes = device.recipe.gradient_bytes
+    whole = add_all(
+        "weight gradients", "s",
+        device.matmuls(layers.weight_gradient_shapes(work.dense, gradient_bytes), "projections, weight gradient"),
+        device.matmuls(layers.weight_gradient_shapes(work.experts, gradient_bytes), "experts, weight gradient",
+                       "experts"))
+    if work.tuned.weight_share == 1.0:
+        return whole
+    return derive(product, "weight gradients of what is trained", "s", a=whole, b=work.tuned.weight_share)
+
+
+def _backward(device: Device, kind: LayerKind, split: Split, work: _Work, weight_gradient: Num, launches: Num) -> Num:
+    """One layer's backward pass, bounded by the device or by the host that launches it."""
+    core_flop = 2.5 * work.core_flop if work.causal else 2.0 * work.core_flop
+    on_device = add_all(
+        "layer on the device, backward", "s",
+        device.matmuls(layers.data_gradient_shapes(work.dense), "projections, data gradient"),
+        device.matmuls(layers.data_gradient_shapes(work.experts), "experts, data gradient", "experts"),
+        weight_gradient, work.tuned.backward,
+        device.core(kind, core_flop, work.core_backward_bytes, split.context, "backward"),
+        device.traffic(NORM_BACKWARD * work.moved + work.backward_cast, NORM_BACKWARD * work.routed,
+                       "norms, activations and casts, backward"))
+    kernels = derive(product, "layers to launch, backward", "", a=device.constant("host.backward"), b=launches)
+    return derive(roofline.host_bound_s, "layer, backward", "s", device_s=on_device, kernels=kernels,
+                  launch_s=device.constant("host.layer_s"))
+
+
+def _amounts(device: Device, work: _Work, recompute: str) -> dict[str, Num]:
+    """FLOP and bytes of a layer, for activity and power, and the weights it holds."""
+    products = work.dense + work.experts
+    repeats = {"full": 1.0, "selective": 0.0}.get(recompute, 0.0)
+    return {
+        "flop": (2.0 + work.tuned.weight_share + repeats) * roofline.matmul_flop(products)
+        + (3.5 + repeats) * work.core_flop,
+        "bytes": (3.0 + repeats) * roofline.matmul_bytes(products, device.element_bytes)
+        + (2.5 + repeats) * (work.moved + work.routed)
+        + work.core_forward_bytes
+        + work.core_backward_bytes,
+        "weights": layers.weights_of(work.dense),
+        "expert_weights": layers.weights_of(work.experts),
     }
 
 
