@@ -88,6 +88,19 @@ def precision_part_bytes(precision: str, arch: Architecture) -> dict[str, float]
     return mix_part_bytes(precision, arch)
 
 
+def published_part_bytes(precision: str, arch: Architecture, catalog: Catalog) -> dict[str, float]:
+    """The same of the checkpoint as published, whose experts may be kept in fewer bits than the rest."""
+    found = precision_part_bytes(precision, arch)
+    try:
+        entry = catalog.find("checkpoint", arch.name)
+    except UnknownName:
+        return found
+    if entry.value("precision") != precision or "other" not in entry:
+        return found
+    experts = float(entry.value("expert_bits", 8 * found["experts"])) / 8
+    return precision_part_bytes(str(entry.value("other")), arch) | {"experts": experts}
+
+
 def file_layers(model: Any, arch: Architecture) -> tuple[tuple[float, ...], dict[str, float], str]:
     """Of a GGUF file: bytes of every layer, bytes a weight of the parts around them, and its main type."""
     from outlay.readers.gguf import read_gguf

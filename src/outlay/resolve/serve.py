@@ -13,7 +13,13 @@ from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.engines import Engine, find_engine
 from outlay.resolve.fleet import DeviceFacts
-from outlay.resolve.precision import file_layers, is_gguf, precision_part_bytes, resolve_precision
+from outlay.resolve.precision import (
+    file_layers,
+    is_gguf,
+    precision_part_bytes,
+    published_part_bytes,
+    resolve_precision,
+)
 from outlay.resolve.record import Notes
 from outlay.resolve.serve_defaults import (
     PATH,
@@ -197,7 +203,7 @@ def _weights(
         return {"layer_bytes": layers, "part_bytes": parts, "precision": precision}
     precision = resolve_precision(given.precision, model, arch, catalog, notes)
     shown["precision"] = precision
-    return {"part_bytes": precision_part_bytes(precision, arch), "precision": precision}
+    return {"part_bytes": published_part_bytes(precision, arch, catalog), "precision": precision}
 
 
 def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) -> dict[str, Any]:

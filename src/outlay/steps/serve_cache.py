@@ -43,7 +43,8 @@ def entry_bytes(kind: LayerKind, recipe: ServeRecipe) -> tuple[Value, bool]:
             )
         return latent + _index_bytes(kind), False
     if kind.mixer == "attention":
-        elements = kv.attention_elements(kind.kv_heads, kind.head_dim, kind.v_head_dim, int(kind.shared_kv))
+        once = int(kind.shared_kv and kind.o_lora_rank > 0)  # elsewhere keys are rotated, so both are kept
+        elements = kv.attention_elements(kind.kv_heads, kind.head_dim, kind.v_head_dim, once)
         own = derive(
             _bytes,
             "cache of a token in one layer",
@@ -57,7 +58,7 @@ def entry_bytes(kind: LayerKind, recipe: ServeRecipe) -> tuple[Value, bool]:
 
 def _index_bytes(kind: LayerKind) -> float:
     """Keys of a sparse-attention selector, one byte an element and a scale (DeepSeek-V3.2 inference code)."""
-    return kind.indexer_head_dim + _INDEX_SCALE_BYTES if kind.indexer_heads and not kind.compress else 0.0
+    return kind.indexer_head_dim + _INDEX_SCALE_BYTES if kind.indexer_heads else 0.0
 
 
 def state_bytes(kind: LayerKind) -> float:

@@ -192,7 +192,9 @@ def _activations(arch: Architecture, recipe: ServeRecipe, layout: ServeLayout, s
             bytes_per_logit=recipe.constant("logit_bytes"),
         )
         peak = most(peak, sampler)
-    return peak
+    return derive(
+        _share_of, "activations", "bytes", whole_bytes=peak, share=recipe.constant("activation_share", 1.0)
+    )
 
 
 def _widest(kind: LayerKind, hidden: int) -> float:

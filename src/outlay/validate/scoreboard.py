@@ -35,7 +35,7 @@ def read_rows(table: str, folder: Path = CASES) -> list[Row]:
 
 def cases(folder: Path = CASES) -> list[Case]:
     """Every case of every table in the folder, in a stable order."""
-    from outlay.validate import impact_cases, time_cases, tune_cases
+    from outlay.validate import impact_cases, serve_cases, time_cases, tune_cases
 
     found: list[Case] = []
     for table in time_cases.ADAPTERS:
@@ -46,6 +46,8 @@ def cases(folder: Path = CASES) -> list[Case]:
         found += impact_cases.impact_cases(table, read_rows(table, folder))
     for table in tune_cases.TABLES:
         found += tune_cases.tune_cases(table, read_rows(table, folder))
+    for table in serve_cases.TABLES:
+        found += serve_cases.serve_cases(table, read_rows(table, folder))
     return merge_repeats(found)
 
 
@@ -112,6 +114,11 @@ def _baseline(case: Case, result: Any) -> float | None:
         from outlay.validate import tune_cases
 
         return tune_cases.baseline(case, result)
+    if case.number.startswith("serve."):
+        from outlay.validate import serve_cases
+
+        said: float | None = serve_cases.baseline(case, result)
+        return said
     phase = case.scenario.get("pretrain") or {}
     model, shown = result.model, result.scenario.get("pretrain") or {}
     devices = float((result.scenario.get("fleet") or {}).get("devices", 1))

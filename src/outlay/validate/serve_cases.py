@@ -16,6 +16,7 @@ TABLES = (
     "single_stream_qwen3_h20",
     "single_stream_llamacpp",
 )
+USUAL_BYTES, USUAL_FACTOR = 2.0, 1.2
 Row = Mapping[str, str]
 
 _MODELS = {
@@ -289,3 +290,13 @@ def _llamacpp(row: Row) -> Iterator[Case]:
         group=f"single_stream_llamacpp/{_model(row['model'])}",
         evidence="serve one stream",
     )
+
+
+def baseline(case: Case, result: Any) -> float | None:
+    """The usual rules: two bytes a parameter and a fifth more; a token's time as weights over bandwidth."""
+    parameters = float(result.model["parameters"].value)
+    if "memory" in case.number:
+        return USUAL_FACTOR * USUAL_BYTES * parameters
+    if case.number == "serve.weights_bytes_per_device":
+        return USUAL_BYTES * parameters / float(case.scenario["fleet"]["devices"])
+    return None
