@@ -163,6 +163,15 @@ def test_transformers_launch_line() -> None:
     assert notes.devices == 4 and notes.unknown == ("--made_up 1",)
 
 
+def test_the_launchers_own_file() -> None:
+    line = "accelerate launch --config_file {} trl/scripts/sft.py --model_name_or_path a/b --max_length 99"
+    parts, notes = read_trainer_text(line.format("accelerate_fsdp.yaml"), FIXTURES)
+    assert parts["finetune"]["layout"] == {"zero": 2} and notes.devices == 16
+    parts, notes = read_trainer_text(line.format("elsewhere/deepspeed_zero3.yaml"), FIXTURES)
+    assert parts["finetune"]["layout"] == {"zero": 3} and parts["finetune"]["framework"] == "deepspeed"
+    assert any("could not be read" in note["why"] for note in notes.assumed)
+
+
 def test_torchtune() -> None:
     parts, notes = read("torchtune_qlora.yaml")
     assert parts["model"] == "llama-3.1-8b"

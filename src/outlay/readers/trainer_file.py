@@ -186,14 +186,9 @@ def _settings_trainer(command: Command, folder: Folder) -> Read | None:
     words = list(command.words)
     start = next((i for i, word in enumerate(words) if word.rsplit("/", 1)[-1] in _RUNNERS), None)
     script = next((i for i, word in enumerate(words) if word.endswith(".py")), None)
-    named = next(
-        (
-            word
-            for word in words
-            if word.lower().endswith((".yaml", ".yml", ".json")) and not word.startswith("-") and "=" not in word
-        ),
-        None,
-    )
+    launcher = _launcher_file(words)
+    files = [word for word in words if word.lower().endswith((".yaml", ".yml", ".json")) and word[0] != "-"]
+    named = next((word for word in files if word != launcher and "=" not in word), None)
     marks = ("per-device-train-batch-size", "model-name-or-path")
     flagged = any(word.lstrip("-").replace("_", "-").startswith(marks) for word in words)
     if not flagged:
@@ -214,9 +209,29 @@ def _settings_trainer(command: Command, folder: Folder) -> Read | None:
         if stem in ("sft", "dpo", "orpo", "kto", "ppo", "grpo", "gkd"):
             c.values["@stage"] = stem
     c.unknown += [f"{word[:100]} (a word without a flag)" for word in c.positional[:20]]
+    if launcher:
+        _read_launcher(launcher, c, folder)
     kind = "llamafactory" if start is not None and words[start] == "llamafactory-cli" else "hf"
-    devices = _launcher_devices(words[:begin], c)
-    return _checked(trainer_hf.finish(c, kind, folder), c, devices)
+    stated = _launcher_devices(words[:begin], c)
+    configured = trainer_sharding.devices_of(c)
+    return _checked(trainer_hf.finish(c, kind, folder), c, stated if stated[0] else configured)
+
+
+def _launcher_file(words: Sequence[str]) -> str | None:
+    """The configuration of `accelerate launch --config_file X`."""
+    for word, following in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        if name in ("--config_file", "--config-file"):
+            return value if equals else following
+    return None
+
+
+def _read_launcher(name: str, c: Collected, folder: Folder) -> None:
+    settings = trainer_sharding.named_file(c, name, folder)
+    if settings is not None:
+        trainer_sharding.read_accelerate(settings, c)
+    elif "fsdp" in name.lower():
+        c.values.setdefault("@strategy", "full_shard")
 
 
 def _checked(parts: Parts, c: Collected, devices: Devices) -> Read:

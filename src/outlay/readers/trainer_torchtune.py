@@ -105,6 +105,8 @@ quantize.linear.mx.recipe-name training.mixed-precision-reduce optimizer.early-s
 quantize.linear.float8.precompute-float8-dynamic-scale-for-fsdp | value | !
 activation-checkpoint.selective-ac-option | value | !
 activation-checkpoint.per-op-sac-force-recompute-mm-shapes-by-fqns activation-checkpoint.early-stop | list | !
+quantize.* float8.* memory-estimation.* parallelism.* | value | !
+profiling.* fault-tolerance.* validation.* comm.* metrics.* checkpoint.* job.* lr-scheduler.* debug.* | value | -
 model.norm-type model.print-after-conversion model.tokenizer-path model.hf-assets-path | value | -
 training.dataset | value | -
 training.dataset-path training.max-norm training.warmup-steps training.seed training.deterministic | value | -
