@@ -59,38 +59,6 @@ def micro_batch_time(
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class LayerWork:
-    """What one layer asks of a rank for one micro-batch; pairs are (forward, backward)."""
-
-    kind: LayerKind
-    split: Split
-    dense: tuple[Shape, ...]
-    experts: tuple[Shape, ...]
-    core_flop: Num
-    core_bytes: tuple[Num, Num]
-    moved: Num  # bytes of kernels that only move
-    routed: Num  # the same around routed experts
-    cast: tuple[Num, Num]
-    tuned: TunedLayer
-    launches: Num  # forward, in layers
-
-
-def _work(device: Device, arch: Architecture, kind: LayerKind, split: Split) -> LayerWork:
-    recipe, hidden = device.recipe, arch.hidden
-    dense = layers.mixer_shapes(kind, hidden, split) + layers.mlp_shapes(kind, hidden, split)
-    experts = layers.expert_shapes(kind, hidden, split, arch.expert_imbalance)
-    wide = device.activation_bytes / HALF
-    core_forward, core_backward = layers.core_bytes(kind, recipe, split)
-    tuned = tuned_layer(device, kind, hidden, split) if recipe.tuning is not None else PLAIN
-    busy = 0.5 * float(kind.mixer != "none") + {"none": 0.0, "dense": 0.5, "moe": 0.8}[kind.mlp]
-    return LayerWork(
-        kind, split, dense, experts, layers.core_flop(kind, recipe, split, recipe.attention != "unfused"),
-        (wide * core_forward, wide * core_backward), wide * layers.traffic_bytes(kind, hidden, split),
-        wide * layers.routing_bytes(kind, hidden, split), _cast_bytes(device, dense + experts), tuned,
-        add_all("layers to launch, forward", "", busy, tuned.launches))
-
-
-@dataclass(frozen=True, eq=False, slots=True)
 class _Work:
     """What one layer has to do for one micro-batch: products, attention core, bytes moved."""
 
@@ -104,7 +72,7 @@ class _Work:
     forward_cast: Num
     backward_cast: Num
     causal: bool
-    tuned: Tuned
+    tuned: TunedLayer
 
 
 def _work(device: Device, arch: Architecture, kind: LayerKind, split: Split) -> _Work:
