@@ -22,8 +22,15 @@ _COUNT_WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e1
 _PLAIN = {
     "power_w": {"W": 1.0, "w": 1.0},
     "energy_j": {"J": 1.0, "j": 1.0, "Wh": 3600.0, "wh": 3600.0},
-    "rate_per_s": {"/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600, "/hour": 1 / 3600, "/day": 1 / 86400, "/month": 1 / 2629800,
-                   "/year": 1 / 31557600},
+    "rate_per_s": {
+        "/s": 1.0,
+        "/min": 1 / 60,
+        "/h": 1 / 3600,
+        "/hour": 1 / 3600,
+        "/day": 1 / 86400,
+        "/month": 1 / 2629800,
+        "/year": 1 / 31557600,
+    },
     "flop_per_s": {"flop/s": 1.0, "FLOP/s": 1.0, "FLOPS": 1.0, "flops": 1.0, "OPS": 1.0},
 }
 _NUMBER = re.compile(r"^\s*([-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")

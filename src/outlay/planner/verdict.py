@@ -63,8 +63,10 @@ def share_below(quantity: Quantity, limit: float) -> float:
 
 
 def _stage_values(stage: StageMemory, residual: Quantity) -> dict[str, Any]:
-    values: dict[str, Any] = {name: _scaled(getattr(stage, name), residual, name.removesuffix("_bytes").replace("_", " "))
-                              for name in STAGE_NUMBERS}
+    values: dict[str, Any] = {
+        name: _scaled(getattr(stage, name), residual, name.removesuffix("_bytes").replace("_", " "))
+        for name in STAGE_NUMBERS
+    }
     values["parts"] = {part: _scaled(value, residual, part) for part, value in stage.parts.items()}
     return values
 

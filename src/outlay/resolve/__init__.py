@@ -77,9 +77,23 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     if scenario.seed is not None:
         shown["seed"] = seed
     return Resolved(
-        scenario=shown, architecture=architecture, hardware=hardware, rates=rates, power=power, pretrain=phase, goal=goal,
-        notes=notes, seed=seed, catalog_date=catalog.date, place=site.place, site_shown=site.shown,
-        bigger=_bigger(scenario, fleet, facts, catalog, seed), serve=serve, fleet_given_devices=fleet is not None and fleet.devices > 1, finetune=tune)
+        scenario=shown,
+        architecture=architecture,
+        hardware=hardware,
+        rates=rates,
+        power=power,
+        pretrain=phase,
+        goal=goal,
+        notes=notes,
+        seed=seed,
+        catalog_date=catalog.date,
+        place=site.place,
+        site_shown=site.shown,
+        bigger=_bigger(scenario, fleet, facts, catalog, seed),
+        serve=serve,
+        fleet_given_devices=fleet is not None and fleet.devices > 1,
+        finetune=tune,
+    )
 
 
 def _bigger(scenario: Scenario, fleet: Fleet | None, facts: DeviceFacts | None, catalog: Catalog,

@@ -25,8 +25,16 @@ def whole_instances(fleet: Fleet, facts: DeviceFacts) -> Fleet:
     return msgspec.structs.replace(fleet, devices=fleet.devices * facts.per_instance)
 
 
-def resolve_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, notes: Notes, seed: int,
-              without: str, whole_nodes: bool = True) -> Hardware:
+def resolve_hardware(
+    fleet: Fleet,
+    facts: DeviceFacts,
+    phase: Pretrain | None,
+    catalog: Catalog,
+    notes: Notes,
+    seed: int,
+    without: str,
+    whole_nodes: bool = True,
+) -> Hardware:
     defaults = Defaults(catalog, notes, seed)
     per_node = fleet.devices_per_node or int(_fact(facts, "devices_per_node", 8))
     if fleet.devices_per_node is None and fleet.devices > 1:
@@ -100,11 +108,16 @@ def shown_hardware(hw: Hardware) -> dict[str, Any]:
     def number(value: Any) -> Any:
         return None if getattr(value, "samples", None) is not None else getattr(value, "value", value)
 
-    return {"devices": hw.devices, "devices_per_node": hw.devices_per_node, "scale_up_devices": hw.scale_up_devices,
-            "intra_node_bytes_per_s": number(hw.fast_bytes_per_s), "inter_node_bytes_per_s": number(hw.slow_bytes_per_s),
-            "host_link_bytes_per_s": number(hw.host_link_bytes_per_s),
-            "host_memory_bytes": number(hw.host_memory_bytes) or None,
-            "device_memory_bytes": number(hw.memory_bytes)}
+    return {
+        "devices": hw.devices,
+        "devices_per_node": hw.devices_per_node,
+        "scale_up_devices": hw.scale_up_devices,
+        "intra_node_bytes_per_s": number(hw.fast_bytes_per_s),
+        "inter_node_bytes_per_s": number(hw.slow_bytes_per_s),
+        "host_link_bytes_per_s": number(hw.host_link_bytes_per_s),
+        "host_memory_bytes": number(hw.host_memory_bytes) or None,
+        "device_memory_bytes": number(hw.memory_bytes),
+    }
 
 
 def bigger_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, seed: int) -> tuple[
@@ -123,7 +136,9 @@ def bigger_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, ca
         other = Fleet(device=found[size].id, devices=fleet.devices)
         try:
             known = resolve_device(other.device, catalog, Notes(), seed)
-            offered.append(replace(resolve_hardware(other, known, phase, catalog, Notes(), seed, ""), devices=fleet.devices))
+            offered.append(
+                replace(resolve_hardware(other, known, phase, catalog, Notes(), seed, ""), devices=fleet.devices)
+            )
         except OutlayError:  # it lacks the precision, or does not come in such numbers
             continue
         if len(offered) == BIGGER_OFFERED:

@@ -22,8 +22,9 @@ _TENURE = {"on_demand": "on_demand", "spot": "spot", "1y": "commit_1y", "3y": "c
 OTHER_TENURE = {"own": ("provider", "commitment", "usd_per_device_hour"), "rent": ("usd_per_device", "utilization")}
 
 
-def resolve_rates(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, devices_per_node: int, defaults: Defaults) -> tuple[
-        Rates, dict[str, Any]]:
+def resolve_rates(
+    fleet: Fleet, facts: DeviceFacts, site: SiteInputs, devices_per_node: int, defaults: Defaults
+) -> tuple[Rates, dict[str, Any]]:
     """Rates of a fleet at a site, and the fields the resolved scenario shows for them."""
     tenure = fleet.tenure or ("own" if fleet.usd_per_device is not None else "rent")
     if fleet.tenure is None:
@@ -107,8 +108,12 @@ def _rent(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults
         defaults.notes.assume("fleet.commitment", commitment, "the price without a contract")
     if fleet.usd_per_device_hour is not None:
         shown["usd_per_device_hour"] = fleet.usd_per_device_hour
-        return (given(fleet.usd_per_device_hour, "USD/h", "rent per device-hour"), f"{commitment}, given in the scenario",
-                "", shown)
+        return (
+            given(fleet.usd_per_device_hour, "USD/h", "rent per device-hour"),
+            f"{commitment}, given in the scenario",
+            "",
+            shown,
+        )
     provider = (fleet.provider or facts.provider or site.provider or "").lower()
     if provider:
         shown["provider"] = provider
@@ -127,7 +132,12 @@ def _rent(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults
     else:
         on_demand = [p for p in found if p.kind == "on_demand"]
         if not on_demand:
-            return None, "", (f"no rental price of {facts.id} is in the catalogue; give fleet.usd_per_device_hour"), shown
+            return (
+                None,
+                "",
+                (f"no rental price of {facts.id} is in the catalogue; give fleet.usd_per_device_hour"),
+                shown,
+            )
         base = _spread_of(on_demand, facts, "on_demand", defaults)
         share = _commitment_share(commitment, provider, defaults)
         price = derive(_discounted, f"rent per device-hour, {commitment}", "USD/h", on_demand=base, share=share)
@@ -242,7 +252,9 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
         use = defaults.quantity("own.utilization", "fleet.utilization")
     host = defaults.quantity("energy.host_factor")
     rated = facts.power_w or exact(0.0, "W", "rated power")
-    provisioned = derive(_provisioned, "power reserved for a device", "W", rated_w=rated, host_factor=host, pue=site.pue)
+    provisioned = derive(
+        _provisioned, "power reserved for a device", "W", rated_w=rated, host_factor=host, pue=site.pue
+    )
     owned = Owned(
         device_price_usd=price, server_overhead=defaults.quantity("own.server_overhead", "server over device price"),
         network_share=defaults.quantity("own.network_share", "network share of the cluster's price"),

@@ -91,11 +91,15 @@ def _even_batch(wanted: float, devices: int) -> int:
     return int(odd * 2 ** max(0, round(math.log2(max(wanted / odd, 1.0)))))
 
 
-def _packed(given: Pretrain, packing: bool, sequence: int, notes: Notes, shown: dict[str, object]) -> tuple[float, float]:
+def _packed(
+    given: Pretrain, packing: bool, sequence: int, notes: Notes, shown: dict[str, object]
+) -> tuple[float, float]:
     """Mean and mean square of the documents in a packed row; (0, 0) when a row is one document."""
     if not packing:
         if given.document_tokens is not None:
-            raise BadValue("pretrain.document_tokens: has a meaning only with packing: true", "pretrain.document_tokens")
+            raise BadValue(
+                "pretrain.document_tokens: has a meaning only with packing: true", "pretrain.document_tokens"
+            )
         return (0.0, 0.0)
     mean = given.document_tokens
     if mean is None:

@@ -8,7 +8,6 @@ gathers, see `train_time`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from dataclasses import dataclass
 from typing import Any
 
 from outlay.architecture import Architecture, LayerKind

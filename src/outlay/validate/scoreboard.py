@@ -126,7 +126,7 @@ def _baseline(case: Case, result: Any) -> float | None:
         return None
     if case.number == "pretrain.step_time_s":
         tokens = float(shown["global_batch"]) * float(shown["sequence_length"])
-        peak = result.explain("pretrain.model_flops_utilization").inputs[-1].value
+        peak: float = result.explain("pretrain.model_flops_utilization").inputs[-1].value
         return 6.0 * float(model["active_parameters"].value) * tokens / (devices * peak * BASELINE_UTILIZATION)
     if "memory" in case.number:
         layout = phase.get("layout") or {}
@@ -137,10 +137,14 @@ def _baseline(case: Case, result: Any) -> float | None:
     return None
 
 
-def outcomes(folder: Path = CASES, quick: bool = False, progress: Callable[[int, int], None] | None = None) -> list[Outcome]:
+def outcomes(
+    folder: Path = CASES, quick: bool = False, progress: Callable[[int, int], None] | None = None
+) -> list[Outcome]:
     """Every case predicted. quick takes each tenth row of the largest source."""
     catalog = load()
-    wanted = [c for i, c in enumerate(cases(folder)) if not (quick and c.source == "vtrain_single" and i % SAMPLE_EVERY)]
+    wanted = [
+        c for i, c in enumerate(cases(folder)) if not (quick and c.source == "vtrain_single" and i % SAMPLE_EVERY)
+    ]
     found = []
     for index, case in enumerate(wanted):
         found.append(predict(case, catalog))
