@@ -23,6 +23,7 @@ from outlay.readers.gguf_model import model_from_gguf
 from outlay.readers.gguf_types import BY_NAME, GGML_TYPES
 
 make = SimpleNamespace(**run_path(str(Path(__file__).with_name("gguf_support.py"))))
+published = SimpleNamespace(**run_path(str(Path(__file__).with_name("gguf_models.py"))))
 SMALL: dict[str, Any] = {"layers": 2, "hidden": 256, "heads": 4, "kv_heads": 2, "ffn": 512, "vocab": 512}
 
 
@@ -59,6 +60,18 @@ def test_llama_8b_q4_k_m_as_llama_cpp_prints_it(tmp_path: Path) -> None:
 def test_bits_per_weight_as_published(name: str, bits: float) -> None:
     """The figures in llama.cpp's quantize help and tensor-type notes."""
     assert BY_NAME[name].bits_per_weight == bits
+
+
+@pytest.mark.parametrize("name", published.PUBLISHED)
+def test_shapes_from_keys_and_tensors_count_as_published(tmp_path: Path, name: str) -> None:
+    """Experts, latent attention, windows, sinks, state-space and linear attention, output gates."""
+    build, parameters = published.PUBLISHED[name]
+    family, keys, tensors = build()
+    keys = {"general.architecture": family} | {f"{family}.{key}": value for key, value in keys.items()}
+    file = read_gguf(make.write(tmp_path / "m.gguf", keys, tensors))
+    fields, remarks = model_from_gguf(file)
+    assert file.elements == architecture_from_mapping(fields)[0].parameters == parameters
+    assert not remarks
 
 
 def test_mixture_with_latent_attention(tmp_path: Path) -> None:

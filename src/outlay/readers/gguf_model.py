@@ -50,9 +50,7 @@ def model_from_gguf(file: GgufFile) -> tuple[dict[str, Any], list[str]]:
     shortened(rows, fields, Config({}, file.path))
     given = {k: v for k, v in fields.items() if v is not None}
     remarks += (
-        _compared(file, given)
-        if layers
-        else ["no layer tensors in the file: layer kinds are those the keys describe"]
+        _compared(file, given) if layers else ["no layer tensors in the file: layer kinds are those the keys describe"]
     )
     return given, remarks
 
@@ -69,8 +67,7 @@ def _compared(file: GgufFile, fields: dict[str, Any]) -> list[str]:
     if held == described:
         return []
     return [
-        f"the file holds {held:,} weights and its keys describe {described:,} "
-        f"({100 * (described / held - 1):+.2g} %)"
+        f"the file holds {held:,} weights and its keys describe {described:,} ({100 * (described / held - 1):+.2g} %)"
     ]
 
 
@@ -201,6 +198,9 @@ def _attention(file: GgufFile, layer: Tensors, index: int, fields: dict[str, Any
     wide = fields.get("head_dim", 0)
     kind = "none" if norm is None or "mla" in fields else "head" if norm.shape == (wide,) else "full"
     _settle(fields, row, "qk_norm", kind)
+    wide_q = 2 * heads * wide  # queries and a gate on the output, in one matrix
+    gate = "channel" if "mla" not in fields and wide_q and _side(layer.get("attn_q"), 1) == wide_q else "none"
+    _settle(fields, row, "output_gate", gate)
     if "attn_sinks" in layer:
         _settle(fields, row, "attention_sinks", True, "sinks")
 
@@ -224,9 +224,7 @@ def _mlp(file: GgufFile, layer: Tensors, index: int, fields: dict[str, Any], row
         _settle(fields, row, "mlp_bias", "ffn_up.bias" in layer)
 
 
-def _experts(
-    file: GgufFile, layer: Tensors, up: GgufTensor | None, experts: int, fields: dict[str, Any]
-) -> None:
+def _experts(file: GgufFile, layer: Tensors, up: GgufTensor | None, experts: int, fields: dict[str, Any]) -> None:
     wide = _side(layer.get("ffn_down_exps"), 0) or file.count("expert_feed_forward_length")
     fields.setdefault("experts", _side(up, 2) or experts)
     fields.setdefault("experts_per_token", min(file.count("expert_used_count", 2) or 2, fields["experts"]))
@@ -238,6 +236,7 @@ def _experts(
         fields.setdefault("shared_expert_ffn", shared)
     for name, field in (
         ("exp_probs_b.bias", "router_bias"),
+        ("ffn_gate_inp.bias", "router_bias"),
         ("ffn_gate_inp_shexp", "shared_gate"),
         ("ffn_up_exps.bias", "mlp_bias"),
     ):
