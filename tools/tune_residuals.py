@@ -64,8 +64,8 @@ def residual_rows(found: dict[str, list[float]]) -> list[list[str]]:
             rows.append(["residual", f"{family}.{same}", "1", "ratio", f"{low:.3f}", f"{high:.3f}", SOURCE, DATE,
                          "derived", f"10th to 90th percentile of measured over planned, {len(values)} runs"])
     for family, (low, high) in ASSUMED.items():
-        rows.append(["residual", family, "1", "ratio", f"{low}", f"{high}", "no measured run; a choice of this catalogue",
-                     DATE, "assumed", "software without a measured run: as wide as the widest measured class"])
+        rows.append(["residual", family, "1", "ratio", f"{low}", f"{high}",
+                     "no measured run; a choice of this catalogue", DATE, "assumed", "software without a measured run: as wide as the widest measured class"])
     return rows
 
 

@@ -188,7 +188,8 @@ class _Finder:
         """A change as words and numbers, in the shape every plan's nearest changes have."""
         assert self.start is not None
         ratio = tried.token_s / self.start.token_s
-        settings = {f"finetune.{name}": value for name, value in changed.items() if name != "layout" and value is not None}
+        settings = {f"finetune.{name}": value for name, value in changed.items()
+                    if name != "layout" and value is not None}
         if "layout" in changed:
             settings["finetune.layout.zero"] = changed["layout"].zero
         words = ", ".join(f"{name.removeprefix('finetune.').removeprefix('layout.')} → {value}"

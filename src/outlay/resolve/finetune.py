@@ -15,7 +15,7 @@ from outlay.physics.weights import FORMATS
 from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.efficiency import borrowed, residual
 from outlay.resolve.finetune_data import Lengths, lengths_of
-from outlay.resolve.finetune_procedure import Procedures, companion_bytes, extra_logit_bytes
+from outlay.resolve.finetune_procedure import Procedures, companion_bytes, extra_logit_bytes, responses
 from outlay.resolve.finetune_states import TABLE, StateBytes, number, software_rows
 from outlay.resolve.finetune_trained import ADAPTER_START, ALL, LOW_RANK, METHODS, Counts, count, saved_modules, targets
 from outlay.resolve.fleet import DeviceFacts, peak
@@ -128,7 +128,8 @@ class _Resolver:
             self.shown["gradient_checkpointing"] = checkpointing
         element = number(tuning.software.adapter_weight_bytes)
         return TunePhase(training, hardware, time_recipe, self.given, counts, lengths, checkpointing, epochs,
-                         epoch_tokens, 4.0 if precision == "fp32" else 2.0, element, procedure, self.devices, self.vary), self.shown
+                         epoch_tokens, 4.0 if precision == "fp32" else 2.0, element, procedure, self.devices,
+                         self.vary), self.shown
 
     def vary(self, changed: Mapping[str, Any]) -> TunePhase:
         """The phase with fields changed, resolved without a word."""
@@ -213,7 +214,8 @@ class _Resolver:
 
     def frozen_layers(self, method: str) -> int:
         if method == "freeze" and self.given.frozen_layers is None:
-            raise BadValue("finetune.frozen_layers: method freeze needs how many layers, from the first", "finetune.frozen_layers")
+            raise BadValue("finetune.frozen_layers: method freeze needs how many layers, from the first",
+                           "finetune.frozen_layers")
         frozen = self.given.frozen_layers or 0
         if frozen:
             self.shown["frozen_layers"] = frozen
@@ -223,7 +225,8 @@ class _Resolver:
         return frozen
 
     def procedure(self, adapters: bool, epochs: float) -> Procedure:
-        reader = Procedures(self.given, self.at.architecture, self.catalog, self.notes, self.rows, self.seed, self.shown)
+        reader = Procedures(self.given, self.at.architecture, self.catalog, self.notes, self.rows, self.seed,
+                            self.shown)
         examples = float(self.examples_a_step())
         return reader.procedure(adapters, epochs, self.sequence(), self.devices, examples)
 
@@ -234,7 +237,7 @@ class _Resolver:
             return int(given.global_batch)
         layout = given.layout or Layout()
         split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
-        samples = ((given.rollout.samples if given.rollout is not None else None) or 8) if given.algorithm == "grpo" else 1
+        samples = responses(given)
         own = given.micro_batch or layout.micro_batch or 1
         split_fleet = given.rollout is not None and given.rollout.colocate is False
         devices = self.devices // 2 if split_fleet else self.devices
@@ -265,9 +268,9 @@ class _Resolver:
         if procedure.rollout is not None:
             rollout = procedure.rollout
             if packing or given.data_file is not None:
-                raise Unsupported(f"finetune.{'packing' if packing else 'data_file'}: responses are written in each step; "
-                                  "give mean and sequence_length instead",
-                                  f"finetune.{'packing' if packing else 'data_file'}")
+                field = f"finetune.{'packing' if packing else 'data_file'}"
+                raise Unsupported(f"{field}: responses are written in each step; give mean and sequence_length instead",
+                                  field)
             mean = rollout.prompt + rollout.mean
             lengths = Lengths(int(given.longest or sequence), mean, mean, mean**2, given.examples)
         else:
@@ -320,7 +323,8 @@ class _Resolver:
         """Bytes a parameter are means over all parameters of the base."""
         optimizer = str(self.choose("optimizer", "adamw", "the common optimiser"))
         offload = str(self.choose("offload", "none", "everything stays on the device"))
-        fused = bool(self.choose("fused_cross_entropy", bool(self.row("default_fused")), f"default of {self.framework}"))
+        fused = bool(self.choose("fused_cross_entropy", bool(self.row("default_fused")),
+                                 f"default of {self.framework}"))
         compiled = bool(self.choose("compile", bool(self.row("default_compile")), "off unless asked for"))
         attention = str(self.choose("attention", "flash", "default of current frameworks"))
         if optimizer.startswith("paged") and offload == "none":
@@ -357,7 +361,8 @@ class _Resolver:
         calendar, _ = resolve_calendar(Pretrain(), self.at.fleet, self.at.hardware.devices,
                                        Defaults(self.catalog, notes, self.seed))
         self.notes.assumptions += [Assumption(a.what.replace("pretrain.", "finetune."), a.value, a.why, a.source)
-                                   for a in notes.assumptions if not a.what.endswith((".experiments", "bytes per token at rest"))]
+                                   for a in notes.assumptions
+                                   if not a.what.endswith((".experiments", "bytes per token at rest"))]
         layout = self.given.layout or Layout()
         changes: dict[str, Any] = {"micro_batch": micro_batch}
         if layout.recompute is None and self.given.gradient_checkpointing is not None:
@@ -388,6 +393,6 @@ class _Resolver:
             return float(given.tokens)
         if lengths.rows is not None:
             return float(lengths.rows) * lengths.document * procedure.rows * procedure.samples
-        self.notes.warn("finetune.examples: not given, so only one step is planned; give examples or tokens of an epoch "
-                        "for time, money and energy")
+        self.notes.warn("finetune.examples: not given, so only one step is planned; give examples or tokens of an "
+                        "epoch for time, money and energy")
         return None

@@ -43,8 +43,8 @@ def lengths_of(given: Finetune, sequence: int, packing: bool, micro_batch: int, 
     if mean is None:
         mean = float(sequence) if packing else float(longest)
         if not packing and given.longest is None:
-            notes.assume("finetune.mean", sequence, "every row taken as long as sequence_length; give mean and longest, "
-                         "or a data_file, where rows are shorter")
+            notes.assume("finetune.mean", sequence, "every row taken as long as sequence_length; give mean and "
+                         "longest, or a data_file, where rows are shorter")
     if mean > longest and not packing:
         raise BadValue(f"finetune.mean: {mean:g} is above the longest row of {longest:g} tokens", "finetune.mean")
     if packing:

@@ -19,7 +19,16 @@ WITH_REFERENCE = ("dpo", "kto", "ppo", "grpo")
 WITH_ROLLOUT = ("ppo", "grpo")
 PRECOMPUTED = "precomputed"
 REFERENCE_LOGIT_BYTES = 6.0  # 16-bit logits and their fp32 log-softmax while both models' are compared
+GROUP = 8  # responses GRPO compares, as in the recipes of its trainers
 ENGINES = ("vllm", "sglang", "trtllm", "transformers")
+
+
+def responses(given: Finetune) -> int:
+    """Responses to each prompt: as given, a group of eight for GRPO, else one."""
+    if given.algorithm not in WITH_ROLLOUT:
+        return 1
+    own = given.rollout.samples if given.rollout is not None else None
+    return own or (GROUP if given.algorithm == "grpo" else 1)
 
 
 class Procedures:
@@ -81,8 +90,8 @@ class Procedures:
             if name in WITH_ROLLOUT:
                 raise Inconsistent(f"finetune.reference: answers of {name} are new in every step, so nothing can be "
                                    "precomputed", "finetune.reference")
-            self.notes.assume("finetune.reference", PRECOMPUTED, "log-probabilities computed once before training, their "
-                              "time spread over the epochs")
+            self.notes.assume("finetune.reference", PRECOMPUTED, "log-probabilities computed once before training, "
+                              "their time spread over the epochs")
             return Companion("reference", self.arch, often / max(epochs, 1.0), own_weights=False)
         if given is True or given == "true":
             return Companion("reference", self.arch, often, own_weights=not adapters)
@@ -116,7 +125,7 @@ class Procedures:
         if engine not in ENGINES:
             raise BadValue(f"finetune.rollout.engine: {engine!r} is not one of {', '.join(ENGINES)}",
                            "finetune.rollout.engine")
-        samples = int(choose("samples", 8 if name == "grpo" else 1, "responses to each prompt"))
+        samples = int(choose("samples", responses(self.given), "responses to each prompt"))
         longest = int(choose("max_response", max(sequence // 2, 1), "half of sequence_length, the rest is the prompt"))
         if longest >= sequence:
             raise BadValue(f"finetune.rollout.max_response: {longest} leaves no room for a prompt in a sequence of "

@@ -130,8 +130,9 @@ def _llama_adapter(arch: Architecture, virtual_tokens: int, second: bool) -> flo
 
     Llama-2 7B with 10 virtual tokens: 1,229,760 and 4,279,744.
     """
-    heads = sum(n * kind.heads for kind, n in arch.groups)
-    found = float(virtual_tokens * arch.hidden * (arch.layers - ADAPTER_START) + heads)
+    above = (arch.layers - ADAPTER_START) / arch.layers
+    heads = round(above * sum(n * kind.heads for kind, n in arch.groups))
+    found = float(virtual_tokens * arch.hidden * max(arch.layers - ADAPTER_START, 0) + max(heads, 0))
     if second:
         found += 2.0 * arch.vocab
         found += sum(n * 2.0 * sum(o * often for shapes in matrices(kind, arch.hidden).values()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from outlay.steps.memory_policy import MemoryPolicy
 
 
+REDUCED_BYTES = HALF + 4.0  # of a gathered layer's gradient: 16 bits and the fp32 buffer that reduces it
+
+
 @dataclass(frozen=True, slots=True)
 class TunedPolicy:
     """What a fine-tune changes at the ends of the model and between moments of a step."""
@@ -43,8 +46,10 @@ def tuned_policy(tuning: Tuning, hidden: int) -> TunedPolicy:
     software = tuning.software
     chunked = bool(software.chunked_head) and tuning.head_trained
     return TunedPolicy(
-        fresh_gradients=True, hidden=hidden, trained_share=tuning.trained_share * (HALF + software.full_gradient_bytes) / 6.0, reduce_share=tuning.reduce_share,
-        head_trained=tuning.head_trained, gathered_bytes=tuning.wire_bytes, made_whole=tuning.made_whole, weight_copies=tuning.weight_copies, table_share=1.0 if tuning.embedding_trained else 0.0,
+        fresh_gradients=True, hidden=hidden, reduce_share=tuning.reduce_share,
+        trained_share=tuning.trained_share * (HALF + software.full_gradient_bytes) / REDUCED_BYTES,
+        head_trained=tuning.head_trained, gathered_bytes=tuning.wire_bytes, made_whole=tuning.made_whole,
+        weight_copies=tuning.weight_copies, table_share=1.0 if tuning.embedding_trained else 0.0,
         head_gradient_bytes=2.0 * HALF if chunked else 0.0,
         step_temporary_bytes=0.0 if tuning.optimizer_in_backward else software.step_temporary_bytes,
         offload_activations=tuning.offload_activations, live_share=tuning.live_share,

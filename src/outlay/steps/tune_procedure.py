@@ -54,8 +54,8 @@ def procedure_times(arch: Architecture, hw: Hardware, recipe: Recipe, layout: La
 
 def _reading(times: dict[str, Num]) -> Num:
     """A pass without gradient: the forward part and a third of what both directions wait for."""
-    return derive(_reading_s, "forward pass of a step", "s", forward_s=times["forward_s"], tensor_s=times["tensor_comm_s"],
-                  context_s=times["context_comm_s"], expert_s=times["expert_comm_s"],
+    return derive(_reading_s, "forward pass of a step", "s", forward_s=times["forward_s"],
+                  tensor_s=times["tensor_comm_s"], context_s=times["context_comm_s"], expert_s=times["expert_comm_s"],
                   bubble_s=times["pipeline_bubble_s"], data_s=times["data_comm_s"])
 
 

@@ -57,7 +57,8 @@ def _torchtune(row: Row, number: int) -> Iterator[Case]:
     yield _case("torchtune memory", name, scenario, "memory_allocated_bytes", float(row["mem_gib_per_gpu"]) * GIB,
                 "bytes", "memory")
     tokens = float(devices * batch * sequence)  # printed for all devices together: per device it would pass the peak
-    yield _case("torchtune time", name, scenario, "step_time_s", tokens / float(row["tokens_per_s_per_gpu"]), "s", "time")
+    seconds = tokens / float(row["tokens_per_s_per_gpu"])
+    yield _case("torchtune time", name, scenario, "step_time_s", seconds, "s", "time")
 
 
 STEPS = ("+packed", "+compile", "+chunked CE", "+activation checkpointing", "+optimizer in bwd",
@@ -133,8 +134,8 @@ def _mlperf(row: Row, number: int) -> Iterator[Case]:
     if device is None:
         return
     batch, steps = int(row["global_batch"]), int(row["grad_accum"])
-    phase = {"method": "lora", "framework": "nemo", "rank": 16, "target_modules": ["q", "k", "v", "o"], "micro_batch": 1,
-             "sequence_length": MLPERF_SEQUENCE, "packing": True, "mean": MLPERF_SEQUENCE, "precision": "fp8",
+    phase = {"method": "lora", "framework": "nemo", "rank": 16, "target_modules": ["q", "k", "v", "o"],
+             "micro_batch": 1, "sequence_length": MLPERF_SEQUENCE, "packing": True, "mean": MLPERF_SEQUENCE, "precision": "fp8",
              "global_batch": batch, "gradient_accumulation": steps}
     fleet = {"device": device, "devices": int(row["n_accel"]), "devices_per_node": int(row["accel_per_node"])}
     name = f"{row['round']} {row['submitter']} {row['n_accel']}x {device} batch {batch}"
