@@ -89,6 +89,8 @@ def _text(path: str | os.PathLike[str]) -> AnyReading:
 
     with open_regular(path) as file:
         data = file.read(MAX_TEXT + 1)
+    if b"\0" in data:
+        raise Unreadable(f"{path}: neither text nor a file that is read")
     script = Path(path).suffix.lower() in (".sh", ".bash", ".slurm", ".sbatch") or data[:2] == b"#!"
     if not script:
         try:
@@ -96,7 +98,7 @@ def _text(path: str | os.PathLike[str]) -> AnyReading:
             return AnyReading("log", parts_of(reading), reading)
         except Unreadable:
             pass
-    if len(data) > MAX_TEXT or b"\0" in data:
+    if len(data) > MAX_TEXT:
         raise Unreadable(f"{path}: neither a log nor a script that is read")
     text = data.decode("utf-8", "replace")
     folder = Path(path).parent

@@ -20,7 +20,7 @@ from outlay.readers.json_file import open_regular
 from outlay.readers.log_rules import MIB, UNITS, Rule, rules
 
 MAX_LINES = 300_000
-MAX_CHARS = 100_000_000
+MAX_CHARS = 50_000_000
 MAX_OBSERVATIONS = 20_000
 _LINE = 16_000
 _MATCHED = 3_000  # of a line, what patterns look at
