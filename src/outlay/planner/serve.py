@@ -229,7 +229,9 @@ def _around(
     phase: ServePhase, arch: Architecture, layout: ServeLayout, devices: int, values: dict[str, Any]
 ) -> dict[str, Any]:
     """Changes that fit when it does not; what could grow when it does."""
-    start = Trial(arch, _low(phase.usable_bytes), nominal_recipe(phase.recipe), layout)
+    head = values["headroom_bytes"]
+    margin = max(0.0, head.value - head.low)
+    start = Trial(arch, _value(phase.usable_bytes), nominal_recipe(phase.recipe), layout, margin)
     if values["fits_probability"] < SURE:
         return {"nearest": changes_that_fit(start, devices)}
     return {"nearest": [], "room": room_left(start)}

@@ -20,6 +20,7 @@ class Trial:
     usable_bytes: float
     recipe: ServeRecipe
     layout: ServeLayout
+    margin_bytes: float = 0.0  # kept free so that what fits here fits with confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Outcome:
 
 
 def run(one: Trial) -> Outcome:
-    return trial(one.arch, one.usable_bytes, one.recipe, one.layout)
+    found = trial(one.arch, one.usable_bytes, one.recipe, one.layout)
+    return replace(found, headroom_bytes=found.headroom_bytes - one.margin_bytes)
 
 
 def trial(arch: Architecture, usable_bytes: float, recipe: ServeRecipe, layout: ServeLayout) -> Outcome:
