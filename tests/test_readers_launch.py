@@ -181,7 +181,7 @@ def test_trtllm_build() -> None:
 
 def test_here_documents_and_defaults() -> None:
     text = """read -r -d '' line <<EOF
-    serve ${MODEL:-"${HOME}/models/m"} -tp ${TP:-4}
+    serve ${MODEL:-"${HOME}/models/m"} -tp ${TP:-4} ${EAGER:+--enforce-eager}
     EOF
     cat > x.yaml <<'END'
     vllm serve not/this

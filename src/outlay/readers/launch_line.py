@@ -28,6 +28,7 @@ _MODULES = {
     "sglang": "sglang",
     "tensorrt_llm.commands.serve": "tensorrt-llm",
     "tensorrt_llm.commands.build": "tensorrt-llm",
+    "llama_cpp.server": "llama.cpp",
 }
 _PROGRAMS = {
     "llama-server": "llama.cpp",
@@ -107,9 +108,7 @@ def _engine_of(words: list[str], depth: int) -> tuple[list[str], str]:
         name = word.rsplit("/", 1)[-1].removesuffix(".exe")
         following = words[at + 1] if at + 1 < len(words) else ""
         if name in _SHELLS and depth < 3:
-            inner = next(
-                (w for flag, w in zip(words[at + 1 :], words[at + 2 :]) if flag in ("-c", "-lc", "-ic")), ""
-            )
+            inner = next((w for flag, w in zip(words[at + 1 :], words[at + 2 :]) if flag in ("-c", "-lc", "-ic")), "")
             for command in commands(inner) if inner else []:
                 rest, engine = _engine_of(list(command.words), depth + 1)
                 if engine:
@@ -183,9 +182,7 @@ def _image_version(words: Sequence[str]) -> str:
     return ""
 
 
-def _read_options(
-    config: str, folder: str | os.PathLike[str] | None, module: ModuleType, collected: Collected
-) -> None:
+def _read_options(config: str, folder: str | os.PathLike[str] | None, module: ModuleType, collected: Collected) -> None:
     """Options kept in a file that the line names."""
     path = Path(config)
     if not path.is_absolute() and folder is not None:
@@ -227,11 +224,7 @@ def _finished(engine: str, collected: Collected, command: Command) -> tuple[Part
         collected.note("model", None, "no model is named in the line")
     used = launch_vllm.devices(parts["serve"])
     visible = next(
-        (
-            command.variables[v]
-            for v in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-            if v in command.variables
-        ),
+        (command.variables[v] for v in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES") if v in command.variables),
         "",
     )
     shown = visible.count(",") + 1 if visible else used

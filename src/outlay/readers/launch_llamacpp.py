@@ -13,15 +13,15 @@ model m | text | model
 hf-repo hf hfr | text | @repo
 hf-file hff | text | @file
 model-url mu | text | @url
-ctx-size c | int | @context
+ctx-size c n-ctx | int | @context
 parallel np | int | max_num_seqs
-ubatch-size ub | int | max_num_batched_tokens
-batch-size b | value | -
+ubatch-size ub n-ubatch | int | max_num_batched_tokens
+batch-size b n-batch | value | -
 cache-type-k ctk | text | @kv_k
 cache-type-v ctv | text | @kv_v
 kv-unified kvu | flag | @unified
 model-draft md | text | @draft_model
-draft-max draft draft-n | int | @draft_tokens
+draft-max draft draft-n spec-draft-n-max | int | @draft_tokens
 gpu-layers ngl n-gpu-layers | text | @layers
 tensor-split ts | text | @split
 device dev | text | @devices
@@ -33,6 +33,9 @@ cache-type-k-draft ctkd cache-type-v-draft ctvd override-kv cache-ram cram ctx-c
 spec-type fit-target | value | !
 flash-attn fa | switch | @flash
 fit | switch | -
+spec-draft-n-min spec-draft-p-min spec-draft-ngl spec-draft-device spec-draft-ctx-size type-k | value | !
+type-v | value | !
+slot-save-auto no-telemetry chat-format | value | -
 no-kv-offload nkvo cpu-moe cmoe swa-full no-mmproj embedding embeddings no-op-offload | flag | !
 cont-batching cb no-cont-batching nocb mlock no-mmap mmap jinja no-warmup warmup no-webui metrics | flag | -
 slots | flag | -
@@ -79,9 +82,7 @@ def finish(c: Collected) -> dict[str, Any]:
     _kv(c, serve)
     draft, tokens = c.take("@draft_model"), c.take("@draft_tokens")
     if draft:
-        serve["speculative"] = {"method": "draft", "draft_model": draft} | (
-            {"tokens": tokens} if tokens else {}
-        )
+        serve["speculative"] = {"method": "draft", "draft_model": draft} | ({"tokens": tokens} if tokens else {})
     _offload(c, serve)
     serve.update({k: v for k, v in c.values.items() if not k.startswith("@")})
     c.unknown += [f"{word} (a word without a flag)" for word in c.positional[:20]]
@@ -96,9 +97,7 @@ def _context(c: Collected, serve: dict[str, Any]) -> None:
         c.take("max_num_seqs")
         slots = 1
     if not context:
-        c.note(
-            "serve.max_model_len", "the model's own", "no --ctx-size: the whole trained context is allocated"
-        )
+        c.note("serve.max_model_len", "the model's own", "no --ctx-size: the whole trained context is allocated")
         return
     if slots > 1 and not unified:
         serve["max_model_len"] = max(1, context // slots)

@@ -41,6 +41,12 @@ nsa-prefill-backend torch-compile-max-bs torchao-config mamba-ssm-dtype json-mod
 enable-two-batch-overlap enable-hierarchical-cache enable-eplb enable-torch-compile | flag | !
 enable-dp-lm-head | flag | !
 enable-piecewise-cuda-graph disable-overlap-schedule enable-mixed-chunk disable-hybrid-swa-memory | flag | !
+language-only encoder-only enable-single-batch-overlap enable-nsa-prefill-context-parallel | flag | !
+mamba-scheduler-strategy mamba-full-memory-ratio mamba-track-interval dllm-algorithm | value | !
+nsa-decode-backend linear-attn-backend linear-attn-decode-backend linear-attn-prefill-backend | value | -
+speculative-attention-mode speculative-moe-runner-backend speculative-draft-attention-backend | value | -
+crash-dump-folder log-requests-level log-requests-target admin-api-key tool-server | value | -
+bucket-e2e-request-latency | value | -
 disable-radix-cache trust-remote-code disable-custom-all-reduce enable-metrics skip-server-warmup | flag | -
 disable-cuda-graph-padding enable-cache-report log-requests show-time-cost enable-p2p-check | flag | -
 enable-nccl-nvls enable-symm-mem enable-memory-saver disable-chunked-prefix-cache enable-multimodal | flag | -

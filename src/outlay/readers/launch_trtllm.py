@@ -45,6 +45,9 @@ num-postprocess-workers reasoning-parser tool-parser fail-fast-on-attention-wind
 revision | value | -
 print-iter-log enable-iter-perf-stats enable-layerwise-nvtx-marker return-perf-metrics | flag | -
 cluster-size attn-backend | flag | -
+served-model-name custom-tokenizer generation-config grpc-protocol post-processor-hook | value | -
+media-io-kwargs | value | -
+grpc no-telemetry telemetry | flag | -
 load-format batching-type scheduler-config cache-transceiver-config guided-decoding-backend | value | -
 server-role | value | -
 """

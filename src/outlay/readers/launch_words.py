@@ -249,6 +249,9 @@ def _variable(scan: _Scan) -> str:
         inside, scan.at = scan.text[scan.at : end], end
     name = inside.split(":", 1)[0].removesuffix("[@]").removesuffix("[*]")
     known = scan.lists.get(name)
+    _, when_set, text = inside.partition(":+")
+    if when_set:
+        return _expanded(scan, text.replace('"', "").replace("'", "")) if known is not None else ""
     if known is not None:
         scan.spend(known)
         return " ".join(known)
