@@ -107,7 +107,15 @@ def test_an_unknown_price_is_none_with_its_reason_and_never_zero():
 def test_embodied_is_apart_and_shares_device_and_server_over_life():
     found = account([usage("device_s", 4 * YEAR_S, "s")], rates())
     assert totals(found)["co2e_embodied_kg"].value == pytest.approx(164 + 712.5)
-    assert totals(found)["co2e_operational_kg"].value == 0.0
+    assert found[0].co2e_operational_kg.value == 0.0
+
+
+def test_devices_of_unknown_power_leave_energy_carbon_and_water_unknown():
+    stored = usage("storage_byte_s", 1e15, "byte·s", item="checkpoints", scope="node")
+    summed = totals(account([usage("device_s", 3600.0, "s"), stored], rates()))
+    assert [summed[k] for k in ("energy_j", "co2e_kg", "water_l")] == [None] * 3
+    assert summed["co2e_embodied_kg"].value > 0 and summed["usd"].value > 0
+    assert totals(account([*run(), stored], rates()))["energy_j"].value > 0
 
 
 def test_storage_costs_money_and_energy_once():

@@ -20,6 +20,8 @@ __all__ = ["Owned", "Rates", "account", "totals", "unit_value", "why_no_price"]
 
 HOUR_S = 3600.0
 IN_THE_PRICE = "in the price of the device"
+OF_ENERGY = ("energy_j", "co2e_kg", "co2e_operational_kg", "co2e_direct_kg", "water_l", "water_onsite_l",
+             "water_offsite_l")
 
 
 def account(usages: Sequence[Usage], rates: Rates) -> list[Line]:
@@ -188,7 +190,11 @@ def _zero(unit: str, label: str) -> Quantity:
 # ---------------------------------------------------------------- sums
 
 def totals(lines: Sequence[Line]) -> dict[str, Quantity | None]:
-    """Sums of lines, draw by draw. `usd` is None when a line's price is not known: see `why_no_price`."""
+    """Sums of lines, draw by draw.
+
+    `usd` is None when a line's price is not known: see `why_no_price`. Energy, carbon and water are None when
+    devices worked and nothing says what they drew.
+    """
     def total(label: str, unit: str, parts: Sequence[Quantity | None]) -> Quantity:
         known = [p for p in parts if p is not None]
         return cast(Quantity, add_all(label, unit, *known)) if known else _zero(unit, label)
@@ -198,7 +204,7 @@ def totals(lines: Sequence[Line]) -> dict[str, Quantity | None]:
     direct = [x.co2e_direct_kg for x in lines if x.co2e_direct_kg is not None]
     used = [x.usage.quantity for x in lines if x.usage.resource == "device_s"]
     unpriced = any(x.usd is None for x in lines)
-    return {
+    sums: dict[str, Quantity | None] = {
         "usd": None if unpriced else total("money", "USD", [x.usd for x in lines]),
         "energy_j": total("facility energy", "J", [x.energy_j for x in lines]),
         "co2e_kg": cast(Quantity, add_all("carbon", "kg", operational, built)),
@@ -210,6 +216,13 @@ def totals(lines: Sequence[Line]) -> dict[str, Quantity | None]:
         "water_offsite_l": total("water off site", "l", [x.water_offsite_l for x in lines]),
         "device_hours": derive(_hours, "device-hours", "h", device_s=total("device-seconds", "s", used)),
     }
+    return sums | dict.fromkeys(OF_ENERGY) if _power_unknown(lines) else sums
+
+
+def _power_unknown(lines: Sequence[Line]) -> bool:
+    """Whether a phase has device-seconds and no joules beside them."""
+    kinds = {(x.usage.phase, x.usage.resource) for x in lines if "overhead" not in x.usage.tags}
+    return any((phase, "energy_j") not in kinds for phase, resource in kinds if resource == "device_s")
 
 
 def why_no_price(lines: Sequence[Line]) -> str:

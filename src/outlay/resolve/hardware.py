@@ -51,6 +51,9 @@ def resolve_hardware(
               else facts.memory_bytes)
     cap, rated = fleet.device_power_limit_w, facts.power_w
     ratio = 1.0
+    if cap is not None and rated is None:
+        notes.warn(f"fleet.device_power_limit_w: not used, because the rated power of {facts.id} is unknown; give "
+                   "fleet.device.power_w")
     if cap is not None and rated is not None:
         if cap > rated.value * 1.0001:
             raise BadValue(f"fleet.device_power_limit_w: {cap:g} W is above the {rated.value:g} W of {facts.id}",
