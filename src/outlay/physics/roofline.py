@@ -29,6 +29,20 @@ class Grid:
     source: str = ""
 
 
+def half_rate_grid(grid: Grid, times: float, most: float = 0.95) -> Grid:
+    """A grid measured at the full tensor rate, for a device of the same kind whose rate is a part of it.
+
+    times: the full rate over the device's. What memory, power and launches let the donor reach is reached by
+    the slower device too, so its share of its own peak is that many times as large, up to `most`.
+
+    >>> float(np.exp(half_rate_grid(flat_grid(0.4), 2.0).log_utilisation[0, 0]).round(3))
+    0.8
+    """
+    raised = np.minimum(grid.log_utilisation + np.log(times), np.maximum(grid.log_utilisation, np.log(most)))
+    return Grid(grid.first_row_log2, grid.row_step_log2, grid.first_bytes_log2, grid.bytes_step_log2, raised,
+                f"{grid.source}; at 1/{times:g} of the donor's rate")
+
+
 def flat_grid(utilisation: float, source: str = "") -> Grid:
     """The same utilisation at every size, where no table was measured."""
     return Grid(0.0, 1.0, 0.0, 1.0, np.full((2, 2), np.log(utilisation)), source)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from outlay.catalog import Catalog, Entry, Fact
 from outlay.derive import Num, Quantity, exact, uncertain
 from outlay.errors import UnknownName
+from outlay.physics.roofline import half_rate_grid
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.record import Notes
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from outlay.steps.efficiency import Efficiency
 
 CONSTANTS = "efficiency_constants"
+INT8_OVER_HALF = 2.0  # of data-centre and workstation cards
 DEFAULT_FAMILY, UNKNOWN_WIDENING = "h100_sxm", 2.0
 RESIDUAL = "residual"
 RESIDUAL_TABLES = ("efficiency_constants", "memory_constants", "tune_constants")
@@ -30,7 +32,21 @@ def resolve_efficiency(facts: DeviceFacts, catalog: Catalog, notes: Notes, seed:
         notes.assume("utilisation", family, f"no kernel measurements of {facts.id}: borrowed, and the interval widened",
                      "reference: aiconfigurator-core 0.12.0 tables")
     architecture = str(entry.value("architecture", "")) if entry is not None else ""
-    return _efficiency(family, facts.vendor, architecture, catalog, seed, without)
+    found = _efficiency(family, facts.vendor, architecture, catalog, seed, without)
+    times = rate_below_full(facts)
+    if times <= 1.0 or borrowed(facts) <= 1.0:
+        return found
+    notes.assume("utilisation", f"{times:g} times the borrowed share of peak", "a rate halved by fp32 accumulation leaves "
+                 "the memory and power that bound the measured card", "vendor white papers: int8 rate over bf16 rate")
+    return found.with_grids({name: half_rate_grid(grid, times) for name, grid in found.grids.items()})
+
+
+def rate_below_full(facts: DeviceFacts) -> float:
+    """How far fp32 accumulation holds a card's 16-bit rate below its tensor cores: int8 is twice a full rate."""
+    int8, half = facts.peaks.get("int8"), facts.peaks.get("bf16")
+    if int8 is None or half is None or facts.vendor.lower() != "nvidia":
+        return 1.0
+    return max(int8.value / (INT8_OVER_HALF * half.value), 1.0)
 
 
 def efficiency_of(catalog: Catalog, device: Entry, *, seed: int = 0) -> Efficiency:

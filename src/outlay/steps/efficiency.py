@@ -84,6 +84,9 @@ class Efficiency:
                 return found
         raise KeyError(f"no constant {name} for {framework or 'any framework'} on {self.generation}")
 
+    def with_grids(self, changed: Mapping[str, Grid]) -> Efficiency:
+        return Efficiency(self.generation, {**self.grids, **changed}, self.constants)
+
     def with_constants(self, changed: Mapping[tuple[str, str], Num]) -> Efficiency:
         return Efficiency(self.generation, self.grids, {**self.constants, **changed})
 
