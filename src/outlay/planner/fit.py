@@ -14,6 +14,7 @@ from outlay.errors import OutlayError
 from outlay.planner.serve import plan_serve
 from outlay.planner.serve_trial import Trial, nominal_recipe, run
 from outlay.resolve import Resolved, resolve
+from outlay.resolve.precision import is_gguf
 from outlay.scenario_io import scenario_from
 
 USUAL_LENGTH = 8192  # tokens of a request that users are counted at
@@ -60,6 +61,8 @@ def _device_name(fleet: str) -> str:
 
 def forms(device: Entry, model: Any, catalog: Catalog) -> list[tuple[str, str]]:
     """Engines and precisions people use on such a device; the published precision of the model comes first."""
+    if is_gguf(model):
+        return [("llama.cpp", "")]
     found = list(_SERVER_FORMS)
     if str(device.value("class", "")) in _CONSUMER:
         found = [("vllm", "bf16"), *_LOCAL_FORMS, ("vllm", "awq-int4")]
@@ -77,27 +80,13 @@ def forms(device: Entry, model: Any, catalog: Catalog) -> list[tuple[str, str]]:
 def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalog) -> dict[str, Any] | None:
     """One way to run: whether it fits, the longest request, users at the usual length, speed of one stream."""
     length = USUAL_LENGTH
-    resolved = _resolved(
-        {
-            "model": model,
-            "fleet": fleet,
-            "serve": {"engine": engine, "precision": precision, "max_model_len": length},
-        },
-        catalog,
-    )
+    resolved = _serving(model, fleet, engine, precision, length, catalog)
     if resolved is None or resolved.architecture is None:
         return None
     most = resolved.architecture.max_positions
     if most and most < length:
         length = most
-        resolved = _resolved(
-            {
-                "model": model,
-                "fleet": fleet,
-                "serve": {"engine": engine, "precision": precision, "max_model_len": length},
-            },
-            catalog,
-        )
+        resolved = _serving(model, fleet, engine, precision, length, catalog)
         assert resolved is not None
     values, _ = plan_serve(resolved)
     room = values.get("room") or {}
@@ -105,7 +94,7 @@ def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalo
     users = 0 if held is None or not values["fits"] else int(held.value) * values["replicas"]
     return {
         "engine": engine,
-        "precision": precision,
+        "precision": precision or resolved.serve.recipe.precision if resolved.serve else precision,
         "fits": values["fits"],
         "verdict": values["verdict"],
         "fits_probability": values["fits_probability"],
@@ -117,6 +106,14 @@ def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalo
         "users": users,
         "output_tokens_per_s": values["one_stream"]["output_tokens_per_s"],
     }
+
+
+def _serving(
+    model: Any, fleet: str, engine: str, precision: str, length: int, catalog: Catalog
+) -> Resolved | None:
+    serve: dict[str, Any] = {"engine": engine, "max_model_len": length}
+    own = {"precision": precision} if precision else {}  # a file's own otherwise
+    return _resolved({"model": model, "fleet": fleet, "serve": serve | own}, catalog)
 
 
 def best_way(ways: Ways) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import UnknownName, suggestion
-from outlay.physics.weights import FORMATS, WIDE_BYTES, part_bytes
+from outlay.physics.weights import FORMATS, PARTS, WIDE_BYTES, part_bytes
 from outlay.resolve.gguf_mix import MIXES, mix_part_bytes
 from outlay.resolve.record import Notes
 
@@ -102,21 +102,20 @@ def published_part_bytes(precision: str, arch: Architecture, catalog: Catalog) -
 
 
 def file_layers(model: Any, arch: Architecture) -> tuple[tuple[float, ...], dict[str, float], str]:
-    """Of a GGUF file: bytes of every layer, bytes a weight of the parts around them, and its main type."""
+    """Of a GGUF file: bytes of every layer, bytes a weight of every part on the whole, and its main type."""
     from outlay.readers.gguf import read_gguf
 
     found = read_gguf(Path(str(model)).expanduser())
     layers = found.bytes_by_layer
     sizes = tuple(float(layers.get(index, 0)) for index in range(arch.layers))
-    parts = dict.fromkeys(("embedding", "head", "norms"), WIDE_BYTES)
+    ends = {"token_embd.weight": "embedding", "output.weight": "head", "output_norm.weight": "norms"}
+    inside = sum(t.elements for t in found.tensors if t.name.startswith("blk."))
+    parts = dict.fromkeys(PARTS, sum(layers.values()) / inside if inside else WIDE_BYTES)
     for tensor in found.tensors:
-        name = {"token_embd.weight": "embedding", "output.weight": "head", "output_norm.weight": "norms"}.get(
-            tensor.name
-        )
-        if name is not None and tensor.elements:
-            parts[name] = tensor.size_bytes / tensor.elements
-            if name == "embedding" and arch.tied_embeddings:
-                parts["head"] = parts[name]
+        if tensor.name in ends and tensor.elements:
+            parts[ends[tensor.name]] = tensor.size_bytes / tensor.elements
+    if arch.tied_embeddings:
+        parts["head"] = parts["embedding"]
     return sizes, parts, found.main_type
 
 

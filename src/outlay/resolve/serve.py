@@ -16,7 +16,6 @@ from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.precision import (
     file_layers,
     is_gguf,
-    precision_part_bytes,
     published_part_bytes,
     resolve_precision,
 )
@@ -37,6 +36,7 @@ from outlay.steps.serve_inputs import ServeLayout, ServeRecipe, StreamDevice
 
 _LATER = "its memory is planned; latency, throughput, money and energy of serving come in a later version"
 _RANK = 16
+LOCAL_ENGINE = "llama.cpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,12 @@ def resolve_serve(
     if arch is None or fleet is None or facts is None or hardware is None:
         raise BadValue("serve: needs a model and a fleet", "serve")
     refuse_unplanned(given)
-    engine = find_engine(given.engine, given.engine_version, catalog, without)
+    local = is_gguf(model)
+    wanted = given.engine or (LOCAL_ENGINE if local else None)
+    engine = find_engine(wanted, given.engine_version, catalog, without)
     if given.engine is None:
-        notes.assume(PATH + "engine", engine.id, "the engine most people serve with", engine.source("name"))
+        why = "what reads such files" if local else "the engine most people serve with"
+        notes.assume(PATH + "engine", engine.id, why, engine.source("name"))
     if given.engine_version is None:
         notes.assume(
             PATH + "engine_version",
@@ -197,9 +200,8 @@ def _weights(
 ) -> dict[str, Any]:
     """How weights are kept: a file's own tensors, or a precision by name."""
     if is_gguf(model) and given.precision is None:
-        layers, ends, precision = file_layers(model, arch)
+        layers, parts, precision = file_layers(model, arch)
         notes.assume(PATH + "precision", precision, "the tensors of the file, one by one")
-        parts = precision_part_bytes("f16", arch) | ends
         return {"layer_bytes": layers, "part_bytes": parts, "precision": precision}
     precision = resolve_precision(given.precision, model, arch, catalog, notes)
     shown["precision"] = precision

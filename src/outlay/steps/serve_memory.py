@@ -78,7 +78,13 @@ def serve_memory(
 ) -> ServeMemory:
     """Memory of one replica; usable_bytes is what the driver leaves to programs on one device."""
     stages = tuple(
-        _stage(arch, usable_bytes, recipe, layout, stage_layers(arch, layout.pipeline, index))
+        _stage(
+            arch,
+            usable_bytes,
+            recipe,
+            layout,
+            stage_layers(arch, layout.pipeline, index, recipe.flag("layer_split")),
+        )
         for index in range(layout.pipeline)
     )
     holding = [s for s in stages if nominal(s.sequence_bytes) > 0]

@@ -30,9 +30,18 @@ class StageLayers:
         return self.last - self.first
 
 
-def stage_layers(arch: Architecture, pipeline: int, index: int) -> StageLayers:
-    """Layers of one stage when they are cut as evenly as whole layers allow."""
-    first, last = index * arch.layers // pipeline, (index + 1) * arch.layers // pipeline
+def stage_layers(arch: Architecture, pipeline: int, index: int, head_counts: bool = False) -> StageLayers:
+    """Layers of one stage, cut as evenly as whole layers allow.
+
+    head_counts: the engine deals the output matrix out as one more layer; else what is left over goes to the
+    stages before the last, which has the head.
+    """
+    if head_counts:
+        first, last = (min(arch.layers, i * (arch.layers + 1) // pipeline) for i in (index, index + 1))
+    else:
+        each, over = divmod(arch.layers, pipeline)
+        sizes = [each + (pipeline - 1 - over <= i < pipeline - 1) for i in range(pipeline)]
+        first, last = sum(sizes[:index]), sum(sizes[: index + 1])
     return StageLayers(index, slice_kinds(arch, first, last), first, last)
 
 
