@@ -126,6 +126,8 @@ def shown_hardware(hw: Hardware) -> dict[str, Any]:
 def bigger_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, seed: int) -> tuple[
         Hardware, ...]:
     """The same fleet on devices of the same maker and class with more memory, the nearest sizes first."""
+    import msgspec
+
     if facts.entry is None or ":" in facts.id:
         return ()
     found: dict[float, Entry] = {}
@@ -136,7 +138,7 @@ def bigger_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, ca
             found[size] = entry
     offered = []
     for size in sorted(found):
-        other = Fleet(device=found[size].id, devices=fleet.devices)
+        other = msgspec.structs.replace(fleet, device=found[size].id)  # what the user fixed stays
         try:
             known = resolve_device(other.device, catalog, Notes(), seed)
             offered.append(
