@@ -145,7 +145,7 @@ def test_screen_fits_the_terminal(planner: Any, capsys: pytest.CaptureFixture[st
     lines = [
         x for x in capsys.readouterr().out.splitlines() if "outlay " not in x
     ]  # commands stay whole, to paste
-    assert max(map(len, lines)) <= min(columns, 100) + (12 if columns == 40 else 0)
+    assert max(map(len, lines)) <= min(columns, 100) + (20 if columns == 40 else 0)
 
 
 def test_printed_columns_add_up(planner: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,15 +77,15 @@ def _visible(line: str) -> int:
 
 def _draw(console: Console, block: Block, columns: int) -> None:
     if isinstance(block, Verdict):
-        console.print(block.text, style=_STYLE[block.mood])
+        _hang(console, "", block.text, columns, _STYLE[block.mood])
         for line in block.details:
-            console.print(line)
+            _hang(console, "", line, columns)
     elif isinstance(block, Bullets):
-        console.print(block.title, style="bold")
+        _hang(console, "", block.title, columns, "bold")
         for item in block.items:
             _hang(console, "  ", item, columns)
     elif isinstance(block, Note):
-        console.print(block.text, style="dim")
+        _hang(console, "", block.text, columns, "dim")
     elif isinstance(block, Commands):
         for i, command in enumerate(block.items):
             console.print(("Next:  " if i == 0 else "       ") + command, soft_wrap=True)
@@ -93,43 +93,25 @@ def _draw(console: Console, block: Block, columns: int) -> None:
         _table(console, block, columns)
 
 
-def _hang(console: Console, lead: str, text: str, columns: int) -> None:
-    """A paragraph whose later lines are indented under its first."""
+def _hang(console: Console, lead: str, text: str, columns: int, style: str | None = None) -> None:
+    """A paragraph whose later lines are indented under its first; a number keeps its unit and interval."""
     import textwrap
 
     for line in textwrap.wrap(
-        text,
+        re.sub(r"(?<=[\w.]) (?=%|\[\d|GiB)|(?<=ZeRO) (?=\d)", "\xa0", text),
         columns,
         initial_indent=lead,
         subsequent_indent=lead + "  ",
         break_long_words=True,
         break_on_hyphens=False,
     ):
-        console.print(line, soft_wrap=True)
+        console.print(line.replace("\xa0", " "), style=style, soft_wrap=True)
 
 
 def _table(console: Console, block: Table, columns: int) -> None:
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    from outlay.report.columns import laid_out
 
     if block.title:
-        console.print(block.title, style="bold")
-    grid = RichTable(
-        box=None, pad_edge=False, padding=(0, 1), show_header=any(block.head), header_style="dim"
-    )
-    grid.add_column("", no_wrap=True)  # the margin, where the best row is marked
-    for i, name in enumerate(block.head):
-        grid.add_column(
-            name,
-            justify="left" if i in block.text_columns else "right",
-            overflow="fold",
-            no_wrap=i not in block.text_columns,
-        )
-    for i, row in enumerate(block.rows):
-        best = i == block.mark
-        grid.add_row("*" if best else "", *[Text(cell) for cell in row], style="bold" if best else None)
-    if block.total:
-        grid.add_row("", *[Text(cell) for cell in block.total], style="bold")
-    if block.below:
-        grid.add_row("", *[Text(cell) for cell in block.below], style="dim")
-    console.print(grid)
+        _hang(console, "", block.title, columns, "bold")
+    for line, style in laid_out(block, columns):
+        console.print(line, style=style, soft_wrap=True)

@@ -1,0 +1,83 @@
+"""A table as lines of text: numbers never break, heads and text do where the screen is narrow."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from outlay.report.blocks import Table
+
+_GAP = "  "
+_NARROWEST = 12  # a column of text is not folded below this, nor below its longest word
+
+
+def laid_out(table: Table, columns: int) -> list[tuple[str, str | None]]:
+    """Lines with the style each is printed in.
+
+    >>> for line, style in laid_out(Table("", ("", "GiB"), (("weights", "15.0"),), ("peak", "15.0")), 80):
+    ...     print(repr(line), style)
+    '            GiB' dim
+    '  weights  15.0' None
+    '  peak     15.0' bold
+    """
+    plain, marked = ("  ", "") if table.mark is None else ("   ", "*  ")
+    body = [*table.rows, *[row for row in (table.total, table.below) if row]]
+    widths = _widths(table, body, columns - len(plain))
+    lines: list[tuple[str, str | None]] = []
+    if any(table.head):
+        lines += _row(table, table.head, widths, plain, plain, "dim")
+    for i, row in enumerate(table.rows):
+        best = i == table.mark
+        lines += _row(table, row, widths, marked if best else plain, plain, "bold" if best else None)
+    for row, style in ((table.total, "bold"), (table.below, "dim")):
+        lines += _row(table, row, widths, plain, plain, style) if row else []
+    return lines
+
+
+def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Whole cells where there is room; else heads break at spaces, then the widest text folds."""
+    cells = [max((len(row[i]) for row in body if i < len(row)), default=0) for i in range(len(table.head))]
+    widths = [max(cell, len(head)) for cell, head in zip(cells, table.head)]
+    least = [max(cell, *map(len, head.split() or [""])) for cell, head in zip(cells, table.head)]
+    gaps = len(_GAP) * (len(widths) - 1)
+    for i in sorted(range(len(widths)), key=lambda i: least[i] - widths[i]):
+        over = sum(widths) + gaps - room
+        if over > 0:
+            widths[i] = max(least[i], widths[i] - over)
+    floors = {i: _floor(body, i) for i in table.text_columns if i < len(widths)}
+    while sum(widths) + gaps > room:
+        text = [i for i in floors if widths[i] > floors[i]]
+        if not text:
+            break
+        widths[max(text, key=lambda i: widths[i])] -= 1
+    return widths
+
+
+def _floor(body: Sequence[Sequence[str]], column: int) -> int:
+    words = [word for row in body if column < len(row) for word in row[column].split()]
+    return max([_NARROWEST, *map(len, words)])
+
+
+def _row(
+    table: Table, cells: Sequence[str], widths: Sequence[int], first: str, rest: str, style: str | None
+) -> list[tuple[str, str | None]]:
+    """One row, on as many lines as its tallest cell takes; heads stand on their last line."""
+    folded = [_fold(cell, width) for cell, width in zip(cells, widths)]
+    if cells is table.head:
+        tallest = max(map(len, folded))
+        folded = [[""] * (tallest - len(lines)) + lines for lines in folded]
+    found = []
+    for i, parts in enumerate(zip_longest(*folded, fillvalue="")):
+        placed = [
+            part.ljust(width) if column in table.text_columns else part.rjust(width)
+            for column, (part, width) in enumerate(zip(parts, widths))
+        ]
+        found.append((f"{rest if i else first}{_GAP.join(placed)}".rstrip(), style))
+    return found
+
+
+def _fold(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    return textwrap.wrap(cell, width, break_on_hyphens=False, subsequent_indent="") or [""]
