@@ -227,6 +227,10 @@ def test_other_architectures_are_named(tmp_path: Path) -> None:
         make.write(tmp_path / "m.gguf", {"general.architecture": arch, f"{arch}.block_count": 1}, [])
         with pytest.raises((Unsupported, Unreadable)):
             model_from_path(tmp_path / "m.gguf")
+    keys, tensors = make.llama(**SMALL)
+    make.write(tmp_path / "m.gguf", keys | {"general.type": "adapter"}, tensors)
+    with pytest.raises(Unsupported, match="not a model"):
+        model_from_path(tmp_path / "m.gguf")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -129,7 +129,6 @@ def test_llama_server() -> None:
     )
     assert found == {
         "engine": "llama.cpp",
-        "precision": "q4_k",
         "max_model_len": 16384,
         "max_num_seqs": 4,
         "kv_precision": "q8_0",

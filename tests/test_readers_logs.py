@@ -113,6 +113,7 @@ def test_llama_cpp_of_three_years() -> None:
     assert round(reading.by_rank("compute_bytes")["CUDA_Host"] / 2**20, 2) == 72.01
     assert number(reading, "kv_cells") == 8192 and number(reading, "gpu_layers") == 33
     assert parts_of(reading)["serve"]["kv_precision"] == "q8_0"
+    assert parts_of(reading)["serve"]["precision"] == "q4_k_m"
     old = read("llamacpp_2024")
     assert len(old.by_rank("weights_bytes")) == 3 and number(old, "out_of_memory")
     assert [round(float(o.value) / 2**20) for o in old.all("kv_total_bytes")] == [5120, 400]  # "MB" is MiB

@@ -36,6 +36,9 @@ def model_from_gguf(file: GgufFile) -> tuple[dict[str, Any], list[str]]:
         raise Unreadable(f"{file.path}: general.architecture is not there, so the shapes are not known")
     if arch.startswith(_NOT_READ) or "embedding" in arch:
         raise Unsupported(f"{file.path}: architecture {arch[:40]!r} is not a decoder that is read")
+    kind = file.metadata.get("general.type", "model")
+    if kind != "model":
+        raise Unsupported(f"{file.path}: holds {str(kind)[:40]!r}, not a model")
     remarks = list(file.remarks)
     if not file.count("embedding_length") or not 0 < file.count("block_count") <= _MAX_LAYERS:
         raise Unreadable(f"{file.path}: {arch}.embedding_length or block_count is missing or too large")

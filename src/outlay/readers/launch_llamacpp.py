@@ -75,9 +75,11 @@ def finish(c: Collected) -> dict[str, Any]:
     if not model and repo:
         model = str(repo).partition(":")[0]
     kind = gguf_type_in_name(named) if named else None
-    if kind:
+    if kind and str(model).lower().endswith(".gguf"):
+        c.note("serve.precision", kind, "by the file's name; not set, so that the file's own tensors count")
+    elif kind:
         serve["precision"] = kind
-        c.note("serve.precision", kind, "from the file's name; the file itself gives every tensor's type")
+        c.note("serve.precision", kind, "from the name of the repository or file")
     _context(c, serve)
     _kv(c, serve)
     draft, tokens = c.take("@draft_model"), c.take("@draft_tokens")

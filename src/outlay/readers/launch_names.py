@@ -97,14 +97,30 @@ def precision_in_name(model: str) -> str | None:
     return next((precision for mark, precision in _IN_NAMES if mark in lower), None)
 
 
+_MIXES = (
+    "q2_k_s",
+    "q3_k_s",
+    "q3_k_m",
+    "q3_k_l",
+    "q4_k_s",
+    "q4_k_m",
+    "q5_k_s",
+    "q5_k_m",
+    "iq2_m",
+    "iq3_xs",
+    "iq3_m",
+    "mxfp4_moe",
+)
+
+
 def gguf_type_in_name(model: str) -> str | None:
-    """The quantisation in the name of a GGUF file: its mix ("q4_k_m"), which names the main tensor type.
+    """The quantisation in the name of a GGUF file: a mix of tensor types, or the one type.
 
     >>> gguf_type_in_name("/m/Qwen3-8B-Q4_K_M.gguf"), gguf_type_in_name("unsloth/gpt-oss-20b-GGUF:UD-Q2_K_XL")
-    ('q4_k', 'q2_k')
+    ('q4_k_m', 'q2_k')
     """
     from outlay.readers.gguf_types import BY_NAME
 
     lower = model.lower().rsplit("/", 1)[-1].removesuffix(".gguf")
-    named = [name for name in BY_NAME if name not in ("i8", "i16", "i32", "i64", "f64") and name in lower]
-    return max(named, key=len, default=None)
+    plain = [name for name in BY_NAME if name not in ("i8", "i16", "i32", "i64", "f64", "q8_k", "q8_1")]
+    return max((name for name in (*plain, *_MIXES) if name in lower), key=len, default=None)

@@ -150,6 +150,9 @@ def _precision(c: Collected, serve: dict[str, Any], model: str) -> None:
 
 def weights(c: Collected, serve: dict[str, Any], model: str, quantization: str | None, dtype: str | None) -> None:
     """The weights' precision: said by a flag, else by the model's name, else left to the plan."""
+    if model.lower().endswith(".gguf"):
+        c.note("serve.precision", None, "not set, so that the file's own tensors count")
+        return
     named = gguf_type_in_name(model) if "gguf" in model.lower() else precision_in_name(model)
     method = (quantization or "").lower().replace("-", "_")
     if method and method not in ("none", "auto"):

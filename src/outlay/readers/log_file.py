@@ -274,7 +274,6 @@ def _configuration(line: str, number: int) -> list[Observation]:
 
 def parts_of(reading: LogReading) -> dict[str, Any]:
     """The scenario the log's settings describe: model and `serve:`, for comparing expected with seen."""
-    from outlay.readers.gguf_types import BY_NAME
     from outlay.readers.launch_names import KV, WEIGHTS
 
     stated: Mapping[str, Any] = reading.settings()
@@ -299,8 +298,8 @@ def parts_of(reading: LogReading) -> dict[str, Any]:
         serve["memory_utilization"] = share
     method = str(stated.get("quantization", "")).lower()
     kind = str(stated.get("dtype", "")).lower().removeprefix("torch.")
-    mix = str(_seen(reading, "file_type") or "").lower().split(" ")[0]
-    precision = WEIGHTS.get(method) if method else WEIGHTS.get(kind) or (mix if mix in BY_NAME else None)
+    mix = _mix(str(_seen(reading, "file_type") or "").lower())
+    precision = WEIGHTS.get(method) if method else WEIGHTS.get(kind) or mix
     if precision:
         serve["precision"] = precision
     kv = KV.get(str(stated.get("kv_cache_dtype", _seen(reading, "kv_keys_type") or "")).lower())
@@ -310,6 +309,19 @@ def parts_of(reading: LogReading) -> dict[str, Any]:
         serve["enforce_eager"] = True
     model = stated.get("model")
     return ({"model": model} if isinstance(model, str) else {}) | {"serve": serve}
+
+
+def _mix(printed: str) -> str | None:
+    """llama.cpp's name of a file's quantisation as people write it.
+
+    >>> _mix("q4_k - medium"), _mix("q8_0"), _mix("all f32")
+    ('q4_k_m', 'q8_0', None)
+    """
+    from outlay.readers.gguf_types import BY_NAME
+
+    base, _, size = printed.partition(" - ")
+    ending = {"small": "_s", "medium": "_m", "large": "_l"}.get(size.split(" ")[0] if size else "", "")
+    return f"{base.strip()}{ending}" if base.strip() in BY_NAME else None
 
 
 def _seen(reading: LogReading, name: str) -> float | str | None:
