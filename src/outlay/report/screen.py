@@ -67,7 +67,7 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
         closest = f"Closest layout: {parts.layout_text(phase['layout'])}" if phase.get("layout") else ""
         details = tuple(line for line in (binding(phase.get("binding")), closest) if line)
         return Verdict(f"{word}: {subject(result)} on {fleet(result)}", mood, details)
-    details = tuple(line for line in (_margin(phase), _limit(phase), _layout_line(phase)) if line)
+    details = tuple(line for line in (_margin(phase), _limit(phase), _layout_line(phase), _trained(phase)) if line)
     text = f"{word}: {subject(result)} on {fleet(result)}"
     if number(phase.get("elapsed_s")) is not None:
         text += f" in {one(phase['elapsed_s'], 's')}"
@@ -142,6 +142,16 @@ def fleet(result: Mapping[str, Any]) -> str:
     device = given.get("device")
     name = device if isinstance(device, str) else (device or {}).get("name") or "device"
     return f"{given.get('devices', 1):,}×{name}"
+
+
+def _trained(phase: Mapping[str, Any]) -> str:
+    """What a fine-tune trains, and the files it leaves."""
+    count = number(phase.get("trainable_parameters"))
+    if count is None:
+        return ""
+    text = f"Trains {_short(count)} parameters"
+    adapter = number(phase.get("adapter_bytes"))
+    return text + (f", adapters of {one(phase['adapter_bytes'], 'B')}" if adapter else "")
 
 
 def _margin(phase: Mapping[str, Any]) -> str:
@@ -224,6 +234,10 @@ def warnings(result: Mapping[str, Any]) -> Block | None:
 
 # What people most often want to correct comes first; the rest keeps the order of resolving.
 _FIRST = (
+    "finetune.target_modules",
+    "finetune.rank",
+    "finetune.framework",
+    "finetune.mean",
     "pretrain.global_batch",
     "fleet.usd_per_device_hour",
     "pretrain.precision",

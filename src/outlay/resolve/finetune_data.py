@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from outlay.errors import BadValue, Unreadable
+from outlay.errors import BadValue, Unreadable, Unsupported
 from outlay.resolve.record import Notes
 from outlay.scenario import Finetune
 
@@ -78,6 +78,9 @@ def padded_mean(sizes: list[int], micro_batch: int) -> float:
 
 def _sizes(path: Path) -> Iterator[int]:
     """Tokens of each row of a JSON Lines file."""
+    if path.suffix.lower() in (".parquet", ".arrow"):
+        raise Unsupported(f"finetune.data_file: {path.suffix} is not read in this version; write one JSON object a line",
+                          "finetune.data_file")
     try:
         with open(path, encoding="utf-8") as handle:
             for number in range(1, MOST_ROWS + 1):
