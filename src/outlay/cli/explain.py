@@ -35,7 +35,8 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
     check_outputs(flags)
     if flags.get("opt_file") and subject is not None and number is None:
         subject, number = None, subject  # with -f the only argument is the number
-    result = ask(scenario_of(subject, flags, "pretrain"), flags)
+    phase = "finetune" if any(t.startswith("finetune.") for t in flags.get("opt_set") or ()) else "pretrain"
+    result = ask(scenario_of(subject, flags, phase), flags)
     as_json = form_of(flags) == "json"
     if number is None:
         names = _names(result, bool(flags.get("opt_verbose")))

@@ -64,7 +64,15 @@ def _goal(asked: list[tuple[dict[str, str], dict[str, Any]]]) -> str:
 
 
 def _value(result: dict[str, Any], section: str, name: str) -> Any:
+    if section == "pretrain":
+        return phase_of(result).get(name)
     return (result.get(section) or {}).get(name)
+
+
+def phase_of(result: dict[str, Any]) -> dict[str, Any]:
+    """The phase a comparison is about: pre-training, else fine-tuning."""
+    found: dict[str, Any] = result.get("pretrain") or result.get("finetune") or {}
+    return found
 
 
 def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> int | None:
@@ -84,7 +92,7 @@ def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> int 
 def _fits(result: dict[str, Any]) -> str:
     if "error" in result:
         return "error"
-    phase = result.get("pretrain") or {}
+    phase = phase_of(result)
     return "no" if phase.get("fits") is False or phase.get("within_goal") is False else "yes"
 
 
