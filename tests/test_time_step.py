@@ -15,6 +15,7 @@ from outlay.readers import architecture_from_mapping
 from outlay.resolve.efficiency import efficiency_of
 from outlay.steps.efficiency import Efficiency
 from outlay.steps.inputs import Hardware, Layout, Recipe
+from outlay.steps.train_memory import train_memory
 from outlay.steps.train_time import PARTS, train_time
 
 LLAMA_70B = {
@@ -145,6 +146,25 @@ def test_llama_70b_fp8_on_64_h100_takes_the_published_time() -> None:
     recipe = Recipe(8192, 128, precision="fp8", fused_cross_entropy=True)
     times = train_time(architecture(LLAMA_70B), hw, recipe, layout)
     assert float(times["step_time_s"]) == pytest.approx(10.2, rel=0.15)
+
+
+def test_dualpipe_hides_the_exchange_and_keeps_two_copies() -> None:
+    arch, layout = architecture(MIXTURE), Layout(pipeline=4, data=128, expert=32, zero=1, recompute="full")
+    both = dataclasses.replace(layout, schedule="dualpipe")
+    recipe = Recipe(4096, 4096)
+    plain, dual = (train_time(arch, hardware(), recipe, one) for one in (layout, both))
+    assert plain["expert_comm_s"] > 0 == dual["expert_comm_s"]
+    assert dual["pipeline_bubble_s"] < plain["pipeline_bubble_s"]
+    once, twice = (train_memory(arch, hardware(), recipe, one).fullest for one in (layout, both))
+    assert twice.states.weights == 2 * once.states.weights
+    assert twice.states.optimizer == once.states.optimizer
+
+
+def test_weights_on_the_host_pass_its_link_every_micro_batch() -> None:
+    arch, layout = architecture(LLAMA_70B), Layout(tensor=8, pipeline=4, data=16, zero=1)
+    states, weights = (train_time(arch, hardware(host_link_bytes_per_s=8e9), Recipe(8192, 256, offload=kind), layout)
+                       for kind in ("optimizer", "all"))
+    assert weights["step_time_s"] > 1.01 * states["step_time_s"]
 
 
 def test_fp32_runs_at_its_own_peak_with_elements_twice_as_wide() -> None:

@@ -164,7 +164,7 @@ class Layout(Record):
     zero: Annotated[int, _number("count", 0, 3, integer=True)] | None = None
     micro_batch: Degree | None = None
     recompute: Literal["none", "selective", "full"] | None = None
-    schedule: Literal["1f1b", "interleaved", "zero_bubble", "gpipe"] | None = None
+    schedule: Literal["1f1b", "interleaved", "zero_bubble", "dualpipe", "gpipe"] | None = None
 
 
 class Pretrain(Record):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 Value = Any
+DUAL_PIPE_COPIES = 2.0  # of the parameters: each rank holds a stage of both directions (arXiv:2412.19437, table 2)
 
 
 def bubble_fraction(pipeline: Value, micro_batches: Value, virtual_pipeline: Value = 1) -> Value:

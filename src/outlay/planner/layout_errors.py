@@ -33,7 +33,7 @@ CAUSES = {
     "expert": "expert must divide the experts, and expert · expert_tensor divide tensor · context · data",
     "expert_tensor": "expert · expert_tensor must divide tensor · context · data",
     "virtual_pipeline": "interleaving needs pipeline above 1 and no more chunks than a stage has layers",
-    "schedule": "only an interleaved schedule has virtual stages above 1",
+    "schedule": "only an interleaved schedule has virtual stages above 1; dualpipe needs an even pipeline",
     "context": "tensor · pipeline · context · data must be the devices",
     "pipeline": "tensor · pipeline · context · data must be the devices",
     "tensor": "tensor · pipeline · context · data must be the devices",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Table = dict[str, Column]
 RECOMPUTE = ("none", "selective", "full")
-SCHEDULES_WITH_CHUNKS = ("interleaved", "zero_bubble", "dualpipe")
+SCHEDULES_WITH_CHUNKS = ("interleaved", "zero_bubble")
 MANY_DIVISORS = 64  # a batch or fleet with more than this is searched at its small and binary divisors
 
 
@@ -224,6 +224,8 @@ def _virtual_stages(facts: Facts, given: Mapping[str, Any], table: Table, schedu
         return _keep(wide, mask)
     wide = _cross(table, virtual_pipeline=_candidates(given, "virtual_pipeline", [1]))
     keep = wide["virtual_pipeline"] == 1
+    if schedule == "dualpipe":  # the two directions share ranks in pairs
+        keep &= wide["pipeline"] % 2 == 0
     if schedule not in ("1f1b",) and "schedule" not in given:
         keep &= wide["pipeline"] > 1
     return _keep(wide, keep)

@@ -10,6 +10,7 @@ from outlay.derive import add_all, derive
 from outlay.model_size import layer_parts, norm_parameters
 from outlay.physics import memory as mem
 from outlay.physics import placement
+from outlay.physics.pipeline import DUAL_PIPE_COPIES
 from outlay.steps.inputs import Layout, Recipe
 from outlay.steps.memory_policy import MemoryPolicy
 
@@ -131,6 +132,9 @@ def states_of(stage: Stage, recipe: Recipe, layout: Layout, policy: MemoryPolicy
         for label, parameters, each in zip(
             ("weights", "gradients", "optimizer"), held,
             (kept, recipe.gradient_bytes, recipe.master_bytes + recipe.optimizer_bytes), strict=True))
+    if layout.schedule == "dualpipe":
+        weights, gradients = (_twice(part) for part in (weights, gradients))
+        optimizer = optimizer if layout.zero else _twice(optimizer)  # shared by twice the ranks otherwise
     if recipe.optimizer == "muon":
         optimizer = add_all("optimizer", "bytes", optimizer, _table_states(stage, recipe, layout))
     step: Value = 0.0
@@ -148,6 +152,10 @@ def states_of(stage: Stage, recipe: Recipe, layout: Layout, policy: MemoryPolicy
         if policy.tuned is not None and layout.zero >= 3:  # sharded gradients follow their weights
             host, gradients = add_all("offloaded states", "bytes", host, gradients), 0.0
     return States(weights, gradients, optimizer, host, step)
+
+
+def _twice(part: Value) -> Value:
+    return derive(mem.times, "a stage of both directions", "bytes", count=DUAL_PIPE_COPIES, each=part)
 
 
 def _table_states(stage: Stage, recipe: Recipe, layout: Layout) -> Value:

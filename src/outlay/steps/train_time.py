@@ -99,9 +99,15 @@ def schedule_time(
     backward = micro["backward_s"]
     window = derive(_share, "backward of one micro-batch", "s", value=backward, rounds=1.0 / stages)
     held = stage_weights(arch, layout, micro, counts[1])
-    reduced = data_parallel_time(device, layout, held, window)
+    copies = 1.0
+    if layout.schedule == "dualpipe":
+        copies = pipeline.DUAL_PIPE_COPIES
+        parts["expert_comm_s"] = derive(
+            _hidden, "expert all-to-all behind the other direction's compute", "s", time=parts["expert_comm_s"],
+            behind=add_all("forward and backward", "s", parts["forward_s"], parts["backward_s"]))
+    reduced = data_parallel_time(device, layout, (copies * held[0], copies * held[1]), window)
     parts["data_comm_s"] = add_all("data-parallel communication, exposed", "s", sharded, reduced)
-    if recipe.tuning is not None and recipe.offload == "all":
+    if recipe.offload == "all":
         compute = derive(_share, "compute of one micro-batch", "s", value=micro["crossing"], rounds=1.0 / stages)
         parts["data_comm_s"] = add_all("communication and weights from the host, exposed", "s", parts["data_comm_s"],
                                        streamed_weights_time(device, layout, held, micro_batches, compute))
