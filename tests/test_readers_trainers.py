@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay.errors import OutlayError, Unreadable
+from outlay.readers.any_file import read_any
 from outlay.readers.launch_flags import LaunchNotes
+from outlay.readers.launch_line import read_launch_file
 from outlay.readers.trainer_file import kind_of, read_trainer, read_trainer_text
 from outlay.scenario_io import scenario_from
 
@@ -345,6 +348,25 @@ def test_hostile_files(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(OutlayError):
             read_trainer(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["[{0}]", "{{{1}}}"])
+@pytest.mark.parametrize(
+    "end", ["base_model: a\nlora_target_modules: *z", "model: a\nserved-model-name: *z", "fsdp_config: *z"]
+)
+def test_aliases_that_stand_for_billions(tmp_path: Path, kind: str, end: str) -> None:
+    """Few enough aliases to be parsed, and far too many values to be written out."""
+    lines = ["x0: &x0 [1, 2]"]
+    for level in range(1, 19):
+        many = [f"*x{level - 1}"] * 9
+        inner = kind.format(", ".join(many), ", ".join(f"k{i}: {alias}" for i, alias in enumerate(many)))
+        lines.append(f"x{level}: &{'z' if level == 18 else f'x{level}'} {inner}")
+    (tmp_path / "bomb.yaml").write_text("\n".join([*lines, end]))
+    begun = time.process_time()
+    for read_it in (read_any, read_trainer, read_launch_file):
+        with pytest.raises(Unreadable):
+            read_it(tmp_path / "bomb.yaml")
+    assert time.process_time() - begun < 1
 
 
 def loaded(path: Path) -> dict[str, Any]:
