@@ -12,19 +12,31 @@ from outlay.errors import Inconsistent, OutlayError
 if TYPE_CHECKING:
     from outlay.report.blocks import Block
 
-_RANKED = {
-    "time": ("pretrain", "elapsed_s"),
-    "money": ("totals", "usd"),
-    "energy": ("totals", "energy_j"),
-    "carbon": ("totals", "co2e_kg"),
+_PHASES = ("pretrain", "finetune", "serve")
+# goal -> (section, name, whether more is better, how it is said); the first that is known ranks
+_RANKED: dict[str, tuple[tuple[str, str, bool, str], ...]] = {
+    "time": (
+        ("phase", "elapsed_s", False, "Least time"),
+        ("phase", "tokens_per_s_per_device", True, "Most tokens/s"),
+        ("phase", "kv_cache_tokens", True, "Most tokens in the cache"),
+    ),
+    "money": (("totals", "usd", False, "Least money"),),
+    "energy": (("totals", "energy_j", False, "Least energy"),),
+    "carbon": (("totals", "co2e_kg", False, "Least carbon"),),
 }
+# head, section, name, unit; a column that nothing is known of is left out
 _COLUMNS = (
-    ("time", "pretrain", "elapsed_s", "s"),
+    ("memory", "phase", "memory_per_device_bytes", "B"),
+    ("tokens/s a device", "phase", "tokens_per_s_per_device", ""),
+    ("time", "phase", "elapsed_s", "s"),
     ("device-hours", "totals", "device_hours", ""),
     ("money", "totals", "usd", "USD"),
     ("energy", "totals", "energy_j", "J"),
     ("CO2e", "totals", "co2e_kg", "kgCO2e"),
     ("water", "totals", "water_l", "L"),
+    ("cache, tokens", "phase", "kv_cache_tokens", ""),
+    ("longest at once", "phase", "max_concurrency", ""),
+    ("a token, alone", "one_stream", "tpot_s", "s"),
 )
 
 
@@ -43,7 +55,7 @@ def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str,
     if len(errors) == len(found):
         raise errors[0]
     goal = _goal(asked)
-    best = _best(found, goal)
+    best, said = _best(found, goal)
     form = form_of(flags)
     if form == "json":
         rows = [{"varied": chosen, "best": i == best, **result} for i, (chosen, result) in enumerate(found)]
@@ -53,8 +65,8 @@ def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str,
 
         write(rows_csv([_flat(chosen, result, i == best) for i, (chosen, result) in enumerate(found)]), flags)
     else:
-        write_blocks(_table(found, best, goal), flags)
-    return YES if best is not None else NO
+        write_blocks(_table(found, best, said), flags)
+    return YES if any(_fits(result) == "yes" for _, result in found) else NO
 
 
 def _goal(asked: list[tuple[dict[str, str], dict[str, Any]]]) -> str:
@@ -63,36 +75,32 @@ def _goal(asked: list[tuple[dict[str, str], dict[str, Any]]]) -> str:
     return wanted if wanted in _RANKED else "time"
 
 
+def _phase(result: dict[str, Any]) -> dict[str, Any]:
+    return next((dict(result[p]) for p in _PHASES if result.get(p)), {})
+
+
 def _value(result: dict[str, Any], section: str, name: str) -> Any:
-    if section == "pretrain":
-        return phase_of(result).get(name)
-    return (result.get(section) or {}).get(name)
+    phase = _phase(result)
+    whole = {"phase": phase, "totals": result.get("totals"), "one_stream": phase.get("one_stream")}
+    return (whole[section] or {}).get(name)
 
 
-def phase_of(result: dict[str, Any]) -> dict[str, Any]:
-    """The phase a comparison is about: pre-training, else fine-tuning."""
-    found: dict[str, Any] = result.get("pretrain") or result.get("finetune") or {}
-    return found
-
-
-def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> int | None:
-    """The row that fits and has the least of what the search ranks by."""
+def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> tuple[int | None, str]:
+    """The row that fits and is best by what is asked, as far as that is known; and how to say so."""
     from outlay.report.numbers import number
 
-    section, name = _RANKED[goal]
-    ranked = [
-        (number(_value(result, section, name)), i)
-        for i, (_, result) in enumerate(found)
-        if _fits(result) == "yes"
-    ]
-    known = [(value, i) for value, i in ranked if value is not None]
-    return min(known)[1] if known else None
+    able = [i for i, (_, result) in enumerate(found) if _fits(result) == "yes"]
+    for section, name, more, said in _RANKED[goal]:
+        known = [(v, i) for i in able if (v := number(_value(found[i][1], section, name))) is not None]
+        if known:
+            return (max(known, key=lambda k: (k[0], -k[1])) if more else min(known))[1], said
+    return None, "These fit" if able else "None of these fits"
 
 
 def _fits(result: dict[str, Any]) -> str:
     if "error" in result:
         return "error"
-    phase = phase_of(result)
+    phase = _phase(result)
     return "no" if phase.get("fits") is False or phase.get("within_goal") is False else "yes"
 
 
@@ -111,27 +119,32 @@ def _cell(value: Any, unit: str) -> str:
     from outlay.report.numbers import one
 
     bare = dict(value, unit=unit) if isinstance(value, dict) else value
-    return one(bare, unit, interval=False)
+    return one(bare, unit, interval=False, memory=unit == "B")
 
 
-def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None, goal: str) -> list[Block]:
+def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None, said: str) -> list[Block]:
     from outlay.report.blocks import Bullets, Table, Verdict
+    from outlay.report.numbers import number
 
     names = list(found[0][0])
+    columns = [
+        c for c in _COLUMNS if any(number(_value(result, c[1], c[2])) is not None for _, result in found)
+    ]
+    if any(name == "elapsed_s" for _, _, name, _ in columns):
+        columns = [c for c in columns if c[2] != "tokens_per_s_per_device"]
     rows = []
     for chosen, result in found:
-        cells = [_cell(_value(result, section, name), unit) for _, section, name, unit in _COLUMNS]
-        if _fits(result) != "yes":
-            cells = ["–"] * len(cells)
-        rows.append((*chosen.values(), _fits(result), *cells))
-    head = (*names, "fits", *[c[0] for c in _COLUMNS])
-    text = (
-        f"Least {goal}: {', '.join(f'{k} = {v}' for k, v in found[best][0].items())}"
-        if best is not None
-        else ("None of these fits")
-    )
+        fits = _fits(result)
+        cells = [
+            "–" if fits == "error" or number(value) is None else _cell(value, unit)
+            for _, section, name, unit in columns
+            for value in (_value(result, section, name),)
+        ]
+        rows.append((*chosen.values(), fits, *cells))
+    head = (*names, "fits", *[c[0] for c in columns])
+    shown = f": {', '.join(f'{k} = {v}' for k, v in found[best][0].items())}" if best is not None else ""
     blocks: list[Block] = [
-        Verdict(text, "good" if best is not None else "bad"),
+        Verdict(said + shown, "good" if best is not None else "bad"),
         Table("", head, tuple(rows), mark=best, text_columns=frozenset(range(len(names) + 1))),
     ]
     troubles = tuple(

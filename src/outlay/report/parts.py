@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from outlay.report.blocks import Table
+from outlay.report.blocks import Bullets, Table
 from outlay.report.numbers import adding_up, column, fixed, number, one, span
 
 _DEGREES = (
@@ -81,6 +81,8 @@ def layout_row(layout: Mapping[str, Any]) -> str:
     'TP 8 · DP 4 · ZeRO 1 · batch 2 · recompute full'
     """
     said = [f"{label} {layout[key]:g}" for key, label in _SHORT if (number(layout.get(key)) or 1) > 1]
+    if (number(layout.get("shard")) or 1) > 1 and layout["shard"] != layout.get("data"):
+        said.append(f"shard {layout['shard']:g}")
     return " · ".join((said or ["one device"]) + _categories(layout, "batch", "SP"))
 
 
@@ -93,7 +95,11 @@ def breakdown(
         return None
     cells, total, scale, decimals = column(list(known.values()), unit, memory=memory)
     shares = adding_up([100 * v / sum(known.values()) for v in known.values()], 0)
-    rows = tuple((words(k), cell, f"{part:.0f} %") for k, cell, part in zip(known, cells, shares))
+    rows = tuple(
+        (words(k), cell, f"{part:.0f} %")
+        for k, cell, part in zip(known, cells, shares)
+        if part or cell.strip("0.,")  # what rounds to nothing is in the sum, and in --json
+    )
     interval = span(whole, scale, decimals).strip()
     below = (_INTERVAL, interval, "") if interval else ()
     return Table(title, ("", scale.after.strip(), "share"), rows, (last, total, ""), below)
@@ -208,18 +214,34 @@ def takes(result: Mapping[str, Any], verbose: bool = False) -> Table | None:
     totals = result.get("totals") or {}
     if not items:
         return None
+    measures = [m for m in _MEASURES if number(totals.get(m[0])) is not None]
+    if not measures:
+        return None
     heads, columns, ends, belows = [""], [], ["total"], [_INTERVAL]
-    for key, unit, name in _MEASURES:
+    for key, unit, name in measures:
         cells, total, scale, decimals = column([row[key] for row in items.values()], unit)
-        known = number(totals.get(key)) is not None
-        shown = f"{scale.before}{scale.after.strip()}"
-        heads.append(f"{name}, {shown}")
+        heads.append(f"{name}, {scale.before}{scale.after.strip()}")
         columns.append(cells)
-        ends.append(total if known else "unknown")
-        belows.append(span(totals.get(key), scale, decimals).strip() if known else "")
+        ends.append(total)
+        belows.append(span(totals.get(key), scale, decimals).strip())
     rows = tuple((words(item), *[c[i] for c in columns]) for i, item in enumerate(items))
     below = tuple(belows) if any(belows[1:]) else ()
-    return Table("Money, energy, carbon and water", tuple(heads), rows, tuple(ends), below)
+    names = ["carbon" if name == "CO2e" else name for _, _, name in measures]
+    title = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names).capitalize()
+    return Table(title, tuple(heads), rows, tuple(ends), below)
+
+
+def unpriced(result: Mapping[str, Any]) -> Bullets | None:
+    """Why money is not known, and what of it is."""
+    lines = result.get("lines") or []
+    if not lines or number((result.get("totals") or {}).get("usd")) is not None:
+        return None
+    notes = [str(line["note"]) for line in lines if line.get("note") and number(line.get("usd")) is None]
+    said = [f"unknown: {notes[0]}" if notes else "unknown: a price is missing"]
+    known = {k: row["usd"] for k, row in by_item(lines).items() if row["usd"]}
+    if known:
+        said.append("known of it: " + ", ".join(f"{words(k)} {one(v, 'USD')}" for k, v in known.items()))
+    return Bullets("Money", tuple(said))
 
 
 def by_item(lines: list[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
@@ -238,7 +260,7 @@ def small_together(items: dict[str, dict[str, float | None]]) -> dict[str, dict[
     sums = {key: sum(row[key] or 0.0 for row in items.values()) for key, _, _ in _MEASURES}
 
     def is_small(row: Mapping[str, float | None]) -> bool:
-        return all(row[key] is not None and abs(row[key] or 0.0) <= SMALL * sums[key] for key in sums)
+        return all(abs(row[key] or 0.0) <= SMALL * sums[key] for key in sums)
 
     small = [name for name, row in items.items() if is_small(row)]
     if len(small) < 2:

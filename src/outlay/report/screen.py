@@ -35,7 +35,7 @@ def page(
     if phase.get("fits") is False:
         blocks += [parts.memory(phase), nearest(phase)]
     else:
-        blocks += [*step(phase), parts.calendar(phase), parts.takes(result, verbose)]
+        blocks += [*step(phase), parts.calendar(phase), parts.unpriced(result), parts.takes(result, verbose)]
         blocks += [parts.elapsed(phase), parts.stages(phase)] if verbose else []
         blocks += [parts.layouts(phase), parts.scaling(phase), nearest(phase)]
         blocks += [Bullets("What the answer hangs on", tuple(hangs_on)) if hangs_on else None]
@@ -72,7 +72,8 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     if number(phase.get("elapsed_s")) is not None:
         text += f" in {one(phase['elapsed_s'], 's')}"
     money = (result.get("totals") or {}).get("usd")
-    text += f", {one(money, 'USD')}" if number(money) is not None else ""
+    if result.get("lines"):
+        text += f", {one(money, 'USD')}" if number(money) is not None else ", money unknown"
     return Verdict(text, mood, details)
 
 
@@ -227,8 +228,16 @@ def brackets() -> Note:
         return Note(said + ".")
 
 
+_VALUED = ("site", "fleet.usd", "fleet.tenure", "fleet.commitment", "embodied", "hardware lifetime")
+
+
+def about(result: Mapping[str, Any], what: str) -> bool:
+    """Whether this bears on what is shown: prices and places only where something is valued."""
+    return bool(result.get("lines")) or not what.startswith(_VALUED)
+
+
 def warnings(result: Mapping[str, Any]) -> Block | None:
-    found = [sentence(w) for w in result.get("warnings") or []]
+    found = [said for w in result.get("warnings") or [] if about(result, said := sentence(w))]
     return Bullets("Warnings", tuple(found)) if found else None
 
 
@@ -255,7 +264,13 @@ def assumptions(result: Mapping[str, Any], verbose: bool) -> Block | None:
     if not found:
         return None
     ranks = {name: rank for rank, name in enumerate(_FIRST)}
-    ordered = sorted(found, key=lambda entry: ranks.get(str(entry.get("what")), len(ranks)))
+    ordered = sorted(
+        found,
+        key=lambda entry: (
+            not about(result, str(entry.get("what"))),
+            ranks.get(str(entry.get("what")), len(ranks)),
+        ),
+    )
     shown = ordered if verbose else ordered[:ASSUMPTIONS_SHOWN]
     items = [_assumption(entry, verbose) for entry in shown]
     title = f"Assumed ({len(shown)} of {len(found)}; all with -v)" if len(shown) < len(found) else "Assumed"
@@ -289,4 +304,4 @@ def _value(what: str, value: Any) -> str:
             if what.endswith(ending):
                 return si(float(value), unit)
         return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
-    return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -76,7 +76,7 @@ def _sequence(given: Pretrain, architecture: Architecture, choose: object) -> in
 def _batch(given: Pretrain, sequence: int, devices: int, choose: object) -> int:
     assert callable(choose)
     return int(choose("global_batch", given.global_batch, _even_batch(TOKENS_A_STEP / sequence, devices),
-                      "about 4 million tokens a step, a power of two times the fleet's odd factor"))
+                      "about 4 million tokens a step, rounded to divide over the fleet"))
 
 
 def _even_batch(wanted: float, devices: int) -> int:

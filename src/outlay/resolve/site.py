@@ -95,5 +95,6 @@ def _labelled(quantity: Quantity, label: str, unit: str) -> Quantity:
 
 def _tell(field: str, fact: Fact, facts: Any, notes: Notes) -> None:
     level = facts.levels.get(_FIELDS[field][0], "")
-    why = f"{facts.name}: found for the {level}" if level else f"of {facts.name}"
-    notes.assume(f"site.{field}", fact.value, why + (f"; {fact.note}" if fact.note else ""), fact.source)
+    own = facts.name if level in ("", facts.name.lower()) else f"{facts.name}, by {level}"
+    why = f"{facts.name}, no value of its own" if level == "world" and facts.name != "World" else own
+    notes.assume(f"site.{field}", fact.value, why + (f": {fact.note}" if fact.note else ""), fact.source)
