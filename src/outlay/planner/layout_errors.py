@@ -95,6 +95,9 @@ def _check_alone(facts: Facts, given: Mapping[str, Any], path: str) -> None:
         fail("expert", f"does not divide {facts.experts} experts", divisors(facts.experts))
     if "data" in given and given["data"] % given.get("shard", 1):
         fail("shard", f"does not divide data {given['data']}", divisors(given["data"]))
+    if given.get("shard") == 1 and given.get("zero", 0) > 0 and given.get("data", 1) > 1:
+        fail("shard", f"leaves ZeRO {given['zero']} nothing to share out (zero: 0 keeps whole copies)",
+             divisors(given["data"]))
     if given.get("virtual_pipeline", 1) > 1:
         _check_chunks(facts, given, fail)
 
