@@ -20,6 +20,7 @@ from outlay.units import EXAMPLES, parse
 R = TypeVar("R", bound=Record)
 MAX_BYTES = 8_000_000
 MAX_DEPTH = 40
+MAX_NODES = 500_000  # values of a document, each counted as often as it is referred to
 
 
 def scenario_from(raw: object) -> Scenario:
@@ -46,11 +47,27 @@ def load_text(text: str, suffix: str, where: str) -> Any:
             return tomllib.loads(text)
         if suffix == ".json":
             return json.loads(text)
-        return _yaml(text)
+        read = _yaml(text)
+        bounded(read, where)
+        return read
     except RecursionError:
         raise Unreadable(f"{where}: nested too deeply") from None
     except ValueError as error:
         raise Unreadable(f"{where}: {_first_line(error)}") from None
+
+
+def bounded(value: object, where: str) -> None:
+    """Refuse a document that is huge when written out: YAML aliases can make few lines stand for billions."""
+    left = MAX_NODES
+    walk: list[tuple[object, int]] = [(value, 0)]
+    while walk:
+        node, depth = walk.pop()
+        if not isinstance(node, (Mapping, list, tuple, set)):
+            continue
+        left -= len(node) + 1
+        if left < 0 or depth > MAX_DEPTH:
+            raise Unreadable(f"{where}: too many values, or nested too deeply")
+        walk += [(inner, depth + 1) for inner in (node.values() if isinstance(node, Mapping) else node)]
 
 
 def _yaml(text: str) -> Any:

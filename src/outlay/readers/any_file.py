@@ -10,7 +10,6 @@ from typing import Any
 
 from outlay.errors import OutlayError, Unreadable
 from outlay.readers.json_file import open_regular
-from outlay.readers.launch_flags import bounded
 from outlay.readers.launch_words import MAX_TEXT
 
 
@@ -61,7 +60,6 @@ def _settings(path: str | os.PathLike[str], suffix: str) -> AnyReading:
     settings = load_file(Path(path))
     if not isinstance(settings, Mapping):
         raise Unreadable(f"{path}: holds a {type(settings).__name__}, not a mapping of settings")
-    bounded(settings, str(path))
     keys = {str(key) for key in settings}
     if keys & {"pretrain", "finetune", "serve", "fleet", "outlay"} and "_component_" not in str(settings.get("model")):
         top = {name for name in field_paths() if "." not in name} | {"outlay"}

@@ -10,8 +10,6 @@ from outlay.errors import BadValue, Unreadable
 from outlay.readers.fields import Note, show
 
 MAX_SHOWN = 200
-MAX_NODES = 100_000  # values in a configuration, each counted as often as it is referred to
-MAX_DEPTH = 30
 _SWITCHES = ("true", "false", "auto", "on", "off", "yes", "no", "0", "1", "full", "offload", "unsloth")
 _OFF = ("", "false", "none", "null", "0", "0.0", "off", "[]", "{}")
 
@@ -277,23 +275,6 @@ CONVERT: dict[str, Callable[[Any, str], Any]] = {
     "switch": lambda value, _: str(value),
     "json_or_text": lambda value, _: value if isinstance(value, Mapping) else str(value),
 }
-
-
-def bounded(value: object, where: str = "the settings") -> None:
-    """Refuse settings that are huge when written out: YAML aliases can make few lines stand for billions."""
-    left = MAX_NODES
-    walk: list[tuple[object, int]] = [(value, 0)]
-    while walk:
-        node, depth = walk.pop()
-        left -= 1
-        if left < 0 or depth > MAX_DEPTH:
-            raise Unreadable(f"{where}: too many values, or nested too deeply")
-        if isinstance(node, Mapping):
-            walk += [(inner, depth + 1) for inner in node.values()]
-            left -= len(node)
-        elif isinstance(node, (list, tuple, set)):
-            walk += [(inner, depth + 1) for inner in node]
-            left -= len(node)
 
 
 def read_keys(keys: Mapping[Any, Any], known: Table, collected: Collected) -> None:

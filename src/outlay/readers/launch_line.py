@@ -11,7 +11,7 @@ from typing import Any
 from outlay.errors import Unreadable
 from outlay.readers import launch_llamacpp, launch_sglang, launch_trtllm, launch_vllm
 from outlay.readers.json_file import open_regular
-from outlay.readers.launch_flags import Collected, LaunchNotes, bounded, read_flags, read_keys
+from outlay.readers.launch_flags import Collected, LaunchNotes, read_flags, read_keys
 from outlay.readers.launch_words import MAX_TEXT, Command, commands
 
 _ENGINES: dict[str, ModuleType] = {
@@ -68,7 +68,9 @@ def read_launch(
     (4, 32000, ('--colour red',))
     """
     if isinstance(source, Mapping):
-        bounded(source)
+        from outlay.scenario_io import bounded
+
+        bounded(source, "the settings")
         return _from_keys(source, _engine_of_keys(source))
     found = commands(source) if isinstance(source, str) else [Command(tuple(map(str, source)), {})]
     for command in found:
@@ -100,7 +102,6 @@ def _mapping(text: str, suffix: str, where: str) -> Mapping[str, Any]:
     keys = load_text(text, suffix, where)
     if not isinstance(keys, Mapping):
         raise Unreadable(f"{where}: holds a {type(keys).__name__}, not a mapping of options")
-    bounded(keys, where)
     return keys
 
 

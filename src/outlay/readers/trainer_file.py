@@ -10,7 +10,7 @@ from typing import Any
 from outlay.errors import Unreadable
 from outlay.readers import trainer_hf, trainer_megatron, trainer_rl, trainer_sharding, trainer_torchtune
 from outlay.readers.json_file import open_regular
-from outlay.readers.launch_flags import Collected, LaunchNotes, bounded, read_flags
+from outlay.readers.launch_flags import Collected, LaunchNotes, read_flags
 from outlay.readers.launch_words import MAX_TEXT, Command, commands
 
 Parts = dict[str, Any]
@@ -99,7 +99,9 @@ def kind_of(settings: Mapping[Any, Any]) -> str:
 
 
 def _from_settings(settings: Mapping[Any, Any], folder: Folder) -> Read:
-    bounded(settings)
+    from outlay.scenario_io import bounded
+
+    bounded(settings, "the settings")
     kind = kind_of(settings)
     c = Collected(kind)
     devices: Devices = (None, None)

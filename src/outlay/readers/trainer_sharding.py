@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from outlay.errors import Unreadable
-from outlay.readers.launch_flags import Collected, Table, bounded, read_keys, table
+from outlay.readers.launch_flags import Collected, Table, read_keys, table
 from outlay.readers.trainer_names import flat, optimizer, put
 
 _DEEPSPEED = """
@@ -156,7 +156,6 @@ def named_file(c: Collected, value: Any, folder: str | os.PathLike[str] | None) 
             "the file that is named could not be read here" + _guess(c, str(value)),
         )
         return None
-    bounded(read, str(path))
     return read
 
 
