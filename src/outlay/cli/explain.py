@@ -35,7 +35,7 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
     check_outputs(flags)
     if flags.get("opt_file") and subject is not None and number is None:
         subject, number = None, subject  # with -f the only argument is the number
-    phase = "finetune" if any(t.startswith("finetune.") for t in flags.get("opt_set") or ()) else "pretrain"
+    phase = _phase(subject, flags)
     result = ask(scenario_of(subject, flags, phase), flags)
     as_json = form_of(flags) == "json"
     if number is None:
@@ -59,6 +59,16 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
         flags,
     )
     return 0
+
+
+def _phase(subject: str | None, flags: dict[str, Any]) -> str:
+    """The phase that is meant: one a flag sets, else the one the scenario has, else training."""
+    from outlay.api import load_subject
+    from outlay.cli.ask import PHASES, whole_scenario
+
+    document = whole_scenario(load_subject(subject) if subject is not None else None, flags, "pretrain")
+    found = [phase for phase in PHASES if document.get(phase) is not None]
+    return found[0] if found else "pretrain"
 
 
 def _names(result: Result, all_of_them: bool) -> list[str]:

@@ -61,7 +61,8 @@ def speed(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[st
     length = phase.recipe.max_model_len
     if phase.one_stream is None and prompt + output > length:
         prompt, output = length / 2, length / 2
-    found = one_stream(arch, phase.device, phase.recipe, layout, prompt, prompt + output / 2)
+    recipe = replace(phase.recipe, cache_bytes=_value(phase.recipe.cache_bytes))
+    found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
     token = _q(found.token_s, "s", "time of one token, one request")
     first = _q(found.first_s, "s", "time to the first token, one request")
     whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)

@@ -216,7 +216,10 @@ def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) ->
     shown["kv_precision"] = name
     size = given.kv_cache_bytes_per_device
     own = exact(size, "bytes", "cache of a device", "given in the scenario", basis="given") if size else None
-    return {"cache_precision": name, "cache_bytes": ELEMENT_BYTES[name], "cache_given_bytes": own}
+    element = exact(
+        ELEMENT_BYTES[name], "bytes", f"a cached element in {name}", "physics.kvcache.ELEMENT_BYTES"
+    )
+    return {"cache_precision": name, "cache_bytes": element, "cache_given_bytes": own}
 
 
 def _graphs(given: Serve, engine: Engine, notes: Notes) -> bool:

@@ -128,7 +128,7 @@ def tokens_bytes(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout, toke
         _sequence_bytes,
         "cache of a sequence in one layer of a rank",
         "bytes",
-        token_bytes=token * share,
+        token_bytes=derive(_times, "cache of a token on a rank", "bytes", token_bytes=token, share=share),
         context=tokens,
         window=kind.window,
         compress=kind.compress,
