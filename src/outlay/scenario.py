@@ -203,6 +203,11 @@ class Rollout(Record):
     colocate: bool | None = None
 
 
+TuneFramework = Literal["megatron", "deepspeed", "fsdp", "torchtitan", "nemo", "megatron-bridge", "llm-foundry",
+                        "maxtext", "transformers", "torchtune", "litgpt", "trl", "peft", "accelerate", "axolotl",
+                        "llama-factory", "unsloth"]
+
+
 class Finetune(Record):
     method: str | None = None
     base_precision: str | None = None
@@ -220,7 +225,7 @@ class Finetune(Record):
     epochs: Annotated[float, _number("count", 1e-4, 1e4)] | None = None
     gradient_checkpointing: bool | None = None
     optimizer: Optimizer | None = None
-    framework: Framework | None = None
+    framework: TuneFramework | None = None
     layout: Layout | None = None
     algorithm: Literal["sft", "dpo", "orpo", "kto", "ppo", "grpo", "distill"] | None = None
     longest: Positive | None = None

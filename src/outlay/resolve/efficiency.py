@@ -36,8 +36,9 @@ def resolve_efficiency(facts: DeviceFacts, catalog: Catalog, notes: Notes, seed:
     times = rate_below_full(facts)
     if times <= 1.0 or borrowed(facts) <= 1.0:
         return found
-    notes.assume("utilisation", f"{times:g} times the borrowed share of peak", "a rate halved by fp32 accumulation leaves "
-                 "the memory and power that bound the measured card", "vendor white papers: int8 rate over bf16 rate")
+    notes.assume("utilisation", f"{times:g} times the borrowed share of peak", "a rate halved by fp32 accumulation "
+                 "leaves the memory and power that bound the measured card",
+                 "vendor white papers: int8 rate over bf16 rate")
     return found.with_grids({name: half_rate_grid(grid, times) for name, grid in found.grids.items()})
 
 

@@ -12,22 +12,23 @@ from outlay.architecture import Architecture
 from outlay.derive import exact
 from outlay.errors import BadValue, Inconsistent, Unsupported
 from outlay.physics.weights import FORMATS
-from outlay.resolve.calendar import Defaults, resolve_calendar
-from outlay.resolve.efficiency import borrowed, residual
+from outlay.resolve.calendar import Defaults
 from outlay.resolve.finetune_data import Lengths, lengths_of
 from outlay.resolve.finetune_procedure import Procedures, companion_bytes, extra_logit_bytes, responses
-from outlay.resolve.finetune_states import TABLE, StateBytes, number, software_rows
+from outlay.resolve.finetune_states import StateBytes, number, software_rows
 from outlay.resolve.finetune_trained import ADAPTER_START, ALL, LOW_RANK, METHODS, Counts, count, saved_modules, targets
-from outlay.resolve.fleet import DeviceFacts, peak
+from outlay.resolve.finetune_training import Context, training_phase, tuned_hardware
+from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.memory import memory_constants
-from outlay.resolve.record import Assumption, Notes, TrainingPhase
-from outlay.scenario import Finetune, Fleet, Layout, Pretrain
+from outlay.resolve.record import Notes, TrainingPhase
+from outlay.scenario import Finetune, Fleet, Layout
 from outlay.scenario_io import to_plain
 from outlay.steps.inputs import Hardware, Recipe
 from outlay.steps.tuning import Procedure, Software, Tuning
 
 FOUR_BIT_DEFAULT = {"qlora": "nf4-dq", "qdora": "nf4-dq"}
 WIDE = ("bf16", "fp16", "fp32")
+STANDS_ON = dict.fromkeys(("trl", "peft", "accelerate", "axolotl", "llama-factory", "unsloth"), "transformers")
 EIGHT_BIT_SOFTWARE = ("megatron", "nemo", "megatron-bridge")
 VIRTUAL = ("prefix", "prompt", "adapter", "adapter-v2")
 
@@ -52,17 +53,6 @@ class TunePhase:
     vary: Callable[[Mapping[str, Any]], TunePhase]  # the same phase with fields of it changed
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a fine-tune is resolved against."""
-
-    architecture: Architecture
-    fleet: Fleet
-    facts: DeviceFacts
-    hardware: Hardware
-    defaults: Defaults
-
-
 def resolve_finetune(given: Finetune, architecture: Architecture | None, fleet: Fleet | None,
                      facts: DeviceFacts | None, hardware: Hardware | None,
                      defaults: Defaults) -> tuple[TunePhase, dict[str, Any]]:
@@ -81,8 +71,11 @@ class _Resolver:
         self.given, self.at, self.context = given, context, context
         self.catalog, self.notes = context.defaults.catalog, context.defaults.notes
         self.shown: dict[str, Any] = {}
-        self.framework = str(self.choose("framework", "transformers", "the most used for fine-tuning"))
-        self.rows = software_rows(self.framework, self.catalog)
+        named = str(self.choose("framework", "transformers", "the most used for fine-tuning"))
+        self.framework = STANDS_ON.get(named, named)
+        self.rows = software_rows((self.framework, named), self.catalog)
+        if named != self.framework:
+            self.notes.assume("finetune.framework", self.framework, f"{named} trains by it")
         self.seed = context.defaults.seed
         self.devices = context.hardware.devices
         self.implied_data = 0  # data-parallel ranks that a global batch and its accumulation leave
@@ -117,8 +110,8 @@ class _Resolver:
         lengths, batch, micro_batch = self.data(method, procedure)
         tuning = replace(tuning, extra_logit_bytes=extra_logit_bytes(procedure, self.at.architecture))
         recipe = self.recipe(tuning, counts, procedure, precision, lengths, batch)
-        hardware = self.hardware(precision)
-        training = self.training(recipe, micro_batch)
+        hardware = tuned_hardware(self.at, precision)
+        training = training_phase(self.at, recipe, self.layout(micro_batch), self.framework)
         time_recipe = replace(recipe, sequence_length=max(round(lengths.mean), 1))
         self.shown["layout"] = to_plain(self.given.layout) if self.given.layout is not None else {}
         epoch_tokens = self.epoch_tokens(lengths, procedure)
@@ -345,44 +338,25 @@ class _Resolver:
             packed_lengths=(mean, max(lengths.mean_square, mean**2)) if packing else (0.0, 0.0),
             options={"memory_constants": sizes, "dropout": False}, tuning=tuning, **states)
 
-    def hardware(self, precision: str) -> Hardware:
-        """The fleet at this precision, with the constants of fine-tuning software."""
-        hw = self.at.hardware
-        constants = {}
-        for entry in self.catalog.entries(TABLE):
-            if not entry.id.startswith(("software", "residual")):
-                for fact in entry:
-                    constants[(entry.id, fact.parameter)] = fact.quantity(self.seed)
-        return replace(hw, peak_flop_per_s=peak(self.at.facts, precision, "finetune.precision"),
-                       efficiency=hw.efficiency.with_constants(constants))
-
-    def training(self, recipe: Recipe, micro_batch: int) -> TrainingPhase:
-        notes = Notes()
-        calendar, _ = resolve_calendar(Pretrain(), self.at.fleet, self.at.hardware.devices,
-                                       Defaults(self.catalog, notes, self.seed))
-        self.notes.assumptions += [Assumption(a.what.replace("pretrain.", "finetune."), a.value, a.why, a.source)
-                                   for a in notes.assumptions
-                                   if not a.what.endswith((".experiments", "bytes per token at rest"))]
-        layout = self.given.layout or Layout()
+    def layout(self, micro_batch: int) -> Layout:
+        """The layout asked for, with what other fields and the software's habits say of it."""
+        given = self.given.layout or Layout()
         changes: dict[str, Any] = {"micro_batch": micro_batch}
-        if layout.recompute is None and self.given.gradient_checkpointing is not None:
-            changes["recompute"] = "full" if self.given.gradient_checkpointing else "none"
-        elif layout.recompute is not None and self.given.gradient_checkpointing is not None and \
-                (layout.recompute == "none") == self.given.gradient_checkpointing:
-            raise Inconsistent(f"finetune.gradient_checkpointing: {self.given.gradient_checkpointing} contradicts "
-                               f"layout.recompute {layout.recompute}", "finetune.gradient_checkpointing")
-        if layout.data is None and self.implied_data:
+        checkpointing = self.given.gradient_checkpointing
+        if given.recompute is None and checkpointing is not None:
+            changes["recompute"] = "full" if checkpointing else "none"
+        elif given.recompute is not None and checkpointing is not None and \
+                (given.recompute == "none") == checkpointing:
+            raise Inconsistent(f"finetune.gradient_checkpointing: {checkpointing} contradicts layout.recompute "
+                               f"{given.recompute}", "finetune.gradient_checkpointing")
+        if given.data is None and self.implied_data:
             changes["data"] = self.implied_data
-        if layout.zero is None and self.at.hardware.devices > 1 and self.row("shards"):
+        if given.zero is None and self.at.hardware.devices > 1 and self.row("shards"):
             changes["zero"] = 3
-        if layout.shard is None and changes.get("zero", layout.zero) == 3:
-            split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
-            changes["shard"] = layout.data or max(self.at.hardware.devices // split, 1)
-        return TrainingPhase(
-            recipe=recipe, layout=msgspec.structs.replace(layout, **changes), tokens=None, device_hours=None,
-            calendar=calendar, residual_time=residual("tune_time", self.framework, self.catalog, self.seed,
-                                                      borrowed(self.at.facts)),
-            residual_memory=residual("tune_memory", self.framework, self.catalog, self.seed), evidence=self.framework)
+        if given.shard is None and changes.get("zero", given.zero) == 3:
+            split = (given.tensor or 1) * (given.pipeline or 1) * (given.context or 1)
+            changes["shard"] = given.data or max(self.at.hardware.devices // split, 1)
+        return msgspec.structs.replace(given, **changes)
 
     def epoch_tokens(self, lengths: Lengths, procedure: Procedure) -> float | None:
         """Tokens trained in an epoch: an example may be a pair, or a prompt with several responses."""

@@ -79,7 +79,8 @@ def padded_mean(sizes: list[int], micro_batch: int) -> float:
 def _sizes(path: Path) -> Iterator[int]:
     """Tokens of each row of a JSON Lines file."""
     if path.suffix.lower() in (".parquet", ".arrow"):
-        raise Unsupported(f"finetune.data_file: {path.suffix} is not read in this version; write one JSON object a line",
+        raise Unsupported(f"finetune.data_file: {path.suffix} is not read in this version; write one JSON object a "
+                          "line",
                           "finetune.data_file")
     try:
         with open(path, encoding="utf-8") as handle:

@@ -47,11 +47,11 @@ class StateBytes:
         return master + (own if own <= 2.0 else own * scale)
 
 
-def software_rows(framework: str, catalog: Catalog) -> dict[str, Any]:
-    """Facts of a fine-tuning stack: general ones and the framework's own over them."""
+def software_rows(names: tuple[str, ...], catalog: Catalog) -> dict[str, Any]:
+    """Facts of a fine-tuning stack: general ones and those of each name over them."""
     found: dict[str, Any] = {}
     known = catalog.ids(TABLE)
-    for identifier in ("software", f"software.{framework}"):
+    for identifier in ("software", *(f"software.{name}" for name in names)):
         if identifier in known:
             found |= {fact.parameter: fact for fact in catalog.find(TABLE, identifier)}
     return found
