@@ -12,6 +12,7 @@ import numpy as np
 from outlay.architecture import Architecture
 from outlay.derive import add_all, derive
 from outlay.physics import collectives, roofline
+from outlay.physics.memory import expert_data_group
 from outlay.steps.inputs import Layout
 from outlay.steps.layers import HALF
 from outlay.steps.time_device import Device, product
@@ -25,9 +26,14 @@ def _stage_weights(arch: Architecture, micro: Mapping[str, Num], counts: list[Nu
 
 def _sizes(layout: Layout) -> tuple[Any, Any, Any]:
     """Ranks that hold the same dense weights, the same experts, and the stride between the latter."""
-    t, c, d = (np.asarray(v) * 1.0 for v in (layout.tensor, layout.context, layout.data))
     stride = np.asarray(layout.expert) * np.asarray(layout.expert_tensor)
-    return c * d, np.maximum(t * c * d / stride, 1.0), stride
+    return *_ranks(layout, np.asarray(layout.data) * 1.0), stride
+
+
+def _ranks(layout: Layout, data: Any) -> tuple[Any, Any]:
+    """Ranks with the same dense weights and with the same experts, among `data` of the data-parallel ranks."""
+    context = np.asarray(layout.context) * 1.0
+    return context * data, expert_data_group(layout.tensor, context, data, layout.expert, layout.expert_tensor)
 
 
 def _groups(layout: Layout, scale_up: Any) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
@@ -39,10 +45,11 @@ def _groups(layout: Layout, scale_up: Any) -> tuple[tuple[Any, Any, Any], tuple[
     )
 
 
-def _shard(layout: Layout, group: Any) -> Any:
-    """The ZeRO/FSDP group: the whole data-parallel group unless a smaller one is given."""
-    wanted = np.asarray(layout.shard) * 1.0
-    return np.where(np.greater(wanted, 1), np.minimum(wanted * np.asarray(layout.context), group), group)
+def _shards(layout: Layout) -> tuple[Any, Any]:
+    """ZeRO/FSDP groups of dense weights and of experts: all data-parallel ranks unless fewer are given."""
+    data = np.asarray(layout.data) * 1.0
+    given = np.asarray(layout.shard) * 1.0
+    return _ranks(layout, np.where(given > 1, np.minimum(given, data), data))
 
 
 def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micro: Mapping[str, Num]) -> Num:
@@ -54,14 +61,14 @@ def sharded_gather_time(device: Device, arch: Architecture, layout: Layout, micr
     """
     if layout.zero < 3:
         return 0.0
-    dense, experts, expert_stride = _sizes(layout)
+    dense, experts = _shards(layout)
+    expert_stride = np.asarray(layout.expert) * np.asarray(layout.expert_tensor)
     total: Num = 0.0
     for i, (_, count) in enumerate(arch.groups):
-        for name, group, stride in (
+        for name, shard, stride in (
             ("weights", dense, layout.tensor),
             ("expert_weights", experts, expert_stride),
         ):
-            shard = _shard(layout, group)
             inside, outside = collectives.span(shard, stride, device.hw.scale_up_devices)
             links = device.links("gather")
             gather = derive(
@@ -182,12 +189,10 @@ def data_parallel_time(device: Device, layout: Layout, held: tuple[Num, Num], wi
 def _hybrid_reduce(device: Device, layout: Layout, sizes: Any, groups: Any, wire: float, window: Num) -> Num:
     """Hybrid sharding: what a shard group has reduced is summed over its replicas once a step."""
     terms: list[Num] = []
-    for (weights, _, _), group in zip(sizes, groups):
-        shard = _shard(layout, group)
+    strides = np.asarray(layout.tensor), np.asarray(layout.expert) * np.asarray(layout.expert_tensor)
+    for (weights, _, _), group, shard, stride in zip(sizes, groups, _shards(layout), strides):
         replicas = np.maximum(group / shard, 1.0)
-        inside, outside = collectives.span(
-            replicas, shard * np.asarray(layout.tensor), device.hw.scale_up_devices
-        )
+        inside, outside = collectives.span(replicas, shard * stride, device.hw.scale_up_devices)
         terms.append(
             derive(
                 collectives.all_reduce_time_s,
@@ -207,10 +212,8 @@ def _hybrid_reduce(device: Device, layout: Layout, sizes: Any, groups: Any, wire
 def optimizer_time(device: Device, layout: Layout, held: tuple[Num, Num]) -> Num:
     """Read and write every state the rank holds once, in device memory or over the host link."""
     recipe = device.recipe
-    dense, experts, _ = _sizes(layout)
-    weights = held[0] + held[1]
-    if layout.zero >= 1:
-        weights = held[0] / _shard(layout, dense) + held[1] / _shard(layout, experts)
+    dense, experts = _shards(layout) if layout.zero >= 1 else (1.0, 1.0)
+    weights = held[0] / dense + held[1] / experts
     written = recipe.weight_bytes if recipe.tuning is None else HALF * _trained(device)
     each = 2 * recipe.gradient_bytes + 2 * (recipe.master_bytes + recipe.optimizer_bytes) + written
     paged = recipe.optimizer.startswith("paged")  # pages come to the device, which updates them
@@ -252,10 +255,8 @@ def streamed_weights_time(device: Device, layout: Layout, held: tuple[Num, Num],
 
     Gradients of what is trained go back once a micro-batch. The link works behind the device's own compute.
     """
-    dense, experts, _ = _sizes(layout)
-    weights = held[0] + held[1]
-    if layout.zero >= 3:
-        weights = held[0] / _shard(layout, dense) + held[1] / _shard(layout, experts)
+    dense, experts = _shards(layout) if layout.zero >= 3 else (1.0, 1.0)
+    weights = held[0] / dense + held[1] / experts
     moved = derive(_streamed, "weights from the host", "s", weights=weights, wire_bytes=_wire_bytes(device),
                    back_bytes=HALF * _trained(device), host_link_bytes_per_s=device.hw.host_link_bytes_per_s)
     exposed = device.exposed(moved, window, "overlap.shard", "weights from the host, exposed")
