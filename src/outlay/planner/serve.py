@@ -27,6 +27,10 @@ def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     """Everything the result says of the serving phase; lines come with load, in a later version."""
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
+    if phase.pools:
+        from outlay.planner.serve_pools import plan_pools
+
+        return plan_pools(resolved), []
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)
     memory = serve_memory(arch, phase.usable_bytes, phase.recipe, layout)
     replicas = phase.replicas or max(1, hw.devices // int(layout.devices))

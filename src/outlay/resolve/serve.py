@@ -8,7 +8,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Num, Quantity, derive, exact
-from outlay.errors import BadValue, Inconsistent, Unsupported
+from outlay.errors import BadValue, Unsupported
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.engines import Engine, find_engine
@@ -28,6 +28,7 @@ from outlay.resolve.serve_defaults import (
     sequences_at_hand,
     serve_length,
 )
+from outlay.resolve.serve_layout import PoolLayout, pool_layouts, whole_layout
 from outlay.resolve.stream import stream_device, with_stream_constants
 from outlay.scenario import Fleet, Serve
 from outlay.scenario_io import to_plain
@@ -52,6 +53,7 @@ class ServePhase:
     one_stream: tuple[float, float] | None  # prompt and generated tokens of a single request, when asked
     shown: dict[str, Any]
     device: StreamDevice
+    pools: tuple[PoolLayout, ...] = ()
 
 
 def resolve_serve(
@@ -89,7 +91,8 @@ def resolve_serve(
     recipe = _recipe(given, model, arch, engine, size, facts.id, catalog, notes, seed, shown)
     recipe = with_stream_constants(recipe, facts)
     device = stream_device(facts, hardware.efficiency, _peak(facts, recipe), recipe.precision, catalog)
-    layout = _layout(given, fleet, engine, arch, shown)
+    pools = pool_layouts(given, fleet, arch)
+    layout = pools[-1].layout if pools else whole_layout(given, fleet, engine, arch)
     _tell_later(given, notes)
     phase = ServePhase(
         recipe,
@@ -101,6 +104,7 @@ def resolve_serve(
         _one_stream(given),
         shown,
         device,
+        pools,
     )
     return phase, shown
 
@@ -116,12 +120,6 @@ def _peak(facts: DeviceFacts, recipe: ServeRecipe) -> Num:
 
 def refuse_unplanned(given: Serve) -> None:
     """Fields whose planning is not built yet and that memory depends on."""
-    if given.disaggregated is not None:
-        raise Unsupported(
-            "serve.disaggregated: separate pools are not planned in this version; plan each pool's "
-            "layout as a serve of its own",
-            "serve.disaggregated",
-        )
     if given.speculative is not None and given.speculative.method in ("draft", "eagle"):
         raise Unsupported(
             f"serve.speculative: {given.speculative.method} is not planned in this version; mtp and ngram "
@@ -247,41 +245,6 @@ def _extra(given: Serve, arch: Architecture, notes: Notes) -> float:
             "weights of the model's own prediction layers are counted; speed is not planned yet",
         )
     return extra
-
-
-def _layout(
-    given: Serve, fleet: Fleet, engine: Engine, arch: Architecture, shown: dict[str, Any]
-) -> ServeLayout:
-    """The degrees given; pipeline takes all devices where an engine splits by layers."""
-    tensor, pipeline, data = int(given.tensor or 1), int(given.pipeline or 1), int(given.data or 1)
-    if given.pipeline is None and given.tensor is None and engine.number("layer_split"):
-        pipeline = min(fleet.devices, arch.layers)
-    replicas = int(given.replicas or 1)
-    if tensor * pipeline * data * replicas > fleet.devices:
-        raise Inconsistent(
-            f"serve.tensor: {tensor} x pipeline {pipeline} x data {data} x replicas {replicas} is more "
-            f"than the {fleet.devices} devices of the fleet",
-            "serve.tensor",
-        )
-    if pipeline > arch.layers:
-        raise Inconsistent(
-            f"serve.pipeline: {pipeline} stages are more than the {arch.layers} layers", "serve.pipeline"
-        )
-    heads = max((k.heads for k, _ in arch.groups if k.mixer in ("attention", "mla")), default=tensor)
-    if heads % tensor:
-        raise Inconsistent(f"serve.tensor: {heads} heads do not divide by {tensor}", "serve.tensor")
-    expert = int(given.expert or 1)
-    if (tensor * data) % expert:
-        raise Inconsistent(
-            f"serve.expert: {expert} does not divide tensor x data, {tensor * data}", "serve.expert"
-        )
-    context = int(given.decode_context_parallel or 1)
-    if tensor % context:
-        raise Inconsistent(
-            f"serve.decode_context_parallel: {context} does not divide tensor {tensor}",
-            "serve.decode_context_parallel",
-        )
-    return ServeLayout(tensor, pipeline, expert, data, context)
 
 
 def _one_stream(given: Serve) -> tuple[float, float] | None:
