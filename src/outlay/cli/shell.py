@@ -23,8 +23,7 @@ def run(arguments: list[str]) -> int:
 
     from outlay.cli.app import outlay
 
-    with contextlib.suppress(AttributeError, ValueError):
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    _speak_plainly()
     try:
         if "_OUTLAY_COMPLETE" in os.environ:  # the shell asks for completions
             outlay.main(args=arguments, prog_name="outlay")
@@ -60,6 +59,27 @@ def run(arguments: list[str]) -> int:
         message = f"defect in outlay: {type(error).__name__}: {error}"
         _refuse({"kind": "internal", "message": message, "field": ""}, arguments, "OUTLAY_DEBUG=1 shows it")
         return DEFECT
+
+
+_PLAIN = str.maketrans(
+    {"×": "x", "–": "-", "—": "-", "·": "/", "³": "3", "→": "->", "…": "...", "−": "-", "│": "|"}
+    | {"├": "+", "└": "+", "’": "'"}
+)
+
+
+def _speak_plainly() -> None:
+    """On a terminal that knows only ASCII, signs become the letters closest to them."""
+    import codecs
+
+    def nearest_letters(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        said = error.object[error.start : error.end].translate(_PLAIN)
+        return said.encode("ascii", "replace").decode("ascii"), error.end
+
+    codecs.register_error("outlay.plain", nearest_letters)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="outlay.plain")  # type: ignore[union-attr]
 
 
 def _try_help(error: object) -> str:

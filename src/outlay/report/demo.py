@@ -19,7 +19,12 @@ def page(found: Mapping[str, Any]) -> list[Block]:
     blocks.append(choices(found))
     blocks.append(brackets())
     blocks.append(
-        Commands(("outlay train llama-3.1-405b -g 16384xh100-sxm -n 15.6T -s aws:us-east-1", "outlay"))
+        Commands(
+            (
+                "outlay train llama-3.1-405b -g 16384xh100-sxm -n 15.6T -s aws:us-east-1",
+                "outlay fit llama-3.1-8b -g rtx-4090",
+            )
+        )
     )
     return blocks
 

@@ -15,6 +15,28 @@ _ASKED = (("time", "elapsed_s"), ("money", "totals.usd"), ("CO2e", "totals.co2e_
 _COLUMN = {"money": "usd", "CO2e": "co2e_kg"}
 
 
+# labels of facts whose own names say too little outside their table
+_SAID = {
+    "PUE": "PUE",
+    "utilization": "how much of its life owned hardware is used",
+    "host factor": "host power over device power",
+    "ceiling share": "how near its rated power a device comes",
+    "lifetime years": "lifetime of the hardware",
+    "network share": "network beside the devices",
+    "server overhead": "servers around the devices",
+    "upkeep per year": "yearly upkeep",
+    "wacc per year": "cost of capital",
+    "restart s": "time of a restart",
+    "warmup s": "time of a start",
+    "spread factor": "embodied carbon of the devices",
+    "compute weight": "power by compute activity",
+    "memory weight": "power by memory activity",
+    "idle share": "idle power",
+    "space usd per kw month": "rent of the building",
+    "usd per byte month": "price of storage",
+}
+
+
 class Explained(Protocol):
     """A result whose numbers can be asked where they come from."""
 
@@ -77,6 +99,8 @@ def _said(leaf: Quantity) -> str:
     """
     if any(source.startswith("residual.") for source in leaf.sources):
         return "how published runs scatter around the model"
+    if leaf.label in _SAID:
+        return _SAID[leaf.label]
     label = leaf.label.replace("_", " ")
     if len(label) > 5 or not leaf.sources:
         return label

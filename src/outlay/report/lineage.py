@@ -170,7 +170,14 @@ def _basis(quantity: Quantity) -> str:
 def listing(found: Sequence[tuple[str, Quantity]]) -> str:
     """The numbers that can be asked for, with their values."""
     widest = min(50, max((len(name) for name, _ in found), default=0))
-    return "\n".join(
-        f"{name:<{widest}}  {one(q.to_dict(), q.unit, memory=q.unit == 'bytes' and 'memory' in name)}"
-        for name, q in found
-    )
+    return "\n".join(f"{name:<{widest}}  {_listed(name, quantity)}" for name, quantity in found)
+
+
+_ON_DISK = ("checkpoint", "dataset", "adapter")
+
+
+def _listed(name: str, quantity: Quantity) -> str:
+    """A value in the unit its kind is spoken of in: device memory in GiB, disk in TB."""
+    in_memory = quantity.unit in ("bytes", "B") and not any(word in name for word in _ON_DISK)
+    said = one(quantity.to_dict(), quantity.unit, memory=in_memory and abs(quantity.value) >= 2**20)
+    return re.sub(r"^([\d.]+)G (?=parameters)", r"\1B ", said)

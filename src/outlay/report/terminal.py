@@ -30,7 +30,8 @@ def colourful() -> bool:
     """Colour on a terminal unless NO_COLOR says not to."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+    forced = os.environ.get("FORCE_COLOR", "")
+    return sys.stdout.isatty() if not forced else forced not in ("0", "false", "no")
 
 
 def render(blocks: Sequence[Block], columns: int | None = None, colour: bool = False) -> str:
