@@ -46,8 +46,9 @@ def _verdict(found: Sequence[Mapping[str, Any]], name: str) -> Verdict:
 def _said(way: Mapping[str, Any]) -> str:
     doubt = f" ({way['verdict']})" if way["verdict"] != "fits" else ""
     return (
-        f"{way['precision']} with {way['engine']}{doubt}: {_speed(way)} tokens/s for one request, requests of up to "
-        f"{way.get('longest_sequence') or way['length']:,} tokens, {way['users']:,} at once at {way['length']:,}"
+        f"best in {way['precision']} with {way['engine']}{doubt}: {_speed(way)} tokens/s for one request, up to "
+        f"{way.get('longest_sequence') or way['length']:,} tokens long; {way['users']:,} at once of "
+        f"{way['length']:,} tokens"
     )
 
 
@@ -75,12 +76,12 @@ def _run(found: Mapping[str, Any]) -> Table:
     best = found.get("best")
     mark = found["run"].index(best) if best in found["run"] else None
     length = found["run"][0]["length"] if found["run"] else 0
-    head = ("run it", "engine", "", "devices", "longest", f"at once, {length:,}", "tokens/s, one request")
+    head = ("weights", "engine", "", "devices", "longest", f"at once of {length:,}", "tokens/s of one")
     return Table("Run", head, tuple(rows), mark=mark, text_columns=frozenset({0, 1, 2}))
 
 
 def _devices(way: Mapping[str, Any]) -> str:
-    return f"{way['devices']}" + (f" x {way['replicas']}" if way["replicas"] > 1 else "")
+    return f"{way['devices']}" + (f" × {way['replicas']}" if way["replicas"] > 1 else "")
 
 
 def _tune(found: Mapping[str, Any], parameters: float) -> Table | None:
@@ -112,7 +113,7 @@ def _tune(found: Mapping[str, Any], parameters: float) -> Table | None:
                 f"{days:,.0f} days",
             )
         )
-    head = ("fine-tune", "", f"memory at {ways[0]['sequence_length']:,}", "longest row", "tokens/s a device")
+    head = ("method", "", f"memory at {ways[0]['sequence_length']:,}", "longest row", "tokens/s a device")
     return Table("Fine-tune and train", head, tuple(rows), text_columns=frozenset({0, 1}))
 
 
