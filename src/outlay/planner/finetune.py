@@ -155,9 +155,8 @@ def _with_residual(size_bytes: Any, residual: Any) -> Any:
 def _calendar(at: Resolved, phase: TunePhase, layout: Layout, step: Quantity) -> RunTime:
     training = phase.training
     assert training.recipe is not None and training.tokens is not None
-    row = phase.lengths.longest if training.recipe.packing else phase.lengths.document
-    if phase.given.packing:
-        row = phase.lengths.longest
+    packed = bool(phase.given.packing) and phase.procedure.rollout is None
+    row = phase.lengths.longest if packed else phase.lengths.document
     return run_time(step, training.tokens, training.recipe.global_batch, row, phase.devices, training_state(at, phase),
                     as_quantity(phase.hardware.host_link_bytes_per_s, "bytes/s", "host link"), training.calendar)
 

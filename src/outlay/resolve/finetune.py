@@ -260,12 +260,14 @@ class _Resolver:
         micro_batch = self.micro_batch()
         if procedure.rollout is not None:
             rollout = procedure.rollout
-            if packing or given.data_file is not None:
-                field = f"finetune.{'packing' if packing else 'data_file'}"
-                raise Unsupported(f"{field}: responses are written in each step; give mean and sequence_length instead",
-                                  field)
+            if given.data_file is not None:
+                raise Unsupported("finetune.data_file: responses are written in each step; give mean and "
+                                  "sequence_length instead", "finetune.data_file")
             mean = rollout.prompt + rollout.mean
-            lengths = Lengths(int(given.longest or sequence), mean, mean, mean**2, given.examples)
+            longest = min(int(given.longest or sequence), sequence)
+            if packing:  # without padding a micro-batch holds about the mean; one deviation of it for the fullest
+                longest = min(longest, round(mean * (1.0 + micro_batch**-0.5)))
+            lengths = Lengths(longest, min(mean, longest), mean, mean**2, given.examples)
         else:
             lengths = lengths_of(given, sequence, packing, micro_batch, self.notes)
         for name in ("longest", "mean", "data_file", "examples", "tokens"):
