@@ -146,9 +146,13 @@ def prediction_bytes(
     return layers * (kept + 5 * HALF * tokens / by * hidden + logits)
 
 
-def table_gradient_bytes(first: Value, vocab: int, hidden: int, tensor: Value) -> Value:
-    """The embedding's 16-bit gradient, made when its micro-batch's activations are gone."""
-    return first * HALF * vocab * hidden / tensor
+def table_gradient_bytes(held: Value, vocab: int, hidden: int, tensor: Value) -> Value:
+    """The 16-bit gradient of an embedding or a head, where a stage holds it (held 1, else 0).
+
+    >>> table_gradient_bytes(1.0, 128256, 4096, 1) / 2**20
+    1002.0
+    """
+    return held * HALF * vocab * hidden / tensor
 
 
 def peak_above_states(held: Value, one: Value, working: Value, loss: Value, table: Value,
@@ -234,11 +238,6 @@ def not_yet(gradients: Value, micro_batches: Value) -> Value:
     (8.0, 0.0)
     """
     return np.where(np.asarray(micro_batches) > 1, 0.0, gradients)
-
-
-def head_dummy_bytes(last: Value, vocab: int, hidden: int, tensor: Value) -> Value:
-    """A 16-bit gradient of the head."""
-    return last * HALF * vocab * hidden / tensor
 
 
 def layer_dummy_bytes(

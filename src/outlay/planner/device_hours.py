@@ -8,6 +8,7 @@ from outlay.account import account
 from outlay.derive import Quantity, derive, exact
 from outlay.errors import BadValue
 from outlay.physics import goodput as gp
+from outlay.physics.flops import six_n_d
 from outlay.physics.power import compute_activity
 from outlay.planner.use import busy_power, device_usage
 from outlay.resolve.record import Resolved, TrainingPhase
@@ -28,11 +29,11 @@ def plan_device_hours(resolved: Resolved, phase: TrainingPhase) -> tuple[dict[st
     compute = _activity_of_run(resolved, phase, held, values)
     watts, scope = (None, "device") if power is None else busy_power(
         power, power.training_compute_activity if compute is None else compute, power.training_memory_activity)
-    usages = device_usage("training", held, watts, scope, 0.0, 0.0, resolved.place)  # type: ignore[arg-type]
+    usages = device_usage("training", held, watts, scope, 0.0, 0.0, resolved.place)
     if phase.calendar.experiments.value > 1:
         extra = derive(gp.experiments_device_s, "device-seconds of experiments and failed runs", "s", device_s=held,
                        multiplier=phase.calendar.experiments)
-        usages += device_usage("experiments", extra, watts, scope, 0.0, 0.0, resolved.place)  # type: ignore[arg-type]
+        usages += device_usage("experiments", extra, watts, scope, 0.0, 0.0, resolved.place)
     if watts is not None:
         values["power_w_per_device"] = watts
     if resolved.fleet_given_devices:
@@ -41,26 +42,18 @@ def plan_device_hours(resolved: Resolved, phase: TrainingPhase) -> tuple[dict[st
     return values, account(usages, resolved.rates)
 
 
-def _activity_of_run(resolved: Resolved, phase: TrainingPhase, held: Quantity, values: dict[str, Any]) -> Quantity | None:
+def _activity_of_run(
+    resolved: Resolved, phase: TrainingPhase, held: Quantity, values: dict[str, Any]
+) -> Quantity | None:
     """Share of the arithmetic peak that the run's own FLOP explain, where its model and tokens are known."""
     arch, hw = resolved.architecture, resolved.hardware
     if arch is None or hw is None or phase.tokens is None:
         return None
-    flop = derive(training_flop, "training FLOP", "FLOP", active_parameters=float(arch.active_parameters),
-                  tokens=phase.tokens)
+    flop = derive(six_n_d, "training FLOP", "FLOP", parameters=float(arch.active_parameters), tokens=phase.tokens)
     activity: Quantity = derive(compute_activity, "compute activity", "", flop=flop, seconds=held,
                                 peak_flop_per_s=hw.peak_flop_per_s)
     values |= {"training_flop": flop, "model_flops_utilization": activity.named("model FLOP utilisation (6ND)")}
     return activity
-
-
-def training_flop(active_parameters: Any, tokens: Any) -> Any:
-    """Training FLOP of a run: 6 N D, attention left out (Kaplan et al. 2020, arXiv:2001.08361).
-
-    >>> training_flop(70e9, 2e12)
-    8.4e+23
-    """
-    return 6.0 * active_parameters * tokens
 
 
 def _seconds(hours: Any) -> Any:

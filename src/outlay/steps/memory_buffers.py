@@ -70,7 +70,7 @@ def sharding_buffers(arch: Architecture, recipe: Recipe, layout: Layout, stage: 
 
 def _gradient_dummies(arch: Architecture, layout: Layout, stage: Stage) -> Value:
     """One 16-bit gradient a matrix shape, reused by all layers (Transformer Engine's fused accumulation)."""
-    terms: list[Value] = [derive(mem.head_dummy_bytes, "head gradient buffer", "bytes", last=stage.last,
+    terms: list[Value] = [derive(mem.table_gradient_bytes, "head gradient buffer", "bytes", held=stage.last,
                                  vocab=arch.vocab, hidden=arch.hidden, tensor=layout.tensor)]
     for kind, count in stage.counts:
         parts = layer_parts(kind, arch.hidden, arch.norm)

@@ -120,7 +120,7 @@ def micro_batch_memory(arch: Architecture, recipe: Recipe, layout: Layout,
 def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, policy: MemoryPolicy) -> Placed:
     stage = stage_of(arch, layout, index, policy)
     trained = policy.tuned.table_share if policy.tuned is not None else 1.0
-    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", first=stage.first * trained,
+    table = derive(mem.table_gradient_bytes, "embedding gradient", "bytes", held=stage.first * trained,
                    vocab=arch.vocab, hidden=arch.hidden, tensor=layout.tensor)
     sharding, gradients = sharding_buffers(arch, recipe, layout, stage, policy)
     return Placed(stage, PlaceBuffers(kept_buffers(arch, layout, stage, policy), sharding, gradients, table))
