@@ -137,6 +137,9 @@ def test_ties_go_to_the_simpler_layout() -> None:
         def memory_bytes(self, block, rows):  # type: ignore[no-untyped-def]
             return np.ones(len(block.columns["tensor"][rows]))
 
+        def host_short_bytes(self, block, rows):  # type: ignore[no-untyped-def]
+            return None
+
         def times(self, block, rows):  # type: ignore[no-untyped-def]
             return {"step_time_s": self.memory_bytes(block, rows)}
 

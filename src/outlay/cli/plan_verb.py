@@ -62,9 +62,9 @@ def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     base, phase = command_line(document, flags), document.get("pretrain") or document.get("finetune") or {}
     explain = base.replace("outlay train", "outlay explain", 1)
     if "finetune" in document:
-        return _tune_commands(base, phase)
+        return _tune_commands(base, phase, flags)
     if phase.get("fits") is False:
-        return [f"{base}{_nearest_that_fits(phase)}", f"{explain} memory_per_device_bytes"]
+        return [f"{base}{_nearest_that_fits(phase, flags)}", f"{explain} memory_per_device_bytes"]
     if phase.get("elapsed_s") is None:
         return [f"{base} -n 1T", f"{explain} step_time_s"]
     return [f"{explain} device_hours", f"{base} --vary {_other(document)}"]
@@ -85,20 +85,22 @@ def serve_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]
     return [f"{base} --vary max_model_len=8192,32768,131072", f"{base} --vary kv_precision=bf16,fp8"]
 
 
-def _tune_commands(base: str, phase: dict[str, Any]) -> list[str]:
+def _tune_commands(base: str, phase: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     if phase.get("fits") is False and phase.get("nearest"):
-        return [f"{base}{_nearest_that_fits(phase)}", f"{base} --vary method=lora,qlora"]
+        return [f"{base}{_nearest_that_fits(phase, flags)}", f"{base} --vary method=lora,qlora"]
     if phase.get("elapsed_s") is None:
         return [f"{base} --examples 50k", f"{base} --vary sequence_length=1024,2048,4096"]
     return [f"{base} --vary method=lora,qlora,full", f"{base} --vary sequence_length=1024,2048,4096"]
 
 
-def _nearest_that_fits(phase: dict[str, Any]) -> str:
+def _nearest_that_fits(phase: dict[str, Any], flags: dict[str, Any]) -> str:
     """The first verified change as flags; the change that frees most where none was found."""
     changes = [entry.get("set") for entry in phase.get("nearest") or [] if entry.get("set")]
     if not changes:
         return " --recompute full"
-    wanted = changes[0]
+    typed = [text.partition("=")[0] for text in flags.get("opt_set") or ()]
+    wanted = {path: "null" if value is None else value for path, value in changes[0].items()
+              if value is not None or path == "pretrain.layout" or flags.get("opt_file") or path in typed}
     return "".join(f" --set {shlex.quote(f'{path}={value}')}" for path, value in wanted.items())
 
 

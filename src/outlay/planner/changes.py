@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from outlay.planner.framework_rules import rules_of
 from outlay.planner.layout_rules import divisors
 from outlay.planner.layout_space import RECOMPUTE
-from outlay.steps.inputs import Hardware, Layout, Recipe
+from outlay.planner.trials import Attempt
 
 EIGHT_BIT_STATE_BYTES = 2.0  # two moments of one byte; Dettmers et al. 2022 (arXiv:2110.02861)
 GROWTH = (2, 4, 8)  # how many times the fleet a given layout is kept on
 DOUBLINGS = 4  # how far a degree is doubled
 OFFLOAD = ("none", "optimizer", "all")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One plan: how, over what layout (None: searched), on what."""
-
-    recipe: Recipe
-    layout: Layout | None
-    hardware: Hardware
 
 
 def recompute(start: Attempt, layout: Any) -> Iterator[Attempt]:
@@ -78,14 +69,32 @@ def eight_bit(start: Attempt) -> Iterator[Attempt]:
 
 
 def offload(start: Attempt) -> Iterator[Attempt]:
-    for more in OFFLOAD[OFFLOAD.index(start.recipe.offload) + 1:]:
-        yield replace(start, recipe=replace(start.recipe, offload=more))
+    """More of the states on the host; then less, for a host that is too small."""
+    now = OFFLOAD.index(start.recipe.offload)
+    for other in (*OFFLOAD[now + 1:], *reversed(OFFLOAD[:now])):
+        yield replace(start, recipe=replace(start.recipe, offload=other))
+
+
+def parts_of_node(devices: int, per_node: int) -> list[int]:
+    """Fleets larger than this one inside a node, that divide it.
+
+    >>> parts_of_node(1, 8), parts_of_node(3, 8), parts_of_node(16, 8)
+    ([2, 4, 8], [4, 8], [])
+    """
+    return [d for d in divisors(per_node).tolist() if d > devices]
+
+
+def countable(devices: int, per_node: int) -> bool:
+    """Whether a fleet may have so many devices: part of one node, or whole nodes."""
+    return devices <= per_node or devices % per_node == 0
 
 
 def grown(start: Attempt, layout: Any) -> Iterator[Attempt]:
     """The same layout on more devices: more data ranks to shard over, or more stages."""
     hardware = start.hardware
     for times in GROWTH:
+        if not countable(hardware.devices * times, hardware.devices_per_node):
+            continue
         grown = replace(hardware, devices=hardware.devices * times)
         if layout.zero and start.recipe.global_batch % (layout.data * times * layout.micro_batch) == 0:
             shard = layout.shard * times if layout.shard == layout.data else layout.shard

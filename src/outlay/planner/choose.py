@@ -10,17 +10,21 @@ from outlay.account import unit_value
 from outlay.derive import Quantity
 from outlay.errors import BadValue
 from outlay.physics import power as pw
-from outlay.planner.changes import Attempt
-from outlay.planner.evaluate import nominal, one_layout
+from outlay.planner.evaluate import nominal
 from outlay.planner.layout_space import given_fields
 from outlay.planner.layouts import Choice, Limits, Objective, SearchResult, search
-from outlay.planner.nearest import Change, Evaluate, Nearest, capacity_bytes, nearest
+from outlay.planner.nearest import MOST_FLEET_GROWTH, Change, Nearest, nearest
 from outlay.planner.scaling import strong_scaling
+from outlay.planner.trials import Attempt, StepTrials, capacity_bytes
 from outlay.resolve.power import PowerInputs
 from outlay.resolve.record import Resolved, TrainingPhase
 from outlay.steps.inputs import Hardware, Layout, Recipe
 
 DEFAULT_TOP = 5
+MOST_TIGHTER = 0.7  # a larger device can come with a layout that takes this share of the memory now needed
+OF_THE_DEVICE = ("devices_per_node", "scale_up_devices", "intra_node_bytes_per_s", "inter_node_bytes_per_s",
+                 "host_memory_bytes", "host_link_bytes_per_s", "device_memory_bytes", "device_power_limit_w",
+                 "power_w_per_device", "usd_per_device_hour", "usd_per_device", "failures_per_device_hour")
 AIMS = {"money": "usd", "energy": "energy_j", "carbon": "co2e_kg"}
 FULL = ("tensor", "pipeline", "context", "data", "micro_batch", "zero", "recompute")
 
@@ -45,19 +49,21 @@ def shown_layout(layout: Layout) -> dict[str, Any]:
     return {k: v for k, v in whole.items() if not (k in ("first_stage_layers", "last_stage_layers") and v == 0)}
 
 
-def choose_layout(resolved: Resolved, phase: TrainingPhase, to_step: float | None = None) -> Chosen:
+def choose_layout(resolved: Resolved, phase: TrainingPhase, to_step: float | None = None,
+                  needed: Quantity | None = None) -> Chosen:
     """The given layout when it leaves nothing open, else the best under the goal.
 
     to_step: device-seconds of a run over its steps, to turn a deadline and a budget into limits of one step.
+    needed: memory of a first choice that the verdict turned down, for the spread it was planned with.
     Raises Inconsistent when the given fields leave no legal layout.
     """
     arch, hw, recipe = _inputs(resolved, phase)
     given = given_fields(phase.layout)
-    margin = _margin(phase.residual_memory)
+    shares = [_margin(phase.residual_memory), _even(phase.residual_memory)] if needed is None else [_even(needed)]
     found = None
-    for share in (margin, _even(phase.residual_memory)):
-        found = search(arch, hw, recipe, given, objective=objective_of(resolved), limits=_limits(resolved, share, to_step),
-                       top=int(resolved.goal.get("top") or DEFAULT_TOP))
+    for share in shares:
+        found = search(arch, hw, recipe, given, objective=objective_of(resolved),
+                       limits=_limits(resolved, share, to_step), top=int(resolved.goal.get("top") or DEFAULT_TOP))
         if found.best:
             break
     assert found is not None
@@ -146,50 +152,49 @@ def shown_choice(choice: Choice) -> dict[str, Any]:
             "memory_per_device_bytes": choice.memory_bytes, "value": choice.value}
 
 
-def evaluate_for(resolved: Resolved, given: Mapping[str, Any]) -> Evaluate:
-    """(memory, step time) of a plan; a layout left open is searched with the given fields held."""
-    arch = resolved.architecture
-    assert arch is not None
-
-    def evaluate(recipe: Recipe, layout: Layout | None, hardware: Hardware) -> tuple[float, float]:
-        if layout is not None:
-            return one_layout(arch, hardware, recipe, layout)
-        found = search(arch, hardware, recipe, given, top=1)
-        best = found.best[0] if found.best else found.smallest
-        return best.memory_bytes, best.step_time_s
-
-    return evaluate
-
-
 def described(phase: TrainingPhase) -> bool:
     """Whether every split and every choice that moves memory is given: a run described, not one looked for."""
     return set(FULL) <= set(given_fields(phase.layout))
 
 
-def near(resolved: Resolved, phase: TrainingPhase, layout: Layout, needed: Quantity) -> Nearest:
+def near(resolved: Resolved, phase: TrainingPhase, layout: Layout, needed: Quantity, fits: bool) -> Nearest:
     """Verified changes when a layout does not fit, or the room that is left when it does.
 
     Where the user left the layout open and nothing fits, a change is judged by the best layout under it, and
     its price is over the fastest layout if memory were no limit. needed: memory of the plan, for its spread.
     """
     arch, hw, recipe = _inputs(resolved, phase)
+    trials, plain = StepTrials(arch), hw
     # changes are held to the verdict of the plan they lead to
-    hw = replace(hw, memory_bytes=capacity_bytes(hw) * _even(needed))
-    given = given_fields(phase.layout)
-    whole = described(phase)
-    evaluate = evaluate_for(resolved, {} if whole else given)
-    measured = evaluate(recipe, layout, hw)
-    if measured[0] <= capacity_bytes(hw):
-        return nearest(Attempt(recipe, layout, hw), evaluate, measured=measured)
-    bigger = [replace(nominal(h), memory_bytes=capacity_bytes(nominal(h)) * _even(needed)) for h in resolved.bigger()]
-    if whole:
-        return nearest(Attempt(recipe, layout, hw), evaluate, bigger=bigger, measured=measured)
-    fastest = search(arch, hw, recipe, given, top=1, limits=Limits(memory_share=float("inf")))
-    measured = measured[0], fastest.best[0].step_time_s
-    return nearest(Attempt(recipe, None, hw), evaluate, bigger=bigger, measured=measured)
+    share = _even(needed)
+    hw = replace(hw, memory_bytes=capacity_bytes(hw) * share)
+    start = Attempt(recipe, layout, hw)
+    measured = trials.measure(start)
+    if fits:  # as the verdict says, also where it is a close one
+        roomy = replace(hw, memory_bytes=max(capacity_bytes(hw), measured.memory_bytes))
+        return nearest(replace(start, hardware=roomy), trials, measured=measured)
+
+    def bigger(least: float) -> list[Hardware]:
+        return [replace(nominal(h), memory_bytes=capacity_bytes(nominal(h)) * share)
+                for h in resolved.bigger(max(least / share * MOST_TIGHTER, capacity_bytes(plain)))]
+
+    if not described(phase):
+        given = given_fields(phase.layout)
+        fastest = search(arch, hw, recipe, given, top=1, limits=Limits(memory_share=float("inf")))
+        if fastest.best:
+            measured = replace(measured, step_time_s=fastest.best[0].step_time_s)
+        start = Attempt(recipe, None, hw, given)
+    return nearest(start, trials, bigger=bigger, measured=measured)
 
 
-def shown_change(change: Change) -> dict[str, Any]:
+def nothing_found(around: Nearest) -> str:
+    """The sentence beside a plan that does not fit and has no change to offer."""
+    what = "host memory" if around.constraint == "host_memory_bytes" else "device memory"
+    return (f"pretrain: nothing within the search makes this fit in {what}: no layout, recomputation, offload, lighter "
+            f"optimizer or shorter sequence, on up to {MOST_FLEET_GROWTH} times the devices or on larger ones")
+
+
+def shown_change(change: Change, resolved: Resolved) -> dict[str, Any]:
     """A change as words and numbers: what to set, what it frees, what it costs in time."""
     words = ", ".join(f"{s.field.removeprefix('pretrain.').removeprefix('layout.')} {s.before} → {s.after}"
                       for s in change.steps)
@@ -197,15 +202,28 @@ def shown_change(change: Change) -> dict[str, Any]:
     dearer = 100 * (change.device_time_ratio - 1)
     price = f"{slower:+.0f} % time" + (f", {dearer:+.0f} % device-time" if abs(dearer - slower) >= 1 else "")
     return {
-        "change": words, "kind": change.kind, "set": {s.field: None if s.after == "searched" else s.after for s in change.steps},
-        "gain": f"{change.freed_bytes / 2**30:+.1f} GiB free", "price": price,
+        "change": words, "kind": change.kind, "set": _settings(change, resolved),
+        "gain": f"{change.gained_bytes / 2**30:+.1f} GiB free", "price": price,
         "memory_per_device_bytes": change.memory_bytes, "freed_bytes": change.freed_bytes,
-        "step_time_s": change.step_time_s, "time_ratio": change.time_ratio,
+        "gained_bytes": change.gained_bytes, "step_time_s": change.step_time_s, "time_ratio": change.time_ratio,
         "device_time_ratio": change.device_time_ratio,
     }
 
 
-def scaling_table(resolved: Resolved, phase: TrainingPhase, run_over_steps: float, steps: float) -> list[dict[str, Any]]:
+def _settings(change: Change, resolved: Resolved) -> dict[str, Any]:
+    """Scenario paths to set; None takes a field out. Another device does not keep the numbers of the one before."""
+    found = {s.field: None if s.after == "searched" else s.after for s in change.steps}
+    fleet = resolved.scenario.get("fleet") or {}
+    if "fleet.device" in found:
+        found |= {f"fleet.{name}": None for name in OF_THE_DEVICE if fleet.get(name) is not None}
+    if resolved.by_instance and not found.keys().isdisjoint({"fleet.device", "fleet.devices"}):
+        at = change.attempt.hardware  # a count beside an instance's name would be one of instances
+        found |= {"fleet.device": at.device, "fleet.devices": at.devices}
+    return found
+
+
+def scaling_table(resolved: Resolved, phase: TrainingPhase, run_over_steps: float,
+                  steps: float) -> list[dict[str, Any]]:
     """Strong scaling around the fleet asked for; run_over_steps is elapsed over time in steps."""
     arch, hw, recipe = _inputs(resolved, phase)
     objective = objective_of(resolved)
@@ -220,7 +238,7 @@ def scaling_table(resolved: Resolved, phase: TrainingPhase, run_over_steps: floa
 
     rows = []
     for row in strong_scaling(hw.devices, hw.devices_per_node, plan_on):
-        shown = {"devices": row.devices, "step_time_s": row.step_time_s, "device_hours": row.device_hours,
+        shown: dict[str, Any] = {"devices": row.devices, "step_time_s": row.step_time_s, "device_hours": row.device_hours,
                  "elapsed_s": None if row.days is None else row.days * 86400.0, "efficiency": row.efficiency}
         if row.layout is not None:
             shown["layout"] = shown_layout(row.layout)

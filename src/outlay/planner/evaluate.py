@@ -27,6 +27,7 @@ from outlay.steps.time_model import model_times
 from outlay.steps.train_memory import (
     LAYER_COLUMNS,
     STAGE_COLUMNS,
+    MemoryResult,
     Placed,
     candidate_places,
     memory_of_stages,
@@ -123,12 +124,22 @@ class StepEvaluator:
         return np.broadcast_to(floor, (len(block),))
 
     def memory_bytes(self, block: Block, rows: Some) -> Floats:
+        return np.asarray(self._memory(block, rows).memory_per_device_bytes)
+
+    def host_short_bytes(self, block: Block, rows: Some) -> Floats | None:
+        """None where nothing is offloaded: the host then holds the same under every layout."""
+        if self.recipe.offload == "none" or not self.hw.host_memory_bytes:
+            return None
+        found = np.asarray(self._memory(block, rows).host_memory_bytes)
+        share = np.maximum(found - self.hw.host_memory_bytes, 0.0) / min(self.hw.devices_per_node, self.hw.devices)
+        return np.broadcast_to(share, block.columns["tensor"][rows].shape)
+
+    def _memory(self, block: Block, rows: Some) -> MemoryResult:
         key = id(block.columns)
         batch: Any = _Rows(self._batch_of(block), self._layer_places[key][rows])
         where = self._stages[block.schedule][1][key][rows]
         placed: list[Any] = [_Rows(place, where) for place in self._placed_of(block)]
-        found = memory_of_stages(self.hw, self.recipe, block.layout(rows), self._policy, batch, placed)
-        return np.asarray(found.memory_per_device_bytes)
+        return memory_of_stages(self.hw, self.recipe, block.layout(rows), self._policy, batch, placed)
 
     def _batch_of(self, block: Block) -> MicroBatch:
         key = (block.recompute, block.sequence_parallel)

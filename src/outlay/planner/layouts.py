@@ -32,6 +32,9 @@ class Evaluator(Protocol):
     def memory_bytes(self, block: Block, rows: NDArray[np.int64] | slice) -> Floats:
         """Memory of the fullest device."""
 
+    def host_short_bytes(self, block: Block, rows: NDArray[np.int64] | slice) -> Floats | None:
+        """What a device's share of the host is too small by; None where the host holds every layout."""
+
     def times(self, block: Block, rows: NDArray[np.int64] | slice) -> Mapping[str, Floats]:
         """step_time_s; compute_activity and memory_activity where the aim is not the time."""
 
@@ -133,6 +136,25 @@ def search(arch: Architecture, hw: Hardware, recipe: Recipe,
     return rank(space, hw, evaluator, objective or Objective(), limits or Limits(), top)
 
 
+def anything_fits(arch: Architecture, hw: Hardware, recipe: Recipe, given: Mapping[str, Any]) -> bool:
+    """Whether some legal layout that holds the given fields fits; those that save most memory are tried first.
+
+    Raises Inconsistent when the given fields leave no legal layout.
+    """
+    from outlay.planner.evaluate import StepEvaluator
+
+    space = require_layouts(arch, hw, recipe, given)
+    evaluator, capacity = StepEvaluator(arch, hw, recipe, space), _plain(hw.memory_bytes)
+    for block in sorted(space, key=lambda b: (b.zero, RECOMPUTE.index(b.recompute), b.sequence_parallel), reverse=True):
+        rows = np.flatnonzero(evaluator.floor_bytes(block) <= capacity)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            chunk = _span(rows[start:start + CHUNK_ROWS])
+            fits, lacking = evaluator.memory_bytes(block, chunk) <= capacity, evaluator.host_short_bytes(block, chunk)
+            if np.any(fits if lacking is None else fits & (lacking <= 0)):
+                return True
+    return False
+
+
 def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective, limits: Limits,
          top: int) -> SearchResult:
     """Evaluate a space: a memory bound first, then memory, then the time of what fits."""
@@ -144,10 +166,12 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
         for start in range(0, len(rows), CHUNK_ROWS):
             chunk = rows[start:start + CHUNK_ROWS]
             memory = evaluator.memory_bytes(block, _span(chunk))
-            at = int(np.argmin(memory))
-            if memory[at] < least[0]:
-                least = (float(memory[at]), number, int(chunk[at]))
-            fits = memory <= capacity
+            lacking = evaluator.host_short_bytes(block, _span(chunk))
+            needed = memory if lacking is None else memory + lacking
+            at = int(np.argmin(needed))
+            if needed[at] < least[0]:
+                least = (float(needed[at]), number, int(chunk[at]))
+            fits = memory <= capacity if lacking is None else (memory <= capacity) & (lacking <= 0)
             if not fits.any():
                 continue
             chunk, memory = chunk[fits], memory[fits]
@@ -226,11 +250,11 @@ def _simplicity(space: Space, block: int, row: int) -> tuple[float, ...]:
 
 def _smallest(space: Space, evaluator: Evaluator, least: tuple[float, int, int], objective: Objective,
               devices: int) -> Choice:
-    memory, number, row = least
-    block = space.blocks[number]
-    times = evaluator.times(block, np.array([row]))
+    _, number, row = least
+    block, only = space.blocks[number], np.array([row])
+    times = evaluator.times(block, only)
     value, step = float(objective.of(times, devices)[0]), float(times["step_time_s"][0])
-    return Choice(block.layout(row), value, step, memory)
+    return Choice(block.layout(row), value, step, float(evaluator.memory_bytes(block, only)[0]))
 
 
 def _plain(value: Any) -> float:

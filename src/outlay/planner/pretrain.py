@@ -10,7 +10,7 @@ from outlay.derive import Quantity, add_all, derive, exact
 from outlay.errors import BadValue
 from outlay.physics.storage import checkpoint_bytes
 from outlay.planner.calendar import RunTime, run_time
-from outlay.planner.choose import Chosen, choose_layout, described, near, scaling_table, shown_change
+from outlay.planner.choose import Chosen, choose_layout, described, near, nothing_found, scaling_table, shown_change
 from outlay.planner.device_hours import plan_device_hours
 from outlay.planner.use import training_lines
 from outlay.planner.verdict import memory_verdict
@@ -39,6 +39,11 @@ def plan_pretrain(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         raise BadValue("pretrain: needs a model and a fleet, or device_hours of a run already done", "pretrain")
     chosen = choose_layout(resolved, phase)
     values, lines = _plan_layout(resolved, phase, chosen)
+    if chosen.fits and not values["fits"]:  # its own spread is wider than that of measured runs alone
+        tighter = choose_layout(resolved, phase, needed=values["memory_per_device_bytes"])
+        if tighter.fits:
+            chosen = tighter
+            values, lines = _plan_layout(resolved, phase, chosen)
     if values.get("within_goal") is False and chosen.search is not None:
         again = choose_layout(resolved, phase, to_step=values["elapsed_s"].value / values["step_time_s"].value)
         if again.layout != chosen.layout:
@@ -74,8 +79,10 @@ def _around(resolved: Resolved, phase: TrainingPhase, chosen: Chosen, values: di
             found["layouts"] = [c | {"elapsed_s": c["step_time_s"] * ratio} for c in chosen.search["best"]]
             if not described(phase):  # other fleet sizes search other layouts, which a described run did not ask for
                 found["scaling"] = scaling_table(resolved, phase, ratio / steps, steps)
-    around = near(resolved, phase, chosen.layout, values["memory_per_device_bytes"])
-    found["nearest"] = [shown_change(c) for c in around.changes]
+    around = near(resolved, phase, chosen.layout, values["memory_per_device_bytes"], values["fits"])
+    found["nearest"] = [shown_change(c, resolved) for c in around.changes]
+    if not values["fits"] and not around.changes:
+        resolved.notes.warn(nothing_found(around))
     if values["fits"]:
         found["room"] = {"longest_sequence": around.longest_sequence, "largest_micro_batch": around.largest_micro_batch}
     return found

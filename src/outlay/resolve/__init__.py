@@ -87,9 +87,9 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         notes=notes,
         seed=seed,
         catalog_date=catalog.date,
-        place=site.place,
-        site_shown=site.shown,
+        place=site.place, site_shown=site.shown,
         bigger=_bigger(scenario, fleet, facts, catalog, seed),
+        by_instance=facts is not None and facts.per_instance > 1,
         serve=serve,
         fleet_given_devices=fleet is not None and fleet.devices > 1,
         finetune=tune,
@@ -97,11 +97,11 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
 
 
 def _bigger(scenario: Scenario, fleet: Fleet | None, facts: DeviceFacts | None, catalog: Catalog,
-            seed: int) -> Callable[[], tuple[Hardware, ...]]:
-    """Devices next in size, resolved only when a plan does not fit and asks for them."""
+            seed: int) -> Callable[[float], tuple[Hardware, ...]]:
+    """Devices of at least so much memory, resolved only when a plan does not fit and asks for them."""
     if fleet is None or facts is None:
-        return tuple
-    return lambda: bigger_hardware(fleet, facts, scenario.pretrain, catalog, seed)
+        return lambda least: ()
+    return lambda least: bigger_hardware(fleet, facts, scenario.pretrain, catalog, seed, least)
 
 
 def _provider(fleet: Fleet | None, facts: DeviceFacts | None) -> str:

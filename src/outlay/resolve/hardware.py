@@ -123,22 +123,25 @@ def shown_hardware(hw: Hardware) -> dict[str, Any]:
     }
 
 
-def bigger_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, seed: int) -> tuple[
-        Hardware, ...]:
-    """The same fleet on devices of the same maker and class with more memory, the nearest sizes first."""
-    import msgspec
+def bigger_hardware(fleet: Fleet, facts: DeviceFacts, phase: Pretrain | None, catalog: Catalog, seed: int,
+                    least_bytes: float = 0.0) -> tuple[Hardware, ...]:
+    """The same number of devices of the same maker with more memory, the nearest sizes first.
 
+    Of the same class or for data centres; their links, nodes and hosts are their own.
+    """
     if facts.entry is None or ":" in facts.id:
         return ()
+    classes = {facts.entry.value("class"), "datacenter"}
+    least = max(1.1 * facts.memory_bytes.value, least_bytes)
     found: dict[float, Entry] = {}
     for entry in catalog.entries("device"):
         size = entry.value("memory_bytes", 0.0)
-        alike = all(entry.value(k) == facts.entry.value(k) for k in ("vendor", "class"))
-        if alike and size > 1.1 * facts.memory_bytes.value and _newer(entry, found.get(size)):
+        alike = entry.value("vendor") == facts.entry.value("vendor") and entry.value("class") in classes
+        if alike and size >= least and _newer(entry, found.get(size)):
             found[size] = entry
     offered = []
     for size in sorted(found):
-        other = msgspec.structs.replace(fleet, device=found[size].id)  # what the user fixed stays
+        other = Fleet(device=found[size].id, devices=fleet.devices)  # the change offered takes the old numbers out
         try:
             known = resolve_device(other.device, catalog, Notes(), seed)
             offered.append(

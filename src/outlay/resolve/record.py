@@ -95,6 +95,7 @@ class Resolved:
     place: str = ""
     site_shown: dict[str, Any] = field(default_factory=dict)
     fleet_given_devices: bool = False
-    bigger: Callable[[], tuple[Hardware, ...]] = tuple  # devices next in size, resolved when asked for
+    bigger: Callable[[float], tuple[Hardware, ...]] = lambda least: ()  # devices of at least so much memory
+    by_instance: bool = False  # the fleet was counted in cloud instances
     serve: ServePhase | None = None
     finetune: Any = None  # resolve.finetune.TunePhase

@@ -1,0 +1,93 @@
+"""Planning a change before it is offered: memory of device and host, and time, of a layout or of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from outlay.architecture import Architecture
+from outlay.errors import OutlayError
+from outlay.planner.evaluate import layout_fields, nominal, one_layout
+from outlay.planner.layout_errors import require_layouts
+from outlay.planner.layouts import anything_fits, search
+from outlay.steps.inputs import Hardware, Layout, Recipe
+from outlay.steps.train_memory import train_memory
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One plan: how, over what layout (None: searched, with the fields of `held`), on what."""
+
+    recipe: Recipe
+    layout: Layout | None
+    hardware: Hardware
+    held: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Bytes on the fullest device, seconds of a step, bytes on the host of a node; nominal."""
+
+    memory_bytes: float
+    step_time_s: float
+    host_bytes: float = 0.0
+
+
+class Trials(Protocol):
+    """What tries a plan; `measure` raises OutlayError for one that cannot be."""
+
+    def measure(self, attempt: Attempt) -> Measured:
+        """The plan's memory and time."""
+
+    def fits(self, attempt: Attempt) -> bool:
+        """Whether device and host hold it; time is not worked out."""
+
+
+def capacity_bytes(hardware: Hardware) -> float:
+    return float(getattr(hardware.memory_bytes, "value", hardware.memory_bytes))
+
+
+def host_capacity_bytes(hardware: Hardware) -> float:
+    """Host memory of a node; endless where it is not known, as in the verdict."""
+    known = float(getattr(hardware.host_memory_bytes, "value", hardware.host_memory_bytes))
+    return known if known > 0 else float("inf")
+
+
+def shortfall_bytes(hardware: Hardware, measured: Measured) -> float:
+    """How much a device and its share of the host are too small; 0 when the plan fits."""
+    device = max(measured.memory_bytes - capacity_bytes(hardware), 0.0)
+    host = max(measured.host_bytes - host_capacity_bytes(hardware), 0.0)
+    return device + host / min(hardware.devices_per_node, hardware.devices)
+
+
+class StepTrials:
+    """Trials of one model's training step by the plan's own compositions."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.arch = arch
+
+    def measure(self, attempt: Attempt) -> Measured:
+        recipe, layout, hardware = attempt.recipe, attempt.layout, attempt.hardware
+        if layout is not None:
+            memory, time_s = one_layout(self.arch, hardware, recipe, layout)
+        else:
+            found = search(self.arch, hardware, recipe, attempt.held, top=1)
+            best = found.best[0] if found.best else found.smallest
+            memory, time_s, layout = best.memory_bytes, best.step_time_s, best.layout
+        return Measured(memory, time_s, self._memory(recipe, layout, hardware)[1])
+
+    def fits(self, attempt: Attempt) -> bool:
+        recipe, layout, hardware = attempt.recipe, attempt.layout, attempt.hardware
+        try:
+            if layout is None:
+                return anything_fits(self.arch, hardware, recipe, attempt.held)
+            require_layouts(self.arch, hardware, recipe, layout_fields(layout))
+            memory, host = self._memory(recipe, layout, hardware)
+        except OutlayError:
+            return False
+        return memory <= capacity_bytes(hardware) and host <= host_capacity_bytes(hardware)
+
+    def _memory(self, recipe: Recipe, layout: Layout, hardware: Hardware) -> tuple[float, float]:
+        found = train_memory(self.arch, nominal(hardware), nominal(recipe), layout)
+        return float(found.memory_per_device_bytes), float(found.host_memory_bytes)
