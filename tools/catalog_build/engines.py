@@ -60,8 +60,8 @@ _EAGER = Value(
     "",
     "allocator peaks of eager runs",
     "measured",
-    0.2,
-    2.0,
+    0.05,
+    3.0,
     "what frees early, what kernels hold beside",
 )
 _COMPILED = Value(

@@ -155,6 +155,13 @@ def memory_values(arch: Architecture, phase: ServePhase, memory: ServeMemory) ->
         "memory_per_device_bytes": _q(full.memory_per_device_bytes, BYTES, "memory of a device"),
         "memory_allocated_bytes": _q(full.memory_allocated_bytes, BYTES, "allocated"),
         "memory_reserved_bytes": _q(full.memory_reserved_bytes, BYTES, "reserved"),
+        "memory_generating_bytes": derive(
+            _less,
+            "allocated between steps, while generating",
+            BYTES,
+            limit_bytes=_q(full.memory_allocated_bytes, BYTES, "allocated"),
+            needed_bytes=_q(full.parts["activations"], BYTES, "activations"),
+        ),
         "memory_parts": {name: _q(value, BYTES, name) for name, value in full.parts.items()},
         "memory_peak_moment": "forward",
         "stages": [_stage_values(stage) for stage in memory.stages],

@@ -11,6 +11,7 @@ from outlay.derive import Num, Quantity, derive, exact
 from outlay.errors import BadValue, Unsupported
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
+from outlay.resolve.drafter import resolve_drafter
 from outlay.resolve.engines import Engine, find_engine
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.precision import (
@@ -120,12 +121,6 @@ def _peak(facts: DeviceFacts, recipe: ServeRecipe) -> Num:
 
 def refuse_unplanned(given: Serve) -> None:
     """Fields whose planning is not built yet and that memory depends on."""
-    if given.speculative is not None and given.speculative.method in ("draft", "eagle"):
-        raise Unsupported(
-            f"serve.speculative: {given.speculative.method} is not planned in this version; mtp and ngram "
-            "are",
-            "serve.speculative",
-        )
     if given.workload is not None and given.workload.trace is not None:
         raise Unsupported(
             "serve.workload.trace: replaying a trace is not built in this version; give concurrency, "
@@ -173,6 +168,7 @@ def _recipe(
     if engine.text("pool") == "context":
         sequences = max(sequences, int(seqs))
     adapters = given.adapters
+    drafter = resolve_drafter(given.speculative, arch, catalog, notes)
     return ServeRecipe(
         engine=engine.id,
         pool=engine.text("pool"),
@@ -186,7 +182,8 @@ def _recipe(
         graphs=_graphs(given, engine, notes),
         adapters=adapters.count if adapters else 0,
         adapter_rank=(adapters.rank or _RANK) if adapters else 0,
-        extra_bytes=_extra(given, arch, notes),
+        extra_bytes=arch.vision_parameters * WIDE_BYTES + drafter.weight_bytes,
+        draft_kinds=drafter.kinds,
         device_layers=given.gpu_layers,
         **weights,
         **cache,
@@ -231,20 +228,6 @@ def _graphs(given: Serve, engine: Engine, notes: Notes) -> bool:
 def _sampled(engine: Engine, seqs: float, batched: float) -> float:
     """Rows of logits alive at once: running sequences, or every token of a physical batch."""
     return batched if engine.number("logits_for_batch") else seqs
-
-
-def _extra(given: Serve, arch: Architecture, notes: Notes) -> float:
-    """A vision tower and prediction layers, in 16 bits."""
-    extra = arch.vision_parameters * WIDE_BYTES
-    if given.speculative is not None:
-        if given.speculative.method == "mtp":
-            extra += arch.mtp_parameters * WIDE_BYTES
-        notes.assume(
-            PATH + "speculative",
-            to_plain(given.speculative),
-            "weights of the model's own prediction layers are counted; speed is not planned yet",
-        )
-    return extra
 
 
 def _one_stream(given: Serve) -> tuple[float, float] | None:

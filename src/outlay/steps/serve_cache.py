@@ -140,19 +140,13 @@ def tokens_bytes(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout, toke
 def model_token_bytes(arch: Architecture, recipe: ServeRecipe) -> Value:
     """Bytes of one token's cache in the whole model, before any split: every layer that keeps tokens."""
     terms = []
-    for kind, times in arch.groups:
+    for kind, times in (*arch.groups, *recipe.draft_kinds):
         token, _ = entry_bytes(kind, recipe)
         if kind.compress:
-            token = derive(
-                _pooled, "cache of a token in a pooling layer", "bytes", token_bytes=token, rate=kind.compress
-            )
-        terms.append(
-            token * times
-            if isinstance(token, float)
-            else derive(
-                _layers, "cache of a token in layers of a kind", "bytes", token_bytes=token, layers=times
-            )
-        )
+            label = "cache of a token in a pooling layer"
+            token = derive(_pooled, label, "bytes", token_bytes=token, rate=kind.compress)
+        label = "cache of a token in layers of a kind"
+        terms.append(derive(_layers, label, "bytes", token_bytes=token, layers=times))
     return add_all("cache of a token", "bytes", *terms) if terms else 0.0
 
 

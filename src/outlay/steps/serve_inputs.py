@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from outlay.architecture import LayerKind
 from outlay.physics.roofline import Grid
 
 Num = Any  # float, array or Quantity
@@ -57,6 +58,7 @@ class ServeRecipe:
     adapters: int = 0
     adapter_rank: int = 0
     extra_bytes: Num = 0.0  # a vision tower, prediction layers or a draft model, split like the rest
+    draft_kinds: tuple[tuple[LayerKind, int], ...] = ()  # layers of a drafter, whose cache stands beside
     device_layers: int | None = None  # layers on the device, the rest on the host
     layer_bytes: tuple[float, ...] = field(
         default=()

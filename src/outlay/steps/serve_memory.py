@@ -21,6 +21,7 @@ from outlay.steps.serve_pool import cache_pool, has_lineage, least, most, nomina
 from outlay.steps.serve_weights import StageLayers, adapter_bytes, stage_layers, stage_weights
 
 Value = Any
+Kinds = tuple[tuple[LayerKind, int], ...]
 PARTS = (
     "weights",
     "adapters",
@@ -112,7 +113,8 @@ def _stage(
     adapters = adapter_bytes(arch, recipe, layout, stage)
     activations = _activations(arch, recipe, layout, stage)
     constants = _engine_parts(recipe, layout)
-    token, sequence, state, need = _cache_sizes(recipe, layout, stage, held)
+    drafted = recipe.draft_kinds if stage.last == arch.layers else ()
+    token, sequence, state, need = _cache_sizes(recipe, layout, stage, held, drafted)
     used = {"weights": weights, "adapters": adapters, "activations": activations, **constants}
     pool, room = cache_pool(usable, recipe, used, need)
     fragmentation = derive(
@@ -218,17 +220,14 @@ def _widest(kind: LayerKind, hidden: int) -> float:
 
 
 def _cache_sizes(
-    recipe: ServeRecipe, layout: ServeLayout, stage: StageLayers, held: StageLayers
+    recipe: ServeRecipe, layout: ServeLayout, stage: StageLayers, held: StageLayers, drafted: Kinds
 ) -> tuple[Value, Value, Value, Value]:
     """On one rank of a stage: bytes of a token, of a longest sequence with its state, of that state, and of
     what must be held at once."""
-    scale = (
-        held.layers / stage.layers if stage.layers else 0.0
-    )  # layers kept by the host keep their cache there
+    scale = held.layers / stage.layers if stage.layers else 0.0  # the host's layers keep their cache there
     tokens, sequences, states, needs = [], [], [], []
-    for kind, times in stage.counts:
+    for kind, here in (*((k, n * scale) for k, n in stage.counts), *drafted):
         one = layer_cache(kind, recipe, layout)
-        here = times * scale
         tokens.append(_scaled(one.token_bytes_per_rank, here))
         sequences.append(_scaled(one.sequence_bytes_per_rank, here))
         states.append(one.state_bytes_per_rank * here)
@@ -237,25 +236,13 @@ def _cache_sizes(
     state = sum(states)
     token = add_all("cache of a token on a rank", "bytes", *tokens)
     sequence = add_all("cache of the longest sequence on a rank", "bytes", *sequences, state)
+    need = sequence
     if recipe.pool == "grows":
         each = add_all("cache of a sequence", "bytes", *needs, state)
-        return (
-            token,
-            sequence,
-            state,
-            derive(_times, "cache of the sequences at hand", "bytes", each=each, count=recipe.sequences),
-        )
-    if recipe.pool == "context":
-        extra = state * (recipe.sequences - 1.0)
-        return (
-            token,
-            sequence,
-            state,
-            sequence + extra
-            if not isinstance(sequence, Quantity)
-            else add_all("cache of the context", "bytes", sequence, extra),
-        )
-    return token, sequence, state, sequence
+        need = derive(_times, "cache of the sequences at hand", "bytes", each=each, count=recipe.sequences)
+    elif recipe.pool == "context":
+        need = add_all("cache of the context", "bytes", sequence, state * (recipe.sequences - 1.0))
+    return token, sequence, state, need
 
 
 def _tokens(

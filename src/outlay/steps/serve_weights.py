@@ -180,7 +180,7 @@ def stage_weights(
     if recipe.flag("rotary_table"):
         device.append(_rotary_table(arch))
     if not _is_zero(recipe.extra_bytes) and stage.last == arch.layers:
-        device.append(recipe.extra_bytes)
+        device.append(recipe.extra_bytes / layout.tensor)
     counted = add_all("weights as counted", "bytes", *(device or [0.0]))
     share = recipe.constant("loaded_share", 1.0)
     return derive(_loaded, "weights", "bytes", counted_bytes=counted, share=share), sum(host)

@@ -1,0 +1,50 @@
+"""What drafts tokens beside the model: prediction layers of its own, one layer, or a small model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from outlay.architecture import Architecture, LayerKind
+from outlay.catalog import Catalog
+from outlay.errors import BadValue
+from outlay.model_size import layer_parts
+from outlay.physics.weights import WIDE_BYTES
+from outlay.resolve.model import resolve_model
+from outlay.resolve.record import Notes
+from outlay.scenario import Speculative
+from outlay.scenario_io import to_plain
+
+FIELD = "serve.speculative"
+
+
+@dataclass(frozen=True, slots=True)
+class Drafter:
+    """Weights in 16 bits and the layers whose cache stands beside the model's."""
+
+    weight_bytes: float = 0.0
+    kinds: tuple[tuple[LayerKind, int], ...] = ()
+
+
+def resolve_drafter(given: Speculative | None, arch: Architecture, catalog: Catalog, notes: Notes) -> Drafter:
+    """The drafter of a speculative method; n-grams need none."""
+    if given is None:
+        return Drafter()
+    notes.assume(
+        FIELD, to_plain(given), "weights and cache of the drafter are counted; speed is not planned yet"
+    )
+    last = arch.runs[-1][0]
+    if given.method == "mtp":
+        if not arch.mtp_layers:
+            notes.warn(f"{FIELD}: {arch.name} has no prediction layers that are known")
+        return Drafter(
+            arch.mtp_parameters * WIDE_BYTES, ((last, arch.mtp_layers),) if arch.mtp_layers else ()
+        )
+    if given.method == "eagle":
+        layer = layer_parts(last, arch.hidden, arch.norm)
+        return Drafter((layer.total - layer.experts + 2 * arch.hidden**2) * WIDE_BYTES, ((last, 1),))
+    if given.method == "draft":
+        if given.draft_model is None:
+            raise BadValue(f"{FIELD}.draft_model: name the model that drafts", f"{FIELD}.draft_model")
+        small, _ = resolve_model(given.draft_model, catalog, notes)
+        return Drafter(small.parameters * WIDE_BYTES, small.groups)
+    return Drafter()
