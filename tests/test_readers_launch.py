@@ -114,6 +114,13 @@ def test_sglang_with_data_parallel_attention() -> None:
     assert notes.devices == 8 and notes.unplanned == ("max-total-tokens 100000",)
 
 
+def test_an_engines_own_variables_are_listed() -> None:
+    _, notes = serve("export VLLM_USE_V1=0; HF_TOKEN=x VLLM_LOGGING_LEVEL=DEBUG vllm serve a/b")
+    assert set(notes.unplanned) == {"environment VLLM_USE_V1=0", "environment VLLM_LOGGING_LEVEL=DEBUG"}
+    _, notes = serve("docker run -e LLAMA_ARG_CTX_SIZE=9 --env=GGML_X=1 -e A=1 ghcr.io/ggml-org/llama.cpp:server -m x")
+    assert notes.unplanned == ("environment LLAMA_ARG_CTX_SIZE=9", "environment GGML_X=1")
+
+
 def test_sglang_without_chunks_and_with_adapters() -> None:
     found, _ = serve(
         "sglang serve --model-path a/b --chunked-prefill-size -1 --max-prefill-tokens 16384 "

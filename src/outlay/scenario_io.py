@@ -20,7 +20,7 @@ from outlay.units import EXAMPLES, parse
 R = TypeVar("R", bound=Record)
 MAX_BYTES = 8_000_000
 MAX_DEPTH = 40
-MAX_NODES = 500_000  # values of a document, each counted as often as it is referred to
+MAX_NODES = 200_000  # values of a document, each counted as often as it is referred to
 
 
 def scenario_from(raw: object) -> Scenario:

@@ -12,7 +12,7 @@ from outlay.errors import Unreadable
 from outlay.readers import launch_llamacpp, launch_sglang, launch_trtllm, launch_vllm
 from outlay.readers.json_file import open_regular
 from outlay.readers.launch_flags import Collected, LaunchNotes, read_flags, read_keys
-from outlay.readers.launch_words import MAX_TEXT, Command, commands
+from outlay.readers.launch_words import MAX_TEXT, Command, commands, environment
 
 _ENGINES: dict[str, ModuleType] = {
     "vllm": launch_vllm,
@@ -231,6 +231,12 @@ def _finished(engine: str, collected: Collected, command: Command) -> tuple[Part
         "",
     )
     shown = visible.count(",") + 1 if visible else used
+    own = {k: v for k, v in command.variables.items() if "VISIBLE" not in k and "_" in k} | environment(command.words)
+    collected.unplanned += [
+        f"environment {name}={value[:60]}"
+        for name, value in list(own.items())[:50]
+        if name.split("_")[0] in ("VLLM", "SGLANG", "SGL", "TRTLLM", "TLLM", "LLAMA", "GGML")
+    ]
     if shown < used:
         collected.note("fleet.devices", shown, f"{used} devices are needed and {shown} are made visible")
     scenario_from(parts)  # what is handed on is a sound part of a scenario

@@ -33,6 +33,7 @@ _KEPT = frozenset(
         "SLURM_NNODES",
     )
 )
+_ENGINES_OWN = ("VLLM_", "SGLANG_", "SGL_", "TRTLLM_", "TLLM_", "LLAMA_ARG_", "GGML_")
 _EXPORTS = ("export", "declare", "local", "readonly", "set", "-x")
 
 
@@ -53,6 +54,14 @@ class _Scan:
     chars_left: int = 2 * MAX_TEXT
     brackets_left: int = 500_000  # characters that may be looked at for closing brackets
     lists: dict[str, list[str]] = field(default_factory=dict)
+
+    own: dict[str, str] = field(default_factory=dict)  # variables that are handed on with a command
+
+    def assign(self, name: str, words: list[str]) -> None:
+        if len(self.lists) < MAX_COMMANDS:
+            self.lists[name] = words
+            if name in _KEPT or (_engine_s(name) and len(self.own) < 100):
+                self.own[name] = " ".join(words)[:1000]
 
     def spend(self, words: list[str]) -> None:
         self.words_left -= len(words)
@@ -80,10 +89,23 @@ def commands(text: str) -> list[Command]:
             _here_document(scan, words)
         words = _assignments(_without_redirection(words), scan)
         if words:
-            kept = {name: " ".join(scan.lists[name]) for name in _KEPT & scan.lists.keys()}
-            found.append(Command(tuple(words), kept))
+            found.append(Command(tuple(words), dict(scan.own)))
             if len(found) > MAX_COMMANDS:
                 raise Unreadable(f"more than {MAX_COMMANDS:,} commands in the launch text")
+    return found
+
+
+def _engine_s(name: str) -> bool:
+    return name.startswith(_ENGINES_OWN) and len(name) < 80
+
+
+def environment(words: tuple[str, ...]) -> dict[str, str]:
+    """An engine's own variables as `docker run -e NAME=value`, `env NAME=value` give them."""
+    found = {}
+    for word in words:
+        name, equals, value = word.removeprefix("--env=").removeprefix("-e").strip().partition("=")
+        if equals and _engine_s(name):
+            found[name] = value
     return found
 
 
@@ -107,8 +129,9 @@ def _assignments(words: list[str], scan: _Scan) -> list[str]:
     for at, word in enumerate(words):
         name, equals, value = word.partition("=")
         if equals and name and not name[0].isdigit() and set(name.removesuffix("+")) <= _NAME:
-            if len(scan.lists) < MAX_COMMANDS:
-                scan.lists[name.rstrip("+")] = (scan.lists.get(name[:-1], []) if name[-1] == "+" else []) + [value]
+            before = scan.lists.get(name[:-1], []) if name[-1] == "+" else []
+            scan.spend(before)
+            scan.assign(name.rstrip("+"), [*before, value])
         elif word not in _EXPORTS:
             return words[at:]
     return []
@@ -196,8 +219,9 @@ def _array(scan: _Scan, name: str, append: bool) -> None:
             scan.at += scan.at == before
     scan.depth -= 1
     scan.spend(words)
-    if len(scan.lists) < MAX_COMMANDS:
-        scan.lists[name] = (scan.lists.get(name, []) if append else []) + words
+    earlier = scan.lists.get(name, []) if append else []
+    scan.spend(earlier)
+    scan.assign(name, [*earlier, *words])
 
 
 def _whole_array(scan: _Scan) -> list[str] | None:
@@ -344,9 +368,9 @@ def _here_document(scan: _Scan, words: list[str]) -> None:
         return
     end = scan.text.find(f"\n{mark}", scan.at - 1)
     body = scan.text[scan.at : end] if end > 0 else ""
-    if words[0] == "read" and len(body) < MAX_TEXT // 4 and len(scan.lists) < MAX_COMMANDS:
+    if words[0] == "read" and len(body) < MAX_TEXT // 4:
         name = next((word for word in reversed(words) if set(word) <= _NAME), "")
         kept = _expanded(scan, body.replace('"', "'")).split()
         scan.spend(kept)
-        scan.lists[name] = kept
+        scan.assign(name, kept)
     scan.at = end + 1 + len(mark) if end > 0 else len(scan.text)

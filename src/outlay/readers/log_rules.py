@@ -11,8 +11,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 GIB, MIB = 2.0**30, 2.0**20
-UNITS = {"gib": GIB, "gb": GIB, "g": GIB, "mib": MIB, "mb": MIB, "m": MIB, "kib": 1024.0, "kb": 1024.0,
-         "bytes": 1.0, "b": 1.0, "": 1.0}
+UNITS = {
+    "gib": GIB,
+    "gb": GIB,
+    "g": GIB,
+    "mib": MIB,
+    "mb": MIB,
+    "m": MIB,
+    "kib": 1024.0,
+    "kb": 1024.0,
+    "bytes": 1.0,
+    "b": 1.0,
+    "": 1.0,
+}
 
 
 class Rule(NamedTuple):
