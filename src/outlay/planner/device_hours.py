@@ -49,7 +49,8 @@ def _activity_of_run(
     arch, hw = resolved.architecture, resolved.hardware
     if arch is None or hw is None or phase.tokens is None:
         return None
-    flop = derive(six_n_d, "training FLOP", "FLOP", parameters=float(arch.active_parameters), tokens=phase.tokens)
+    tokens = exact(phase.tokens, "tokens", "tokens", "given in the scenario", basis="given")
+    flop = derive(six_n_d, "training FLOP", "FLOP", parameters=float(arch.active_parameters), tokens=tokens)
     activity: Quantity = derive(compute_activity, "compute activity", "", flop=flop, seconds=held,
                                 peak_flop_per_s=hw.peak_flop_per_s)
     values |= {"training_flop": flop, "model_flops_utilization": activity.named("model FLOP utilisation (6ND)")}
