@@ -45,7 +45,7 @@ def whole_scenario(subject: dict[str, Any] | None, flags: dict[str, Any], phase:
             document = set_path(document, flag.path.format(phase=phase), literal(given))
     for text in flags.get("opt_set") or ():
         path, value = _assignment(text, "--set", phase)
-        document = set_path(document, path, literal(value))
+        document = set_path(document, path, None if value == "null" else literal(value))  # null: as if never given
     return document
 
 
