@@ -25,6 +25,8 @@ def stream_device(
     family = str(facts.entry.value("utilization_family", DEFAULT_FAMILY)) if facts.entry else DEFAULT_FAMILY
     sizes, shares = decode_attention(family)
     grid = efficiency.grid(precision if precision in _NATIVE else "bf16")
+    if precision == "fp8":  # checkpoints are scaled by blocks
+        grid = efficiency.grids.get("fp8-block", grid)
     return StreamDevice(
         facts.memory_bytes_per_s, peak_flop_per_s, grid, sizes, shares, _core_limit(facts, family, catalog)
     )
