@@ -16,7 +16,18 @@ from outlay.resolve.calendar import Defaults
 from outlay.resolve.finetune_data import Lengths, lengths_of
 from outlay.resolve.finetune_procedure import Procedures, companion_bytes, extra_logit_bytes, responses
 from outlay.resolve.finetune_states import StateBytes, number, software_rows
-from outlay.resolve.finetune_trained import ADAPTER_START, ALL, LOW_RANK, METHODS, Counts, count, saved_modules, targets
+from outlay.resolve.finetune_trained import (
+    ADAPTER_START,
+    ALL,
+    LOW_RANK,
+    MEGATRON_FUSED,
+    METHODS,
+    Counts,
+    count,
+    fused_products,
+    saved_modules,
+    targets,
+)
 from outlay.resolve.finetune_training import Context, training_phase, tuned_hardware
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.memory import memory_constants
@@ -164,12 +175,14 @@ class _Resolver:
     def tuning(self, method: str, precision: str) -> tuple[Tuning, Counts]:
         base = self.base_precision(method, precision)
         adapted: frozenset[str] = frozenset()
+        fused: tuple[tuple[str, ...], ...] = ()
         rank = 0.0
         if method in LOW_RANK:
             rank = float(self.choose("rank", int(self.row("default_rank", 16)), f"default of {self.framework}"))
             names = self.choose("target_modules", str(self.row("default_targets", "all")).split(","),
                                 f"default of {self.framework}")
             adapted = targets(list(names))
+            fused = MEGATRON_FUSED if self.framework in EIGHT_BIT_SOFTWARE else fused_products(list(names))
         saved = saved_modules(self.given.modules_to_save or [])
         if self.given.modules_to_save is not None:
             self.shown["modules_to_save"] = self.given.modules_to_save
@@ -179,14 +192,14 @@ class _Resolver:
         frozen = self.frozen_layers(method)
         software = Software(**{f.name: self.fact(f.name) for f in fields(Software) if f.name in self.rows})
         quantised = base not in WIDE
-        counts = count(self.at.architecture, method=method, rank=rank, adapted=adapted, saved=saved,
+        counts = count(self.at.architecture, method=method, rank=rank, adapted=adapted, fused=fused, saved=saved,
                        frozen_layers=frozen, virtual_tokens=virtual, quantised=quantised,
                        quantised_head=bool(self.row("quantised_head")))
         whole = method in ("full", "freeze")
         stored = FORMATS[base].bits / 8.0
         total = counts.total
         return Tuning(
-            method="dora" if method == "qdora" else method, software=software, rank=rank, adapted=adapted,
+            method="dora" if method == "qdora" else method, software=software, rank=rank, adapted=adapted, fused=fused,
             trained=ALL if whole else frozenset(), norms_trained=whole or "norms" in saved or method == "adapter-v2",
             head_trained=whole or "head" in saved, embedding_trained=(whole and not frozen) or "embedding" in saved,
             live_share=1.0 - (ADAPTER_START if method == "adapter" else frozen) / max(self.at.architecture.layers, 1),

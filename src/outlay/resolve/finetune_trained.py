@@ -8,7 +8,7 @@ from outlay.architecture import Architecture, LayerKind
 from outlay.errors import BadValue, suggestion
 from outlay.model_size import layer_parts, norm_parameters
 from outlay.physics import adapters
-from outlay.steps.tuning import MATRICES, matrices
+from outlay.steps.tuning import MATRICES, adapter_shapes, matrices
 
 METHODS = ("full", "lora", "qlora", "dora", "qdora", "prefix", "prompt", "adapter", "adapter-v2", "freeze")
 LOW_RANK = ("lora", "qlora", "dora", "qdora")
@@ -53,6 +53,18 @@ def targets(names: list[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+FUSED_NAMES = {"c_attn": ("q", "k", "v"), "qkv": ("q", "k", "v"), "query_key_value": ("q", "k", "v"),
+               "linear_qkv": ("q", "k", "v"), "attention_qkv": ("q", "k", "v"), "gate_up": ("gate", "up"),
+               "linear_fc1": ("gate", "up")}
+MEGATRON_FUSED = (("q", "k", "v"), ("gate", "up"))
+
+
+def fused_products(names: list[str]) -> tuple[tuple[str, ...], ...]:
+    """Products that the names say are one in this model, such as c_attn."""
+    plain = (name.lower().strip().removesuffix("_proj") for name in names)
+    return tuple(dict.fromkeys(FUSED_NAMES[name] for name in plain if name in FUSED_NAMES))
+
+
 def saved_modules(names: list[str]) -> frozenset[str]:
     """embedding, head and norms behind the names in modules_to_save."""
     found = set()
@@ -77,8 +89,9 @@ class Counts:
     layers_trained: float  # layer matrices trained whole
 
 
-def count(arch: Architecture, *, method: str, rank: float, adapted: frozenset[str], saved: frozenset[str],
-          frozen_layers: int, virtual_tokens: int, quantised: bool, quantised_head: bool) -> Counts:
+def count(arch: Architecture, *, method: str, rank: float, adapted: frozenset[str],
+          fused: tuple[tuple[str, ...], ...], saved: frozenset[str], frozen_layers: int, virtual_tokens: int,
+          quantised: bool, quantised_head: bool) -> Counts:
     """Parameters of a model by what a fine-tune does with them."""
     total = float(arch.parameters)
     layers = [(kind, float(number)) for kind, number in arch.groups]
@@ -89,7 +102,7 @@ def count(arch: Architecture, *, method: str, rank: float, adapted: frozenset[st
     norms += arch.final_norm * norm_parameters(arch.norm, arch.hidden)
     whole = 0.0
     layers_trained = 0.0
-    added = adapter_parameters(arch, method, rank, adapted, virtual_tokens)
+    added = adapter_parameters(arch, method, rank, adapted, virtual_tokens, fused)
     if method in ("full", "freeze"):
         above = 1.0 - frozen_layers / max(arch.layers, 1)
         layers_trained = inside * above
@@ -103,7 +116,7 @@ def count(arch: Architecture, *, method: str, rank: float, adapted: frozenset[st
 
 
 def adapter_parameters(arch: Architecture, method: str, rank: float, adapted: frozenset[str],
-                       virtual_tokens: int) -> float:
+                       virtual_tokens: int, fused: tuple[tuple[str, ...], ...] = ()) -> float:
     """Parameters added to a model."""
     if method == "prefix":
         width = sum(n * kind.kv_heads * (kind.head_dim + (kind.v_head_dim or kind.head_dim))
@@ -117,8 +130,8 @@ def adapter_parameters(arch: Architecture, method: str, rank: float, adapted: fr
         return 0.0
     formula = adapters.dora_parameters if method.endswith("dora") else adapters.lora_parameters
     return float(sum(layers * often * formula(inputs, outputs, rank)
-                     for kind, layers in arch.groups for name, shapes in matrices(kind, arch.hidden).items()
-                     if name in adapted for inputs, outputs, often in shapes))
+                     for kind, layers in arch.groups
+                     for _, inputs, outputs, often in adapter_shapes(kind, arch.hidden, adapted, fused)))
 
 
 ADAPTER_START = 2  # layers below have no learned prompt (arXiv:2303.16199)

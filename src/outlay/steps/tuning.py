@@ -59,6 +59,7 @@ class Tuning:
     software: Software
     rank: float = 0.0
     adapted: frozenset[str] = frozenset()
+    fused: tuple[tuple[str, ...], ...] = ()  # matrices that are one product in this software, with one adapter
     trained: frozenset[str] = frozenset()  # matrices trained whole
     norms_trained: bool = False
     head_trained: bool = False
@@ -176,9 +177,33 @@ def adapter_inputs(kind: LayerKind, hidden: int, tuning: Tuning, names: tuple[st
 
 
 def adapted_shapes(kind: LayerKind, hidden: int, tuning: Tuning) -> list[tuple[str, float, float, float]]:
-    """(name, inputs, outputs, how many) of every matrix with an adapter."""
+    """(name, inputs, outputs, how many) of every matrix, or fused product, with an adapter."""
+    return adapter_shapes(kind, hidden, tuning.adapted, tuning.fused)
+
+
+@lru_cache(maxsize=256)
+def adapter_shapes(kind: LayerKind, hidden: int, adapted: frozenset[str],
+                   fused: tuple[tuple[str, ...], ...]) -> list[tuple[str, float, float, float]]:
+    """The same for given names; a fused product takes one adapter over all its outputs.
+
+    >>> from outlay.architecture import LayerKind
+    >>> kind = LayerKind(heads=32, kv_heads=32, head_dim=128, ffn=11008)
+    >>> adapter_shapes(kind, 4096, frozenset("qkv"), (("q", "k", "v"),))
+    [('q', 4096.0, 12288.0, 1.0)]
+    """
     shapes = matrices(kind, hidden)
-    return [(name, i, o, n) for name in MATRICES if name in tuning.adapted for i, o, n in shapes.get(name, ())]
+    inside = {name: group for group in fused for name in group if adapted >= set(group) & set(shapes)}
+    found = []
+    for name in MATRICES:
+        if name not in adapted or name not in shapes:
+            continue
+        group = inside.get(name)
+        if group is None or any(len(shapes.get(other, ())) != len(shapes[name]) for other in group if other in shapes):
+            found += [(name, i, o, n) for i, o, n in shapes[name]]
+        elif name == next(other for other in group if other in shapes):
+            for at, (i, _, n) in enumerate(shapes[name]):
+                found.append((name, i, sum(shapes[other][at][1] for other in group if other in shapes), n))
+    return found
 
 
 def _passes(kind: LayerKind, count: float) -> float:

@@ -109,7 +109,7 @@ def _qwen(row: Row) -> Iterator[Case]:
         "framework": "deepspeed" if devices > 1 or quantised else "transformers", "micro_batch": 1,
         "gradient_accumulation": QWEN_ACCUMULATION, "gradient_checkpointing": True}
     if not full:
-        phase |= {"rank": int(row["lora_r"]), "target_modules": ["all"]}
+        phase |= {"rank": int(row["lora_r"]), "target_modules": ["c_attn", "c_proj", "w1", "w2"]}
     if quantised:
         phase["base_precision"] = "gptq-int4"
     if "emb" in row["method"]:
