@@ -51,7 +51,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
     """Base of every record."""
 
 
-class MlaShape(Record):
+class MlaShape(Record, frozen=True):
     kv_lora_rank: Width
     qk_rope_head_dim: Width
     qk_nope_head_dim: Width
@@ -59,7 +59,7 @@ class MlaShape(Record):
     q_lora_rank: CountOrZero | None = None
 
 
-class SsmShape(Record):
+class SsmShape(Record, frozen=True):
     kind: Literal["mamba1", "mamba2", "gdn", "kda"]
     every: Degree | None = None
     layers: CountOrZero | None = None
@@ -70,7 +70,7 @@ class SsmShape(Record):
     groups: Width | None = None
 
 
-class Model(Record):
+class Model(Record, frozen=True):
     """A decoder described by its dimensions, or only by its totals (shapes are then inferred)."""
 
     name: str | None = None
@@ -104,7 +104,7 @@ class Model(Record):
     layer_pattern: str | None = None  # one letter a layer, first to last
 
 
-class Device(Record):
+class Device(Record, frozen=True):
     """A device of the user's own, or a catalogued one with some values replaced (then `name` is its name)."""
 
     name: str | None = None
@@ -115,7 +115,7 @@ class Device(Record):
     link_bytes_per_s: BytesPerS | None = None
 
 
-class Fleet(Record):
+class Fleet(Record, frozen=True):
     device: str | Device
     devices: Degree = 1
     devices_per_node: Degree | None = None
@@ -137,7 +137,7 @@ class Fleet(Record):
     failures_per_device_hour: Factor | None = None
 
 
-class Site(Record):
+class Site(Record, frozen=True):
     location: str | None = None
     pue: Annotated[float, _number("count", 1, 10)] | None = None
     wue_l_per_kwh: Factor | None = None
@@ -147,7 +147,7 @@ class Site(Record):
     electricity_usd_per_kwh: UsdPerKwh | None = None
 
 
-class Layout(Record):
+class Layout(Record, frozen=True):
     """How one step is laid over the devices; what is left out is searched."""
 
     tensor: Degree | None = None
@@ -167,7 +167,7 @@ class Layout(Record):
     schedule: Literal["1f1b", "interleaved", "zero_bubble", "dualpipe", "gpipe"] | None = None
 
 
-class Pretrain(Record):
+class Pretrain(Record, frozen=True):
     tokens: Positive | None = None
     sequence_length: Axis | None = None
     global_batch: Axis | None = None
@@ -195,7 +195,7 @@ class Pretrain(Record):
     experiments: Annotated[float, _number("count", 1, 1e6)] | None = None
 
 
-class Rollout(Record):
+class Rollout(Record, frozen=True):
     engine: str | None = None
     tensor: Degree | None = None
     samples: Degree | None = None
@@ -208,7 +208,7 @@ TuneFramework = Literal["megatron", "deepspeed", "fsdp", "torchtitan", "nemo", "
                         "llama-factory", "unsloth"]
 
 
-class Finetune(Record):
+class Finetune(Record, frozen=True):
     method: str | None = None
     base_precision: str | None = None
     precision: Precision | None = None
@@ -244,14 +244,14 @@ class Finetune(Record):
     activation_offload: bool | None = None
 
 
-class Speculative(Record):
+class Speculative(Record, frozen=True):
     method: Literal["mtp", "draft", "ngram", "eagle"]
     tokens: Degree | None = None
     acceptance: Fraction | None = None
     draft_model: str | None = None
 
 
-class Pool(Record):
+class Pool(Record, frozen=True):
     tensor: Degree | None = None
     pipeline: Degree | None = None
     expert: Degree | None = None
@@ -260,25 +260,25 @@ class Pool(Record):
     max_num_seqs: Degree | None = None
 
 
-class Disaggregated(Record):
+class Disaggregated(Record, frozen=True):
     prefill: Pool
     decode: Pool
     kv_transfer_bytes_per_s: BytesPerS | None = None
 
 
-class Adapters(Record):
+class Adapters(Record, frozen=True):
     count: Degree
     rank: Degree | None = None
 
 
-class Slo(Record):
+class Slo(Record, frozen=True):
     ttft: Seconds | None = None
     tpot: Seconds | None = None
     e2e: Seconds | None = None
     percentile: Annotated[float, _number("count", 1, 100)] | None = None
 
 
-class Workload(Record):
+class Workload(Record, frozen=True):
     concurrency: Degree | None = None
     rate: Rate | None = None
     batch: Degree | None = None
@@ -291,7 +291,7 @@ class Workload(Record):
     requests_per_user_hour: Factor | None = None
 
 
-class Serve(Record):
+class Serve(Record, frozen=True):
     engine: str | None = None
     engine_version: str | None = None
     precision: str | None = None
@@ -318,7 +318,7 @@ class Serve(Record):
     workload: Workload | None = None
 
 
-class Goal(Record):
+class Goal(Record, frozen=True):
     """What a search ranks by and must stay within."""
 
     minimize: Literal["time", "money", "energy", "carbon"] | None = None
@@ -327,7 +327,7 @@ class Goal(Record):
     top: Degree | None = None
 
 
-class Scenario(Record):
+class Scenario(Record, frozen=True):
     """One question: a model, a fleet, a site and the phases of work asked about."""
 
     name: str | None = None
