@@ -14,7 +14,7 @@ from outlay.errors import BadValue, Inconsistent, Unsupported
 from outlay.physics.weights import FORMATS
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.finetune_data import Lengths, lengths_of
-from outlay.resolve.finetune_procedure import Procedures, companion_bytes, extra_logit_bytes, responses
+from outlay.resolve.finetune_procedure import Procedures, companion_bytes, examples_a_step, extra_logit_bytes
 from outlay.resolve.finetune_states import StateBytes, number, software_rows
 from outlay.resolve.finetune_trained import (
     ADAPTER_START,
@@ -209,8 +209,21 @@ class _Resolver:
             weight_copies=1.0 if quantised and base == precision else None if precision not in WIDE else 0.0,
             wire_bytes=stored if quantised else 4.0 if precision == "fp32" else 2.0,
             reduce_share=(counts.whole + counts.adapters) / total,
-            optimizer_in_backward=self.flag("optimizer_in_backward"),
+            optimizer_in_backward=self.in_backward(method),
             offload_activations=self.flag("activation_offload")), counts
+
+    def alone(self, method: str) -> bool:
+        """Whether one device trains every parameter: recipes save memory there."""
+        return method == "full" and self.devices == 1
+
+    def in_backward(self, method: str) -> bool:
+        """The optimiser can work inside the backward pass where gradients are not gathered over micro-batches."""
+        if self.given.optimizer_in_backward is None and self.alone(method) and self.row("single_full_in_backward") \
+                and (self.given.gradient_accumulation or 1) == 1 and self.given.optimizer is None:
+            self.notes.assume("finetune.optimizer_in_backward", True, f"default of {self.framework} on one device")
+            self.shown["optimizer_in_backward"] = True
+            return True
+        return self.flag("optimizer_in_backward")
 
     def flag(self, name: str) -> bool:
         value = getattr(self.given, name)
@@ -233,22 +246,8 @@ class _Resolver:
     def procedure(self, adapters: bool, epochs: float) -> Procedure:
         reader = Procedures(self.given, self.at.architecture, self.catalog, self.notes, self.rows, self.seed,
                             self.shown)
-        examples = float(self.examples_a_step())
+        examples = float(examples_a_step(self.given, self.devices))
         return reader.procedure(adapters, epochs, self.sequence(), self.devices, examples)
-
-    def examples_a_step(self) -> int:
-        """Prompts of one step, before how often each is answered; splits of the layout count as given."""
-        given = self.given
-        if given.global_batch is not None:
-            return int(given.global_batch)
-        layout = given.layout or Layout()
-        split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
-        samples = responses(given)
-        own = given.micro_batch or layout.micro_batch or 1
-        split_fleet = given.rollout is not None and given.rollout.colocate is False
-        devices = self.devices // 2 if split_fleet else self.devices
-        whole = own * (given.gradient_accumulation or 1) * (layout.data or max(devices // split, 1))
-        return max(whole // samples, 1)
 
     def split_fleet(self, procedure: Procedure) -> None:
         """Devices that write responses do not train."""
@@ -329,7 +328,9 @@ class _Resolver:
     def recipe(self, tuning: Tuning, counts: Counts, procedure: Procedure, precision: str, lengths: Lengths,
                batch: int) -> Recipe:
         """Bytes a parameter are means over all parameters of the base."""
-        optimizer = str(self.choose("optimizer", "adamw", "the common optimiser"))
+        usual = str(self.row("single_full_optimizer", "adamw")) if self.alone(tuning.method) else "adamw"
+        optimizer = str(self.choose("optimizer", usual, f"default of {self.framework}" if usual != "adamw" else
+                                    "the common optimiser"))
         offload = str(self.choose("offload", "none", "everything stays on the device"))
         fused = bool(self.choose("fused_cross_entropy", bool(self.row("default_fused")),
                                  f"default of {self.framework}"))

@@ -10,7 +10,7 @@ from outlay.derive import Quantity
 from outlay.errors import BadValue, Inconsistent, OutlayError
 from outlay.resolve.model import resolve_model
 from outlay.resolve.record import Notes
-from outlay.scenario import Finetune
+from outlay.scenario import Finetune, Layout
 from outlay.scenario import Rollout as GivenRollout
 from outlay.steps.tuning import Companion, Procedure, Rollout
 
@@ -29,6 +29,19 @@ def responses(given: Finetune) -> int:
         return 1
     own = given.rollout.samples if given.rollout is not None else None
     return own or (GROUP if given.algorithm == "grpo" else 1)
+
+
+def examples_a_step(given: Finetune, devices: int) -> int:
+    """Prompts of one step, before how often each is answered; splits of the layout count as given."""
+    if given.global_batch is not None:
+        return int(given.global_batch)
+    layout = given.layout or Layout()
+    split = (layout.tensor or 1) * (layout.pipeline or 1) * (layout.context or 1)
+    if given.rollout is not None and given.rollout.colocate is False:
+        devices //= 2
+    own = given.micro_batch or layout.micro_batch or 1
+    whole = own * (given.gradient_accumulation or 1) * (layout.data or max(devices // split, 1))
+    return max(whole // responses(given), 1)
 
 
 class Procedures:
