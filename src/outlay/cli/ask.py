@@ -42,6 +42,8 @@ def whole_scenario(subject: dict[str, Any] | None, flags: dict[str, Any], phase:
     for flag in FIELDS:
         given = flags.get(flag.name)
         if given is not None:
+            if flag.path == "goal.deadline" and given.strip().isdigit():
+                say(f"note: --deadline {given} is read as {given} seconds; write {given}d for days")
             document = set_path(document, flag.path.format(phase=phase), literal(given))
     for text in flags.get("opt_set") or ():
         path, value = _assignment(text, "--set", phase)

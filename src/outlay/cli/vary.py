@@ -90,11 +90,18 @@ def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> tupl
     from outlay.report.numbers import number
 
     able = [i for i, (_, result) in enumerate(found) if _fits(result) == "yes"]
-    for section, name, more, said in _RANKED[goal]:
+    first: tuple[int | None, str] | None = None
+    for section, name, more, said in (*_RANKED[goal], *_RANKED["money"], *_RANKED["carbon"]):
         known = [(v, i) for i in able if (v := number(_value(found[i][1], section, name))) is not None]
-        if known:
-            return (max(known, key=lambda k: (k[0], -k[1])) if more else min(known))[1], said
-    return None, "These fit" if able else "None of these fits"
+        if not known:
+            continue
+        best = (max(known, key=lambda k: (k[0], -k[1])) if more else min(known))[1]
+        if first is None and len(able) < 2:
+            return best, said
+        if max(known)[0] > 1.001 * min(known)[0]:
+            return best, said if first is None else f"The same {goal}; {said[0].lower()}{said[1:]}"
+        first = first or (best, said)
+    return first or (None, "These fit" if able else "None of these fits")
 
 
 def _fits(result: dict[str, Any]) -> str:

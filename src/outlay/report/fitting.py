@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,22 @@ def model_page(
     else:
         blocks.append(_compared(found))
     blocks.append(_smallest(smallest, name))
-    fleet = found[0]["fleet"]
-    blocks.append(
-        Commands((f"outlay serve {name} -g {fleet}", f"outlay tune {name} -g {fleet} --method qlora"))
-    )
+    blocks.append(Commands(_following(found, name)))
     return [b for b in blocks if b is not None]
+
+
+def _following(found: Sequence[Mapping[str, Any]], name: str) -> tuple[str, ...]:
+    """The best way to run it, and the first way to fine-tune it that fits, ready to paste."""
+    able = next((f for f in found if f.get("best")), found[0])
+    said, best = f"{shlex.quote(name)} -g {shlex.quote(str(able['fleet']))}", able.get("best")
+    tunes = [way["method"] for way in able.get("tune") or [] if way["fits"]]
+    commands = []
+    if best:
+        way = f"--engine {best['engine']} -p {best['precision']} --max-model-len {best['length']}"
+        commands.append(f"outlay serve {said} {way}")
+    if tunes:
+        commands.append(f"outlay tune {said} --method {tunes[0]}")
+    return tuple(commands)
 
 
 def _verdict(found: Sequence[Mapping[str, Any]], name: str) -> Verdict:

@@ -153,7 +153,8 @@ def exactly(quantity: Quantity) -> str:
     value, unit = quantity.value, f" {quantity.unit}" if quantity.unit else ""
     plain = (f"{value:,.0f}" if value == int(value) and abs(value) < 1e7 else f"{value:.6g}") + unit
     if quantity.samples is not None:
-        pretty = one(quantity.to_dict(), quantity.unit)
+        in_memory = "memory" in quantity.label and quantity.unit in ("bytes", "B")
+        pretty = one(quantity.to_dict(), quantity.unit, memory=in_memory)
         return pretty if pretty.startswith(plain) else f"{pretty} ({plain})"
     return f"{short(value, quantity.unit)} ({plain})" if abs(value) >= 1e5 and quantity.unit else plain
 

@@ -51,9 +51,8 @@ def step(phase: Mapping[str, Any]) -> list[Block | None]:
     return [Pair(memory, time)] if memory is not None and time is not None else [memory, time]
 
 
-def quiet(result: Mapping[str, Any]) -> list[Block]:
+def quiet(whole: Verdict) -> list[Block]:
     """The verdict alone; a plan that does not fit keeps its reason."""
-    whole = verdict(result)
     return [Verdict(whole.text, whole.mood, whole.details[:1] if whole.mood == "bad" else ())]
 
 
