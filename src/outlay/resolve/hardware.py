@@ -6,16 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.catalog import Catalog, Entry
-from outlay.derive import exact
+from outlay.derive import Quantity, derive, exact
 from outlay.errors import BadValue, OutlayError
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.efficiency import resolve_efficiency
-from outlay.resolve.fleet import DeviceFacts, check_counts, given, peak, resolve_device
+from outlay.resolve.fleet import PEAKS, DeviceFacts, check_counts, given, peak, resolve_device
 from outlay.resolve.record import Notes
 from outlay.scenario import Fleet, Pretrain
 from outlay.steps.inputs import Hardware
 
 BIGGER_OFFERED = 3
+OPERATIONS_PER_BYTE = 50.0
 
 
 def whole_instances(fleet: Fleet, facts: DeviceFacts) -> Fleet:
@@ -45,7 +46,8 @@ def resolve_hardware(
     if fleet.scale_up_devices is None and fleet.devices > 1:
         _note(notes, facts, "scale_up_devices", "fleet.scale_up_devices", scale_up)
     precision = (phase.precision if phase is not None else None) or "bf16"
-    peak_flop = peak(facts, precision, "pretrain.precision")
+    peak_flop = (peak(facts, precision, "pretrain.precision") if whole_nodes
+                 else _any_peak(facts, precision, notes))
     half = facts.peaks.get("bf16") or facts.peaks.get("fp16") or peak_flop
     memory = (given(fleet.device_memory_bytes, "bytes", "device memory") if fleet.device_memory_bytes
               else facts.memory_bytes)
@@ -73,6 +75,23 @@ def resolve_hardware(
         host_memory_bytes=_host_memory(fleet, facts, per_node),
         power_w=rated if rated is not None else 0.0, power_limit_ratio=ratio,
         efficiency=resolve_efficiency(facts, catalog, notes, seed, without))
+
+
+def _any_peak(facts: DeviceFacts, precision: str, notes: Notes) -> Quantity:
+    """The peak of a device that only serves: 16 bits, or what an older or unlisted one has."""
+    for name in (*PEAKS[precision], "fp32", "fp8", "int8"):
+        if name in facts.peaks:
+            return facts.peaks[name]
+    notes.assume("fleet.device.flops_per_s", f"{OPERATIONS_PER_BYTE:g} operations a byte of bandwidth",
+                 f"no peak of {facts.id} is known; only the time of prompts depends on it")
+    found: Quantity = derive(_per_byte, "peak", "FLOP/s", memory_bytes_per_s=facts.memory_bytes_per_s,
+                             each=OPERATIONS_PER_BYTE)
+    return found
+
+
+def _per_byte(memory_bytes_per_s: Any, each: Any) -> Any:
+    """Arithmetic in proportion to bandwidth, where it is not known."""
+    return memory_bytes_per_s * each
 
 
 def _fact(facts: DeviceFacts, parameter: str, default: float) -> float:

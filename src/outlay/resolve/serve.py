@@ -91,7 +91,7 @@ def resolve_serve(
     shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
     recipe = _recipe(given, model, arch, engine, size, facts.id, catalog, notes, seed, shown)
     recipe = with_stream_constants(recipe, facts)
-    device = stream_device(facts, hardware.efficiency, _peak(facts, recipe), recipe.precision, catalog)
+    device = stream_device(facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog)
     pools = pool_layouts(given, fleet, arch)
     layout = pools[-1].layout if pools else whole_layout(given, fleet, engine, arch)
     _tell_later(given, notes)
@@ -110,13 +110,13 @@ def resolve_serve(
     return phase, shown
 
 
-def _peak(facts: DeviceFacts, recipe: ServeRecipe) -> Num:
+def _peak(facts: DeviceFacts, recipe: ServeRecipe, fallback: Num) -> Num:
     """Peak of the precision the matrices are multiplied in; 16 bits where weights are widened first."""
     own = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "w8a8-int8": "int8"}.get(recipe.precision, "")
     for name in (own, "bf16", "fp16", "fp32"):
         if name in facts.peaks:
             return facts.peaks[name]
-    return next(iter(facts.peaks.values()))
+    return next(iter(facts.peaks.values()), fallback)
 
 
 def refuse_unplanned(given: Serve) -> None:
