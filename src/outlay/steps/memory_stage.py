@@ -164,7 +164,8 @@ def _made_whole(stage: Stage, layout: Layout, policy: MemoryPolicy) -> Value:
         return 0.0
     largest: Value = 0.0
     for kind, count in stage.counts:
-        each = max((i * o for shapes in matrices(kind, policy.tuned.hidden).values() for i, o, _ in shapes), default=0.0)
+        shapes = [shape for found in matrices(kind, policy.tuned.hidden).values() for shape in found]
+        each = max((inputs * outputs for inputs, outputs, _ in shapes), default=0.0)
         largest = derive(mem.larger_if_held, "matrix made whole", "bytes", so_far=largest, count=count,
                          working=derive(mem.shared_bytes, "matrix made whole", "bytes", elements=each,
                                         tensor=layout.tensor))
