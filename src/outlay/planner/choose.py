@@ -8,13 +8,14 @@ from typing import Any
 
 from outlay.account import unit_value
 from outlay.derive import Quantity
-from outlay.errors import BadValue
+from outlay.errors import BadValue, OutlayError
 from outlay.physics import power as pw
 from outlay.planner.evaluate import nominal
+from outlay.planner.fleets import best_on_fleets
 from outlay.planner.layout_space import given_fields
 from outlay.planner.layouts import Choice, Limits, Objective, SearchResult, search
 from outlay.planner.nearest import MOST_FLEET_GROWTH, Change, Nearest, nearest
-from outlay.planner.scaling import strong_scaling
+from outlay.planner.scaling import fleet_sizes, strong_scaling
 from outlay.planner.trials import Attempt, StepTrials, capacity_bytes
 from outlay.resolve.power import PowerInputs
 from outlay.resolve.record import Resolved, TrainingPhase
@@ -226,20 +227,20 @@ def scaling_table(resolved: Resolved, phase: TrainingPhase, run_over_steps: floa
                   steps: float) -> list[dict[str, Any]]:
     """Strong scaling around the fleet asked for; run_over_steps is elapsed over time in steps."""
     arch, hw, recipe = _inputs(resolved, phase)
-    objective = objective_of(resolved)
+    sizes = fleet_sizes(hw.devices, hw.devices_per_node)
+    best = best_on_fleets(arch, hw, recipe, sizes, objective_of(resolved), _margin(phase.residual_memory))
 
     def plan_on(devices: int) -> tuple[float, float, Layout] | None:
-        found = search(arch, replace(hw, devices=devices), recipe, None, objective=objective, top=1,
-                       limits=Limits(memory_share=_margin(phase.residual_memory)))
-        if not found.best:
-            return None
-        best = found.best[0]
-        return best.step_time_s, best.step_time_s * steps * run_over_steps, best.layout
+        found = best[devices]
+        if isinstance(found, OutlayError):
+            raise found
+        return None if found is None else (found.step_time_s, found.step_time_s * steps * run_over_steps, found.layout)
 
     rows = []
     for row in strong_scaling(hw.devices, hw.devices_per_node, plan_on):
-        shown: dict[str, Any] = {"devices": row.devices, "step_time_s": row.step_time_s, "device_hours": row.device_hours,
-                 "elapsed_s": None if row.days is None else row.days * 86400.0, "efficiency": row.efficiency}
+        shown: dict[str, Any] = {
+            "devices": row.devices, "step_time_s": row.step_time_s, "device_hours": row.device_hours,
+            "elapsed_s": None if row.days is None else row.days * 86400.0, "efficiency": row.efficiency}
         if row.layout is not None:
             shown["layout"] = shown_layout(row.layout)
         if row.why:

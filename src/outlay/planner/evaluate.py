@@ -157,7 +157,8 @@ class StepEvaluator:
 
     def times(self, block: Block, rows: Some) -> Mapping[str, Floats]:
         which = self._tuples[block.sequence_parallel][1][id(block.columns)][rows]
-        times: Any = schedule_time(self.arch, self.hw, self.recipe, block.layout(rows),
+        hw: Any = self.hw if block.devices is None else replace(self.hw, devices=block.devices[rows])
+        times: Any = schedule_time(self.arch, hw, self.recipe, block.layout(rows),
                                    _Gathered(self._micro_of(block), which))
         found: Mapping[str, Floats] = times
         return found

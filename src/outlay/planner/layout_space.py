@@ -54,6 +54,7 @@ class Block:
     columns: Mapping[str, NDArray[np.float64]]  # whole numbers as floats, so that no product overflows
     first_stage_layers: int = 0
     last_stage_layers: int = 0
+    devices: NDArray[np.float64] | None = None  # of each row, where a space covers several fleets
 
     def __len__(self) -> int:
         return len(self.columns["tensor"])

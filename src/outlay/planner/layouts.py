@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,7 +46,7 @@ class Objective:
     name: str = "time"
     per_device_s: Callable[[Mapping[str, Floats]], Floats] | None = None
 
-    def of(self, times: Mapping[str, Floats], devices: int) -> Floats:
+    def of(self, times: Mapping[str, Floats], devices: int | Floats) -> Floats:
         """The aim's value for one step; also for a single layout's floats."""
         if self.per_device_s is None:
             return times["step_time_s"]
@@ -98,7 +98,7 @@ def _empty_columns() -> dict[str, list[Floats]]:
 
 
 @dataclass(eq=False, slots=True)
-class _Pool:
+class Pool:
     """Candidates kept while blocks stream by: columns of plain numbers and where each came from."""
 
     columns: dict[str, list[Floats]] = field(default_factory=_empty_columns)
@@ -147,8 +147,7 @@ def anything_fits(arch: Architecture, hw: Hardware, recipe: Recipe, given: Mappi
     evaluator, capacity = StepEvaluator(arch, hw, recipe, space), _plain(hw.memory_bytes)
     for block in sorted(space, key=lambda b: (b.zero, RECOMPUTE.index(b.recompute), b.sequence_parallel), reverse=True):
         rows = np.flatnonzero(evaluator.floor_bytes(block) <= capacity)
-        for start in range(0, len(rows), CHUNK_ROWS):
-            chunk = _span(rows[start:start + CHUNK_ROWS])
+        for chunk in row_chunks(rows):
             fits, lacking = evaluator.memory_bytes(block, chunk) <= capacity, evaluator.host_short_bytes(block, chunk)
             if np.any(fits if lacking is None else fits & (lacking <= 0)):
                 return True
@@ -159,7 +158,7 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
          top: int) -> SearchResult:
     """Evaluate a space: a memory bound first, then memory, then the time of what fits."""
     capacity = _plain(hw.memory_bytes) * limits.memory_share
-    pool, least = _Pool(), (np.inf, 0, 0)
+    pool, least = Pool(), (np.inf, 0, 0)
     fitting = 0
     for number, block in enumerate(space.blocks):
         rows = _possible(evaluator, block, capacity, least[0] if fitting == 0 else 0.0)
@@ -179,7 +178,7 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
             fitting += len(chunk)
             _keep_promising(pool, number, chunk, memory, times, objective, limits, hw.devices, top)
     found = pool.joined()
-    best, pareto = _select(space, found, top)
+    best, pareto = select(space, found, top)
     closest = _smallest(space, evaluator, least, objective, hw.devices)
     return SearchResult(best, pareto, closest, len(space), fitting, space.rules, objective.name)
 
@@ -193,13 +192,19 @@ def _possible(evaluator: Evaluator, block: Block, capacity: float, least: float)
     return rows if len(rows) or floor.min() >= least else smallest(floor, 1)[:64]
 
 
+def row_chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64] | slice]:
+    """Few enough rows at a time to stay in the cache."""
+    for start in range(0, len(rows), CHUNK_ROWS):
+        yield _span(rows[start:start + CHUNK_ROWS])
+
+
 def _span(rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
     """Rows without a gap as a slice, which copies nothing."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
 
-def _keep_promising(pool: _Pool, number: int, rows: NDArray[np.int64], memory: Floats,
+def _keep_promising(pool: Pool, number: int, rows: NDArray[np.int64], memory: Floats,
                     times: Mapping[str, Floats], objective: Objective, limits: Limits, devices: int,
                     top: int) -> None:
     """Of one chunk, only what can still be among the best or on the front."""
@@ -217,7 +222,7 @@ def _keep_promising(pool: _Pool, number: int, rows: NDArray[np.int64], memory: F
              within=within[keep].astype(np.float64))
 
 
-def _select(space: Space, found: dict[str, Floats],
+def select(space: Space, found: dict[str, Floats],
             top: int) -> tuple[tuple[Choice, ...], tuple[Choice, ...]]:
     """The best few and the front (time, aim, memory) of what was kept."""
     if not len(found["row"]):

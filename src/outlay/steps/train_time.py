@@ -254,7 +254,7 @@ def _overhead(device: Device, parts: dict[str, Num], stages: Num) -> Num:
         busy=busy,
         fixed=device.constant("step.fixed_s"),
         jitter=device.constant("step.jitter"),
-        nodes=max(device.hw.devices / device.hw.devices_per_node, 1.0),
+        nodes=np.maximum(device.hw.devices / device.hw.devices_per_node, 1.0),
     )
 
 
