@@ -22,6 +22,7 @@ WELL_TOKENS_PER_S = 10.0  # about reading speed; slower is waiting
 METHODS = ("full", "lora", "qlora")
 TUNE_LENGTH = 2048
 LENGTHS = tuple(2**n for n in range(9, 21))
+_FEW_BITS = ("mxfp4", "int4", "nvfp4")
 _CONSUMER = ("consumer", "workstation", "apple", "embedded")
 _SERVER_FORMS = (("vllm", "bf16"), ("vllm", "fp8"), ("vllm", "awq-int4"))
 _LOCAL_FORMS = (("llama.cpp", "q8_0"), ("llama.cpp", "q6_k"), ("llama.cpp", "q4_k_m"))
@@ -39,16 +40,16 @@ def fit_model(model: Any, fleet: str, catalog: Catalog) -> dict[str, Any]:
     return {
         "fleet": fleet,
         **facts(device, fleet, catalog),
-        "parameters": parameters(model, fleet, catalog),
+        "parameters": parameters(model, catalog),
         "run": ways,
         "best": best_way(ways),
         "tune": tune_ways(model, fleet, catalog),
     }
 
 
-def parameters(model: Any, fleet: str, catalog: Catalog) -> float:
+def parameters(model: Any, catalog: Catalog) -> float:
     """All parameters of the model; raises what is wrong with its name or path."""
-    architecture = resolve(scenario_from({"model": model, "fleet": fleet}), catalog).architecture
+    architecture = resolve(scenario_from({"model": model}), catalog).architecture
     assert architecture is not None
     return float(architecture.parameters)
 
@@ -68,13 +69,26 @@ def forms(device: Entry, model: Any, catalog: Catalog) -> list[tuple[str, str]]:
         found = [("vllm", "bf16"), *_LOCAL_FORMS, ("vllm", "awq-int4")]
     if "peak_fp8_flop_per_s" not in device.facts:
         found = [form for form in found if form[1] != "fp8"]
-    try:
-        published = catalog.find("checkpoint", catalog.find("model", str(model)).id)
-    except OutlayError:
+    native = published_in(model, catalog)
+    if native is None:
         return found
-    native = str(published.value("precision"))
-    heavier = {"mxfp4": ("bf16", "fp8", "awq-int4"), "fp8": ("bf16", "fp8")}.get(native, ())
-    return [("vllm", native), *[form for form in found if form[1] not in heavier]]
+    if native in _FEW_BITS:  # nothing is gained by widening again
+        return [("vllm", native), *_native_local(found, native)]
+    return [("vllm", native), *[form for form in found if form[1] not in ("bf16", native)]]
+
+
+def _native_local(found: list[tuple[str, str]], native: str) -> list[tuple[str, str]]:
+    local = any(engine == "llama.cpp" for engine, _ in found)
+    return [("llama.cpp", "mxfp4_moe" if native == "mxfp4" else "q4_k_m")] if local else []
+
+
+def published_in(model: Any, catalog: Catalog) -> str | None:
+    """The precision a catalogued model was published in, where that is not 16 bits."""
+    try:
+        entry = catalog.find("checkpoint", catalog.find("model", str(model)).id)
+    except OutlayError:
+        return None
+    return str(entry.value("precision"))
 
 
 def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalog) -> dict[str, Any] | None:
@@ -223,7 +237,10 @@ def smallest(model: Any, catalog: Catalog) -> Ways:
     )
     if not devices:
         return []
-    for engine, precision in (("vllm", "bf16"), ("vllm", "fp8"), ("llama.cpp", "q4_k_m")):
+    native = published_in(model, catalog)
+    small = "mxfp4_moe" if native == "mxfp4" else "q4_k_m"
+    own = [("vllm", native)] if native else [("vllm", "bf16"), ("vllm", "fp8")]
+    for engine, precision in (*own, ("llama.cpp", small)):
         resolved = _resolved(
             {
                 "model": model,

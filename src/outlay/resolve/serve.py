@@ -91,7 +91,9 @@ def resolve_serve(
     shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
     recipe = _recipe(given, model, arch, engine, size, facts.id, catalog, notes, seed, shown)
     recipe = with_stream_constants(recipe, facts)
-    device = stream_device(facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog)
+    device = stream_device(
+        facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog
+    )
     pools = pool_layouts(given, fleet, arch)
     layout = pools[-1].layout if pools else whole_layout(given, fleet, engine, arch)
     _tell_later(given, notes)
