@@ -93,3 +93,31 @@ def test_every_command_in_the_pages_exists() -> None:
     for page in PAGES:
         for line in re.findall(r"^(?:\$ )?outlay ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert line in VERBS, f"{page.name} shows outlay {line}"
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        {
+            "pretrain": {
+                "tokens": "1T",
+                "layout": {"tensor": 1, "data": 8, "zero": 3, "micro_batch": 1, "recompute": "full"},
+            },
+            "goal": {"deadline": "9d"},
+        },
+        {"pretrain": {"device_hours": 20000}, "site": "FR"},
+        {"finetune": {"method": "qlora", "examples": "50k"}},
+        {"serve": {"max_model_len": 8192}},
+    ],
+    ids=["pretrain", "device_hours", "finetune", "serve"],
+)
+def test_every_key_of_a_result_is_documented(scenario: dict[str, Any]) -> None:
+    import outlay
+
+    page = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "result.md").read_text(encoding="utf-8")))
+    result = outlay.plan({"model": "llama-3.1-8b", "fleet": "8xh100-sxm", **scenario}).to_dict()
+    phase = next(result[p] for p in ("pretrain", "finetune", "serve") if p in result)
+    nested = ("memory_parts", "time_parts", "elapsed_parts", "layout", "room", "one_stream", "binding")
+    keys = {*result, *result["model"], *phase, *result["totals"], *(result["lines"] or [{}])[0]}
+    keys |= {key for name in nested for key in phase.get(name) or {}}
+    assert keys <= page, sorted(keys - page)
