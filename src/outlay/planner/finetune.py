@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.derive import Quantity, add_all, derive, exact
-from outlay.errors import BadValue, OutlayError
+from outlay.errors import BadValue
 from outlay.physics.adapters import adapter_file_bytes
 from outlay.planner.calendar import RunTime, run_time
-from outlay.planner.choose import Chosen, choose_layout
+from outlay.planner.choose import Chosen
+from outlay.planner.finetune_choose import PHASE, as_training, choose_tune
 from outlay.planner.finetune_near import near_tune
 from outlay.planner.finetune_step import rollout_values, tuned_step
 from outlay.planner.pretrain import as_quantity, goal_values, step_values, training_flop
@@ -19,8 +20,6 @@ from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
 from outlay.steps.train_memory import MemoryResult
 from outlay.usage import Line
-
-PHASE = "finetune"
 
 
 def plan_finetune(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
@@ -35,38 +34,6 @@ def plan_finetune(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     if chosen.search is not None:
         values["search"] = chosen.search
     return values, lines
-
-
-def as_training(resolved: Resolved, phase: TunePhase) -> Resolved:
-    """The same question with the fine-tune in the place of a training run."""
-    return replace(resolved, hardware=phase.hardware, pretrain=phase.training)
-
-
-def choose_tune(resolved: Resolved, phase: TunePhase) -> Chosen:
-    """The given layout, or the fastest that fits; without checkpointing where neither is said and it fits."""
-    try:
-        return _chosen(as_training(resolved, phase), phase)
-    except OutlayError as error:
-        raise type(error)(error.message.replace("pretrain.", f"{PHASE}."), error.field.replace("pretrain.", f"{PHASE}.")
-                          ) from None
-
-
-def _chosen(at: Resolved, phase: TunePhase) -> Chosen:
-    training = phase.training
-    if training.layout.recompute is not None:
-        return choose_layout(at, training)
-    import msgspec
-
-    found = None
-    for recompute in ("none", "full"):
-        tried = replace(training, layout=msgspec.structs.replace(training.layout, recompute=recompute))
-        found = choose_layout(at, tried)
-        if found.fits:
-            break
-    assert found is not None
-    at.notes.assume("finetune.gradient_checkpointing", found.layout.recompute == "full",
-                    "off where the step fits without it, on where it does not")
-    return found
 
 
 def _plan_layout(at: Resolved, phase: TunePhase, chosen: Chosen) -> tuple[dict[str, Any], list[Line]]:

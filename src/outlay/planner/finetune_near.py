@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlay.errors import OutlayError
-from outlay.planner.choose import choose_layout
 from outlay.planner.evaluate import nominal
+from outlay.planner.finetune_choose import as_training, choose_tune
 from outlay.planner.finetune_step import memory_needed, plain_memory, tuned_step
 from outlay.planner.nearest import LONGEST_SEQUENCE, SHORTEST_SEQUENCE, _largest
 from outlay.resolve.finetune import TunePhase
@@ -45,19 +45,12 @@ class _Finder:
 
     def measure(self, changed: Mapping[str, Any]) -> Tried | None:
         """Plan the phase with fields changed; None where it cannot be."""
-        from outlay.planner.finetune import as_training
-
         try:
             phase = self.phase.vary(changed)
             at = as_training(self.resolved, phase)
             layout = self.layout
             if changed:
-                import msgspec
-
-                asked = phase.training.layout
-                if asked.recompute is None:
-                    asked = msgspec.structs.replace(asked, recompute=self.layout.recompute)
-                layout = choose_layout(at, replace(phase.training, layout=asked)).layout
+                layout = choose_tune(self.resolved, phase, recompute=self.layout.recompute).layout
             found = tuned_step(at, phase, layout, plain=True)
         except OutlayError:
             return None

@@ -61,6 +61,7 @@ class TunePhase:
     adapter_element_bytes: float
     procedure: Procedure
     devices: int  # of the whole fleet, those that write included
+    zero_choices: tuple[int, ...]  # stages its software uses where none is given; none: any
     vary: Callable[[Mapping[str, Any]], TunePhase]  # the same phase with fields of it changed
 
 
@@ -133,7 +134,7 @@ class _Resolver:
         element = number(tuning.software.adapter_weight_bytes)
         return TunePhase(training, hardware, time_recipe, self.given, counts, lengths, checkpointing, epochs,
                          epoch_tokens, 4.0 if precision == "fp32" else 2.0, element, procedure, self.devices,
-                         self.vary), self.shown
+                         self.zero_choices(), self.vary), self.shown
 
     def vary(self, changed: Mapping[str, Any]) -> TunePhase:
         """The phase with fields changed, resolved without a word."""
@@ -353,6 +354,13 @@ class _Resolver:
             offload=offload, packing=packing and mean < lengths.longest,
             packed_lengths=(mean, max(lengths.mean_square, mean**2)) if packing else (0.0, 0.0),
             options={"memory_constants": sizes, "dropout": False}, tuning=tuning, **states)
+
+    def zero_choices(self) -> tuple[int, ...]:
+        """Megatron stacks fine-tune with the distributed optimiser or without, not with sharded weights."""
+        given = self.given.layout
+        if self.framework not in EIGHT_BIT_SOFTWARE or (given is not None and given.zero is not None):
+            return ()
+        return (1, 0)
 
     def layout(self, micro_batch: int) -> Layout:
         """The layout asked for, with what other fields and the software's habits say of it."""
