@@ -10,6 +10,7 @@ from outlay.derive import add_all, derive
 from outlay.model_size import layer_parts, model_parts
 from outlay.physics import stream as st
 from outlay.physics.roofline import look_up
+from outlay.physics.weights import WIDE_BYTES
 from outlay.steps.serve_cache import state_bytes, tokens_bytes
 from outlay.steps.serve_inputs import ServeLayout, ServeRecipe, StreamDevice
 from outlay.steps.serve_weights import STATE_SPACE
@@ -38,15 +39,15 @@ def one_stream(
     """Times of a request with `prompt` tokens, and of one more token at `context` of them."""
     reads: list[Value] = []
     for kind, layers in arch.groups:
-        for size in active_bytes(kind, arch, recipe):
-            if size:
-                reads.append(_scaled(_read(size / layout.tensor, device, recipe), layers, "reading weights"))
+        for parameters, part in active_parameters(kind, arch):
+            if parameters:
+                one = _read(parameters / layout.tensor, part, device, recipe)
+                reads.append(_scaled(one, layers, "reading weights"))
         kept = tokens_bytes(kind, recipe, layout, context) + state_bytes(kind) / layout.tensor
         if kept:
             reads.append(_scaled(_read_cache(kept, device), layers, "reading the cache"))
     parts = model_parts(arch)
-    head = (parts.head or parts.embedding) * recipe.part_bytes["head"] / layout.tensor
-    reads.append(_read(head, device, recipe))
+    reads.append(_read((parts.head or parts.embedding) / layout.tensor, "head", device, recipe))
     total = add_all("reading weights and cache", "s", *reads)
     token = _token(arch, recipe, layout, total)
     return OneStream(_prompt(arch, device, recipe, layout, prompt, token), token)
@@ -98,34 +99,36 @@ def _scaled(each: Value, count: int, label: str) -> Value:
     return derive(_times, label, "s", each=each, count=count)
 
 
-def active_bytes(kind: LayerKind, arch: Architecture, recipe: ServeRecipe) -> list[float]:
-    """Bytes of the matrices one token passes through in one layer, kernel by kernel."""
-    parts, by = layer_parts(kind, arch.hidden, arch.norm), recipe.part_bytes
+def active_parameters(kind: LayerKind, arch: Architecture) -> list[tuple[float, str]]:
+    """Parameters of the matrices one token passes through in one layer, kernel by kernel, and their part."""
+    parts = layer_parts(kind, arch.hidden, arch.norm)
     mixer = "mixer" if kind.mixer in STATE_SPACE else "latent" if kind.mixer == "mla" else "attention"
-    attention = float(parts.attention + parts.attention_replicated) * by[mixer]
+    attention = float(parts.attention + parts.attention_replicated)
     return [
-        attention * 0.6,
-        attention * 0.4,
-        float(parts.mlp) * by["mlp"] * 2 / 3,
-        float(parts.mlp) * by["mlp"] / 3,
-        float(parts.experts_active) * by["experts"],
-        float(parts.shared) * by["shared"],
-        float(parts.router) * by["router"],
+        (attention * 0.6, mixer),
+        (attention * 0.4, mixer),
+        (parts.mlp * 2 / 3, "mlp"),
+        (parts.mlp / 3, "mlp"),
+        (float(parts.experts_active), "experts"),
+        (float(parts.shared), "shared"),
+        (float(parts.router), "router"),
     ]
 
 
-def _read(size: float, device: StreamDevice, recipe: ServeRecipe) -> Value:
-    own = recipe.constants.get("stream_utilization")
-    share = own
-    if own is None:
-        packed = recipe.constant("stream_packed_share", 1.0) if recipe.precision in PACKED else 1.0
+def _read(parameters: float, part: str, device: StreamDevice, recipe: ServeRecipe) -> Value:
+    """Reading one kernel's weights; packed ones at the share left by unpacking."""
+    each = recipe.part_bytes[part]
+    size = parameters * each
+    share = recipe.constants.get("stream_utilization")
+    if share is None:
+        is_packed = recipe.precision in PACKED and each < WIDE_BYTES
         share = derive(
             st.kernel_share,
             "share of bandwidth",
             "",
             measured=look_up(device.weights, 1.0, size),
             limit=device.weight_share,
-            packed=packed,
+            packed=recipe.constant("stream_packed_share", 1.0) if is_packed else 1.0,
         )
     return derive(
         st.read_time_s,
