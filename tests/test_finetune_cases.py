@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from outlay import plan
 from outlay.catalog import load
 from outlay.validate.case import Outcome, score
 from outlay.validate.scoreboard import predict, read_rows
@@ -32,3 +33,15 @@ def test_published_runs(source: str, median: float, p90: float) -> None:
 def test_intervals_hold() -> None:
     found = score("all", outcomes())
     assert 0.65 <= found.inside <= 0.95
+
+
+def test_a_published_out_of_memory_does_not_fit() -> None:
+    """litgpt: Llama-2 7B, LoRA, four rows of up to 1,304 tokens ran out of the 40 GB that two rows leave room in."""
+    def fits(micro_batch: int) -> bool:
+        phase = plan({"model": "llama-2-7b", "fleet": "1xa100-sxm4-40gb", "finetune": {
+            "method": "lora", "rank": 8, "target_modules": ["q", "v"], "framework": "litgpt", "sequence_length": 1304,
+            "micro_batch": micro_batch, "gradient_checkpointing": False}}).phases["finetune"]
+        return bool(phase["fits"])
+
+    assert fits(2)
+    assert not fits(4)
