@@ -160,7 +160,7 @@ def tune_ways(model: Any, fleet: str, catalog: Catalog) -> Ways:
 
 
 def _tuned(resolved: Resolved) -> dict[str, Any]:
-    from outlay.planner.finetune import as_training, choose_tune
+    from outlay.planner.finetune_choose import as_training, choose_tune
     from outlay.planner.pretrain import step_values
 
     phase: Any = resolved.finetune
