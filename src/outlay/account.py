@@ -80,9 +80,9 @@ def _line(usage: Usage, rates: Rates, group: _Group) -> Line:
 
 def _device_line(usage: Usage, rates: Rates) -> Line:
     price: Num | None = rates.usd_per_device_s
-    label = "device rent"
+    label = f"device rent, {usage.item}"
     if rates.owned is not None:
-        price, label = rates.owned.usd_per_device_s()["device"], "devices, owned"
+        price, label = rates.owned.usd_per_device_s()["device"], f"devices, owned, {usage.item}"
     usd = None
     if price is not None:
         usd = derive(money.cost_usd, label, "USD", amount=usage.quantity, usd_per_unit=price)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from outlay.report.blocks import Block
 
 FORMS = ("json", "csv", "md")
+ONE_LINE = 10_000
 
 
 def form_of(flags: Mapping[str, Any]) -> str:
@@ -77,7 +78,8 @@ def write_blocks(blocks: Sequence[Block], flags: Mapping[str, Any]) -> None:
     from outlay.report import terminal
 
     to_file = bool(flags.get("opt_output"))
-    write(terminal.render(blocks, colour=not to_file and terminal.colourful()), flags)
+    columns = ONE_LINE if flags.get("opt_quiet") else None  # a verdict that a script reads is one line
+    write(terminal.render(blocks, columns, colour=not to_file and terminal.colourful()), flags)
 
 
 def save_scenario(scenario: Mapping[str, Any], path: str) -> None:

@@ -44,7 +44,7 @@ FIELDS: tuple[Flag, ...] = (
     Flag(("-n", "--tokens"), "{phase}.tokens", "N", "Training tokens, all epochs: 15T, 300B.", WHAT),
     Flag(("--seq",), "{phase}.sequence_length", "N", "Tokens a sequence: 8192, 8k.", WHAT),
     Flag(("--global-batch",), "{phase}.global_batch", "N", "Sequences a step.", WHAT),
-    Flag(("-p", "--precision"), "{phase}.precision", "NAME", "bf16, fp16, fp8, mxfp8, nvfp4, fp32.", WHAT),
+    Flag(("-p", "--precision"), "{phase}.precision", "NAME", "bf16, fp8, nvfp4, awq-int4, q4_k_m, …", WHAT),
     Flag(("--optimizer",), "{phase}.optimizer", "NAME", "adamw, adamw-8bit, muon, sgd, adafactor.", WHAT),
     Flag(
         ("--framework",), "{phase}.framework", "NAME", "megatron, deepspeed, fsdp, torchtitan, maxtext.", WHAT
@@ -124,11 +124,13 @@ class Shared(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         known = {f.name: f.group for f in (*FIELDS, *ANSWERS)}
+        mine = str(ctx.info_name).capitalize()  # the flags that only this verb has
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
-                groups.setdefault(known.get(parameter.name or "", "Other"), []).append(record)
-        for group in (WHERE, WHAT, LAYOUT, GOAL, FILES, OUTPUT, "Other"):
+                own = "Other" if "--help" in parameter.opts else mine
+                groups.setdefault(known.get(parameter.name or "", own), []).append(record)
+        for group in (WHERE, mine, WHAT, LAYOUT, GOAL, FILES, OUTPUT, "Other"):
             if group in groups:
                 with formatter.section(group):
                     formatter.write_dl(groups[group], col_max=26)

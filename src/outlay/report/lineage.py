@@ -47,7 +47,7 @@ def formula(text: str) -> tuple[str, list[str]]:
     doc = _documentation(place)
     if not doc:
         return text, []
-    first = " ".join(doc.split("\n\n")[0].split())
+    first = re.split(r"(?<=[a-z)\]])\. ", " ".join(doc.split("\n\n")[0].split()))[0].rstrip(".") + "."
     papers = list(dict.fromkeys(m.group(0).rstrip(".,);") for m in _CITED.finditer(doc)))
     return f"{first or line} [{place.replace('._', '.')}]", papers
 

@@ -51,9 +51,12 @@ def step(phase: Mapping[str, Any]) -> list[Block | None]:
     return [Pair(memory, time)] if memory is not None and time is not None else [memory, time]
 
 
+_BINDING = "Limit: device memory"
+
+
 def quiet(whole: Verdict) -> list[Block]:
     """The verdict alone; a plan that does not fit keeps its reason."""
-    return [Verdict(whole.text, whole.mood, whole.details[:1] if whole.mood == "bad" else ())]
+    return [Verdict(whole.text, whole.mood, tuple(d for d in whole.details[:1] if d.startswith(_BINDING)))]
 
 
 def verdict(result: Mapping[str, Any]) -> Verdict:
