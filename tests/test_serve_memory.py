@@ -204,6 +204,15 @@ def test_every_change_offered_fits_when_planned_again(model: str, fleet: str) ->
         assert plan(document).to_dict()["serve"]["fits"] is True, change["change"]
 
 
+def test_more_devices_come_with_the_degree_that_uses_them() -> None:
+    start = {"model": "qwen3-32b", "fleet": {"device": "rtx-4090", "devices": 1}, "serve": {"tensor": 1}}
+    change = next(c for c in plan(start).to_dict()["serve"]["nearest"] if c["kind"] == "devices")
+    document: dict[str, Any] = start
+    for path, value in change["set"].items():
+        document = set_path(document, path, value)
+    assert plan(document).to_dict()["serve"]["fits"] is True
+
+
 def test_versions_differ_by_range() -> None:
     catalog = load()
     old, new = find_engine("vllm", "0.6.3", catalog), find_engine("vLLM", "0.11.0", catalog)

@@ -36,8 +36,18 @@ def _first(kind: str, start: Trial, before: Outcome, devices: int) -> dict[str, 
     for field, old, new, price, changed in _KINDS[kind](start, devices):
         after = run(changed)
         if after.fits:
-            return _shown(kind, [(field, old, new)], [price], before, after)
+            steps = [(field, old, new), *(_degrees(start, changed) if kind == "devices" else ())]
+            return _shown(kind, steps, [price], before, after)
     return None
+
+
+def _degrees(start: Trial, changed: Trial) -> list[tuple[str, Any, Any]]:
+    """The degrees that spread a replica over more devices, beside their number."""
+    pairs = [
+        (name, int(getattr(start.layout, name)), int(getattr(changed.layout, name)))
+        for name in ("tensor", "pipeline")
+    ]
+    return [(f"serve.{name}", old, new) for name, old, new in pairs if old != new]
 
 
 def _together(start: Trial, before: Outcome, devices: int) -> list[dict[str, Any]]:
