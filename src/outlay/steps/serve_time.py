@@ -1,0 +1,209 @@
+"""Latency and throughput of an engine under a steady load, in closed form.
+
+A decode step is the device's parts (`serve_time_step`), scaled by how an engine's kernels do against those that
+were measured alone, and the host's work around them. Prompts pass between or inside decode steps; their cost is
+what a step takes more with a prompt's chunk in it. Numbers are floats or arrays of one shape; categories
+(model, precision, engine, device) are one for the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import Architecture
+from outlay.physics.queueing import accepted_tokens, closed_loop_tpot_s, service_wait_s
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_time_step import (
+    Pass,
+    TimeDevice,
+    decode_attention_s,
+    prompt_attention_s,
+    step_pass,
+)
+
+Num = Any
+ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
+PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
+SATURATED = 1.0
+ROUNDS = 4  # of the fixed point between how many run and how long they take
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EngineTime:
+    """An engine running a model: bytes of weights by part and of a cached element, limits, constants."""
+
+    part_bytes: Mapping[str, Num]
+    cache_bytes: Num
+    constants: Mapping[str, Num]
+    max_num_batched_tokens: Num = 8192.0
+    max_num_seqs: Num = 1024.0  # of one attention rank
+    drafted: Num = 0.0
+    acceptance: Num = 0.0
+    prefix_hit: Num = 0.0
+
+    def constant(self, name: str) -> Num:
+        return self.constants[name]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Load:
+    """What is asked of one replica. kind: closed (concurrency), open (requests/s), batch (together), queued (all).
+
+    cache_tokens bounds how many sequences run at once; infinite where it is not known.
+    """
+
+    kind: str
+    input: Num
+    output: Num
+    concurrency: Num = 1.0
+    rate: Num = 0.0
+    cache_tokens: Num = np.inf
+    pool: str = "both"  # both | prefill | decode: what this replica does of a request
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Parts:
+    """Seconds by part, before constants: of a decode step, of a prompt inside one, and of a prompt alone."""
+
+    decode: Pass
+    reading: Num
+    reading_floor: Num
+    inside: Pass
+    alone: Pass
+    prompt_attention: Num
+    chunks: Num
+    sequences: Num  # of one rank
+    layers: int
+    expert_layers: int
+
+
+def serve_time(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load
+) -> dict[str, Num]:
+    """ttft_s, tpot_s, e2e_s (means), output_tokens_per_s of the replica, its load (0..1) and what runs at once."""
+    if load.kind == "open":
+        return _open(arch, device, engine, layout, load)
+    running = sequences_at_once(engine, layout, load)
+    parts = time_parts(arch, device, engine, layout, load, running)
+    return closed(parts, engine, layout, load, running)
+
+
+def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Num:
+    """Of one attention rank: what is asked, within the engine's limit and what the cache holds half answered."""
+    room = load.cache_tokens / layout.data / (load.input + 0.5 * load.output)
+    limit = np.maximum(np.minimum(engine.max_num_seqs, room), 1.0)
+    if load.kind == "queued":
+        return limit
+    return np.minimum(np.maximum(load.concurrency / layout.data, 1.0 / layout.data), limit)
+
+
+def time_parts(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, running: Num
+) -> Parts:
+    """The parts at a number of running sequences a rank."""
+    by = engine.part_bytes
+    busy = np.maximum(running, 1.0)
+    rows = busy * (1.0 + engine.drafted)
+    own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
+    together = busy if load.kind == "batch" else 1.0
+    chunks = np.ceil(own * together / engine.max_num_batched_tokens)
+    chunk = own * together / chunks
+    decode = step_pass(arch, device, by, layout, rows, rows, ROUTING_SPREAD)
+    mixed = step_pass(arch, device, by, layout, rows + chunk, rows, ROUTING_SPREAD)
+    alone = step_pass(arch, device, by, layout, chunk, together, ROUTING_SPREAD)
+    context = load.input + 0.5 * load.output
+    reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context)
+    attention = prompt_attention_s(arch, device, layout, own * together, load.input, PROMPT_SHARE)
+    experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
+    return Parts(
+        decode, reading, floor, _less(mixed, decode), alone, attention, chunks, busy, arch.layers, experts
+    )
+
+
+def _less(a: Pass, b: Pass) -> Pass:
+    """What one pass takes more than another."""
+    return Pass(
+        *(np.maximum(getattr(a, n) - getattr(b, n), 0.0) for n in ("flow", "floor", "experts", "exchange", "head"))
+    )
+
+
+def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """One decode step: device parts as this engine's kernels do them, and the host's share."""
+    c = constants.__getitem__
+    host = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s") + c("step_s")
+    device = parts.decode.total(c) + c("reading") * (parts.reading + parts.reading_floor)
+    return device + host + parts.sequences * c("sequence_s")
+
+
+def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
+    """A prompt in its chunks: alone, or what it adds to the decode steps that carry it."""
+    c = constants.__getitem__
+    held = parts.alone if alone else parts.inside
+    passes = parts.chunks * held.total(c) + parts.prompt_attention
+    host = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s") + c("step_s")
+    if not alone:
+        return c("prompt") * passes
+    launched = parts.layers * c("prompt_layer_s") + parts.expert_layers * c("prompt_expert_layer_s")
+    return c("prompt") * passes + parts.chunks * (host + launched)
+
+
+def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
+    """A closed loop, a static batch, or everything queued at once, from the parts."""
+    c = engine.constants
+    step = decode_step_s(parts, c) / accepted_tokens(engine.acceptance, engine.drafted)
+    alone, inside = prompt_s(parts, c, True), prompt_s(parts, c, False)
+    others = np.maximum(running - 1.0, 0.0)
+    if load.kind == "batch" or load.pool == "decode":
+        tpot, ttft = step, alone + c["first_s"]
+    else:
+        share = 1.0 if load.kind == "queued" else c["share"]
+        tpot = closed_loop_tpot_s(step, inside, others, load.output, share)
+        ttft = c["first_s"] + alone + 0.5 * step + c["queue"] * others * alone
+    e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+    asked = running * layout.data
+    if load.kind == "closed":
+        waves = np.maximum(load.concurrency / asked, 1.0)
+        ttft, e2e = ttft + (waves - 1.0) * e2e, waves * e2e
+        asked = load.concurrency
+    return {
+        "ttft_s": ttft,
+        "tpot_s": tpot,
+        "e2e_s": e2e,
+        "output_tokens_per_s": asked * load.output / e2e,
+        "running": running * layout.data,
+        "load": np.ones_like(tpot) if load.kind != "batch" else np.zeros_like(tpot),
+    }
+
+
+def _open(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load
+) -> dict[str, Num]:
+    """Poisson arrivals: as many run as arrivals times their stay; prompts wait for one another.
+
+    Load is the rate over what the replica sustains with every slot taken; from one on latency is infinite.
+    """
+    from dataclasses import replace
+
+    most = serve_time(arch, device, engine, layout, replace(load, kind="queued"))
+    busy = load.rate * load.output / most["output_tokens_per_s"]
+    rate = load.rate / layout.data
+    running: Num = np.minimum(busy, 1.0) * most["running"] / layout.data
+    found: dict[str, Num] = {}
+    for _ in range(ROUNDS):
+        parts = time_parts(arch, device, engine, layout, load, np.maximum(running, 1e-9))
+        step = decode_step_s(parts, engine.constants) / accepted_tokens(engine.acceptance, engine.drafted)
+        inside = prompt_s(parts, engine.constants, False)
+        tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
+        wait = service_wait_s(rate, inside, 1.0)
+        ttft = engine.constants["first_s"] + prompt_s(parts, engine.constants, True) + 0.5 * step + wait
+        e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+        running = np.minimum(rate * e2e, most["running"] / layout.data)
+        found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e}
+    over = np.greater_equal(busy, SATURATED)
+    found = {name: np.where(over, np.inf, value) for name, value in found.items()}
+    rate_out = np.minimum(load.rate * load.output, most["output_tokens_per_s"])
+    return found | {"output_tokens_per_s": rate_out, "running": running * layout.data, "load": busy}

@@ -1,0 +1,157 @@
+"""Published serving latency and throughput as scenarios in the contract's vocabulary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, str]
+TABLES = ("aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview", "mlenergy_v3_llm")
+DEVICES = {
+    "b200_sxm": "b200-sxm",
+    "h200_sxm": "h200-sxm-141gb",
+    "h100_sxm": "h100-sxm5-80gb",
+    "gb200": "gb200",
+    "gb300": "gb300",
+    "a100-80gb": "a100-sxm4-80gb",
+    "h100-80gb": "h100-sxm5-80gb",
+    "h100-80gb-pcap": "h100-sxm5-80gb",
+    "h100": "h100-sxm5-80gb",
+    "b200": "b200-sxm",
+    "h100 sxm 80gb": "h100-sxm5-80gb",
+    "h200 sxm 141gb": "h200-sxm-141gb",
+    "b200 180gb": "b200-sxm",
+    "gb200 192gb nvl72": "gb200",
+    "rtx 6000 pro blackwell server edition": "rtx-pro-6000-server",
+}
+MODELS = {
+    "zhipuai/glm-5": "glm-5",
+    "meta-llama/llama-3.1-8b-instruct": "llama-3.1-8b",
+    "nvidia/llama-3.1-8b-instruct-fp8": "llama-3.1-8b",
+    "qwen/qwen3-235b-a22b-fp8": "qwen3-235b-a22b",
+    "nvidia/deepseek-r1-nvfp4": "deepseek-r1",
+    "nvidia/deepseek-v3.1-nvfp4": "deepseek-v3",
+    "llama2-70b": "llama-2-70b",
+    "deepseek r1 0528": "deepseek-r1",
+}
+ENGINES = {"trtllm": "tensorrt-llm", "tensorrt-llm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang"}
+CAPPED_W = 350.0  # of the capped H100, as its study set it
+WIDEST = 8  # tensor ranks of one group in these runs
+
+
+def latency_case(table: str, row: Row) -> dict[str, Any]:
+    """scenario, measured (ttft_s, tpot_s, output_tokens_per_s where published), kind, model, device, engine."""
+    device = DEVICES[row["gpu"].lower()]
+    model = model_name(row["model"])
+    engine = ENGINES[re.split(r"[ -]?based| ", row["engine_version"].lower())[0].strip("-")]
+    serve: dict[str, Any] = {"engine": engine, "precision": precision(row, model)}
+    serve |= _parallel(row) if row["scenario"] != "disagg" else {"disaggregated": pools(row)}
+    serve["workload"] = _workload(table, row)
+    fleet: dict[str, Any] = {"device": device, "devices": _devices(row, serve)}
+    if row["gpu"].endswith("pcap"):
+        fleet["device_power_limit_w"] = CAPPED_W
+    scenario = {"model": model, "fleet": fleet, "serve": serve}
+    return {
+        "scenario": scenario,
+        "measured": _measured(row),
+        "kind": row["scenario"],
+        "model": model,
+        "device": device,
+        "engine": engine,
+        "table": table,
+    }
+
+
+def _devices(row: Row, serve: dict[str, Any]) -> int:
+    return int(row["n_gpus"]) if "tensor" not in serve else serve["tensor"] * serve["pipeline"] * serve["data"]
+
+
+def model_name(text: str) -> str:
+    """The catalogue's name or the id it knows."""
+    plain = text.lower()
+    if plain in MODELS:
+        return MODELS[plain]
+    name = plain.split("/")[-1].replace(" ", "-")
+    for old, new in (("llama-v", "llama-"), ("llama-3.3-70b-instruct", "llama-3.3-70b"), ("-instruct", ""),
+                     ("-2507", ""), ("-fp8", "")):
+        name = name.replace(old, new)
+    return name
+
+
+def precision(row: Row, model: str) -> str:
+    """Four bits on a device without their arithmetic, or of a checkpoint published so, are mxfp4."""
+    text = row["precision"].lower() or "bf16"
+    if text == "fp4":
+        return "mxfp4" if model.startswith("gpt-oss") else "nvfp4"
+    return {"bfloat16": "bf16", "float16": "fp16"}.get(text, text)
+
+
+def _parallel(row: Row) -> dict[str, int]:
+    names = (("tp", "tensor"), ("pp", "pipeline"), ("dp", "data"), ("ep", "expert"))
+    found = {name: max(int(row[field] or 1), 1) for field, name in names}
+    told = re.search(r"moe_tp=(\d+)", row["notes"])
+    if told and int(told[1]) == found["expert"] > 1:  # the table multiplied both splits of the experts; its
+        twice = found["expert"]  # own identifiers say tp8_ep8 where it prints 64 devices
+        found["data" if found["data"] > 1 else "tensor"] //= twice
+        if found["data"] == 1 and found["tensor"] == 1:
+            found["data"] = twice
+    return _attention_ranks(found)
+
+
+def _attention_ranks(side: dict[str, int]) -> dict[str, int]:
+    """A pool too wide for one tensor group is one of attention ranks with their own requests, experts dealt out."""
+    wide = side["tensor"]
+    if wide > WIDEST or wide & (wide - 1):
+        return side | {"tensor": 1, "data": wide * side["data"], "expert": wide * side["data"]}
+    return side
+
+
+def pools(row: Row) -> dict[str, Any]:
+    """Prefill and decode pools; how many replicas of each is not printed, only the devices of all of them."""
+    sides: dict[str, dict[str, int]] = {"prefill": {}, "decode": {}}
+    for field, name in (("tp", "tensor"), ("pp", "pipeline"), ("ep", "expert"), ("dp", "data")):
+        first, _, second = row[field].partition("/")
+        sides["prefill"][name], sides["decode"][name] = max(int(first[1:]), 1), max(int(second[1:]), 1)
+    sides = {name: _attention_ranks(side) for name, side in sides.items()}
+    sizes = [side["tensor"] * side["pipeline"] * side["data"] for side in sides.values()]
+    told = re.search(r"prefill_workers=(\d+).*decode_workers=(\d+)", row["notes"])
+    if told:
+        sides["prefill"]["replicas"], sides["decode"]["replicas"] = int(told[1]), int(told[2])
+        return dict(sides)
+    ways = [
+        (x, (int(row["n_gpus"]) - x * sizes[0]) // sizes[1])
+        for x in range(1, 33)
+        if int(row["n_gpus"]) > x * sizes[0] and (int(row["n_gpus"]) - x * sizes[0]) % sizes[1] == 0
+    ]
+    prompts = float(row["input_len"]) / (float(row["input_len"]) + 2.0 * float(row["output_len"]))
+    wanted = prompts * int(row["n_gpus"])
+    best = min(ways or [(1, 1)], key=lambda way: abs(way[0] * sizes[0] - wanted))
+    sides["prefill"]["replicas"], sides["decode"]["replicas"] = best
+    return dict(sides)
+
+
+def _workload(table: str, row: Row) -> dict[str, Any]:
+    lengths: dict[str, Any] = {
+        "input": float(row["input_len"] or 512.0),
+        "output": float(row["output_len"] or 512.0),
+    }
+    if table == "splitwise_perf_model":
+        return lengths | {"batch": int(row["batch"])}
+    if row["request_rate"] == "inf":
+        return lengths | {"rate": float("inf")}
+    return lengths | {"concurrency": float(row["concurrency"] or row["batch"] or 1.0)}
+
+
+def _measured(row: Row) -> dict[str, float]:
+    found = {}
+    for name, column, unit in (
+        ("ttft_s", "ttft_ms", 1e-3),
+        ("tpot_s", "tpot_ms", 1e-3),
+        ("output_tokens_per_s", "output_tok_s_total", 1.0),
+    ):
+        if row[column]:
+            found[name] = float(row[column]) * unit
+    if not row["tpot_ms"] and row["itl_ms"]:
+        found["tpot_s"] = float(row["itl_ms"]) * 1e-3
+    return found

@@ -1,0 +1,135 @@
+"""The serving time model: published numbers, directions that must hold, and arrays equal to scalars."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outlay.catalog import load
+from outlay.physics.queueing import accepted_tokens, experts_touched, service_wait_s
+from outlay.readers import architecture_from_mapping
+from outlay.resolve.serve_time import CONSTANTS, time_constants, time_device
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_time import EngineTime, Load, serve_time
+from outlay.validate.latency_cases import latency_case
+
+DENSE = architecture_from_mapping(
+    {"layers": 80, "hidden": 8192, "heads": 64, "kv_heads": 8, "head_dim": 128, "ffn": 28672, "gated": True,
+     "vocab": 128256}, "dense-70b")[0]
+MIXED = architecture_from_mapping(
+    {"layers": 36, "hidden": 2880, "heads": 64, "kv_heads": 8, "head_dim": 64, "gated": True, "vocab": 201088,
+     "experts": 128, "experts_per_token": 4, "expert_ffn": 2880, "ffn": 2880}, "moe-120b")[0]
+PARTS = ("embedding", "head", "attention", "latent", "mixer", "mlp", "experts", "shared", "router")
+
+
+def engine(size: float = 1.0, name: str = "vllm", device: str = "h200-sxm-141gb") -> EngineTime:
+    parts = dict.fromkeys(PARTS, size) | {"head": 2.0}
+    generation = time_device(load().find("device", device, "")).generation
+    return EngineTime(parts, 2.0, time_constants(name, generation), 8192.0, 1024.0)
+
+
+def times(load_: Load, arch: Any = DENSE, tensor: Any = 4, name: str = "vllm", **changed: Any) -> dict[str, Any]:
+    device = time_device(load().find("device", "h200-sxm-141gb", ""))
+    return serve_time(arch, device, replace(engine(name=name), **changed), ServeLayout(tensor), load_)
+
+
+def test_a_published_closed_loop_is_met() -> None:
+    """Llama 3.1 70B in 8 bits on 4 H200 under vLLM, 1024 in and out: 9.9 to 46 ms over concurrencies 4 to 64."""
+    low = times(Load("closed", 1024.0, 1024.0, 4.0))["tpot_s"]
+    high = times(Load("closed", 8192.0, 1024.0, 64.0))["tpot_s"]
+    assert low == pytest.approx(0.0099, rel=0.25)
+    assert high == pytest.approx(0.0461, rel=0.35)
+
+
+def test_uniform_experts_follow_the_formula() -> None:
+    """E(1 - (1 - k/E)^B)."""
+    assert experts_touched(256.0, 8.0, 64.0) == pytest.approx(256 * (1 - (1 - 8 / 256) ** 64))
+    assert experts_touched(256.0, 8.0, 1.0) == pytest.approx(8.0)
+    assert experts_touched(128.0, 4.0, 1e9, 0.8) == pytest.approx(128.0)
+
+
+def test_waiting_grows_without_bound() -> None:
+    """M/M/1 at load 0.8 waits four services."""
+    assert service_wait_s(0.8, 1.0, 1.0) == pytest.approx(4.0)
+    assert np.isinf(service_wait_s(1.0, 1.0))
+
+
+def test_accepted_tokens_of_the_paper() -> None:
+    """Leviathan et al., table 1: acceptance 0.8 and five drafted give 3.69 tokens a step."""
+    assert accepted_tokens(0.8, 5.0) == pytest.approx(3.69, abs=0.01)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 400), st.sampled_from([128.0, 1024.0, 8192.0]), st.sampled_from([64.0, 1024.0]))
+def test_more_at_once_is_slower_each_and_faster_together(count: int, prompt: float, output: float) -> None:
+    one = times(Load("closed", prompt, output, float(count)))
+    two = times(Load("closed", prompt, output, float(2 * count)))
+    assert two["tpot_s"] >= one["tpot_s"] * 0.97
+    assert two["output_tokens_per_s"] >= one["output_tokens_per_s"] * 0.98
+    assert one["e2e_s"] == pytest.approx(one["ttft_s"] + one["tpot_s"] * (output - 1))
+
+
+def test_more_bandwidth_is_never_slower() -> None:
+    device = time_device(load().find("device", "h200-sxm-141gb", ""))
+    for kind in (DENSE, MIXED):
+        found = [
+            serve_time(kind, replace(device, memory_bytes_per_s=rate), engine(), ServeLayout(2),
+                       Load("closed", 1024.0, 256.0, 32.0))["tpot_s"]
+            for rate in (2e12, 4e12, 8e12)
+        ]
+        assert found == sorted(found, reverse=True)
+
+
+def test_arrays_are_the_same_as_scalars() -> None:
+    counts, tensor = np.array([1.0, 16.0, 300.0]), np.array([2.0, 4.0, 8.0])
+    for kind in (DENSE, MIXED):
+        whole = times(Load("closed", 1024.0, 256.0, counts), kind, tensor)
+        for place in range(3):
+            one = times(Load("closed", 1024.0, 256.0, counts[place]), kind, tensor[place])
+            for name in ("ttft_s", "tpot_s", "output_tokens_per_s"):
+                assert whole[name][place] == pytest.approx(float(one[name]))
+
+
+def test_an_open_loop_says_when_it_is_too_much() -> None:
+    calm = times(Load("open", 1024.0, 256.0, rate=0.5))
+    assert 0 < calm["load"] < 0.5 and np.isfinite(calm["ttft_s"])
+    assert calm["output_tokens_per_s"] == pytest.approx(0.5 * 256)
+    over = times(Load("open", 1024.0, 256.0, rate=1e4, cache_tokens=500e3))
+    assert over["load"] > 1 and np.isinf(over["ttft_s"])
+
+
+def test_a_full_cache_makes_requests_wait() -> None:
+    free = times(Load("closed", 1024.0, 1024.0, 256.0))
+    full = times(Load("closed", 1024.0, 1024.0, 256.0, cache_tokens=40e3))
+    assert full["running"] < free["running"]
+    assert full["ttft_s"] > 5 * free["ttft_s"] and full["output_tokens_per_s"] < free["output_tokens_per_s"]
+
+
+def test_drafted_tokens_are_read_once() -> None:
+    plain = times(Load("closed", 1024.0, 256.0, 4.0))["tpot_s"]
+    drafted = times(Load("closed", 1024.0, 256.0, 4.0), drafted=2.0, acceptance=0.8)["tpot_s"]
+    assert plain / 2.5 < drafted < plain
+
+
+def test_every_constant_has_its_range_and_source() -> None:
+    with open(CONSTANTS, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["id"] for row in rows} >= {"all", "vllm", "sglang", "tensorrt-llm", "hopper", "blackwell"}
+    for row in rows:
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"]) and row["source"] and row["note"]
+
+
+def test_a_row_becomes_a_scenario() -> None:
+    row = {"gpu": "h200_sxm", "model": "deepseek-ai/DeepSeek-R1", "engine_version": "trtllm 1.0", "scenario": "agg",
+           "precision": "fp8", "tp": "64", "pp": "1", "ep": "8", "dp": "1", "n_gpus": "64", "input_len": "1024",
+           "output_len": "1024", "concurrency": "8", "batch": "8", "request_rate": "", "ttft_ms": "200",
+           "tpot_ms": "10", "itl_ms": "", "output_tok_s_total": "", "notes": "moe_tp=8; gemm=fp8"}
+    case = latency_case("aiconfigurator_silicon", row)
+    assert case["scenario"]["fleet"] == {"device": "h200-sxm-141gb", "devices": 8}
+    assert case["scenario"]["serve"]["tensor"] == 8 and case["measured"]["tpot_s"] == pytest.approx(0.01)

@@ -1,0 +1,336 @@
+"""Fit the constants of the serving time model to published latencies, leaving groups out; score; write the table.
+
+python tools/fit_serve_time.py TRUTH [--write] [--leave-out]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from outlay.catalog import load
+from outlay.resolve import resolve
+from outlay.resolve.serve_time import CONSTANTS, time_device
+from outlay.scenario_io import scenario_from
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_memory import serve_memory
+from outlay.steps.serve_time import EngineTime, Load, Parts, closed, sequences_at_once, time_parts
+from outlay.validate.latency_cases import latency_case
+
+# name: (start, unit, how far a fit may go from it as a factor, what it is)
+BASE = {
+    "flow": (0.9, "ratio", 1.3, "large matrix products in an engine against the measured kernels"),
+    "floor": (0.4, "ratio", 2.0, "what of a small kernel's own time remains in a captured graph"),
+    "experts": (1.1, "ratio", 1.6, "grouped expert products against a single product of their bytes"),
+    "exchange": (1.0, "ratio", 2.0, "collectives in a step against those measured alone"),
+    "reading": (1.0, "ratio", 2.0, "decode attention against the measured kernel"),
+    "layer_s": (12e-6, "s", 6.0, "small kernels of a layer: norms, rotation, activation, cache write"),
+    "expert_layer_s": (15e-6, "s", 3.0, "routing, sorting and joining of a layer with experts"),
+    "step_s": (500e-6, "s", 6.0, "scheduling, sampling and copies of a step"),
+    "sequence_s": (8e-6, "s", 8.0, "host work a sequence and step"),
+    "prompt": (1.3, "ratio", 1.6, "prompt processing against the device's parts"),
+    "share": (0.7, "ratio", 1.5, "of other requests' prompts that falls between one's own tokens"),
+    "prompt_layer_s": (100e-6, "s", 8.0, "launching the kernels of a layer one by one, outside a captured graph"),
+    "prompt_expert_layer_s": (200e-6, "s", 8.0, "the same of a layer's experts"),
+    "first_s": (0.03, "s", 8.0, "request handling before the first token"),
+    "queue": (0.06, "ratio", 8.0, "of other requests' prompts that a request waits for"),
+}
+# How far an engine or a generation may lie from all, as the deviation of a logarithm: kernels less than hosts.
+SPREADS = {"flow": 0.06, "reading": 0.08, "exchange": 0.12, "floor": 0.1, "experts": 0.1, "layer_s": 0.2,
+           "expert_layer_s": 0.2, "step_s": 0.3, "sequence_s": 0.3, "prompt": 0.4, "share": 0.15, "first_s": 1.4,
+           "queue": 1.2, "prompt_layer_s": 1.2, "prompt_expert_layer_s": 1.2}
+BY_SCOPE = tuple(SPREADS)
+TIGHT = 4.0  # weight of the priors, chosen by the error on models left out
+COLUMNS = ["id", "parameter", "value", "unit", "low", "high", "source", "retrieved", "how", "note"]
+SCALE = 0.12  # error from which on a row counts linearly
+TTFT_WEIGHT = 0.35
+POOLS_WEIGHT = 0.15  # rows that print neither the replicas of a pool nor whether tokens were drafted
+SOURCE = "fit to AIConfigurator silicon rows and Splitwise; python tools/fit_serve_time.py TRUTH --write"
+
+
+@dataclass
+class Item:
+    """A measured row with its parts."""
+
+    case: dict[str, Any]
+    parts: Parts
+    engine: EngineTime
+    layout: ServeLayout
+    load: Load
+    running: Any
+    first: Any = None  # of a disaggregated row: parts, engine, layout, load, running of the prefill pool
+    generation: str = ""
+    weight: float = 1.0
+
+
+def rows_of(truth: Path, tables: Iterable[str]) -> list[dict[str, Any]]:
+    cases = []
+    for table in tables:
+        with open(truth / f"{table}.csv", newline="", encoding="utf-8") as file:
+            cases += [latency_case(table, row) for row in csv.DictReader(file)]
+    return cases
+
+
+def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
+    scenario = {**case["scenario"], "serve": dict(case["scenario"]["serve"])}
+    serve = scenario["serve"]
+    split = serve.pop("disaggregated", None)
+    first_side, side = (split["prefill"], split["decode"]) if split else (None, {k: serve[k] for k in
+                                                                   ("tensor", "pipeline", "data", "expert")})
+    work = serve["workload"]
+    fleet = scenario["fleet"]
+    key = (case["model"], serve["precision"], case["device"], case["engine"], "device_power_limit_w" in fleet)
+    if key not in kept:
+        plain = {"engine": serve["engine"], "precision": serve["precision"], "tensor": 1}
+        kept[key] = resolve(scenario_from({**scenario, "serve": plain}), catalog), time_device(
+            catalog.find("device", case["device"], ""))
+    resolved, device = kept[key]
+    recipe = resolved.serve.recipe
+    plain_of = lambda x: float(getattr(x, "value", x))  # noqa: E731
+    drafted = 0.0
+    engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
+                        8192.0, 4096.0, drafted, 0.0)
+    kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"
+    layout = layout_of(side)
+    count = float(work.get("concurrency", work.get("batch", 1)))
+    if (key, layout) not in kept:
+        found = serve_memory(resolved.architecture, plain_of(resolved.serve.usable_bytes), recipe, layout)
+        kept[key, layout] = plain_of(found.kv_cache_tokens)
+    cache = kept[key, layout]
+    cache = cache if cache > work["input"] + work["output"] else math.inf  # the row ran: its memory is not as told
+    replicas = side.get("replicas", 1)
+    load_ = Load(kind, work["input"], work["output"], max(count / replicas, 1.0), 0.0, cache,
+                 "decode" if split else "both")
+    running = sequences_at_once(engine, layout, load_)
+    parts = time_parts(resolved.architecture, device, engine, layout, load_, running)
+    first = None
+    if first_side:
+        one = layout_of(first_side)
+        share = max(count / first_side["replicas"], 1.0)
+        pre = replace(load_, concurrency=share, pool="prefill")
+        at = sequences_at_once(engine, one, pre)
+        first = time_parts(resolved.architecture, device, engine, one, pre, at), one, pre, at
+    return Item(case, parts, engine, layout, load_, running, first, device.generation)
+
+
+def layout_of(side: dict[str, Any]) -> ServeLayout:
+    tensor, data = side["tensor"], side["data"]
+    return ServeLayout(tensor, side["pipeline"], min(side["expert"], tensor * data), data)
+
+
+def stacked(items: list[Item]) -> list[tuple[list[int], Item]]:
+    """Items of one kind, engine and generation as one of arrays, with their places."""
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for place, item in enumerate(items):
+        groups[item.load.kind, item.load.pool, item.case["engine"], item.generation].append(place)
+    found = []
+    for places in groups.values():
+        members = [items[i] for i in places]
+        found.append((places, _stack(members)))
+    return found
+
+
+def _stack(values: list[Any]) -> Any:
+    first = values[0]
+    if hasattr(first, "__dataclass_fields__"):
+        held = {}
+        for name in first.__dataclass_fields__:
+            if name in ("case", "generation", "engine", "kind", "pool"):
+                held[name] = getattr(first, name)
+            else:
+                held[name] = _stack([getattr(v, name) for v in values])
+        return type(first)(**held)
+    if isinstance(first, tuple):
+        return tuple(_stack([v[i] for v in values]) for i in range(len(first)))
+    if first is None:
+        return None
+    return np.array([float(v) for v in values])
+
+
+def predict(stacks: list[tuple[list[int], Item]], constants: Callable[[Item], dict[str, float]], n: int) -> dict[str, Any]:
+    out = {name: np.full(n, np.nan) for name in ("ttft_s", "tpot_s", "output_tokens_per_s")}
+    for places, item in stacks:
+        engine = replace(item.engine, constants=constants(item))
+        found = closed(item.parts, engine, item.layout, item.load, item.running)
+        if item.first is not None:
+            parts, layout, load_, running = item.first
+            found["ttft_s"] = closed(parts, engine, layout, load_, running)["ttft_s"]
+        for name in out:
+            out[name][places] = found[name]
+    return out
+
+
+class Fit:
+    """Logarithms of the base constants, then factors of every engine and generation among the rows."""
+
+    def __init__(self, items: list[Item]) -> None:
+        self.scopes = sorted({i.case["engine"] for i in items} | {i.generation for i in items})
+        self.names = [("all", n) for n in BASE] + [(s, n) for s in self.scopes for n in BY_SCOPE]
+
+    def table(self, theta: Any) -> dict[tuple[str, str], float]:
+        found = {}
+        for (scope, name), value in zip(self.names, theta, strict=True):
+            found[scope, name] = math.exp(value) * (BASE[name][0] if scope == "all" else 1.0)
+        return found
+
+    def constants(self, theta: Any) -> Callable[[Item], dict[str, float]]:
+        table = self.table(theta)
+
+        def of(item: Item) -> dict[str, float]:
+            return {n: table["all", n] * table.get((item.case["engine"], n), 1.0) * table.get((item.generation, n), 1.0)
+                    for n in BASE}
+
+        return of
+
+    def run(self, items: list[Item], rounds: int = 14) -> Any:
+        stacks, n = stacked(items), len(items)
+        seen = {name: np.array([i.case["measured"].get(name, np.nan) for i in items]) for name in ("tpot_s", "ttft_s")}
+        weight = np.sqrt(np.array([i.weight for i in items]))
+        free = [0.6 * math.log(BASE[n][2]) if scope == "all" else SPREADS[n] for scope, n in self.names]
+        prior = TIGHT / np.array(free)
+
+        def errors(theta: Any) -> Any:
+            found = predict(stacks, self.constants(theta), n)
+            parts = []
+            for name, scale, w in (("tpot_s", SCALE, 1.0), ("ttft_s", 2.0 * SCALE, TTFT_WEIGHT)):
+                e = np.log(found[name] / seen[name]) / scale
+                e = np.where(np.isfinite(e), e, 0.0)
+                parts.append(w * weight * np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)))
+            return np.concatenate([*parts, prior * theta])
+
+        theta, damp = np.zeros(len(self.names)), 1.0
+        now = errors(theta)
+        for _ in range(rounds):
+            slope = np.empty((len(now), len(theta)))
+            for j in range(len(theta)):
+                step = np.zeros(len(theta))
+                step[j] = 1e-4
+                slope[:, j] = (errors(theta + step) - now) / 1e-4
+            gram, right = slope.T @ slope, -slope.T @ now
+            for _ in range(6):
+                move = np.linalg.solve(gram + damp * np.diag(np.diag(gram)), right)
+                new = errors(theta + np.clip(move, -1, 1))
+                if new @ new < now @ now:
+                    theta, now, damp = theta + np.clip(move, -1, 1), new, damp / 4
+                    break
+                damp *= 4
+            else:
+                break
+        return theta
+
+
+def report(title: str, items: list[Item], found: dict[str, Any]) -> None:
+    print(f"-- {title}")
+    classes: dict[str, list[int]] = defaultdict(list)
+    for place, item in enumerate(items):
+        case = item.case
+        kind = case["kind"] if case["kind"] in ("agg", "disagg") else "static" if "static" in case["kind"] else \
+            "queued" if "offline" in case["kind"] else "steady"
+        shape = shape_of(case["model"])
+        classes[f"{kind} {shape}"].append(place)
+        if kind == "agg":
+            classes["agg all"].append(place)
+            classes["agg engine " + case["engine"]].append(place)
+            classes["agg device " + case["device"]].append(place)
+            classes["agg model " + case["model"]].append(place)
+        if kind == "disagg":
+            classes["disagg all"].append(place)
+    for name, places in sorted(classes.items()):
+        line = f"{name:34s} n={len(places):4d}"
+        for number in ("tpot_s", "ttft_s", "output_tokens_per_s"):
+            seen = np.array([items[i].case["measured"].get(number, np.nan) for i in places])
+            ratio = found[number][places] / seen
+            ratio = ratio[np.isfinite(ratio)]
+            if len(ratio):
+                e = np.abs(ratio - 1)
+                line += f" | {number[:6]} {np.median(e):6.1%} p90 {np.quantile(e, .9):6.1%} bias {np.median(ratio):5.2f}"
+        print(line)
+
+
+def shape_of(model: str) -> str:
+    return "mla" if model.startswith(("deepseek", "glm-5", "kimi")) else "moe" if any(
+        w in model for w in ("gpt-oss", "-a", "mixtral", "llama-4")) else "dense"
+
+
+def weigh(items: list[Item]) -> None:
+    """A group of rows with the same model, device, engine and kind counts as the square root of its size."""
+    sizes: dict[Any, int] = defaultdict(int)
+    for i in items:
+        sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]] += 1
+    for i in items:
+        i.weight = 5.0 / math.sqrt(sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]])
+        i.weight *= POOLS_WEIGHT if i.case["kind"] == "disagg" else 1.0
+
+
+def family(model: str) -> str:
+    return "deepseek" if model.startswith("deepseek") else model
+
+
+def left_out(items: list[Item], fitted: list[Item], key: Callable[[Item], str]) -> dict[str, Any]:
+    out = {name: np.full(len(items), np.nan) for name in ("ttft_s", "tpot_s", "output_tokens_per_s")}
+    for group in sorted({key(i) for i in items}):
+        rest = [i for i in fitted if key(i) != group]
+        fit = Fit(rest)
+        theta = fit.run(rest, 8)
+        places = [p for p, i in enumerate(items) if key(i) == group]
+        held = [items[p] for p in places]
+        found = predict(stacked(held), fit.constants(theta), len(held))
+        for name in out:
+            out[name][places] = found[name]
+    return out
+
+
+def write(fit: Fit, theta: Any) -> None:
+    today = datetime.date.today().isoformat()
+    with open(CONSTANTS, "w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(COLUMNS)
+        for (scope, name), value in fit.table(theta).items():
+            unit = BASE[name][1] if scope == "all" else "ratio"
+            wide = 1.15 if scope == "all" else 1.0
+            note = BASE[name][3] if scope == "all" else "factor on that of all"
+            span = [f"{value / wide:.4g}", f"{value * wide:.4g}"]
+            out.writerow([scope, name, f"{value:.4g}", unit, *span, SOURCE, today, "derived", note])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("truth", type=Path)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--leave-out", action="store_true")
+    parser.add_argument("--keep", type=Path, help="parts kept between runs while trying")
+    given = parser.parse_args()
+    import pickle
+
+    if given.keep and given.keep.exists():
+        items = pickle.loads(given.keep.read_bytes())
+    else:
+        catalog, kept = load(), {}
+        items = [build(c, catalog, kept) for c in rows_of(given.truth, ("aiconfigurator_silicon",))]
+        if given.keep:
+            given.keep.write_bytes(pickle.dumps(items))
+    weigh(items)
+    fit = Fit(items)
+    theta = fit.run(items)
+    report("fitted to all", items, predict(stacked(items), fit.constants(theta), len(items)))
+    for (scope, name), value in fit.table(theta).items():
+        print(scope, name, f"{value:.4g}")
+    if given.write:
+        write(fit, theta)
+    if given.leave_out:
+        report("a model left out", items, left_out(items, items, lambda i: family(i.case["model"])))
+        report("a device left out", items, left_out(items, items, lambda i: i.case["device"]))
+        report("an engine left out", items, left_out(items, items, lambda i: i.case["engine"]))
+
+
+if __name__ == "__main__":
+    main()
