@@ -145,13 +145,13 @@ def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: F
 
 
 def _described_layout(layout: Layout, notes: Notes) -> Layout:
-    """A layout that says how the model is split describes a run: its schedule is then the plain one unless said."""
+    """A layout with its splits and micro-batch describes a run: its schedule is then the plain one unless said."""
     import msgspec
 
-    described = layout.tensor is not None and (layout.pipeline or 0) > 1
+    described = None not in (layout.tensor, layout.micro_batch) and (layout.pipeline or 0) > 1
     if not described or layout.virtual_pipeline is not None or layout.schedule not in (None, "1f1b"):
         return layout
-    notes.assume("pretrain.layout.virtual_pipeline", 1, "tensor and pipeline are given, so one chunk a stage; give "
+    notes.assume("pretrain.layout.virtual_pipeline", 1, "the splits and the micro-batch are given, so one chunk a stage; give "
                  "virtual_pipeline to interleave")
     return msgspec.structs.replace(layout, virtual_pipeline=1)
 
