@@ -76,6 +76,15 @@ _LOADED = Value(
     1.01,
     "workspaces and alignment beside weights",
 )
+_CONTEXT_EAGER = Value(
+    0.45 * GIB,
+    "byte",
+    "nvidia-smi of an idle PyTorch process",
+    "measured",
+    0.25 * GIB,
+    1.0 * GIB,
+    "CUDA context, libraries loaded on first use, blocks rounded up by the allocator",
+)
 _COMM = Value(
     0.41 * GIB,
     "byte",
@@ -271,7 +280,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         ),
         "logit_bytes": Value(6.0, "byte", _HF, note="16-bit and fp32 logits of the last token"),
         "non_torch_bytes": Value(0.0, "byte", _HF),
-        "context_bytes": _CONTEXT,
+        "context_bytes": _CONTEXT_EAGER,
         "communicator_bytes": _COMM,
         "graphs_bytes": Value(0.0, "byte", _HF),
         "reserved_bytes": _RESERVE,
