@@ -56,8 +56,18 @@ PARENT = {
     "torchtitan": "fsdp-compile",
     "tune": "fsdp",  # fine-tuning stacks: PyTorch eager with adapters
     "tune-compile": "fsdp-compile",
+    "tune-deepspeed": "tune",
     "tune-megatron": "megatron",
 }  # whose constants a framework class takes where it has none of its own
+
+
+def width_of(precision: str) -> str:
+    """The width of arithmetic that decides which measured kernels stand behind a time.
+
+    >>> width_of("bf16"), width_of("mxfp8"), width_of("nvfp4")
+    ('16bit', '8bit', '4bit')
+    """
+    return {"bf16": "16bit", "fp8": "8bit", "nvfp4": "4bit"}[GRID_OF_PRECISION.get(precision, "bf16")]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -107,6 +117,8 @@ def framework_class(recipe: Recipe) -> str:
     name = recipe.framework.lower()
     if recipe.tuning is not None and name in ("megatron", "nemo", "megatron-bridge"):
         return "tune-megatron"
+    if recipe.tuning is not None and name == "deepspeed":
+        return "tune-deepspeed"
     if recipe.tuning is not None:
         return "tune-compile" if recipe.compile else "tune"
     if name in ("maxtext", "jax", "xla", "pax", "axlearn", "tpu"):
