@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -121,3 +122,26 @@ def test_every_key_of_a_result_is_documented(scenario: dict[str, Any]) -> None:
     keys = {*result, *result["model"], *phase, *result["totals"], *(result["lines"] or [{}])[0]}
     keys |= {key for name in nested for key in phase.get(name) or {}}
     assert keys <= page, sorted(keys - page)
+
+
+def test_commands_of_the_how_to_run(
+    planner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every scenario is read and resolved in earnest; only what `train` and `tune` then plan is faked."""
+    import outlay.api
+    from outlay.cli.shell import run
+
+    def resolved(scenario: Any, **options: Any) -> Any:
+        outlay.api.check(scenario, **options)
+        return planner(scenario, **options)
+
+    monkeypatch.setattr("outlay.api.plan", resolved)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "how-to.md").read_text("utf-8"), re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line]
+    assert len(lines) > 20
+    for words in lines:
+        assert words[0] == "outlay"
+        if words[1] in ("explain", "fit"):  # what they answer is not in the faked result; held by their own tests
+            continue
+        assert run(words[1:]) in (0, 1), f"{words}\n{capsys.readouterr().err}"
