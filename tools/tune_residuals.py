@@ -48,8 +48,8 @@ def ratios(folder: Path) -> dict[str, list[float]]:
 
 
 def interval(values: list[float]) -> tuple[float, float]:
-    """10th and 90th percentile as a sample of this size can tell them (Weibull positions), 1 inside."""
-    low, high = np.quantile(values, [0.1, 0.9], method="weibull")
+    """10th and 90th percentile of a sample (Hazen positions), with 1 inside."""
+    low, high = np.quantile(values, [0.1, 0.9], method="hazen")
     return min(float(low), 0.99), max(float(high), 1.01)
 
 
@@ -65,7 +65,8 @@ def residual_rows(found: dict[str, list[float]]) -> list[list[str]]:
                          "derived", f"10th to 90th percentile of measured over planned, {len(values)} runs"])
     for family, (low, high) in ASSUMED.items():
         rows.append(["residual", family, "1", "ratio", f"{low}", f"{high}",
-                     "no measured run; a choice of this catalogue", DATE, "assumed", "software without a measured run: as wide as the widest measured class"])
+                     "no measured run; a choice of this catalogue", DATE, "assumed",
+                     "software without a measured run: as wide as the widest measured class"])
     return rows
 
 
