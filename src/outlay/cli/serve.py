@@ -113,7 +113,29 @@ def _launch(words: tuple[str, ...]) -> dict[str, Any]:
     for title, found in (("not known to this reader", notes.unknown), ("not planned", notes.unplanned)):
         if found:
             say(f"note: {title}: {', '.join(found)}")
-    return parts
+    return _without_file(parts)
+
+
+def _without_file(parts: dict[str, Any]) -> dict[str, Any]:
+    """A GGUF that is not at hand stands for the model and the quantisation its name says."""
+    import re
+    from pathlib import Path
+
+    from outlay.cli.shell import say
+    from outlay.readers.launch_names import gguf_type_in_name
+
+    given = str(parts.get("model") or "")
+    if "gguf" not in given.lower() or Path(given).expanduser().exists():
+        return parts
+    kind, name = gguf_type_in_name(given), given.rsplit("/", 1)[-1]
+    name = re.sub(r"(?i)(-\d{5}-of-\d{5})?\.gguf$|[-_.]gguf$", "", name)
+    if kind is not None:
+        name = re.sub(rf"(?i)[-_.](ud-)?{kind}(_xl)?$", "", name)
+    serve = dict(parts.get("serve") or {})
+    if kind is not None:
+        serve.setdefault("precision", kind)
+    say(f"note: {given} is not here, so sizes are those of {name}" + (f" in {kind}" if kind else ""))
+    return {**parts, "model": name, "serve": serve}
 
 
 def _of_launch(parts: dict[str, Any]) -> list[str]:

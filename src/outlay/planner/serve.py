@@ -12,6 +12,7 @@ from outlay.planner.serve_nearest import changes_that_fit, room_left
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
+from outlay.resolve.serve_defaults import STARTS_WITH_LESS
 from outlay.steps.serve_cache import model_state_bytes
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import ServeMemory, ServeStage, serve_memory
@@ -55,6 +56,12 @@ def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     values |= memory_values(arch, phase, memory)
     values |= verdict(phase, memory)
     values |= speed(arch, phase, layout)
+    held, length = memory.kv_cache_tokens, phase.recipe.max_model_len
+    if values["fits"] and _value(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
+        resolved.notes.warn(
+            f"serve.max_model_len: the cache holds {_value(held):,.0f} tokens, so longer requests than "
+            f"that are refused, though {length:,.0f} is the limit"
+        )
     values |= _around(phase, arch, layout, hw.devices, values)
     return values, []
 

@@ -249,7 +249,12 @@ def longest(start: Trial, most: int) -> int | None:
 
 def _with_length(start: Trial, length: int) -> Trial:
     tokens = float(length) if start.recipe.pool == "grows" else start.recipe.sequence_tokens
-    return replace(start, recipe=replace(start.recipe, max_model_len=float(length), sequence_tokens=tokens))
+    return replace(
+        start,
+        recipe=replace(
+            start.recipe, max_model_len=float(length), sequence_tokens=tokens, needed_tokens=float(length)
+        ),
+    )
 
 
 def room_left(start: Trial) -> dict[str, Any]:

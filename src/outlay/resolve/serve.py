@@ -23,9 +23,11 @@ from outlay.resolve.precision import (
 from outlay.resolve.record import Notes
 from outlay.resolve.serve_defaults import (
     PATH,
+    STARTS_WITH_LESS,
     batching,
     mean_length,
     memory_share,
+    needed_tokens,
     sequences_at_hand,
     serve_length,
 )
@@ -165,6 +167,8 @@ def _recipe(
     weights = _weights(given, model, arch, catalog, notes, shown)
     cache = _cache(given, engine, notes, shown)
     length = serve_length(given, arch, notes, shown)
+    if given.max_model_len is None and engine.text("pool") in STARTS_WITH_LESS:
+        del shown["max_model_len"]  # given, it would be held to; by default it is only a limit
     sequences, tokens, prompt = sequences_at_hand(given, length)
     batched, seqs = batching(given, engine, memory_bytes, device, length, sequences, prompt, notes, shown)
     if engine.text("pool") == "context":
@@ -181,6 +185,7 @@ def _recipe(
         memory_utilization=memory_share(given, engine, memory_bytes, batched, seqs, notes, shown),
         sequences=float(sequences),
         sequence_tokens=float(tokens),
+        needed_tokens=needed_tokens(given, engine.text("pool"), tokens, length),
         graphs=_graphs(given, engine, notes),
         adapters=adapters.count if adapters else 0,
         adapter_rank=(adapters.rank or _RANK) if adapters else 0,

@@ -12,6 +12,11 @@ from outlay.scenario import Serve
 
 PATH = "serve."
 _UNKNOWN_LENGTH = 8192
+STARTS_WITH_LESS = (
+    "static",
+    "free",
+)  # SGLang and TensorRT-LLM refuse what is too long instead of not starting
+STARTING_TOKENS = 4096.0
 
 
 def serve_length(given: Serve, arch: Architecture, notes: Notes, shown: dict[str, Any]) -> int:
@@ -52,6 +57,13 @@ def sequences_at_hand(given: Serve, length: int) -> tuple[int, float, float]:
             "serve.max_model_len",
         )
     return sequences, tokens, prompt or 1.0
+
+
+def needed_tokens(given: Serve, pool: str, tokens: float, length: int) -> float:
+    """Tokens of the one request the cache must hold: the longest, unless the engine starts with less."""
+    if pool not in STARTS_WITH_LESS or given.max_model_len is not None:
+        return float(length)
+    return min(float(length), tokens if given.workload is not None else STARTING_TOKENS)
 
 
 def mean_length(length: Any) -> float | None:

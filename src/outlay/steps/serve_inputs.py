@@ -53,6 +53,7 @@ class ServeRecipe:
     memory_utilization: Num
     sequences: Num = 1.0  # held at once where the engine sizes by need
     sequence_tokens: Num = 0.0  # of each; 0 = max_model_len
+    needed_tokens: Num = 0.0  # of the one request a cache must hold, where an engine starts with less
     graphs: bool = True
     cache_given_bytes: Num | None = None
     adapters: int = 0

@@ -231,8 +231,9 @@ def _cache_sizes(
         tokens.append(_scaled(one.token_bytes_per_rank, here))
         sequences.append(_scaled(one.sequence_bytes_per_rank, here))
         states.append(one.state_bytes_per_rank * here)
-        if recipe.pool == "grows":
-            needs.append(_scaled(tokens_bytes(kind, recipe, layout, recipe.sequence_tokens), here))
+        if recipe.pool in ("grows", "static", "free"):
+            length = recipe.sequence_tokens if recipe.pool == "grows" else recipe.needed_tokens
+            needs.append(_scaled(tokens_bytes(kind, recipe, layout, length), here))
     state = sum(states)
     token = add_all("cache of a token on a rank", "bytes", *tokens)
     sequence = add_all("cache of the longest sequence on a rank", "bytes", *sequences, state)
@@ -240,6 +241,8 @@ def _cache_sizes(
     if recipe.pool == "grows":
         each = add_all("cache of a sequence", "bytes", *needs, state)
         need = derive(_times, "cache of the sequences at hand", "bytes", each=each, count=recipe.sequences)
+    elif needs:
+        need = add_all("cache of the request that must fit", "bytes", *needs, state)
     elif recipe.pool == "context":
         need = add_all("cache of the context", "bytes", sequence, state * (recipe.sequences - 1.0))
     return token, sequence, state, need
