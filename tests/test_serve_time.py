@@ -16,7 +16,8 @@ from outlay.physics.queueing import accepted_tokens, experts_touched, service_wa
 from outlay.readers import architecture_from_mapping
 from outlay.resolve.serve_time import CONSTANTS, time_constants, time_device
 from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_time import EngineTime, Load, serve_time
+from outlay.steps.serve_time import serve_time
+from outlay.steps.serve_time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case
 
 DENSE = architecture_from_mapping(

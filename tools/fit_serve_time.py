@@ -23,7 +23,8 @@ from outlay.resolve.serve_time import CONSTANTS, time_device
 from outlay.scenario_io import scenario_from
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import serve_memory
-from outlay.steps.serve_time import EngineTime, Load, Parts, closed, sequences_at_once, time_parts
+from outlay.steps.serve_time import Parts, closed, sequences_at_once, time_parts
+from outlay.steps.serve_time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case
 
 # name: (start, unit, how far a fit may go from it as a factor, what it is)
@@ -156,7 +157,9 @@ def _stack(values: list[Any]) -> Any:
     return np.array([float(v) for v in values])
 
 
-def predict(stacks: list[tuple[list[int], Item]], constants: Callable[[Item], dict[str, float]], n: int) -> dict[str, Any]:
+def predict(
+    stacks: list[tuple[list[int], Item]], constants: Callable[[Item], dict[str, float]], n: int
+) -> dict[str, Any]:
     out = {name: np.full(n, np.nan) for name in ("ttft_s", "tpot_s", "output_tokens_per_s")}
     for places, item in stacks:
         engine = replace(item.engine, constants=constants(item))
@@ -252,7 +255,8 @@ def report(title: str, items: list[Item], found: dict[str, Any]) -> None:
             ratio = ratio[np.isfinite(ratio)]
             if len(ratio):
                 e = np.abs(ratio - 1)
-                line += f" | {number[:6]} {np.median(e):6.1%} p90 {np.quantile(e, .9):6.1%} bias {np.median(ratio):5.2f}"
+                middle, high, bias = np.median(e), np.quantile(e, 0.9), np.median(ratio)
+                line += f" | {number[:6]} {middle:6.1%} p90 {high:6.1%} bias {bias:5.2f}"
         print(line)
 
 

@@ -12,7 +12,7 @@ from outlay.catalog.store import DATA
 from outlay.catalog.utilization import decode_attention, matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.steps.efficiency import GENERATIONS
-from outlay.steps.serve_time_step import Links, TimeDevice
+from outlay.steps.serve_time_inputs import Links, TimeDevice
 
 CONSTANTS = DATA / "serve_time_constants.csv"
 COLLECTIVES = DATA / "grids" / "utilization_collectives.csv"

@@ -17,52 +17,14 @@ import numpy as np
 from outlay.architecture import Architecture
 from outlay.physics.queueing import accepted_tokens, closed_loop_tpot_s, service_wait_s
 from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_time_step import (
-    Pass,
-    TimeDevice,
-    decode_attention_s,
-    prompt_attention_s,
-    step_pass,
-)
+from outlay.steps.serve_time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve_time_step import Pass, decode_attention_s, prompt_attention_s, step_pass
 
 Num = Any
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
 ROUNDS = 4  # of the fixed point between how many run and how long they take
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class EngineTime:
-    """An engine running a model: bytes of weights by part and of a cached element, limits, constants."""
-
-    part_bytes: Mapping[str, Num]
-    cache_bytes: Num
-    constants: Mapping[str, Num]
-    max_num_batched_tokens: Num = 8192.0
-    max_num_seqs: Num = 1024.0  # of one attention rank
-    drafted: Num = 0.0
-    acceptance: Num = 0.0
-    prefix_hit: Num = 0.0
-
-    def constant(self, name: str) -> Num:
-        return self.constants[name]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Load:
-    """What is asked of one replica. kind: closed (concurrency), open (requests/s), batch (together), queued (all).
-
-    cache_tokens bounds how many sequences run at once; infinite where it is not known.
-    """
-
-    kind: str
-    input: Num
-    output: Num
-    concurrency: Num = 1.0
-    rate: Num = 0.0
-    cache_tokens: Num = np.inf
-    pool: str = "both"  # both | prefill | decode: what this replica does of a request
 
 
 @dataclass(frozen=True, eq=False, slots=True)

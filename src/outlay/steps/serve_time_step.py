@@ -18,41 +18,12 @@ from outlay.physics.queueing import experts_touched
 from outlay.physics.roofline import Grid, kernel_time_s, look_up, matmul_time_s
 from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
 from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_time_inputs import Links, TimeDevice
 
 Num = Any
 LARGE_BYTES = 2.0**28  # weights of a kernel beyond its launch
 STATE_BYTES = 4.0  # of an element of recurrent state
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Links:
-    """A collective by the number of devices: latency and bus rate measured for each of `devices`."""
-
-    devices: tuple[float, ...]
-    latency_s: tuple[float, ...]
-    bytes_per_s: tuple[float, ...]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class TimeDevice:
-    """A device as an engine's step sees it. grids and peaks go by bf16, fp8 and nvfp4, as far as it has them.
-
-    attention_share and attention_floor_s are of decode attention: share of bandwidth at large reads and the
-    time beyond it that a call takes. Links between scale-up domains are slow_bytes_per_s.
-    """
-
-    generation: str
-    peaks: Mapping[str, Num]
-    grids: Mapping[str, Grid]
-    memory_bytes_per_s: Num
-    attention_share: Num
-    attention_floor_s: Num
-    reduce: Links
-    exchange: Links
-    scale_up_devices: int
-    slow_bytes_per_s: Num
-    slow_latency_s: Num = 20e-6
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,0 +1,76 @@
+"""What the serving time model is given: a device as an engine's step sees it, an engine running a model, a load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outlay.physics.roofline import Grid
+
+Num = Any
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Links:
+    """A collective by the number of devices: latency and bus rate measured for each of `devices`."""
+
+    devices: tuple[float, ...]
+    latency_s: tuple[float, ...]
+    bytes_per_s: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TimeDevice:
+    """A device as an engine's step sees it. grids and peaks go by bf16, fp8 and nvfp4, as far as it has them.
+
+    attention_share and attention_floor_s are of decode attention: share of bandwidth at large reads and the
+    time beyond it that a call takes. Links between scale-up domains are slow_bytes_per_s.
+    """
+
+    generation: str
+    peaks: Mapping[str, Num]
+    grids: Mapping[str, Grid]
+    memory_bytes_per_s: Num
+    attention_share: Num
+    attention_floor_s: Num
+    reduce: Links
+    exchange: Links
+    scale_up_devices: int
+    slow_bytes_per_s: Num
+    slow_latency_s: Num = 20e-6
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EngineTime:
+    """An engine running a model: bytes of weights by part and of a cached element, limits, constants."""
+
+    part_bytes: Mapping[str, Num]
+    cache_bytes: Num
+    constants: Mapping[str, Num]
+    max_num_batched_tokens: Num = 8192.0
+    max_num_seqs: Num = 1024.0  # of one attention rank
+    drafted: Num = 0.0
+    acceptance: Num = 0.0
+    prefix_hit: Num = 0.0
+
+    def constant(self, name: str) -> Num:
+        return self.constants[name]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Load:
+    """What is asked of one replica. kind: closed (concurrency), open (requests/s), batch (together), queued (all).
+
+    cache_tokens bounds how many sequences run at once; infinite where it is not known.
+    """
+
+    kind: str
+    input: Num
+    output: Num
+    concurrency: Num = 1.0
+    rate: Num = 0.0
+    cache_tokens: Num = np.inf
+    pool: str = "both"  # both | prefill | decode: what this replica does of a request
