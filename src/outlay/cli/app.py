@@ -100,6 +100,9 @@ outlay — what a large language model takes: compute, money, energy, carbon, wa
 What do you want to know?
   What does training take?      outlay train llama-3.1-8b -g 64xh100-sxm -n 1T
   ... and in this place         outlay train llama-3.1-8b -g 64xh100-sxm -n 1T -s aws:eu-north-1
+  What can this GPU do?         outlay fit llama-3.1-8b -g rtx-4090
+  Will my fine-tune fit?        outlay tune llama-3.1-8b -g rtx-4090 --method qlora
+  Will it serve?                outlay serve llama-3.1-8b -g rtx-4090 --max-model-len 8k
   How should I lay it out?      outlay train llama-3.1-70b -g 512xh100-sxm -n 15T --for money
   Can it be done in time?       outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --deadline 9d
   What if I change one thing?   outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --vary tp=1,2,4

@@ -124,7 +124,7 @@ class Shared(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         known = {f.name: f.group for f in (*FIELDS, *ANSWERS)}
-        mine = str(ctx.info_name).capitalize()  # the flags that only this verb has
+        mine = str(ctx.info_name).rpartition(" ")[2].capitalize()  # the flags that only this verb has
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
