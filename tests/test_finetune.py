@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +187,13 @@ def test_a_row_of_a_search_is_the_scalar_plan() -> None:
     assert arch is not None
     hw, recipe = nominal(phase.hardware), nominal(phase.training.recipe)
     data = np.array([1.0, 2.0, 4.0, 8.0])
-    names = ("pipeline", "context", "expert", "expert_tensor", "virtual_pipeline")
-    rows = Layout(tensor=8 / data, data=data, shard=data, micro_batch=np.arange(1.0, 5.0), zero=3, recompute="full",
-                  **{name: np.ones(4) for name in names})
+    columns = {"tensor": 8 / data, "data": data, "shard": data, "micro_batch": np.arange(1.0, 5.0)}
+    columns |= dict.fromkeys(("pipeline", "context", "expert", "expert_tensor", "virtual_pipeline"), np.ones(4))
+    fixed: dict[str, Any] = {"zero": 3, "recompute": "full"}
+    rows = Layout(**{**columns, **fixed})
     many = np.asarray(train_memory(arch, hw, recipe, rows).memory_per_device_bytes)
     for i in range(4):
-        one = replace(rows, tensor=8 / data[i], data=data[i], shard=data[i], micro_batch=i + 1.0,
-                      **dict.fromkeys(names, 1.0))
+        one = Layout(**{**{name: float(column[i]) for name, column in columns.items()}, **fixed})
         assert float(train_memory(arch, hw, recipe, one).memory_per_device_bytes) == pytest.approx(many[i])
 
 
