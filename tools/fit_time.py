@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from time_bench import Bench, Keep, Key, report, show
 from time_constants import CONSTANTS
 
+from outlay.steps.efficiency import width_of
 from outlay.validate.time_cases import TimeCase
 
 OUT = Path(__file__).parents[1] / "src/outlay/catalog/data/efficiency_constants.csv"
@@ -167,6 +168,16 @@ def residual_rows(bench: Bench, ratios: dict[int, float]) -> list[list[str]]:
     return rows
 
 
+def evidence_rows(bench: Bench) -> list[list[str]]:
+    """How many published steps stand behind each class on each device generation and width of arithmetic."""
+    counts: dict[str, int] = defaultdict(int)
+    for case, (_, hardware, recipe, _) in bench.items:
+        width = width_of(recipe.precision)
+        counts[f"train_time.{case.evidence}.{hardware.efficiency.generation}.{width}"] += 1
+    note = "published steps of this class, generation and width of arithmetic"
+    return [["evidence", name, str(n), "", "", "", SOURCE, DATE, "derived", note] for name, n in sorted(counts.items())]
+
+
 def write(rows: list[list[str]]) -> None:
     with open(OUT, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -218,7 +229,8 @@ def main() -> None:
         print("left out: each model of a source predicted by constants fitted without it")
         report(bench, ratios)
     if args.write:
-        write(constant_rows(values, refits) + residual_rows(bench, ratios) + refit_rows(values, refits))
+        rows = constant_rows(values, refits) + residual_rows(bench, ratios) + refit_rows(values, refits)
+        write(rows + evidence_rows(bench))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "experts.8bit"): ratio(0.8, EXPERTS + ", 8 bits", True, 0.2, 1.6),
     ("all", "experts.4bit"): ratio(0.8, EXPERTS + ", 4 bits: as 8 bits"),
     ("all", "experts.rows_half"): Constant(
-        170.0, 1.0, 1e4, False, "", "rows of an expert at which a grouped kernel is half as good; SimuMax, B200"
+        170.0, 1.0, 1e4, False, "", "rows on 4096 x 4096 weights at which a grouped kernel is half as good; SimuMax, B200"
     ),
     ("hopper", "experts.rows_half"): Constant(
         400.0, 50.0, 4e3, True, "", "the same where a group is a loop of single products on several streams"

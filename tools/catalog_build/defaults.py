@@ -296,6 +296,16 @@ NETWORK = (
         63e9,
     ),
 )
+RESIDUAL = (
+    Default(
+        "residual.unseen_factor",
+        1.2,
+        "",
+        "production runs of kinds that no published step time covers came out 10 to 30 % slower than planned",
+        "assumed",
+        "how much wider a step time's interval is where no published run of its kind was fitted or scored",
+    ),
+)
 RENT = (
     Default(
         "rent.spot_share",
@@ -357,7 +367,7 @@ STORAGE = (
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
     rows = []
-    chosen = (*ENERGY, *GOODPUT, *BASELINE, *WORK, *OWN, *NETWORK, *RENT, *EMBODIED, *STORAGE)
+    chosen = (*ENERGY, *GOODPUT, *BASELINE, *WORK, *OWN, *NETWORK, *RESIDUAL, *RENT, *EMBODIED, *STORAGE)
     for d in (*chosen, *_capex(data_dir)):
         rows.append(Row(d.id, "value", d.value, d.unit, d.source, CATALOG_DATE, d.how, d.low, d.high, d.note))
     return rows

@@ -10,7 +10,7 @@ from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import BadValue
 from outlay.resolve.calendar import Defaults, resolve_calendar
-from outlay.resolve.efficiency import borrowed, residual
+from outlay.resolve.efficiency import borrowed, residual, was_published
 from outlay.resolve.fleet import DeviceFacts, fleet_record, plain_fleet, resolve_device
 from outlay.resolve.frameworks import framework_flag
 from outlay.resolve.hardware import bigger_hardware, resolve_hardware, shown_hardware, whole_instances
@@ -137,11 +137,25 @@ def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: F
     calendar, more = resolve_calendar(given_phase, fleet, hardware.devices if hardware else 1, defaults)
     evidence = evidence_class(architecture, recipe, facts)
     widening = borrowed(facts) if facts is not None else MEASURED_ON_DEVICE
+    widening *= _unseen(evidence, recipe, hardware, defaults)
     return TrainingPhase(
         recipe=recipe, layout=layout, tokens=given_phase.tokens,
         device_hours=given_phase.device_hours, calendar=calendar,
         residual_time=residual("train_time", evidence, catalog, defaults.seed, widening),
         residual_memory=residual("train_memory", evidence, catalog, defaults.seed), evidence=evidence), shown | more
+
+
+def _unseen(evidence: str, recipe: Any, hardware: Hardware | None, defaults: Defaults) -> float:
+    """How much wider the interval is where no published run of this kind stands behind the fit."""
+    if recipe is None or hardware is None:
+        return 1.0
+    generation = hardware.efficiency.generation
+    if was_published("train_time", evidence, generation, recipe.precision, defaults.catalog):
+        return 1.0
+    factor = defaults.quantity("residual.unseen_factor").value
+    defaults.notes.assume("step time interval", factor, f"wider by this factor: no published run of {evidence} in "
+                          f"{recipe.precision} on {generation} devices was there to fit or to score")
+    return factor
 
 
 def _described_layout(layout: Layout, notes: Notes) -> Layout:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CONSTANTS = "efficiency_constants"
 INT8_OVER_HALF = 2.0  # of data-centre and workstation cards
 DEFAULT_FAMILY, UNKNOWN_WIDENING = "h100_sxm", 2.0
-RESIDUAL = "residual"
+RESIDUAL, EVIDENCE = "residual", "evidence"
 RESIDUAL_TABLES = ("efficiency_constants", "memory_constants", "tune_constants")
 
 
@@ -63,7 +63,7 @@ def _efficiency(family: str, vendor: str, architecture: str, catalog: Catalog, s
     from outlay.steps.efficiency import device_efficiency
 
     constants: dict[tuple[str, str], Num] = {}
-    entries = [entry for entry in catalog.entries(CONSTANTS) if entry.id != RESIDUAL]
+    entries = [entry for entry in catalog.entries(CONSTANTS) if entry.id not in (RESIDUAL, EVIDENCE)]
     for entry in sorted(entries, key=lambda e: "@" in e.id):
         scope, _, group = entry.id.partition("@")
         if not group or group == without:
@@ -93,6 +93,17 @@ def residual(family: str, evidence: str, catalog: Catalog, seed: int, widening: 
             if name in entry:
                 return _widened(entry.fact(name), widening, seed)
     return exact(1.0, "", f"residual of {family}", "none measured", basis="assumed")
+
+
+def was_published(family: str, evidence: str, generation: str, precision: str, catalog: Catalog) -> bool:
+    """Whether any published run of this class, device generation and width of arithmetic stands behind the fit."""
+    from outlay.steps.efficiency import width_of
+
+    try:
+        entry = catalog.find(CONSTANTS, EVIDENCE)
+    except UnknownName:
+        return True
+    return f"{family}.{evidence}.{generation}.{width_of(precision)}" in entry
 
 
 def _widened(fact: Fact, widening: float, seed: int) -> Quantity:
