@@ -75,7 +75,8 @@ class Quantity:
                         self.sources, self.samples, self.basis)
 
     def __add__(self, other: Quantity | float) -> Quantity:
-        return add_all(self.label, self.unit, self, other)
+        total: Quantity = add_all(self.label, self.unit, self, other)
+        return total
 
     __radd__ = __add__
 
@@ -94,8 +95,9 @@ def exact(value: float, unit: str = "", label: str = "", *sources: str, basis: s
 
 @lru_cache(maxsize=4)
 def _normal_quantiles(n: int) -> NDArray[np.float64]:
-    import numpy as np
     from statistics import NormalDist
+
+    import numpy as np
 
     inverse = NormalDist().inv_cdf
     return np.array([inverse((i + 0.5) / n) for i in range(n)])
