@@ -19,7 +19,7 @@ import numpy as np
 
 from outlay.catalog import load
 from outlay.resolve import resolve
-from outlay.resolve.serve_time import CONSTANTS, time_device
+from outlay.resolve.serve_time import CONSTANTS, time_constants, time_device
 from outlay.scenario_io import scenario_from
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import serve_memory
@@ -49,8 +49,11 @@ BASE = {
 SPREADS = {"flow": 0.06, "reading": 0.08, "exchange": 0.12, "floor": 0.1, "experts": 0.1, "layer_s": 0.2,
            "expert_layer_s": 0.2, "step_s": 0.3, "sequence_s": 0.3, "prompt": 0.4, "share": 0.15, "first_s": 1.4,
            "queue": 1.2, "prompt_layer_s": 1.2, "prompt_expert_layer_s": 1.2}
+HOST = ("layer_s", "step_s", "prompt_layer_s")
+OLD_SPREAD = 8.0  # of the host's work in an engine of another age
 BY_SCOPE = tuple(SPREADS)
 TIGHT = 4.0  # weight of the priors, chosen by the error on models left out
+FITTED = ("aiconfigurator_silicon", "splitwise_perf_model")
 COLUMNS = ["id", "parameter", "value", "unit", "low", "high", "source", "retrieved", "how", "note"]
 SCALE = 0.12  # error from which on a row counts linearly
 TTFT_WEIGHT = 0.35
@@ -91,7 +94,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     fleet = scenario["fleet"]
     key = (case["model"], serve["precision"], case["device"], case["engine"], "device_power_limit_w" in fleet)
     if key not in kept:
-        plain = {"engine": serve["engine"], "precision": serve["precision"], "tensor": 1}
+        plain = {n: serve[n] for n in ("engine", "engine_version", "precision") if n in serve} | {"tensor": 1}
         kept[key] = resolve(scenario_from({**scenario, "serve": plain}), catalog), time_device(
             catalog.find("device", case["device"], ""))
     resolved, device = kept[key]
@@ -107,7 +110,9 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
         found = serve_memory(resolved.architecture, plain_of(resolved.serve.usable_bytes), recipe, layout)
         kept[key, layout] = plain_of(found.kv_cache_tokens)
     cache = kept[key, layout]
-    cache = cache if cache > work["input"] + work["output"] else math.inf  # the row ran: its memory is not as told
+    least = work["input"] + work["output"]
+    if cache <= least:  # the row ran: its memory is not as told
+        cache = least if kind == "queued" else math.inf
     replicas = side.get("replicas", 1)
     load_ = Load(kind, work["input"], work["output"], max(count / replicas, 1.0), 0.0, cache,
                  "decode" if split else "both")
@@ -176,7 +181,8 @@ class Fit:
     """Logarithms of the base constants, then factors of every engine and generation among the rows."""
 
     def __init__(self, items: list[Item]) -> None:
-        self.scopes = sorted({i.case["engine"] for i in items} | {i.generation for i in items})
+        engines = {i.case["engine"] for i in items}
+        self.scopes = sorted(engines | {e.partition("@")[0] for e in engines} | {i.generation for i in items})
         self.names = [("all", n) for n in BASE] + [(s, n) for s in self.scopes for n in BY_SCOPE]
 
     def table(self, theta: Any) -> dict[tuple[str, str], float]:
@@ -189,8 +195,7 @@ class Fit:
         table = self.table(theta)
 
         def of(item: Item) -> dict[str, float]:
-            return {n: table["all", n] * table.get((item.case["engine"], n), 1.0) * table.get((item.generation, n), 1.0)
-                    for n in BASE}
+            return time_constants(item.case["engine"], item.generation, table)
 
         return of
 
@@ -198,7 +203,10 @@ class Fit:
         stacks, n = stacked(items), len(items)
         seen = {name: np.array([i.case["measured"].get(name, np.nan) for i in items]) for name in ("tpot_s", "ttft_s")}
         weight = np.sqrt(np.array([i.weight for i in items]))
-        free = [0.6 * math.log(BASE[n][2]) if scope == "all" else SPREADS[n] for scope, n in self.names]
+        free = [
+            0.6 * math.log(BASE[n][2]) if s == "all" else OLD_SPREAD if "@" in s and n in HOST else SPREADS[n]
+            for s, n in self.names
+        ]
         prior = TIGHT / np.array(free)
 
         def errors(theta: Any) -> Any:
@@ -319,7 +327,7 @@ def main() -> None:
         items = pickle.loads(given.keep.read_bytes())
     else:
         catalog, kept = load(), {}
-        items = [build(c, catalog, kept) for c in rows_of(given.truth, ("aiconfigurator_silicon",))]
+        items = [build(c, catalog, kept) for c in rows_of(given.truth, FITTED)]
         if given.keep:
             given.keep.write_bytes(pickle.dumps(items))
     weigh(items)

@@ -103,7 +103,7 @@ def time_constants(
     table = _rows() if rows is None else rows
     tail = f"@without/{without}" if without and ("all@without/" + without, "flow") in table else ""
     found = {name: value for (scope, name), value in table.items() if scope == f"all{tail}"}
-    for scope in (engine, generation_name):
+    for scope in (engine.partition("@")[0], engine if "@" in engine else "", generation_name):
         for name in found:
             found[name] *= table.get((f"{scope}{tail}", name), 1.0)
     return found

@@ -24,6 +24,7 @@ Num = Any
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
+HOP_S = 20e-6  # from one pipeline stage to the next
 ROUNDS = 4  # of the fixed point between how many run and how long they take
 
 
@@ -68,7 +69,7 @@ def time_parts(
 ) -> Parts:
     """The parts at a number of running sequences a rank."""
     by = engine.part_bytes
-    busy = np.maximum(running, 1.0)
+    busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
     rows = busy * (1.0 + engine.drafted)
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     together = busy if load.kind == "batch" else 1.0
@@ -116,14 +117,14 @@ def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
 def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
     """A closed loop, a static batch, or everything queued at once, from the parts."""
     c = engine.constants
-    step = decode_step_s(parts, c) / accepted_tokens(engine.acceptance, engine.drafted)
+    hops = (layout.pipeline - 1) * HOP_S
+    step = (decode_step_s(parts, c) + hops) / accepted_tokens(engine.acceptance, engine.drafted)
     alone, inside = prompt_s(parts, c, True), prompt_s(parts, c, False)
-    others = np.maximum(running - 1.0, 0.0)
+    others = np.maximum(running / layout.pipeline - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone + c["first_s"]
     else:
-        share = 1.0 if load.kind == "queued" else c["share"]
-        tpot = closed_loop_tpot_s(step, inside, others, load.output, share)
+        tpot = closed_loop_tpot_s(step, inside, others, load.output, c["share"])
         ttft = c["first_s"] + alone + 0.5 * step + c["queue"] * others * alone
     e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
     asked = running * layout.data

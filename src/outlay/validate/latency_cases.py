@@ -37,6 +37,7 @@ MODELS = {
 }
 ENGINES = {"trtllm": "tensorrt-llm", "tensorrt-llm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang"}
 CAPPED_W = 350.0  # of the capped H100, as its study set it
+EARLY = "0.4"  # of vLLM: a step launched kernel by kernel
 WIDEST = 8  # tensor ranks of one group in these runs
 
 
@@ -49,6 +50,8 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
     serve |= _parallel(row) if row["scenario"] != "disagg" else {"disaggregated": pools(row)}
     serve["workload"] = _workload(table, row)
     fleet: dict[str, Any] = {"device": device, "devices": _devices(row, serve)}
+    if table == "splitwise_perf_model":
+        serve["engine_version"] = EARLY
     if row["gpu"].endswith("pcap"):
         fleet["device_power_limit_w"] = CAPPED_W
     scenario = {"model": model, "fleet": fleet, "serve": serve}
@@ -58,7 +61,7 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
         "kind": row["scenario"],
         "model": model,
         "device": device,
-        "engine": engine,
+        "engine": f"{engine}@{EARLY}" if "engine_version" in serve else engine,
         "table": table,
     }
 
@@ -80,16 +83,18 @@ def model_name(text: str) -> str:
 
 
 def precision(row: Row, model: str) -> str:
-    """Four bits on a device without their arithmetic, or of a checkpoint published so, are mxfp4."""
+    """As printed; gpt-oss is published in mxfp4 and rows name the precision it is multiplied in."""
     text = row["precision"].lower() or "bf16"
-    if text == "fp4":
-        return "mxfp4" if model.startswith("gpt-oss") else "nvfp4"
-    return {"bfloat16": "bf16", "float16": "fp16"}.get(text, text)
+    if model.startswith("gpt-oss"):
+        return "mxfp4"
+    return {"fp4": "nvfp4", "bfloat16": "bf16", "float16": "fp16"}.get(text, text)
 
 
 def _parallel(row: Row) -> dict[str, int]:
     names = (("tp", "tensor"), ("pp", "pipeline"), ("dp", "data"), ("ep", "expert"))
     found = {name: max(int(row[field] or 1), 1) for field, name in names}
+    if found["expert"] > found["tensor"] * found["data"]:  # experts over all devices, attention split like them
+        found["tensor"] = found["expert"]
     told = re.search(r"moe_tp=(\d+)", row["notes"])
     if told and int(told[1]) == found["expert"] > 1:  # the table multiplied both splits of the experts; its
         twice = found["expert"]  # own identifiers say tp8_ep8 where it prints 64 devices
