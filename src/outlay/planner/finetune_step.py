@@ -18,6 +18,9 @@ from outlay.steps.tune_procedure import RolloutMemory, procedure_times, rollout_
 Num = Any  # a number or a Quantity
 
 
+WRITING_ACTIVITY = {"compute_activity": 0.1, "memory_activity": 0.7}  # decoding reads, and computes little
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Step:
     """times: as train_time, with the algorithm's parts in the total; rollout: memory while responses are written."""
@@ -43,7 +46,17 @@ def tuned_step(at: Resolved, phase: TunePhase, layout: Layout, plain: bool = Fal
     extra = procedure_times(arch, hw, rows, layout, procedure, times, writing.at_once if writing is not None else None)
     if extra:
         times = times | {"step_time_s": add_all("step time", "s", times["step_time_s"], *extra.values())}
+    if "rollout_s" in extra:
+        times = times | {name: derive(_with_writing, f"{name.replace('_', ' ')}, rollout included", "",
+                                      training=times[name], writing=level, writing_s=extra["rollout_s"],
+                                      step_s=times["step_time_s"]) for name, level in WRITING_ACTIVITY.items()}
     return Step(times, extra, memory, writing)
+
+
+def _with_writing(training: Any, writing: float, writing_s: Any, step_s: Any) -> Any:
+    """Mean activity of a step: that of training, and of writing responses for their share of the time."""
+    share = writing_s / step_s
+    return training * (1.0 - share) + writing * share
 
 
 def plain_memory(resolved: Resolved, phase: TunePhase, layout: Layout) -> float:
