@@ -12,7 +12,7 @@ from outlay.catalog import mig, names
 from outlay.catalog.prices import check_prices, read_own_prices, read_shipped_prices
 from outlay.catalog.records import Entry, Price
 from outlay.catalog.store import DATA, Table
-from outlay.errors import UnknownName, Unreadable, suggestion
+from outlay.errors import UnknownName, Unreadable, nearest, suggestion
 
 PRICES = "prices"
 
@@ -151,11 +151,20 @@ def _only(found: list[str], kind: str, name: str, field: str, table: Table) -> s
     shown = name if len(name) <= 80 else name[:77] + "..."
     if len(found) == 1:
         return found[0]
+    shortest = min(found, key=len, default="")
+    if shortest and shortest.endswith(name.lower()) and all(i.startswith(shortest) for i in found):
+        return shortest  # "3090" is the RTX 3090, not the 3090 Ti
     if found:
         listed = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
         raise UnknownName(f"{kind} {shown!r} can be any of: {listed}", field or kind)
     known = {i: i for i in table.rows} | {a: i for i in table.rows for a in table.aliases(i)}
-    raise UnknownName(f"no {kind} {shown!r} in the catalogue{suggestion(name, known)}", field or kind)
+    close: dict[str, str] = {}
+    for spelling in nearest(name, known, 9):
+        close.setdefault(known[spelling], spelling)  # one spelling each
+    said = f"; did you mean {' or '.join(list(close.values())[:3])}?" if close else ""
+    raise UnknownName(
+        f"no {kind} {shown!r} in the catalogue{said or f'; `outlay catalog list {kind}` shows them'}", field or kind
+    )
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from outlay.report.blocks import Table
 
 _GAP = "  "
 _NARROWEST = 12  # a column of text is not folded below this, nor below its longest word
+_LONG_WORD = 20  # longer words break
 
 
 def laid_out(table: Table, columns: int) -> list[tuple[str, str | None]]:
@@ -56,7 +57,7 @@ def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> list[int]
 
 def _floor(body: Sequence[Sequence[str]], column: int) -> int:
     words = [word for row in body if column < len(row) for word in row[column].split()]
-    return max([_NARROWEST, *map(len, words)])
+    return max(_NARROWEST, min(_LONG_WORD, max(map(len, words), default=0)))
 
 
 def _row(
