@@ -10,7 +10,7 @@ from outlay.report.blocks import Table
 
 _GAP = "  "
 _NARROWEST = 12  # a column of text is not folded below this, nor below its longest word
-_LONG_WORD = 20  # longer words break
+_LONG_WORD = 20  # longer words break; where even that is too wide, all do
 
 
 def laid_out(table: Table, columns: int) -> list[tuple[str, str | None]]:
@@ -46,18 +46,20 @@ def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> list[int]
         over = sum(widths) + gaps - room
         if over > 0:
             widths[i] = max(least[i], widths[i] - over)
-    floors = {i: _floor(body, i) for i in table.text_columns if i < len(widths)}
-    while sum(widths) + gaps > room:
-        text = [i for i in floors if widths[i] > floors[i]]
-        if not text:
-            break
-        widths[max(text, key=lambda i: widths[i])] -= 1
+    for longest in (_LONG_WORD, _NARROWEST):
+        floors = {i: _floor(body, i, longest) for i in table.text_columns if i < len(widths)}
+        while sum(widths) + gaps > room:
+            text = [i for i in floors if widths[i] > floors[i]]
+            if not text:
+                break
+            widths[max(text, key=lambda i: widths[i])] -= 1
     return widths
 
 
-def _floor(body: Sequence[Sequence[str]], column: int) -> int:
+def _floor(body: Sequence[Sequence[str]], column: int, longest: int) -> int:
+    """As narrow as a column of text may get: its longest word, up to a length at which words break."""
     words = [word for row in body if column < len(row) for word in row[column].split()]
-    return max(_NARROWEST, min(_LONG_WORD, max(map(len, words), default=0)))
+    return max(_NARROWEST, min(longest, max(map(len, words), default=0)))
 
 
 def _row(
