@@ -35,7 +35,7 @@ ROOMS = (
     ("steps",),
     ("simulate",),
     ("planner",),
-    ("api",),
+    ("api", "subject"),
     ("ledger", "advise", "validate"),
     ("charts", "report"),
     ("web", "cli"),

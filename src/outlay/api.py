@@ -12,9 +12,9 @@ from typing import Any
 
 from outlay._version import __version__
 from outlay.derive import Quantity
-from outlay.errors import BadValue, UnknownName, suggestion
+from outlay.errors import UnknownName, suggestion
 from outlay.scenario import Scenario
-from outlay.scenario_io import load_file, scenario_from, to_plain
+from outlay.scenario_io import scenario_from
 from outlay.usage import Line
 
 PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
@@ -111,7 +111,10 @@ def plain_values(value: Any) -> Any:
 
 def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
          extra: Sequence[str | os.PathLike[str]] = ()) -> Result:
-    """Plan every phase of a scenario: a mapping, a `Scenario`, or the path of a scenario file or result JSON.
+    """Plan every phase of a scenario: a mapping, a `Scenario`, or the path of a file that holds one.
+
+    A file may be a scenario, a result, or another program's settings; what was read of the latter, and what
+    could not be, is among the result's assumptions and warnings.
 
     extra: the user's own catalogue folders and price files, later ones on top.
     Raises OutlayError subclasses for everything a user can get wrong.
@@ -119,6 +122,11 @@ def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
     from outlay.catalog import load
     from outlay.planner.run import run_plan
 
+    if isinstance(scenario, (str, Path)):
+        from outlay.subject import subject_of, with_reading
+
+        subject = subject_of(str(scenario))
+        return with_reading(run_plan(scenario_from(subject.scenario), load(tuple(extra))), [subject])
     return run_plan(_as_scenario(scenario), load(tuple(extra)))
 
 
@@ -135,26 +143,19 @@ def _as_scenario(scenario: Mapping[str, Any] | Scenario | str | Path) -> Scenari
     if isinstance(scenario, Scenario):
         return scenario
     if isinstance(scenario, (str, Path)):
-        return scenario_from(load_file(scenario))
+        from outlay.subject import subject_of
+
+        return scenario_from(subject_of(str(scenario)).scenario)
     return scenario_from(scenario)
 
 
-def load_subject(text: str) -> dict[str, Any]:
-    """What a SUBJECT on the command line stands for: a scenario file, a result's JSON, or a model.
+def load_subject(text: str | Sequence[str]) -> dict[str, Any]:
+    """What a SUBJECT on the command line stands for: a model, a scenario file or a result's JSON, a trainer's or an
+    engine's configuration, a log, or the words of a launch line. `outlay.subject.subject_of` tells how it was read.
 
     >>> load_subject("llama-3.1-8b")
     {'model': 'llama-3.1-8b'}
     """
-    path = Path(text).expanduser()
-    suffix = path.suffix.lower()
-    looks_like_file = suffix in (".yaml", ".yml", ".toml", ".json") and path.name != "config.json"
-    if not looks_like_file:
-        return {"model": text}
-    document = load_file(path)
-    if isinstance(document, Mapping) and "model_type" in document and "scenario" not in document:
-        return {"model": text}
-    scenario = scenario_from(document)
-    plain: dict[str, Any] = to_plain(scenario)
-    if not plain:
-        raise BadValue(f"{text}: an empty scenario", "")
-    return plain
+    from outlay.subject import subject_of
+
+    return dict(subject_of(text).scenario)

@@ -21,9 +21,9 @@ MAX_VARIANTS = 200
 
 def scenario_of(subject: str | None, flags: dict[str, Any], phase: str) -> dict[str, Any]:
     """The scenario a planning verb asks about: only its own phase, and never without a model."""
-    from outlay.api import load_subject
+    from outlay.subject import with_fleet
 
-    document = whole_scenario(load_subject(subject) if subject is not None else None, flags, phase)
+    document = whole_scenario(subject, flags, phase)
     if not document.get("model"):
         raise BadValue(f"name a model: outlay {_verb(phase)} llama-3.1-8b -g 64xh100-sxm -n 1T", "model")
     left = [p for p in PHASES if p in document and p != phase]
@@ -31,14 +31,25 @@ def scenario_of(subject: str | None, flags: dict[str, Any], phase: str) -> dict[
         say(f"note: `outlay {_verb(phase)}` leaves out the {' and '.join(left)} of this scenario")
     document = {k: v for k, v in document.items() if k not in left}
     document.setdefault(phase, {})
+    document = with_fleet(document, flags.get("read") or (), phase)
+    if flags.get("opt_fleet") and isinstance(document.get("fleet"), str):
+        flags["opt_fleet"] = document["fleet"]  # with the number of devices, for what is offered next
     return document
 
 
-def whole_scenario(subject: dict[str, Any] | None, flags: dict[str, Any], phase: str) -> dict[str, Any]:
-    """File, then subject, then flags, then --set; the later wins."""
+def whole_scenario(
+    subject: str | None, flags: dict[str, Any], phase: str, asked: bool = True
+) -> dict[str, Any]:
+    """File, then launch line, then subject, then flags, then --set; the later wins.
+
+    asked: the phase is the one wanted, and a file of another program that holds something else is refused.
+    """
+    from outlay.cli.subjects import merged, read_subject
     from outlay.scenario_io import set_path
 
-    document = {**_file(flags.get("opt_file")), **(subject or {})}
+    file = _file(flags, phase, asked)
+    mine = read_subject(subject, flags, phase, asked)
+    document = merged(file, mine) if any(s.foreign for s in flags.get("read") or ()) else {**file, **mine}
     for flag in FIELDS:
         given = flags.get(flag.name)
         if given is not None:
@@ -55,16 +66,18 @@ def _verb(phase: str) -> str:
     return {"pretrain": "train", "finetune": "tune"}.get(phase, phase)
 
 
-def _file(file: str | None) -> dict[str, Any]:
-    from outlay.api import load_subject
+def _file(flags: dict[str, Any], phase: str, asked: bool) -> dict[str, Any]:
+    from outlay.cli.subjects import keep
+    from outlay.subject import subject_of
 
+    file = flags.get("opt_file")
     if file is None:
         return {}
     if file == "-":
         return _mapping(_standard_input(), "-f")
     if not Path(file).is_file():
         raise Unreadable(f"{file}: no such file", "-f")
-    return _mapping(load_subject(file), "-f")
+    return keep(subject_of(file), flags, phase, asked)
 
 
 def _mapping(document: object, field: str) -> dict[str, Any]:
@@ -178,6 +191,7 @@ def ask(scenario: dict[str, Any], flags: dict[str, Any]) -> Result:
     """Plan it, saying so when it takes a while."""
     from outlay.api import plan
     from outlay.cli.progress import waiting
+    from outlay.subject import with_reading
 
     with waiting("planning", quiet=bool(flags.get("opt_quiet"))):
-        return plan(scenario, **plan_options(flags))
+        return with_reading(plan(scenario, **plan_options(flags)), flags.get("read") or ())

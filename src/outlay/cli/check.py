@@ -21,7 +21,7 @@ def command(file: str | None, **flags: Any) -> int:
     outlay check plan.yaml
     outlay check plan.yaml --set pretrain.layout.tensor=16
     """
-    from outlay.api import check, load_subject
+    from outlay.api import check
     from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, to_yaml, write
     from outlay.cli.ask import PHASES, ask, plan_options, whole_scenario
     from outlay.cli.shell import say
@@ -30,7 +30,7 @@ def command(file: str | None, **flags: Any) -> int:
     check_outputs(flags)
     if file is None and flags.get("opt_file") is None:
         raise BadValue("name a scenario file: outlay check plan.yaml", "FILE")
-    document = whole_scenario(load_subject(file) if file else None, flags, "pretrain")
+    document = whole_scenario(file, flags, "pretrain", asked=False)
     resolved = check(document, **plan_options(flags))
     if document.get("pretrain") is not None and not set(PHASES) - {"pretrain"} & set(document):
         ask(document, flags)  # a layout or batch that cannot be is found only by planning

@@ -63,10 +63,9 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
 
 def _phase(subject: str | None, flags: dict[str, Any]) -> str:
     """The phase that is meant: one a flag sets, else the one the scenario has, else training."""
-    from outlay.api import load_subject
     from outlay.cli.ask import PHASES, whole_scenario
 
-    document = whole_scenario(load_subject(subject) if subject is not None else None, flags, "pretrain")
+    document = whole_scenario(subject, flags, "pretrain", asked=False)
     found = [phase for phase in PHASES if document.get(phase) is not None]
     return found[0] if found else "pretrain"
 

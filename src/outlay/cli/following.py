@@ -69,6 +69,7 @@ def _other(document: dict[str, Any]) -> str:
 def command_line(kind: str, flags: dict[str, Any], change: dict[str, Any] | None = None) -> str:
     """The command that was typed, rebuilt from its flags, with `change` in place of what it changes."""
     from outlay.cli.options import FIELDS
+    from outlay.cli.subjects import as_flags
 
     change = change or {}
     words = ["outlay", _VERB[kind]]
@@ -83,7 +84,8 @@ def command_line(kind: str, flags: dict[str, Any], change: dict[str, Any] | None
     for name, spelling in (("opt_catalog", "--catalog"), ("opt_prices", "--prices")):
         for given in flags.get(name) or ():
             words += [spelling, given]
-    typed = [text.partition("=") for text in flags.get("opt_set") or ()]
+    read = [(path, "=", value) for path, value in as_flags(flags, kind)]
+    typed = [*read, *(text.partition("=") for text in flags.get("opt_set") or ())]
     for path, _, value in typed:
         words += [] if path in change else _spelled(kind, path, value)
     for path, value in change.items():

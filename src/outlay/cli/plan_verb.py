@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, write, write_blocks
 from outlay.cli.ask import ask, scenario_of, variants
 from outlay.cli.shell import NO, YES
+from outlay.cli.subjects import launch_words, model_read, reading, without_reading
 
 if TYPE_CHECKING:
     from outlay.api import Result
@@ -17,7 +18,7 @@ def answer(subject: str | None, flags: dict[str, Any], phase: str) -> int:
     """Plan the scenario of a command line and write the result; the exit code says whether it works out."""
     check_outputs(flags)
     scenario = scenario_of(subject, flags, phase)
-    flags["subject"] = subject
+    flags["subject"] = subject if subject is not None else model_read(flags) if launch_words() else None
     if flags.get("opt_vary"):
         from outlay.cli.vary import compare
 
@@ -50,10 +51,13 @@ def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -
     serves = "serve" in document and not document.get("pretrain")
     if flags.get("opt_quiet"):
         return screen.quiet((serving if serves else screen).verdict(document))
-    following = next_commands(document, flags)
+    document, read = without_reading(document, flags), reading(flags, bool(flags.get("opt_verbose")))
+    following = next_commands(document, flags) if isinstance(flags.get("subject"), str | None) else []
     if serves:
-        return serving.page(document, bool(flags.get("opt_verbose")), following)
-    return screen.page(document, bool(flags.get("opt_verbose")), following, hangs_on(result))
+        page = serving.page(document, bool(flags.get("opt_verbose")), following)
+    else:
+        page = screen.page(document, bool(flags.get("opt_verbose")), following, hangs_on(result))
+    return [*page[:1], *read, *page[1:]]
 
 
 def verdict_code(yes: bool) -> int:

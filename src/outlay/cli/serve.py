@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from outlay.cli.options import Shared, shared_flags
+from outlay.cli.options import shared_flags
+from outlay.cli.subjects import Launching
 
 # spellings (ours, then the engines'), field of the scenario, metavar, help
 FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
@@ -76,12 +77,11 @@ def _flags(function: Any) -> Any:
     )
 
 
-@click.command(cls=Shared, name="serve", short_help="Plan the serving of a model.")
+@click.command(cls=Launching, name="serve", short_help="Plan the serving of a model.")
 @click.argument("subject", required=False)
 @_flags
 @shared_flags(*NOT_SHARED)
-@click.argument("launch", nargs=-1, type=click.UNPROCESSED)
-def command(subject: str | None, launch: tuple[str, ...], **flags: Any) -> int:
+def command(subject: str | None, **flags: Any) -> int:
     """What serving takes of a device: weights, cache, the engine itself; how many requests it holds.
 
     SUBJECT is a model name or id, a path to config.json or a .gguf, a scenario file or a result; or put an
@@ -94,57 +94,8 @@ def command(subject: str | None, launch: tuple[str, ...], **flags: Any) -> int:
     """
     from outlay.cli.plan_verb import answer
 
-    words = ((subject,) if subject else ()) + launch
-    parts: dict[str, Any] = {}
-    if len(words) > 1:
-        parts, subject = _launch(words), None
-        subject = parts.get("model")
-    flags["opt_set"] = (*_of_launch(parts), *assignments(flags), *(flags.get("opt_set") or ()))
-    flags["serve_words"] = words
+    flags["opt_set"] = (*assignments(flags), *(flags.get("opt_set") or ()))
     return answer(subject, flags, "serve")
-
-
-def _launch(words: tuple[str, ...]) -> dict[str, Any]:
-    """What a launch line says; what it says that is not planned is told on standard error."""
-    from outlay.cli.shell import say
-    from outlay.readers.launch_line import read_launch
-
-    parts, notes = read_launch(list(words))
-    for title, found in (("not known to this reader", notes.unknown), ("not planned", notes.unplanned)):
-        if found:
-            say(f"note: {title}: {', '.join(found)}")
-    return _without_file(parts)
-
-
-def _without_file(parts: dict[str, Any]) -> dict[str, Any]:
-    """A GGUF that is not at hand stands for the model and the quantisation its name says."""
-    import re
-    from pathlib import Path
-
-    from outlay.cli.shell import say
-    from outlay.readers.launch_names import gguf_type_in_name
-
-    given = str(parts.get("model") or "")
-    if "gguf" not in given.lower() or Path(given).expanduser().exists():
-        return parts
-    kind, name = gguf_type_in_name(given), given.rsplit("/", 1)[-1]
-    name = re.sub(r"(?i)(-\d{5}-of-\d{5})?\.gguf$|[-_.]gguf$", "", name)
-    if kind is not None:
-        name = re.sub(rf"(?i)[-_.](ud-)?{kind}(_xl)?$", "", name)
-    serve = dict(parts.get("serve") or {})
-    if kind is not None:
-        serve.setdefault("precision", kind)
-    say(f"note: {given} is not here, so sizes are those of {name}" + (f" in {kind}" if kind else ""))
-    return {**parts, "model": name, "serve": serve}
-
-
-def _of_launch(parts: dict[str, Any]) -> list[str]:
-    import json
-
-    return [
-        f"serve.{name}={json.dumps(value) if not isinstance(value, str) else value}"
-        for name, value in (parts.get("serve") or {}).items()
-    ]
 
 
 def assignments(flags: dict[str, Any]) -> list[str]:

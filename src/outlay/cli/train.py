@@ -6,16 +6,18 @@ from typing import Any
 
 import click
 
-from outlay.cli.options import Shared, shared_flags
+from outlay.cli.options import shared_flags
+from outlay.cli.subjects import Launching
 
 
-@click.command(cls=Shared, name="train", short_help="Plan the pretraining of a model.")
+@click.command(cls=Launching, name="train", short_help="Plan the pretraining of a model.")
 @click.argument("subject", required=False)
 @shared_flags()
 def command(subject: str | None, **flags: Any) -> int:
     """What pretraining takes: layout, memory, time, money, energy, carbon and water.
 
-    SUBJECT is a model name or id, a path to a model's config.json, a scenario file or a result.
+    SUBJECT is a model name or id, a path to a model's config.json, a scenario file, a result, or a training
+    script; or put the script's own launch line after --.
     Leaves with 0 when it fits, 1 when it does not (or misses a deadline or budget), 2 on bad input.
 
     \b

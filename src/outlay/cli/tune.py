@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from outlay.cli.options import Shared, shared_flags
+from outlay.cli.options import shared_flags
+from outlay.cli.subjects import Launching
 
 # flag, field of the scenario, metavar, help
 FIELDS: tuple[tuple[str, str, str, str], ...] = (
@@ -31,14 +32,15 @@ def _flags(function: Any) -> Any:
     return function
 
 
-@click.command(cls=Shared, name="tune", short_help="Plan the fine-tuning of a model.")
+@click.command(cls=Launching, name="tune", short_help="Plan the fine-tuning of a model.")
 @click.argument("subject", required=False)
 @_flags
 @shared_flags("--device-hours")
 def command(subject: str | None, **flags: Any) -> int:
     """What fine-tuning takes: will it fit, how long, at what cost.
 
-    SUBJECT is a model name or id, a path to a model's config.json, a scenario file or a result.
+    SUBJECT is a model name or id, a path to a model's config.json, a scenario file, a result, or a trainer's
+    configuration; or put the trainer's own launch line after --.
     Leaves with 0 when it fits, 1 when it does not (or misses a deadline or budget), 2 on bad input.
 
     \b
