@@ -16,8 +16,9 @@ Made by `python tools/write_validation.py`; the same table is printed by `outlay
 interval, *high/low* the median width of that interval. The baseline is 6ND at 35 % of dense peak for time and
 16 bytes a parameter over the devices that split it for memory.
 
-What is fitted is never what is scored: each case is predicted with the constants fitted without its own group
-(a model within a source), and interval widths come from left-out errors alone.
+Step times are predicted with the constants fitted without the case's own group (a model within a source), and
+their interval widths come from those left-out errors. Memory is counted, with the few sizes that no shape gives;
+where those were learnt from rows that are scored, the notes at the end say so.
 A configuration that was measured several times is scored once, against the median of its measurements.
 """
 
