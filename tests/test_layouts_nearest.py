@@ -63,3 +63,32 @@ def test_room_left_is_the_largest_that_fits() -> None:
     assert roomy.layout is not None
     wider = replace(roomy.layout, micro_batch=2 * found.largest_micro_batch)
     assert not TRIALS.fits(replace(roomy, layout=wider))
+
+
+@pytest.mark.parametrize(("devices", "per_node"), [(4, 8), (1, 4), (6, 8), (16, 8)])
+def test_more_devices_are_whole_nodes_or_part_of_one(devices: int, per_node: int) -> None:
+    hardware = support.fleet(devices, 9e9 if devices > per_node else 12e9, per_node)
+    found = nearest(Attempt(support.recipe(), None, hardware), TRIALS)
+    sizes = [c.attempt.hardware.devices for c in found.changes if c.kind == "devices"]
+    assert sizes and all(size <= per_node or size % per_node == 0 for size in sizes)
+
+
+def test_offload_is_offered_only_where_the_host_holds_it() -> None:
+    roomy = support.fleet(8, 16e9)
+    kinds = {name: {c.kind for c in nearest(Attempt(support.recipe(), None, hardware), TRIALS).changes}
+             for name, hardware in (("much", roomy), ("little", replace(roomy, host_memory_bytes=50e9)))}
+    assert "offload" in kinds["much"] and "offload" not in kinds["little"]
+
+
+def test_a_host_too_small_is_what_binds() -> None:
+    tight = replace(support.fleet(8, 80e9), host_memory_bytes=60e9)
+    found = nearest(Attempt(support.recipe(offload="optimizer"), None, tight), TRIALS)
+    assert not found.fits and found.constraint == "host_memory_bytes"
+    assert all(TRIALS.fits(change.attempt) and change.gained_bytes > 0 for change in found.changes) and found.changes
+
+
+def test_a_given_layout_with_no_way_out_is_released() -> None:
+    held = {"tensor": 1, "pipeline": 1, "context": 1, "data": 8, "zero": 0}
+    found = nearest(Attempt(support.recipe(), None, support.fleet(8, 40e9), held), TRIALS)
+    released = [c for c in found.changes if c.kind == "layout"]
+    assert released and released[0].steps[0].field == "pretrain.layout" and TRIALS.fits(released[0].attempt)

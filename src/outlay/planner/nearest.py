@@ -121,6 +121,10 @@ class _Finder:
 
     def combined(self) -> list[Change]:
         """Changes upon changes on the same fleet, each the most freed for the least time, until one fits."""
+        if self.start.layout is None:  # beside the layout only these two can change, and neither was enough alone
+            both = self._first("combined", (more for lighter in changes.eight_bit(self.start)
+                                            for more in changes.offload(lighter)))
+            return [] if both is None else [both]
         current, short = self.start, self._short(self.start, self.measured)
         for _ in range(MOST_COMBINED):
             tried = [(change, self._short(attempt, known)) for _, attempts in self._inside(current)

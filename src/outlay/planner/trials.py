@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+
+import numpy as np
 
 from outlay.architecture import Architecture
 from outlay.errors import OutlayError
-from outlay.planner.evaluate import layout_fields, nominal, one_layout
+from outlay.planner.evaluate import layout_fields, nominal
 from outlay.planner.layout_errors import require_layouts
 from outlay.planner.layouts import anything_fits, search
 from outlay.steps.inputs import Hardware, Layout, Recipe
-from outlay.steps.train_memory import train_memory
+from outlay.steps.train_memory import LAYER_COLUMNS, STAGE_COLUMNS, train_memory
+from outlay.steps.train_time import train_time
+
+COLUMNS = (*dict.fromkeys((*LAYER_COLUMNS, *STAGE_COLUMNS, "data", "shard")),)  # what a search varies in a block
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,14 @@ class StepTrials:
     def measure(self, attempt: Attempt) -> Measured:
         recipe, layout, hardware = attempt.recipe, attempt.layout, attempt.hardware
         if layout is not None:
-            memory, time_s = one_layout(self.arch, hardware, recipe, layout)
+            require_layouts(self.arch, hardware, recipe, layout_fields(layout))
+            time_s = float(train_time(self.arch, nominal(hardware), nominal(recipe), layout)["step_time_s"])
         else:
             found = search(self.arch, hardware, recipe, attempt.held, top=1)
             best = found.best[0] if found.best else found.smallest
-            memory, time_s, layout = best.memory_bytes, best.step_time_s, best.layout
-        return Measured(memory, time_s, self._memory(recipe, layout, hardware)[1])
+            time_s, layout = best.step_time_s, best.layout
+        memory, host = self._memory(recipe, layout, hardware)
+        return Measured(memory, time_s, host)
 
     def fits(self, attempt: Attempt) -> bool:
         recipe, layout, hardware = attempt.recipe, attempt.layout, attempt.hardware
@@ -89,5 +96,7 @@ class StepTrials:
         return memory <= capacity_bytes(hardware) and host <= host_capacity_bytes(hardware)
 
     def _memory(self, recipe: Recipe, layout: Layout, hardware: Hardware) -> tuple[float, float]:
-        found = train_memory(self.arch, nominal(hardware), nominal(recipe), layout)
-        return float(found.memory_per_device_bytes), float(found.host_memory_bytes)
+        """Of the fullest device and of a node's host; as one row, for which few stages are looked at."""
+        row: dict[str, Any] = {name: np.array([float(getattr(layout, name))]) for name in COLUMNS}
+        found = train_memory(self.arch, nominal(hardware), nominal(recipe), replace(layout, **row))
+        return float(np.max(found.memory_per_device_bytes)), float(np.max(found.host_memory_bytes))

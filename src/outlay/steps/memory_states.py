@@ -104,10 +104,10 @@ def _prediction_layers(arch: Architecture, last: Value) -> tuple[tuple[LayerKind
 def _counts(arch: Architecture, layout: Layout, index: Value) -> tuple[tuple[LayerKind, Value], ...]:
     """Layers of each kind on a stage."""
     totals: dict[LayerKind, list[Value]] = {}
-    start = 0
+    start, layers = 0, arch.layers
     for kind, count in arch.runs:
         totals.setdefault(kind, []).append(derive(
-            placement.run_on_stage, "layers of a run", "", start=start, end=start + count, layers=arch.layers,
+            placement.run_on_stage, "layers of a run", "", start=start, end=start + count, layers=layers,
             stage=index, pipeline=layout.pipeline, virtual_pipeline=layout.virtual_pipeline,
             first=layout.first_stage_layers, last=layout.last_stage_layers))
         start += count
