@@ -125,13 +125,18 @@ def test_every_key_of_a_result_is_documented(scenario: dict[str, Any]) -> None:
 
 
 def test_commands_of_the_how_to_run(
-    planner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, planner: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every scenario is read and resolved in earnest; only what `train` and `tune` then plan is faked."""
     import outlay.api
+    from outlay.catalog import load
     from outlay.cli.shell import run
+    from outlay.planner.run import run_plan
+    from outlay.scenario_io import scenario_from
 
     def resolved(scenario: Any, **options: Any) -> Any:
+        if "serve" in scenario:
+            return run_plan(scenario_from(scenario), load())
         outlay.api.check(scenario, **options)
         return planner(scenario, **options)
 

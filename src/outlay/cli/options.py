@@ -44,7 +44,7 @@ FIELDS: tuple[Flag, ...] = (
     Flag(("-n", "--tokens"), "{phase}.tokens", "N", "Training tokens, all epochs: 15T, 300B.", WHAT),
     Flag(("--seq",), "{phase}.sequence_length", "N", "Tokens a sequence: 8192, 8k.", WHAT),
     Flag(("--global-batch",), "{phase}.global_batch", "N", "Sequences a step.", WHAT),
-    Flag(("-p", "--precision"), "{phase}.precision", "NAME", "bf16, fp8, nvfp4 …; to serve also awq-int4, q4_k_m …", WHAT),
+    Flag(("-p", "--precision"), "{phase}.precision", "NAME", "bf16, fp8, nvfp4 …; serving: awq-int4, q4_k_m …", WHAT),
     Flag(("--optimizer",), "{phase}.optimizer", "NAME", "adamw, adamw-8bit, muon, sgd, adafactor.", WHAT),
     Flag(
         ("--framework",), "{phase}.framework", "NAME", "megatron, deepspeed, fsdp, torchtitan, maxtext.", WHAT
