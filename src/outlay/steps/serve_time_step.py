@@ -22,6 +22,8 @@ from outlay.steps.serve_time_inputs import Links, TimeDevice
 
 Num = Any
 LARGE_BYTES = 2.0**28  # weights of a kernel beyond its launch
+HALF_TILE = 64.0  # rows by which the last tile of an expert is padded, of tiles of 128
+FULL_ROWS = 4096.0  # of a product that fills the device
 STATE_BYTES = 4.0  # of an element of recurrent state
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
 
@@ -120,12 +122,15 @@ def expert_s(
     each = tokens * kind.experts_per_token / layout.expert / held
     cut = layout.tensor * layout.data / layout.expert
     inner, wide = kind.expert_hidden or arch.hidden, (2.0 if kind.gated else 1.0) * kind.expert_ffn / cut
-    shapes = (
-        (each, wide, inner, held, HALF),
-        (each, inner, kind.expert_ffn / cut, held, HALF),
-    )
     peak, grid = arithmetic(element_bytes, device)
-    return matmul_time_s(shapes, element_bytes, peak, device.memory_bytes_per_s, np.inf, grid, 1.0, 0.0)
+    weights = inner * (wide + kind.expert_ffn / cut) * held
+    moved = weights * element_bytes + HALF * each * held * 2.0 * (inner + kind.expert_ffn / cut)
+    # A grouped kernel is launched once: what it reads flows as in a 16-bit product of as many bytes.
+    share = look_up(device.grids["bf16"], each, 0.5 * moved)
+    flop = 2.0 * (each + HALF_TILE) * weights
+    return np.maximum(
+        moved / (device.memory_bytes_per_s * share), flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES))
+    )
 
 
 def exchange_s(kind: LayerKind, hidden: int, device: TimeDevice, layout: ServeLayout, rows: Num) -> Num:
