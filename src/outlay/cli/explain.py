@@ -1,4 +1,4 @@
-"""`outlay explain`: where a number comes from."""
+"""`outlay explain`: where a number comes from; what an engine's start-up log says beside what was to be expected."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outlay.cli.options import Shared, shared_flags
+from outlay.cli.options import shared_flags
+from outlay.cli.subjects import Launching
 
 if TYPE_CHECKING:
     from outlay.api import Result
 
 
-@click.command(cls=Shared, name="explain", short_help="Where a number comes from.")
+@click.command(cls=Launching, name="explain", short_help="Where a number comes from.")
 @click.argument("subject", required=False)
 @click.argument("number", required=False)
 @click.option(
@@ -20,21 +21,27 @@ if TYPE_CHECKING:
 )
 @shared_flags("--vary", "--csv", "--md", "--save")
 def command(subject: str | None, number: str | None, depth: int, **flags: Any) -> int:
-    """Walk a number down to formulas, inputs, catalogue rows and papers.
+    """Walk a number down to formulas, inputs, catalogue rows and papers; or explain an engine's start-up log.
 
-    SUBJECT is what `outlay train` takes; without NUMBER, the numbers that can be asked are listed.
+    SUBJECT is what `outlay train` takes; without NUMBER, the numbers that can be asked are listed. A start-up
+    log of vLLM, SGLang, llama.cpp or TensorRT-LLM (- is standard input) is laid beside what was to be expected.
 
     \b
     outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T
     outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T device_hours
+    outlay explain server.log -g 2xh100-sxm
     """
     from outlay.cli.answer import check_outputs, form_of, to_json, write
     from outlay.cli.ask import ask, scenario_of
+    from outlay.cli.explain_log import explain_log, log_of
+    from outlay.cli.subjects import launch_words
     from outlay.report import lineage
 
     check_outputs(flags)
-    if flags.get("opt_file") and subject is not None and number is None:
-        subject, number = None, subject  # with -f the only argument is the number
+    if number is None and (log := log_of(subject)) is not None:
+        return explain_log(log, flags)
+    if (flags.get("opt_file") or launch_words()) and subject is not None and number is None:
+        subject, number = None, subject  # with -f or a launch line the only argument is the number
     phase = _phase(subject, flags)
     result = ask(scenario_of(subject, flags, phase), flags)
     as_json = form_of(flags) == "json"

@@ -1,0 +1,1 @@
+"""What to make of a plan: comparisons with what was seen, changes, choices."""
