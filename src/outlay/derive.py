@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 else:
     Num = Any
 
+# how a sum names its terms that are plain numbers
+COUNTED = "what is counted exactly"
+COUNTED_FROM = "the model's shape, the layout and the framework's types, no constant behind it"
 DRAWS = 400
 COVERAGE = 0.80
 Z_EDGE = 1.2815515655446004  # standard normal at the 90th percentile
@@ -222,5 +225,8 @@ def add_all(label: str, unit: str, *terms: Any) -> Any:
 
         samples = np.broadcast_to(np.asarray(sum(_drawn(t) for t in terms), dtype=float), (DRAWS,))
     inputs = tuple(t for t in terms if isinstance(t, Quantity))
-    return Quantity(float(nominal), unit, label, "sum", inputs, samples=samples, basis=_weakest(
-        {str(i): q for i, q in enumerate(inputs)}))
+    basis = _weakest({str(i): q for i, q in enumerate(inputs)})
+    rest = float(sum(t for t in terms if not isinstance(t, Quantity)))
+    if rest:
+        inputs += (Quantity(rest, unit, COUNTED, sources=(COUNTED_FROM,), basis="derived"),)
+    return Quantity(float(nominal), unit, label, "sum", inputs, samples=samples, basis=basis)

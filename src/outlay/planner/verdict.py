@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from outlay.derive import DRAWS, Num, Quantity, derive, exact
+from outlay.derive import COUNTED_FROM, DRAWS, Num, Quantity, derive, exact
 from outlay.steps.inputs import Hardware
 from outlay.steps.train_memory import MemoryResult, StageMemory
 
@@ -87,7 +87,7 @@ def _headroom(limit_bytes: Any, needed_bytes: Any) -> Any:
 
 
 def _as_quantity(value: Num, label: str) -> Quantity:
-    return value if isinstance(value, Quantity) else exact(float(value), "bytes", label, basis="derived")
+    return value if isinstance(value, Quantity) else exact(float(value), "bytes", label, COUNTED_FROM, basis="derived")
 
 
 def _number(value: Num) -> float:
