@@ -47,7 +47,12 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("all", "experts.8bit"): ratio(0.8, EXPERTS + ", 8 bits", True, 0.2, 1.6),
     ("all", "experts.4bit"): ratio(0.8, EXPERTS + ", 4 bits: as 8 bits"),
     ("all", "experts.rows_half"): Constant(
-        170.0, 1.0, 1e4, False, "", "rows on 4096 x 4096 weights at which a grouped kernel is half as good; SimuMax, B200"
+        170.0,
+        1.0,
+        1e4,
+        False,
+        "",
+        "rows on 4096 x 4096 weights at which a grouped kernel is half as good; SimuMax, B200",
     ),
     ("hopper", "experts.rows_half"): Constant(
         400.0, 50.0, 4e3, True, "", "the same where a group is a loop of single products on several streams"
@@ -61,38 +66,24 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("fsdp-compile/hopper", "attention.forward"): ratio(
         0.45, CORE + ", forward; PyTorch scaled dot product attention", True
     ),
-    ("torchtitan", "traffic.ratio"): ratio(
-        1.8, "passes of norms and activations over their least traffic, eager"
-    ),
-    ("fsdp/hopper", "attention.forward"): ratio(
-        0.25, CORE + ", forward; kernels that do not skip masked blocks", True
-    ),
+    ("torchtitan", "traffic.ratio"): ratio(1.8, "passes of norms and activations over their least traffic, eager"),
+    ("fsdp/hopper", "attention.forward"): ratio(0.25, CORE + ", forward; kernels that do not skip masked blocks", True),
     ("all", "unfused.forward"): ratio(0.4, "batched multiplications of unfused attention, share of peak"),
     ("all", "scan.forward"): ratio(0.15, "state-space scan in chunks, share of peak"),
     ("all", "memory.utilisation"): ratio(0.80, "share of memory bandwidth reached by streaming kernels"),
-    ("all", "routing.ratio"): ratio(
-        1.3, "passes over tokens routed to experts over their least traffic", True, 0.3, 6
-    ),
-    ("legacy", "traffic.ratio"): ratio(
-        1.0, "passes of norms and activations over their least traffic", True, 0.3, 5
-    ),
-    ("megatron", "traffic.ratio"): ratio(
-        1.0, "passes of norms and activations over their least traffic", True, 0.3, 5
-    ),
+    ("all", "routing.ratio"): ratio(1.3, "passes over tokens routed to experts over their least traffic", True, 0.3, 6),
+    ("legacy", "traffic.ratio"): ratio(1.0, "passes of norms and activations over their least traffic", True, 0.3, 5),
+    ("megatron", "traffic.ratio"): ratio(1.0, "passes of norms and activations over their least traffic", True, 0.3, 5),
     ("fsdp", "traffic.ratio"): ratio(
         1.8, "passes of norms and activations over their least traffic, eager", True, 0.5, 5
     ),
     ("fsdp-compile", "traffic.ratio"): ratio(
         0.8, "passes of norms and activations over their least traffic, compiled", True, 0.3, 4
     ),
-    ("xla", "traffic.ratio"): ratio(
-        0.8, "passes of norms and activations over their least traffic, compiled"
-    ),
+    ("xla", "traffic.ratio"): ratio(0.8, "passes of norms and activations over their least traffic, compiled"),
     ("all", "context.imbalance"): ratio(0.0, "context ranks balanced in pairs"),
     ("fsdp", "context.imbalance"): ratio(0.8, "context ranks cut in order", True, 0.02, 1.0),
-    ("fsdp/ampere", "attention.forward"): ratio(
-        0.3, CORE + ", forward; kernels that do not skip masked blocks", True
-    ),
+    ("fsdp/ampere", "attention.forward"): ratio(0.3, CORE + ", forward; kernels that do not skip masked blocks", True),
     ("all", "host.backward"): ratio(1.5, "host time of a backward layer over a forward one"),
     ("all", "host.layer_s"): seconds(200e-6, "host time to launch one layer one way", False),
     ("megatron", "host.layer_s"): seconds(1.8e-3, "host time to launch one layer one way", True),
@@ -102,12 +93,8 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("legacy", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way", True),
     ("fsdp", "host.layer_s"): seconds(400e-6, "host time to launch one layer one way"),
     ("xla", "host.layer_s"): seconds(1e-6, "compiled as one program"),
-    ("all", "recompute.selective"): ratio(
-        0.0, "other kernels recomputed beside the attention core", False, 0.0, 1.0
-    ),
-    ("fsdp", "recompute.selective"): ratio(
-        0.4, "kernels recomputed under selective checkpointing", True, 0.05, 1.0
-    ),
+    ("all", "recompute.selective"): ratio(0.0, "other kernels recomputed beside the attention core", False, 0.0, 1.0),
+    ("fsdp", "recompute.selective"): ratio(0.4, "kernels recomputed under selective checkpointing", True, 0.05, 1.0),
     ("fsdp-compile", "recompute.selective"): ratio(
         0.4, "kernels recomputed under selective checkpointing", False, 0.05, 1.0
     ),
@@ -121,9 +108,7 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
     ("blackwell", "flop_per_joule.8bit"): joule(2.4e12, PER_JOULE, True),
     ("blackwell", "flop_per_joule.4bit"): joule(4.5e12, PER_JOULE, True),
     ("all", "power.exponent"): ratio(0.45, "clock against power cap", False),
-    ("all", "link.reduce"): ratio(
-        0.7, "bus bandwidth of an all-reduce over the link rate (NCCL fits, 8 devices)"
-    ),
+    ("all", "link.reduce"): ratio(0.7, "bus bandwidth of an all-reduce over the link rate (NCCL fits, 8 devices)"),
     ("hopper", "link.reduce"): ratio(
         0.83, "bus bandwidth of an all-reduce over the link rate (NCCL fit 374 of 450 GB/s)"
     ),
@@ -140,28 +125,18 @@ CONSTANTS: dict[tuple[str, str], Constant] = {
         0.57, "bus bandwidth of all-to-all over the link rate (NCCL fits 172/300, 274/450, 483/900)"
     ),
     ("all", "link.message"): ratio(0.7, "point-to-point over the link rate"),
-    ("all", "network.reduce"): ratio(
-        0.8, "bus bandwidth between domains over the adapter rate", True, 0.4, 1.0
-    ),
-    ("all", "network.gather"): ratio(
-        0.8, "bus bandwidth between domains over the adapter rate", False, 0.3, 1.0
-    ),
-    ("all", "network.all_to_all"): ratio(
-        0.6, "all-to-all between domains over the adapter rate", True, 0.2, 1.0
-    ),
+    ("all", "network.reduce"): ratio(0.8, "bus bandwidth between domains over the adapter rate", True, 0.4, 1.0),
+    ("all", "network.gather"): ratio(0.8, "bus bandwidth between domains over the adapter rate", False, 0.3, 1.0),
+    ("all", "network.all_to_all"): ratio(0.6, "all-to-all between domains over the adapter rate", True, 0.2, 1.0),
     ("all", "network.message"): ratio(0.8, "point-to-point between domains over the adapter rate"),
-    ("all", "link.latency_s"): seconds(
-        20e-6, "latency of a collective inside the domain (NCCL fits 9-27 us)"
-    ),
+    ("all", "link.latency_s"): seconds(20e-6, "latency of a collective inside the domain (NCCL fits 9-27 us)"),
     ("all", "network.hop_s"): seconds(6e-6, "latency of a ring per domain it passes", True, 1e-6, 6e-5),
     ("all", "network.latency_s"): seconds(20e-6, "latency of a collective per doubling of domains"),
     ("all", "overlap.tensor"): ratio(0.3, "share of tensor-parallel communication hidden", True, 0.0, 0.95),
     ("legacy", "overlap.tensor"): ratio(0.0, "no overlap in 2022"),
     ("xla", "overlap.shard"): ratio(0.95, "share of sharding traffic hidden by the compiler"),
     ("tpu", "link.gather"): ratio(0.9, "bandwidth of gather and scatter over the torus links"),
-    ("xla", "recompute.selective"): ratio(
-        0.4, "kernels recomputed when matrix products are kept", False, 0.05, 1.0
-    ),
+    ("xla", "recompute.selective"): ratio(0.4, "kernels recomputed when matrix products are kept", False, 0.05, 1.0),
     ("xla", "overlap.tensor"): ratio(0.8, "share of tensor-parallel communication hidden by the compiler"),
     ("all", "overlap.context"): ratio(0.8, "share of context-parallel communication hidden"),
     ("all", "overlap.expert"): ratio(0.1, "share of expert communication hidden", True, 0.001, 0.95),

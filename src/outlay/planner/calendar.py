@@ -70,8 +70,20 @@ def run_time(step_time: Quantity, tokens: float, global_batch: int, sequence_len
     restarts = derive(gp.restarts_s, "restarts and lost work", "s", useful_s=useful, failure_share=lost)
     elapsed = add_all("elapsed time", "s", training, evaluation, stalls, restarts, calendar.warm_up_s)
     failures = derive(gp.expected_failures, "expected failures", "", elapsed_s=elapsed, mtbf_s=mtbf)
-    return RunTime(steps, step_time, training, evaluation, stalls, restarts, calendar.warm_up_s, elapsed, good, failures,
-                   interval, checkpoint)
+    return RunTime(
+        steps,
+        step_time,
+        training,
+        evaluation,
+        stalls,
+        restarts,
+        calendar.warm_up_s,
+        elapsed,
+        good,
+        failures,
+        interval,
+        checkpoint,
+    )
 
 
 def _interval(stall_s: Any, write_s: Any, mtbf_s: Any, restart_s: Any) -> Any:

@@ -10,8 +10,12 @@ import numpy as np
 from outlay.derive import Quantity
 
 LEAST_SHARE = 0.02  # of the variance; below it nothing is worth naming
-HEADLINES = (("totals", "usd", "money"), ("pretrain", "elapsed_s", "elapsed time"), ("pretrain", "step_time_s", "step time"),
-             ("totals", "co2e_kg", "carbon"))
+HEADLINES = (
+    ("totals", "usd", "money"),
+    ("pretrain", "elapsed_s", "elapsed time"),
+    ("pretrain", "step_time_s", "step time"),
+    ("totals", "co2e_kg", "carbon"),
+)
 
 
 def leaves(quantity: Quantity) -> dict[str, Quantity]:
@@ -65,9 +69,9 @@ def influence(phase: Mapping[str, Any], totals: Mapping[str, Any]) -> dict[str, 
         named = least_certain(quantity) if isinstance(quantity, Quantity) else None
         if named is not None:
             leaf, share = named
+            span = f"[{leaf.low:.3g} – {leaf.high:.3g}]" + (f" {leaf.unit}" if leaf.unit else "")
             found["least_certain"] = {
-                "what": f"{leaf.label} {leaf.value:.3g} [{leaf.low:.3g} – {leaf.high:.3g}]{' ' + leaf.unit if leaf.unit else ''}"
-                        f" explains {100 * share:.0f} % of the spread in {words}",
+                "what": f"{leaf.label} {leaf.value:.3g} {span} explains {100 * share:.0f} % of the spread in {words}",
                 "name": leaf.label, "share": share, "of": words}
             break
     return found

@@ -18,7 +18,9 @@ PHASE = "pretrain"
 AT_REST = ("checkpoints",)  # items during which devices wait
 
 
-def training_lines(resolved: Resolved, run: RunTime, values: dict[str, Any], name: str = PHASE) -> tuple[dict[str, Any], list[Line]]:
+def training_lines(
+    resolved: Resolved, run: RunTime, values: dict[str, Any], name: str = PHASE
+) -> tuple[dict[str, Any], list[Line]]:
     """Values of power and storage, and the accounted lines of the run."""
     phase, hw, rates = resolved.pretrain, resolved.hardware, resolved.rates
     assert phase is not None and hw is not None and rates is not None

@@ -165,8 +165,11 @@ def _described_layout(layout: Layout, notes: Notes) -> Layout:
     described = None not in (layout.tensor, layout.micro_batch) and (layout.pipeline or 0) > 1
     if not described or layout.virtual_pipeline is not None or layout.schedule not in (None, "1f1b"):
         return layout
-    notes.assume("pretrain.layout.virtual_pipeline", 1, "the splits and the micro-batch are given, so one chunk a stage; give "
-                 "virtual_pipeline to interleave")
+    notes.assume(
+        "pretrain.layout.virtual_pipeline",
+        1,
+        "the splits and the micro-batch are given, so one chunk a stage; give virtual_pipeline to interleave",
+    )
     return msgspec.structs.replace(layout, virtual_pipeline=1)
 
 

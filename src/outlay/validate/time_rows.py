@@ -161,5 +161,7 @@ def case_of(
         "fleet": {"device": device, "devices": count(row, "n_gpus"), **(fleet or {})},
         "pretrain": pretrain,
     }
-    left_out = left_out or "-".join([variant_free(row.get("model") or ""), *(row.get(k) or "" for k in ("layers", "hidden"))])
+    left_out = left_out or "-".join(
+        [variant_free(row.get("model") or ""), *(row.get(k) or "" for k in ("layers", "hidden"))]
+    )
     return TimeCase(source, scenario, step_s, left_out, device, evidence)

@@ -134,9 +134,19 @@ def _mlperf(row: Row, number: int) -> Iterator[Case]:
     if device is None:
         return
     batch, steps = int(row["global_batch"]), int(row["grad_accum"])
-    phase = {"method": "lora", "framework": "nemo", "rank": 16, "target_modules": ["q", "k", "v", "o"],
-             "micro_batch": 1, "sequence_length": MLPERF_SEQUENCE, "packing": True, "mean": MLPERF_SEQUENCE, "precision": "fp8",
-             "global_batch": batch, "gradient_accumulation": steps}
+    phase = {
+        "method": "lora",
+        "framework": "nemo",
+        "rank": 16,
+        "target_modules": ["q", "k", "v", "o"],
+        "micro_batch": 1,
+        "sequence_length": MLPERF_SEQUENCE,
+        "packing": True,
+        "mean": MLPERF_SEQUENCE,
+        "precision": "fp8",
+        "global_batch": batch,
+        "gradient_accumulation": steps,
+    }
     fleet = {"device": device, "devices": int(row["n_accel"]), "devices_per_node": int(row["accel_per_node"])}
     name = f"{row['round']} {row['submitter']} {row['n_accel']}x {device} batch {batch}"
     yield _case("mlperf lora", name, {"model": "llama-2-70b", "fleet": fleet, "finetune": phase}, "step_time_s",
