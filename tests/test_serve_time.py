@@ -97,6 +97,14 @@ def test_arrays_are_the_same_as_scalars() -> None:
                 assert whole[name][place] == pytest.approx(float(one[name]))
 
 
+def test_three_layouts_of_one_load() -> None:
+    """As many layouts as passes of a step: no axis may be taken for another."""
+    load_ = Load("closed", 1024.0, 256.0, 16.0)
+    for kind in (DENSE, MIXED):
+        whole = times(load_, kind, np.array([1.0, 2.0, 8.0]))["tpot_s"]
+        assert whole == pytest.approx([float(times(load_, kind, t)["tpot_s"]) for t in (1.0, 2.0, 8.0)])
+
+
 def test_an_open_loop_says_when_it_is_too_much() -> None:
     calm = times(Load("open", 1024.0, 256.0, rate=0.5))
     assert 0 < calm["load"] < 0.5 and np.isfinite(calm["ttft_s"])

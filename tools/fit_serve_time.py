@@ -301,7 +301,22 @@ def left_out(items: list[Item], fitted: list[Item], key: Callable[[Item], str]) 
     return out
 
 
-def write(fit: Fit, theta: Any) -> None:
+def residuals(items: list[Item], found: dict[str, Any]) -> list[list[str]]:
+    """Measured over predicted of models left out, 10th to 90th percentile, by kind of model: what intervals are."""
+    rows = []
+    for shape in ("dense", "moe", "mla"):
+        places = [p for p, i in enumerate(items) if shape_of(i.case["model"]) == shape and i.case["kind"] == "agg"]
+        for number in ("tpot_s", "ttft_s"):
+            seen = np.array([items[p].case["measured"].get(number, np.nan) for p in places])
+            ratio = seen / found[number][places]
+            low, value, high = np.quantile(ratio[np.isfinite(ratio)], (0.1, 0.5, 0.9))
+            span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
+            rows.append(["all", f"{number}_residual.{shape}", *span, "a model left out; " + SOURCE,
+                         datetime.date.today().isoformat(), "derived", "measured over predicted"])
+    return rows
+
+
+def write(fit: Fit, theta: Any, extra: list[list[str]]) -> None:
     today = datetime.date.today().isoformat()
     with open(CONSTANTS, "w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
@@ -312,6 +327,7 @@ def write(fit: Fit, theta: Any) -> None:
             note = BASE[name][3] if scope == "all" else "factor on that of all"
             span = [f"{value / wide:.4g}", f"{value * wide:.4g}"]
             out.writerow([scope, name, f"{value:.4g}", unit, *span, SOURCE, today, "derived", note])
+        out.writerows(extra)
 
 
 def main() -> None:
@@ -336,12 +352,15 @@ def main() -> None:
     report("fitted to all", items, predict(stacked(items), fit.constants(theta), len(items)))
     for (scope, name), value in fit.table(theta).items():
         print(scope, name, f"{value:.4g}")
-    if given.write:
-        write(fit, theta)
+    extra: list[list[str]] = []
     if given.leave_out:
-        report("a model left out", items, left_out(items, items, lambda i: family(i.case["model"])))
+        found = left_out(items, items, lambda i: family(i.case["model"]))
+        report("a model left out", items, found)
+        extra = residuals(items, found)
         report("a device left out", items, left_out(items, items, lambda i: i.case["device"]))
         report("an engine left out", items, left_out(items, items, lambda i: i.case["engine"]))
+    if given.write:
+        write(fit, theta, extra)
 
 
 if __name__ == "__main__":

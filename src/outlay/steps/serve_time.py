@@ -21,6 +21,7 @@ from outlay.steps.serve_time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve_time_step import Pass, decode_attention_s, prompt_attention_s, step_pass
 
 Num = Any
+PARTS = ("flow", "floor", "experts", "exchange", "head")
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
@@ -75,9 +76,9 @@ def time_parts(
     together = busy if load.kind == "batch" else 1.0
     chunks = np.ceil(own * together / engine.max_num_batched_tokens)
     chunk = own * together / chunks
-    decode = step_pass(arch, device, by, layout, rows, rows, ROUTING_SPREAD)
-    mixed = step_pass(arch, device, by, layout, rows + chunk, rows, ROUTING_SPREAD)
-    alone = step_pass(arch, device, by, layout, chunk, together, ROUTING_SPREAD)
+    passes = _three((rows, rows + chunk, chunk), lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD),
+                    (rows, rows, together))
+    decode, mixed, alone = passes
     context = load.input + 0.5 * load.output
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context)
     attention = prompt_attention_s(arch, device, layout, own * together, load.input, PROMPT_SHARE)
@@ -87,10 +88,21 @@ def time_parts(
     )
 
 
+def _three(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
+    """Several passes at once, on an axis before those of the numbers."""
+    shape = np.broadcast_shapes(*(np.shape(one) for one in (*rows, *sampled))) or (1,)
+    whole = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in (rows, sampled)))
+    fields = [getattr(whole, name) for name in PARTS]
+    full = np.broadcast_shapes(*(np.shape(field) for field in fields))
+    spread = [np.broadcast_to(field, full) for field in fields]
+    single = full[1:] == (1,) and not any(np.shape(one) for one in (*rows, *sampled))
+    return tuple(Pass(*(f[place, 0] if single else f[place] for f in spread)) for place in range(len(rows)))
+
+
 def _less(a: Pass, b: Pass) -> Pass:
     """What one pass takes more than another."""
     return Pass(
-        *(np.maximum(getattr(a, n) - getattr(b, n), 0.0) for n in ("flow", "floor", "experts", "exchange", "head"))
+        *(np.maximum(getattr(a, n) - getattr(b, n), 0.0) for n in PARTS)
     )
 
 
