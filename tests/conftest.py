@@ -31,6 +31,8 @@ def double(hours: Any) -> Any:
 class FakeResult:
     document: dict[str, Any]
     exit_code: int = 0
+    assumptions: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return self.document

@@ -141,6 +141,14 @@ def test_commands_of_the_how_to_run(
         return planner(scenario, **options)
 
     monkeypatch.setattr("outlay.api.plan", resolved)
+    fixtures = ROOT / "tests" / "fixtures"
+    for name, held in (
+        ("axolotl.yaml", "trainers/axolotl_qlora.yaml"),
+        ("serve.sh", "launch/vllm_variables.sh"),
+        ("ds_z3.json", "trainers/ds_z3_offload.json"),
+        ("pretrain_175b.sh", "trainers/megatron_175b.sh"),
+    ):
+        (tmp_path / name).write_bytes((fixtures / held).read_bytes())
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "how-to.md").read_text("utf-8"), re.DOTALL)
     lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines() if line]

@@ -26,7 +26,14 @@ def output_of(command: str) -> str:
     env = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
     arguments = [sys.executable, "-m", "outlay", *words[1:]]
     done = subprocess.run(
-        arguments, capture_output=True, text=True, encoding="utf-8", env=env, check=False, timeout=60
+        arguments,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=env,
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).resolve().parent.parent,
     )
     if done.returncode not in (0, 1):
         raise ValueError(f"{command}: {done.stderr.strip()}")

@@ -80,14 +80,13 @@ def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 def as_flags(flags: Mapping[str, Any], phase: str) -> list[tuple[str, str]]:
     """What the launch line after `--` says of the phase, as --set would write it: paths and values."""
     from outlay.cli.options import FIELDS
-    from outlay.subject import for_phase
 
     if not launch_words():
         return []
     over = {f.path.format(phase=phase) for f in FIELDS if flags.get(f.name) is not None}
     over |= {text.partition("=")[0] for text in flags.get("opt_set") or ()}
     found = []
-    for part in [for_phase(s, phase).get(phase) or {} for s in flags.get("read") or () if s.foreign][:1]:
+    for part in [s.scenario.get(phase) or {} for s in flags.get("read") or () if s.foreign][:1]:
         for name, value in part.items():
             inner = value.items() if name == "layout" and isinstance(value, Mapping) else ()
             pairs = [(f"{name}.{key}", v) for key, v in inner] if inner else [(name, value)]
