@@ -27,9 +27,10 @@ def commands_page() -> str:
     import click
 
     from outlay.cli.app import JOBS, NOT_BUILT, VERBS, outlay
+    from outlay.cli.options import SETTINGS
 
     os.environ["COLUMNS"] = "100"
-    settings: dict[str, Any] = {"max_content_width": 100, "terminal_width": 100}
+    settings: dict[str, Any] = SETTINGS | {"terminal_width": 100}
     parts = [
         "# Commands\n\n"
         + MADE

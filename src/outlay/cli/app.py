@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
 import click
 
+from outlay.cli.options import SETTINGS
 from outlay.errors import Unsupported, nearest
 
 # verb -> (module, job, one line)
@@ -116,10 +116,7 @@ Every command takes --json, --csv, --md and -o FILE; `outlay VERB --help` lists 
 """
 
 
-_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-@click.group(cls=Verbs, invoke_without_command=True, context_settings=_SETTINGS)
+@click.group(cls=Verbs, invoke_without_command=True, context_settings=SETTINGS)
 @click.version_option(package_name="outlay", message="outlay %(version)s")
 @click.pass_context
 def outlay(ctx: click.Context) -> None:

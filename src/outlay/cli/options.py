@@ -118,8 +118,16 @@ ANSWERS: tuple[Flag, ...] = (
 )
 
 
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
 class Shared(click.Command):
     """A command whose help lists its flags by what they are about."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # a command keeps the help flags of its first call: the same ones with and without the group around it
+        kwargs["context_settings"] = SETTINGS | (kwargs.get("context_settings") or {})
+        super().__init__(*args, **kwargs)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
