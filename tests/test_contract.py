@@ -108,3 +108,14 @@ def test_resolved_scenario_is_a_scenario() -> None:
     again = plan(first).to_dict()
     assert again["pretrain"]["step_time_s"] == first["pretrain"]["step_time_s"]
     assert again["totals"] == first["totals"]
+
+
+def test_memory_can_be_asked_down_to_shapes() -> None:
+    """A part of memory walks to parameters, bytes each and the layout, not to a bare number."""
+    from outlay.derive import Quantity
+
+    def labels(quantity: Quantity) -> set[str]:
+        return {quantity.label}.union(*(labels(i) for i in quantity.inputs))
+
+    found = labels(plan(BASES["dense"]).explain("memory_parts.weights"))
+    assert {"parameters of a device", "tensor of the layout", "bytes_per_parameter"} <= found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from outlay.architecture import Architecture
@@ -21,6 +22,7 @@ from outlay.steps.train_time import train_time
 from outlay.usage import Line
 
 LEAST_GOODPUT = 0.5
+SPLITS = ("tensor", "pipeline", "data", "context", "expert", "expert_tensor", "micro_batch")
 FLOP_MARKS = ((1e23, "general-purpose model presumption of the EU AI Act guidelines"),
               (1e25, "systemic-risk presumption of the EU AI Act, Article 51"))
 
@@ -112,8 +114,17 @@ def step_values(resolved: Resolved, phase: TrainingPhase, layout: Layout, time: 
         "compute_activity": time["compute_activity"],
         "memory_activity": time["memory_activity"],
     }
-    memory = memory or train_memory(arch, hw, recipe, layout)
+    memory = memory or train_memory(arch, hw, recipe, told(layout))
     return values | memory_verdict(memory, hw, phase.residual_memory)
+
+
+def told(layout: Layout) -> Layout:
+    """The layout with its splits as certain quantities, so that memory counted from them keeps its lineage."""
+    named: dict[str, Any] = {
+        name: exact(float(getattr(layout, name)), "", f"{name.replace('_', ' ')} of the layout", basis="given")
+        for name in SPLITS
+    }
+    return replace(layout, **named)
 
 
 def as_quantity(value: Any, unit: str, label: str) -> Quantity:
