@@ -148,6 +148,15 @@ def uncertain(value: float, low: float, high: float, unit: str, label: str, *sou
     return Quantity(value, unit, label, sources=tuple(sources), samples=samples, basis=basis)
 
 
+def value_of(number: Any) -> float:
+    """The nominal value of a Quantity, or a plain number as it is.
+
+    >>> value_of(exact(80, "GB")), value_of(2)
+    (80.0, 2.0)
+    """
+    return float(getattr(number, "value", number))
+
+
 def derive(fn: Callable[..., Any], label: str, unit: str, /, **inputs: Any) -> Any:
     """Call `fn(**inputs)` and keep the lineage when any input is a Quantity.
 

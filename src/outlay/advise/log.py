@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlay.api import Result
-from outlay.derive import Quantity
+from outlay.derive import Quantity, value_of
 from outlay.readers.log_file import LogReading, Observation
 
 Number = Quantity | float | None
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def difference(self) -> float:
-        return _value(self.expected) - self.seen
+        return value_of(self.expected) - self.seen
 
     @property
     def off(self) -> float | None:
@@ -99,9 +99,6 @@ def _failure(reading: LogReading) -> str:
     return f"line {memory.line}: the engine ran out of memory" if memory else ""
 
 
-def _value(number: Quantity | float) -> float:
-    return float(number.value) if isinstance(number, Quantity) else float(number)
-
 
 def _fullest(*names: str) -> Callable[[LogReading], Observation | None]:
     """The last that each rank says under the first of these names found; of these, the fullest device's."""
@@ -168,19 +165,19 @@ def _outside(phase: Mapping[str, Any], serve: Mapping[str, Any]) -> Number:
     parts = phase.get("memory_parts") or {}
     among = parts.get("framework")
     other = [q for q in among.inputs if q.label == "non torch bytes"] if isinstance(among, Quantity) else []
-    return sum((_value(q) for q in [parts.get("communication") or 0.0, *other]), 0.0)
+    return sum((value_of(q) for q in [parts.get("communication") or 0.0, *other]), 0.0)
 
 
 def _usable(phase: Mapping[str, Any], serve: Mapping[str, Any]) -> Number:
     share, size = serve.get("memory_utilization"), phase.get("device_memory_bytes")
-    return None if share is None or size is None else float(share) * _value(size)
+    return None if share is None or size is None else float(share) * value_of(size)
 
 
 def _expected_token(phase: Mapping[str, Any], serve: Mapping[str, Any]) -> Number:
     pool, tokens = phase.get("kv_cache_bytes_per_device"), phase.get("kv_cache_tokens")
-    if pool is None or tokens is None or not _value(tokens):
+    if pool is None or tokens is None or not value_of(tokens):
         return None
-    return _value(pool) / _value(tokens)
+    return value_of(pool) / value_of(tokens)
 
 
 _PAIRS: tuple[tuple[str, str, str, Callable[[Mapping[str, Any], Mapping[str, Any]], Number],

@@ -13,8 +13,9 @@ from outlay.planner.choose import Chosen
 from outlay.planner.finetune_choose import PHASE, as_training, choose_tune
 from outlay.planner.finetune_near import near_tune
 from outlay.planner.finetune_step import rollout_values, tuned_step
-from outlay.planner.pretrain import as_quantity, goal_values, step_values, training_flop
+from outlay.planner.pretrain import as_quantity, device_hours_held, goal_values, step_values, training_flop
 from outlay.planner.use import training_lines
+from outlay.planner.verdict import with_residual
 from outlay.resolve.finetune import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
@@ -109,14 +110,10 @@ def moments(at: Resolved, phase: TunePhase, memory: MemoryResult) -> dict[str, A
 
 
 def _scaled(value: Any, residual: Quantity, label: str) -> Quantity:
-    found: Quantity = derive(_with_residual, label, "bytes", size_bytes=as_quantity(value, "bytes", label),
+    found: Quantity = derive(with_residual, label, "bytes", size_bytes=as_quantity(value, "bytes", label),
                              residual=residual)
     return found
 
-
-def _with_residual(size_bytes: Any, residual: Any) -> Any:
-    """Counted bytes and what measured runs of this class took beyond them."""
-    return size_bytes * residual
 
 
 def _calendar(at: Resolved, phase: TunePhase, layout: Layout, step: Quantity) -> RunTime:
@@ -139,7 +136,7 @@ def _run_values(run: RunTime, phase: TunePhase) -> dict[str, Any]:
         "goodput": run.goodput,
         "expected_failures": run.failures,
         "checkpoint_interval_s": run.checkpoint_interval_s,
-        "device_hours": derive(_device_hours, "device-hours", "device-hours", elapsed_s=run.elapsed_s,
+        "device_hours": derive(device_hours_held, "device-hours", "device-hours", elapsed_s=run.elapsed_s,
                                devices=phase.devices),
     }
 
@@ -147,8 +144,3 @@ def _run_values(run: RunTime, phase: TunePhase) -> dict[str, Any]:
 def _over(training_s: Any, epochs: Any) -> Any:
     """Time in steps over the epochs."""
     return training_s / epochs
-
-
-def _device_hours(elapsed_s: Any, devices: Any) -> Any:
-    """Devices held over the elapsed time, in hours."""
-    return elapsed_s * devices / 3600.0

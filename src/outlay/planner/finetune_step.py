@@ -7,7 +7,7 @@ from typing import Any
 
 from outlay.derive import Quantity, add_all, derive
 from outlay.planner.evaluate import nominal
-from outlay.planner.verdict import fit_verdict
+from outlay.planner.verdict import fit_verdict, with_residual
 from outlay.resolve.finetune import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
@@ -128,11 +128,6 @@ def _colocated(phase: TunePhase) -> bool:
 def _scaled(value: Num, residual: Quantity, label: str) -> Quantity:
     from outlay.planner.pretrain import as_quantity
 
-    found: Quantity = derive(_with_residual, label, "bytes", size_bytes=as_quantity(value, "bytes", label),
+    found: Quantity = derive(with_residual, label, "bytes", size_bytes=as_quantity(value, "bytes", label),
                              residual=residual)
     return found
-
-
-def _with_residual(size_bytes: Any, residual: Any) -> Any:
-    """Counted bytes and what measured runs of this class took beyond them."""
-    return size_bytes * residual

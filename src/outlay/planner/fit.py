@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.catalog import Catalog, Entry
+from outlay.derive import value_of
 from outlay.errors import OutlayError
 from outlay.planner.serve import plan_serve
 from outlay.planner.serve_trial import Trial, nominal_recipe, run
@@ -183,22 +184,19 @@ def _longest_tuned(phase: Any, resolved: Resolved, layout: Any) -> int | None:
     from outlay.steps.train_memory import train_memory
 
     found = None
-    limit = _number(phase.hardware.memory_bytes)
-    residual = _number(phase.training.residual_memory)
+    limit = value_of(phase.hardware.memory_bytes)
+    residual = value_of(phase.training.residual_memory)
     most = resolved.architecture.max_positions if resolved.architecture is not None else 0
     for length in LENGTHS:
         if most and length > most:
             break
         recipe = replace(phase.training.recipe, sequence_length=length)
         memory = train_memory(resolved.architecture, phase.hardware, recipe, layout)  # type: ignore[arg-type]
-        if _number(memory.fullest.memory_per_device_bytes) * residual > limit:
+        if value_of(memory.fullest.memory_per_device_bytes) * residual > limit:
             break
         found = length
     return found
 
-
-def _number(value: Any) -> float:
-    return float(getattr(value, "value", value))
 
 
 def _resolved(document: Mapping[str, Any], catalog: Catalog) -> Resolved | None:
@@ -259,7 +257,7 @@ def smallest(model: Any, catalog: Catalog) -> Ways:
         if resolved is None or resolved.serve is None or resolved.architecture is None:
             continue
         recipe, layout = nominal_recipe(resolved.serve.recipe), resolved.serve.layout
-        reserve = _number(recipe.constant("reserved_bytes"))
+        reserve = value_of(recipe.constant("reserved_bytes"))
         for device in devices:
             if engine == "vllm" and precision == "fp8" and "peak_fp8_flop_per_s" not in device.facts:
                 continue

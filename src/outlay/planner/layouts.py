@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
+from outlay.derive import value_of
 from outlay.planner.layout_errors import require_layouts
 from outlay.planner.layout_space import RECOMPUTE, Block, Space, given_fields
 from outlay.planner.pareto import RunningFront, front, order, rounded, smallest
@@ -144,7 +145,7 @@ def anything_fits(arch: Architecture, hw: Hardware, recipe: Recipe, given: Mappi
     from outlay.planner.evaluate import StepEvaluator
 
     space = require_layouts(arch, hw, recipe, given)
-    evaluator, capacity = StepEvaluator(arch, hw, recipe, space), _plain(hw.memory_bytes)
+    evaluator, capacity = StepEvaluator(arch, hw, recipe, space), value_of(hw.memory_bytes)
     for block in sorted(space, key=lambda b: (b.zero, RECOMPUTE.index(b.recompute), b.sequence_parallel), reverse=True):
         rows = np.flatnonzero(evaluator.floor_bytes(block) <= capacity)
         for chunk in row_chunks(rows):
@@ -157,7 +158,7 @@ def anything_fits(arch: Architecture, hw: Hardware, recipe: Recipe, given: Mappi
 def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective, limits: Limits,
          top: int) -> SearchResult:
     """Evaluate a space: a memory bound first, then memory, then the time of what fits."""
-    capacity = _plain(hw.memory_bytes) * limits.memory_share
+    capacity = value_of(hw.memory_bytes) * limits.memory_share
     pool, least = Pool(), (np.inf, 0, 0)
     fitting = 0
     for number, block in enumerate(space.blocks):
@@ -260,7 +261,3 @@ def _smallest(space: Space, evaluator: Evaluator, least: tuple[float, int, int],
     times = evaluator.times(block, only)
     value, step = float(objective.of(times, devices)[0]), float(times["step_time_s"][0])
     return Choice(block.layout(row), value, step, float(evaluator.memory_bytes(block, only)[0]))
-
-
-def _plain(value: Any) -> float:
-    return float(getattr(value, "value", value))

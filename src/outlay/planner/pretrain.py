@@ -181,7 +181,7 @@ def _run_values(run: RunTime, resolved: Resolved, phase: TrainingPhase) -> dict[
         "expected_failures": run.failures,
         "checkpoint_interval_s": run.checkpoint_interval_s,
         "checkpoint_bytes": run.checkpoint_bytes,
-        "device_hours": derive(_device_hours, "device-hours", "device-hours", elapsed_s=run.elapsed_s,
+        "device_hours": derive(device_hours_held, "device-hours", "device-hours", elapsed_s=run.elapsed_s,
                                devices=hw.devices),
     }
 
@@ -198,7 +198,7 @@ def _times(steps: Any, flop_per_step: Any) -> Any:
     return steps * flop_per_step
 
 
-def _device_hours(elapsed_s: Any, devices: Any) -> Any:
+def device_hours_held(elapsed_s: Any, devices: Any) -> Any:
     """Devices held over the elapsed time, in hours."""
     return elapsed_s * devices / 3600.0
 

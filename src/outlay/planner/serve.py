@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.architecture import Architecture
-from outlay.derive import DRAWS, Num, Quantity, derive, exact
+from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
 from outlay.physics import stream as st
 from outlay.planner.serve_nearest import changes_that_fit, room_left
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
@@ -57,9 +57,9 @@ def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     values |= verdict(phase, memory)
     values |= speed(arch, phase, layout)
     held, length = memory.kv_cache_tokens, phase.recipe.max_model_len
-    if values["fits"] and _value(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
+    if values["fits"] and value_of(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
         resolved.notes.warn(
-            f"serve.max_model_len: the cache holds {_value(held):,.0f} tokens, so longer requests than "
+            f"serve.max_model_len: the cache holds {value_of(held):,.0f} tokens, so longer requests than "
             f"that are refused, though {length:,.0f} is the limit"
         )
     values |= _around(phase, arch, layout, hw.devices, values)
@@ -72,7 +72,7 @@ def speed(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[st
     length = phase.recipe.max_model_len
     if phase.one_stream is None and prompt + output > length:
         prompt, output = length / 2, length / 2
-    recipe = replace(phase.recipe, cache_bytes=_value(phase.recipe.cache_bytes))
+    recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
     found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
     token = _q(found.token_s, "s", "time of one token, one request")
     first = _q(found.first_s, "s", "time to the first token, one request")
@@ -228,14 +228,14 @@ def verdict(phase: ServePhase, memory: ServeMemory) -> dict[str, Any]:
 
 def _binding(phase: ServePhase, tight: ServeStage, full: ServeStage, by_cache: bool) -> dict[str, Any]:
     if by_cache and phase.recipe.pool not in ("context", "grows"):
-        needed, limit = _value(tight.need_bytes), max(0.0, _value(tight.room_bytes))
+        needed, limit = value_of(tight.need_bytes), max(0.0, value_of(tight.room_bytes))
         return {
             "constraint": "KV cache for one sequence of max_model_len",
             "needed_bytes": needed,
             "limit_bytes": limit,
-            "short_bytes": needed - _value(tight.room_bytes),
+            "short_bytes": needed - value_of(tight.room_bytes),
         }
-    needed, limit = _value(full.memory_per_device_bytes), _value(phase.usable_bytes)
+    needed, limit = value_of(full.memory_per_device_bytes), value_of(phase.usable_bytes)
     return {
         "constraint": "device memory",
         "needed_bytes": needed,
@@ -250,7 +250,7 @@ def _around(
     """Changes that fit when it does not; what could grow when it does."""
     head = values["headroom_bytes"]
     margin = max(0.0, head.value - head.low)
-    start = Trial(arch, _value(phase.usable_bytes), nominal_recipe(phase.recipe), layout, margin)
+    start = Trial(arch, value_of(phase.usable_bytes), nominal_recipe(phase.recipe), layout, margin)
     if values["fits_probability"] < SURE:
         return {"nearest": changes_that_fit(start, devices)}
     return {"nearest": [], "room": room_left(start)}
@@ -281,9 +281,6 @@ def _finite(value: Num, unit: str, label: str) -> Quantity | None:
     found = _q(value, unit, label)
     return found if found.value != float("inf") else None
 
-
-def _value(value: Num) -> float:
-    return float(value.value) if isinstance(value, Quantity) else float(value)
 
 
 def _draws(value: Num) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from outlay.architecture import Architecture
+from outlay.derive import value_of
 from outlay.errors import OutlayError
 from outlay.planner.evaluate import layout_fields, nominal
 from outlay.planner.layout_errors import require_layouts
@@ -50,12 +51,12 @@ class Trials(Protocol):
 
 
 def capacity_bytes(hardware: Hardware) -> float:
-    return float(getattr(hardware.memory_bytes, "value", hardware.memory_bytes))
+    return value_of(hardware.memory_bytes)
 
 
 def host_capacity_bytes(hardware: Hardware) -> float:
     """Host memory of a node; endless where it is not known, as in the verdict."""
-    known = float(getattr(hardware.host_memory_bytes, "value", hardware.host_memory_bytes))
+    known = value_of(hardware.host_memory_bytes)
     return known if known > 0 else float("inf")
 
 

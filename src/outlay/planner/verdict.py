@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from outlay.derive import COUNTED_FROM, DRAWS, Num, Quantity, derive, exact
+from outlay.derive import COUNTED_FROM, DRAWS, Num, Quantity, derive, exact, value_of
 from outlay.steps.inputs import Hardware
 from outlay.steps.train_memory import MemoryResult, StageMemory
 
@@ -27,7 +27,7 @@ def memory_verdict(memory: MemoryResult, hw: Hardware, residual: Quantity) -> di
 
 def fit_verdict(needed: Quantity, host: Quantity, hw: Hardware) -> dict[str, Any]:
     """fits, its probability over the draws, headroom, and what binds when it does not fit."""
-    limit, host_limit = _number(hw.memory_bytes), _number(hw.host_memory_bytes)
+    limit, host_limit = value_of(hw.memory_bytes), value_of(hw.host_memory_bytes)
     headroom = derive(_headroom, "headroom", "bytes", limit_bytes=hw.memory_bytes, needed_bytes=needed)
     host_short = host.value - host_limit if host_limit > 0 else 0.0
     probability = share_below(needed, limit)
@@ -72,11 +72,11 @@ def _stage_values(stage: StageMemory, residual: Quantity) -> dict[str, Any]:
 
 
 def _scaled(value: Num, residual: Quantity, label: str) -> Quantity:
-    scaled: Quantity = derive(_with_residual, label, "bytes", size_bytes=_as_quantity(value, label), residual=residual)
+    scaled: Quantity = derive(with_residual, label, "bytes", size_bytes=_as_quantity(value, label), residual=residual)
     return scaled
 
 
-def _with_residual(size_bytes: Any, residual: Any) -> Any:
+def with_residual(size_bytes: Any, residual: Any) -> Any:
     """Counted bytes and what measured runs of this class took beyond them."""
     return size_bytes * residual
 
@@ -88,7 +88,3 @@ def _headroom(limit_bytes: Any, needed_bytes: Any) -> Any:
 
 def _as_quantity(value: Num, label: str) -> Quantity:
     return value if isinstance(value, Quantity) else exact(float(value), "bytes", label, COUNTED_FROM, basis="derived")
-
-
-def _number(value: Num) -> float:
-    return float(value.value) if isinstance(value, Quantity) else float(value)

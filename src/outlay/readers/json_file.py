@@ -29,6 +29,18 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise
 
 
+def read_text(path: str | os.PathLike[str], most: int, what: str) -> str:
+    """The text of a regular file of at most `most` bytes; Unreadable says it is not `what`."""
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise Unreadable(f"{path}: larger than {most:,} bytes, not {what}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unreadable(f"{path}: not UTF-8 text") from None
+
+
 def read_json(path: str | os.PathLike[str], most_bytes: int = CONFIG_BYTES) -> Any:
     """The value in a JSON file."""
     with open_regular(path) as file:

@@ -10,7 +10,7 @@ from typing import Any
 
 from outlay.errors import Unreadable
 from outlay.readers import launch_llamacpp, launch_sglang, launch_trtllm, launch_vllm
-from outlay.readers.json_file import open_regular
+from outlay.readers.json_file import open_regular, read_text
 from outlay.readers.launch_flags import Collected, LaunchNotes, read_flags, read_keys
 from outlay.readers.launch_words import MAX_TEXT, Command, commands, environment
 
@@ -82,14 +82,7 @@ def read_launch(
 
 def read_launch_file(path: str | os.PathLike[str]) -> tuple[Parts, LaunchNotes]:
     """The same from a file: a shell script, or an engine's YAML or JSON configuration."""
-    with open_regular(path) as file:
-        data = file.read(MAX_TEXT + 1)
-    if len(data) > MAX_TEXT:
-        raise Unreadable(f"{path}: larger than {MAX_TEXT:,} bytes, not a launch file")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Unreadable(f"{path}: not UTF-8 text") from None
+    text = read_text(path, MAX_TEXT, "a launch file")
     suffix = Path(path).suffix.lower()
     if suffix in (".yaml", ".yml", ".json"):
         return read_launch(_mapping(text, suffix, str(path)), Path(path).parent)

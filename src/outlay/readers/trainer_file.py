@@ -9,7 +9,7 @@ from typing import Any
 
 from outlay.errors import Unreadable
 from outlay.readers import trainer_hf, trainer_megatron, trainer_rl, trainer_sharding, trainer_torchtune
-from outlay.readers.json_file import open_regular
+from outlay.readers.json_file import read_text
 from outlay.readers.launch_flags import Collected, LaunchNotes, read_flags
 from outlay.readers.launch_words import MAX_TEXT, Command, commands
 
@@ -45,14 +45,7 @@ def read_trainer_text(text: str, folder: Folder = None) -> Read:
 def _from_file(path: Path) -> Read:
     from outlay.scenario_io import load_text
 
-    with open_regular(path) as file:
-        data = file.read(MAX_TEXT + 1)
-    if len(data) > MAX_TEXT:
-        raise Unreadable(f"{path}: larger than {MAX_TEXT:,} bytes, not a trainer's configuration")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Unreadable(f"{path}: not UTF-8 text") from None
+    text = read_text(path, MAX_TEXT, "a trainer's configuration")
     suffix = path.suffix.lower()
     if suffix not in (".yaml", ".yml", ".json", ".toml"):
         return read_trainer_text(text, path.parent)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlay.architecture import Architecture, LayerKind
-from outlay.derive import Quantity, add_all, derive, exact
+from outlay.derive import Quantity, add_all, derive, exact, value_of
 from outlay.model_size import layer_parts, model_parts
 from outlay.physics import weights as w
 from outlay.physics.parameters import mlp_parameters
@@ -176,7 +176,7 @@ def stage_weights(
                 for k, n in held
             ]
         )
-        host += [_nominal(kind_bytes(k, arch, recipe, layout)) * n for k, n in away]
+        host += [value_of(kind_bytes(k, arch, recipe, layout)) * n for k, n in away]
     if recipe.flag("rotary_table"):
         device.append(_rotary_table(arch))
     if not _is_zero(recipe.extra_bytes) and stage.last == arch.layers:
@@ -203,7 +203,7 @@ def _ends(
     keeps_head = host_layers < stage.layers or not host_layers
     if stage.first == 0:
         if recipe.flag("embedding_on_host"):
-            on_host.append(_nominal(embedding))
+            on_host.append(value_of(embedding))
         else:
             whole.append(embedding)
     if last:
@@ -217,7 +217,7 @@ def _ends(
         if keeps_head:
             whole += [t for t in end if not _is_zero(t)]
         else:
-            on_host += [_nominal(t) for t in end]
+            on_host += [value_of(t) for t in end]
     return whole, on_host
 
 
@@ -230,9 +230,6 @@ def _loaded(counted_bytes: Value, share: Value) -> Value:
     """Weights as counted, and what an engine keeps beside them."""
     return counted_bytes * share
 
-
-def _nominal(value: Value) -> float:
-    return float(value.value) if isinstance(value, Quantity) else float(value)
 
 
 def adapter_bytes(arch: Architecture, recipe: ServeRecipe, layout: ServeLayout, stage: StageLayers) -> Value:

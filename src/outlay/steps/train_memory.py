@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from outlay.architecture import Architecture
-from outlay.derive import Quantity, add_all, derive
+from outlay.derive import add_all, derive, value_of
 from outlay.physics import memory as mem
 from outlay.steps.distinct import distinct_rows
 from outlay.steps.inputs import Hardware, Layout, Recipe
@@ -44,14 +44,14 @@ class MemoryResult:
         """The stage with the most memory, row by row in a search: the headline."""
         if isinstance(self.memory_per_device_bytes, np.ndarray):
             return _fullest_of_rows(self.stages)
-        return max(self.stages, key=lambda stage: _nominal(stage.memory_per_device_bytes))
+        return max(self.stages, key=lambda stage: value_of(stage.memory_per_device_bytes))
 
     @property
     def memory_per_device_bytes(self) -> Value:
         sizes = [stage.memory_per_device_bytes for stage in self.stages]
         if any(isinstance(size, np.ndarray) and size.ndim for size in sizes):
             return reduce(np.maximum, sizes)
-        return max(sizes, key=_nominal)
+        return max(sizes, key=value_of)
 
     @property
     def parts(self) -> Mapping[str, Value]:
@@ -78,7 +78,7 @@ def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layou
         batch, placed = _for_rows(arch, recipe, layout, policy)
     else:
         batch = micro_batch_memory(arch, recipe, layout, policy)
-        stages = range(max(1, int(_nominal(layout.pipeline))))
+        stages = range(max(1, int(value_of(layout.pipeline))))
         placed = [_place(arch, recipe, layout, float(index), policy) for index in stages]
     return memory_of_stages(hw, recipe, layout, policy, batch, placed)
 
@@ -190,9 +190,6 @@ def _pick(more: Any, other: Any, best: Any) -> Any:
                              for f in fields(best)})
     return np.where(more, other, best)
 
-
-def _nominal(value: Any) -> float:
-    return float(value.value) if isinstance(value, Quantity) else float(value)
 
 
 def _micro_batches(global_batch: float, data: Value, micro_batch: Value) -> Value:
