@@ -301,7 +301,7 @@ RESIDUAL = (
         "residual.unseen_factor",
         1.2,
         "",
-        "production runs of kinds that no published step time covers came out 10 to 30 % slower than planned",
+        "no single source; our own plans against production figures recalled and not checked",
         "assumed",
         "how much wider a step time's interval is where no published run of its kind was fitted or scored",
     ),
