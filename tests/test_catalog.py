@@ -260,3 +260,14 @@ def test_broken_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "c" / "device.csv").write_bytes(b"\xff\xfe\x00bad")
     with pytest.raises(Unreadable):
         load(extra=(tmp_path / "c",)).find("device", "x")
+
+
+def test_personas_have_a_budget_as_a_range_and_a_fleet_that_exists() -> None:
+    known = load()
+    budgets = [known.find("persona", name).fact("budget_usd_per_year") for name in
+               ("student", "university lab", "start-up", "enterprise", "frontier")]
+    assert [b.value for b in budgets] == sorted(b.value for b in budgets)
+    assert all(b.low is not None and b.high is not None and b.high > b.low for b in budgets)
+    for entry in known.entries("persona"):
+        if "fleet" in entry:
+            assert known.find_device(str(entry.value("fleet")).partition("x")[2]).entry.id

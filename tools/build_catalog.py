@@ -33,6 +33,7 @@ TABLES = (
     "datasets",
     "embodied",
     "technologies",
+    "personas",
     "holes",
     "meta",
 )

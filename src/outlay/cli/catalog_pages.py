@@ -53,6 +53,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset": ("public training corpora", ("tokens", "bytes_on_disk", "licence")),
     "embodied": ("carbon of making things", ("kg",)),
     "technology": ("ways of making electricity", ("lca_kgco2e_per_kwh",)),
+    "persona": ("who wants a model, with the budget of a year", ("budget_usd_per_year", "fleet")),
 }
 HIDDEN = ("meta", "hole")
 _PLAIN = frozenset(("name", "aliases", "price_kind"))
