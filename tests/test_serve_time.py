@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from outlay.catalog import load
 from outlay.physics.queueing import accepted_tokens, experts_touched, service_wait_s
 from outlay.readers import architecture_from_mapping
-from outlay.resolve.serve_time import CONSTANTS, time_constants, time_device
+from outlay.resolve.serve_time import (
+    CONSTANTS,
+    is_seen,
+    shape_of,
+    time_constants,
+    time_device,
+    time_residual,
+)
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_time import serve_time
 from outlay.steps.serve_time_inputs import EngineTime, Load
@@ -142,3 +149,17 @@ def test_a_row_becomes_a_scenario() -> None:
     case = latency_case("aiconfigurator_silicon", row)
     assert case["scenario"]["fleet"] == {"device": "h200-sxm-141gb", "devices": 8}
     assert case["scenario"]["serve"]["tensor"] == 8 and case["measured"]["tpot_s"] == pytest.approx(0.01)
+
+
+def test_residuals_are_there_for_every_kind_and_wider_where_unseen() -> None:
+    for number in ("ttft_s", "tpot_s", "output_tokens_per_s"):
+        for shape in ("dense", "moe", "mla"):
+            for pools in (False, True):
+                for seen in (True, False):
+                    low, middle, high = time_residual(number, shape, pools, seen)
+                    assert 0 < low < middle < high
+    assert is_seen("vllm@0.4", "hopper") and not is_seen("vllm", "cdna3")
+
+
+def test_the_shape_is_of_the_architecture() -> None:
+    assert (shape_of(DENSE), shape_of(MIXED)) == ("dense", "moe")

@@ -55,6 +55,7 @@ BY_SCOPE = tuple(SPREADS)
 TIGHT = 4.0  # weight of the priors, chosen by the error on models left out
 FITTED = ("aiconfigurator_silicon", "splitwise_perf_model")
 COLUMNS = ["id", "parameter", "value", "unit", "low", "high", "source", "retrieved", "how", "note"]
+FEW = 30  # rows below which a kind of model has no percentiles of its own
 SCALE = 0.12  # error from which on a row counts linearly
 TTFT_WEIGHT = 0.35
 POOLS_WEIGHT = 0.15  # rows that print neither the replicas of a pool nor whether tokens were drafted
@@ -301,19 +302,41 @@ def left_out(items: list[Item], fitted: list[Item], key: Callable[[Item], str]) 
     return out
 
 
-def residuals(items: list[Item], found: dict[str, Any]) -> list[list[str]]:
-    """Measured over predicted of models left out, 10th to 90th percentile, by kind of model: what intervals are."""
+def residuals(items: list[Item], found: dict[str, Any], scope: str, what: str) -> list[list[str]]:
+    """Measured over predicted of a group left out, 10th to 90th percentile: what intervals are.
+
+    A kind of model with too few rows of its own takes those of all kinds.
+    """
     rows = []
-    for shape in ("dense", "moe", "mla"):
-        places = [p for p, i in enumerate(items) if shape_of(i.case["model"]) == shape and i.case["kind"] == "agg"]
-        for number in ("tpot_s", "ttft_s"):
-            seen = np.array([items[p].case["measured"].get(number, np.nan) for p in places])
-            ratio = seen / found[number][places]
-            low, value, high = np.quantile(ratio[np.isfinite(ratio)], (0.1, 0.5, 0.9))
-            span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
-            rows.append(["all", f"{number}_residual.{shape}", *span, "a model left out; " + SOURCE,
-                         datetime.date.today().isoformat(), "derived", "measured over predicted"])
+    for pools in (False, True):
+        for shape in ("dense", "moe", "mla"):
+            for number in ("tpot_s", "ttft_s", "output_tokens_per_s"):
+                ratio, note = _ratios(items, found, number, shape, pools), what
+                if len(ratio) < FEW:
+                    ratio = np.concatenate([_ratios(items, found, number, s, pools) for s in ("dense", "moe", "mla")])
+                    note += "; too few rows of this kind, all kinds"
+                low, value, high = np.quantile(ratio, (0.1, 0.5, 0.9))
+                span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
+                name = f"{number}.{shape}" + (".pools" if pools else "")
+                rows.append([f"residual.{scope}", name, *span, SOURCE, datetime.date.today().isoformat(), "derived",
+                             f"measured over predicted, {note}, {len(ratio)} rows"])
     return rows
+
+
+def _ratios(items: list[Item], found: dict[str, Any], number: str, shape: str, pools: bool) -> Any:
+    """Of throughput: as a closed loop's own latencies tell it where the table prints none."""
+    ratio = []
+    for place, item in enumerate(items):
+        case, work = item.case, item.case["scenario"]["serve"]["workload"]
+        if shape_of(item.case["model"]) != shape or (case["kind"] == "disagg") != pools or "static" in case["kind"]:
+            continue
+        seen = dict(case["measured"])
+        if "output_tokens_per_s" not in seen and {"tpot_s", "ttft_s"} <= set(seen) and "concurrency" in work:
+            out = work["output"]
+            seen["output_tokens_per_s"] = work["concurrency"] * out / (seen["ttft_s"] + (out - 1) * seen["tpot_s"])
+        if number in seen:
+            ratio.append(seen[number] / found[number][place])
+    return np.array([r for r in ratio if np.isfinite(r)])
 
 
 def write(fit: Fit, theta: Any, extra: list[list[str]]) -> None:
@@ -356,8 +379,10 @@ def main() -> None:
     if given.leave_out:
         found = left_out(items, items, lambda i: family(i.case["model"]))
         report("a model left out", items, found)
-        extra = residuals(items, found)
-        report("a device left out", items, left_out(items, items, lambda i: i.case["device"]))
+        extra = residuals(items, found, "seen", "a model left out")
+        found = left_out(items, items, lambda i: i.case["device"])
+        report("a device left out", items, found)
+        extra += residuals(items, found, "unseen", "a device left out")
         report("an engine left out", items, left_out(items, items, lambda i: i.case["engine"]))
     if given.write:
         write(fit, theta, extra)

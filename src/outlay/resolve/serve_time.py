@@ -7,6 +7,7 @@ from functools import lru_cache
 from statistics import median
 from typing import Any
 
+from outlay.architecture import Architecture
 from outlay.catalog import Entry
 from outlay.catalog.store import DATA
 from outlay.catalog.utilization import decode_attention, matmul_grids
@@ -94,6 +95,37 @@ def links(family: str, kind: str, link_bytes_per_s: float) -> Links:
 def _rows() -> dict[tuple[str, str], float]:
     with open(CONSTANTS, newline="", encoding="utf-8") as file:
         return {(row["id"], row["parameter"]): float(row["value"]) for row in csv.DictReader(file)}
+
+
+@lru_cache(maxsize=1)
+def _spans() -> dict[tuple[str, str], tuple[float, float, float]]:
+    with open(CONSTANTS, newline="", encoding="utf-8") as file:
+        return {(row["id"], row["parameter"]): (float(row["low"]), float(row["value"]), float(row["high"]))
+                for row in csv.DictReader(file) if row["id"].startswith("residual")}
+
+
+def shape_of(arch: Architecture) -> str:
+    """dense, moe or mla: by which errors of serving times are told apart. Latent attention comes first."""
+    kinds = [kind for kind, _ in arch.groups]
+    if any(kind.mixer == "mla" for kind in kinds):
+        return "mla"
+    return "moe" if any(kind.mlp == "moe" for kind in kinds) else "dense"
+
+
+def time_residual(number: str, shape: str, pools: bool, seen: bool) -> tuple[float, float, float]:
+    """Measured over predicted, 10th, 50th and 90th percentile, of models left out; of devices where not `seen`.
+
+    number is ttft_s, tpot_s or output_tokens_per_s; pools says that prompts and answers run apart. The middle is
+    reported, not applied: a prediction stays what the constants say.
+    """
+    scope = "residual." + ("seen" if seen else "unseen")
+    return _spans()[scope, f"{number}.{shape}{'.pools' if pools else ''}"]
+
+
+def is_seen(engine: str, generation_name: str) -> bool:
+    """Whether constants were fitted to rows of this engine and of this generation of device."""
+    scopes = {scope for scope, _ in _rows()}
+    return engine.partition("@")[0] in scopes and generation_name in scopes
 
 
 def time_constants(
