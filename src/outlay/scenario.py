@@ -8,36 +8,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
-
-
-def _number(kind: str, low: float, high: float, *, integer: bool = False) -> Meta:
-    """A number of one kind, allowed from `low` to `high`, both included."""
-    return Meta(extra={"kind": kind, "low": low, "high": high, "integer": integer})
-
-
-# Limits are far outside anything built or sold, so that no answer overflows on its way.
-Positive = Annotated[float, _number("count", 1, 1e24)]
-Count = Annotated[int, _number("count", 1, 1e15, integer=True)]
-CountOrZero = Annotated[int, _number("count", 0, 1e15, integer=True)]
-Axis = Annotated[int, _number("count", 1, 1e9, integer=True)]
-Layers = Annotated[int, _number("count", 0, 10_000, integer=True)]
-Width = Annotated[int, _number("count", 1, 1e8, integer=True)]
-Degree = Annotated[int, _number("count", 1, 1e7, integer=True)]
-Bytes = Annotated[float, _number("bytes", 1, 1e21)]
-BytesPerS = Annotated[float, _number("bytes_per_s", 1, 1e18)]
-Seconds = Annotated[float, _number("seconds", 1e-9, 1e11)]
-SecondsOrZero = Annotated[float, _number("seconds", 0, 1e11)]
-Watts = Annotated[float, _number("power_w", 1e-3, 1e7)]
-Fraction = Annotated[float, _number("fraction", 0, 1)]
-Share = Annotated[float, _number("fraction", 1e-4, 1)]
-Usd = Annotated[float, _number("usd", 0, 1e15)]
-UsdPerHour = Annotated[float, _number("usd_per_hour", 0, 1e6)]
-UsdPerKwh = Annotated[float, _number("usd_per_kwh", 0, 1e4)]
-Rate = Annotated[float, _number("rate_per_s", 1e-12, 1e12)]
-Factor = Annotated[float, _number("count", 0, 1e6)]
-FlopPerS = Annotated[float, _number("flop_per_s", 1e6, 1e21)]
-Length = Annotated[Any, Meta(extra={"length": True})]  # a number or a distribution; read by the serving plan
+from outlay.scenario_kinds import (
+    Axis,
+    Bytes,
+    BytesPerS,
+    CountOrZero,
+    Degree,
+    Factor,
+    FlopPerS,
+    Fraction,
+    Layers,
+    Length,
+    Positive,
+    Rate,
+    Record,
+    Seconds,
+    SecondsOrZero,
+    Share,
+    Usd,
+    UsdPerHour,
+    UsdPerKwh,
+    Watts,
+    Width,
+)
+from outlay.scenario_kinds import number as _number
+from outlay.scenario_pay import Pay
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"]
 StateType = Literal["fp32", "bf16", "fp16", "fp8", "int8", "none"]
@@ -45,10 +40,6 @@ Optimizer = Literal["adamw", "adam", "adamw-8bit", "paged-adamw-8bit", "muon", "
                     "lion"]
 Framework = Literal["megatron", "deepspeed", "fsdp", "torchtitan", "nemo", "megatron-bridge", "llm-foundry",
                     "maxtext", "transformers", "torchtune", "litgpt"]
-
-
-class Record(Struct, frozen=True, omit_defaults=True):
-    """Base of every record."""
 
 
 class MlaShape(Record, frozen=True):
@@ -339,5 +330,6 @@ class Scenario(Record, frozen=True):
     finetune: Finetune | None = None
     serve: Serve | None = None
     maintain: dict[str, Any] | None = None
+    pay: Pay | None = None
     goal: Goal | None = None
     seed: CountOrZero | None = None

@@ -14,7 +14,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from outlay.errors import BadValue, UnknownField, Unreadable, suggestion
-from outlay.scenario import Record, Scenario
+from outlay.scenario import Scenario
+from outlay.scenario_kinds import Record
 from outlay.units import EXAMPLES, parse
 
 R = TypeVar("R", bound=Record)

@@ -15,6 +15,7 @@ from outlay.catalog.store import DATA, Table
 from outlay.errors import UnknownName, Unreadable, nearest, suggestion
 
 PRICES = "prices"
+NOT_FACTS = {PRICES, "token_prices"}
 
 
 class DeviceMatch(NamedTuple):
@@ -42,7 +43,7 @@ class Catalog:
     def kinds(self) -> list[str]:
         """Kinds that have a table, shipped or a person's own."""
         found = {p.stem for folder in (DATA, *self.folders) for p in folder.glob("*.csv")}
-        return sorted(found - {PRICES})
+        return sorted(found - NOT_FACTS)
 
     def table(self, kind: str) -> Table:
         table = self._tables.get(kind)

@@ -25,6 +25,8 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
         if getattr(scenario, phase) is not None and phase not in BUILT:
             raise Unsupported(f"{phase}: planning this phase is not built in this version; "
                               f"built: {', '.join(BUILT)}", phase)
+    if scenario.pay is not None:
+        raise Unsupported("pay: ways to pay are not built in this version", "pay")
     resolved = resolve(scenario, catalog, without)
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
