@@ -123,6 +123,7 @@ class Fleet(Record, frozen=True):
     commitment: Literal["on_demand", "spot", "1y", "3y"] | None = None
     usd_per_device_hour: UsdPerHour | None = None
     usd_per_device: Usd | None = None
+    discount: Annotated[float, _number("fraction", 0, 0.99)] | None = None
     utilization: Share | None = None
     lifetime: Seconds | None = None
     failures_per_device_hour: Factor | None = None
@@ -309,12 +310,32 @@ class Serve(Record, frozen=True):
     workload: Workload | None = None
 
 
+class Limit(Record, frozen=True):
+    """The most that something may take, of each measure named."""
+
+    usd: Usd | None = None
+    energy_j: Annotated[float, _number("energy_j", 0, 1e24)] | None = None
+    co2e_kg: Annotated[float, _number("count", 0, 1e15)] | None = None
+    water_l: Annotated[float, _number("count", 0, 1e15)] | None = None
+    device_hours: Annotated[float, _number("count", 0, 1e15)] | None = None
+
+
+class Currency(Record, frozen=True):
+    """What money is shown in: `per_usd` units of it for one dollar. Inside, money stays in dollars."""
+
+    code: str
+    per_usd: Annotated[float, _number("count", 1e-9, 1e9)] | None = None
+    as_of: str | None = None
+    source: str | None = None
+
+
 class Goal(Record, frozen=True):
-    """What a search ranks by and must stay within."""
+    """What a search ranks by and must stay within; `budgets` by "total", phase or phase.item."""
 
     minimize: Literal["time", "money", "energy", "carbon"] | None = None
     deadline: Seconds | None = None
     budget: Usd | None = None
+    budgets: dict[str, Limit | Usd] | None = None
     top: Degree | None = None
 
 
@@ -332,4 +353,6 @@ class Scenario(Record, frozen=True):
     maintain: dict[str, Any] | None = None
     pay: Pay | None = None
     goal: Goal | None = None
+    currency: str | Currency | None = None
+    tags: dict[str, str] | None = None
     seed: CountOrZero | None = None
