@@ -300,6 +300,7 @@ class Serve(Record, frozen=True):
     max_num_batched_tokens: Degree | None = None
     enforce_eager: bool | None = None
     kv_cache_bytes_per_device: Bytes | None = None
+    kv_unified: bool | None = None  # one cache of max_model_len tokens for all slots (llama.cpp -kvu)
     gpu_layers: CountOrZero | None = None  # layers on devices, the rest on the host (llama.cpp -ngl)
     prefix_cache_hit: Fraction | None = None
     speculative: Speculative | None = None
