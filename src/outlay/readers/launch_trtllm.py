@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from outlay.readers.launch_flags import Collected, Table, human, listed, real, table, truth, whole
+from outlay.readers.launch_flags import Collected, Table, human, listed, real, store, table, truth, whole
 from outlay.readers.launch_vllm import adapters, kv_precision, weights
 
 _ROWS = """
@@ -33,17 +33,6 @@ cuda-graph-config | json | @graphs
 speculative-config | json | @speculative
 quant-config | json | @quant
 """
-_KV_UNPLANNED = frozenset(
-    """max_tokens tokens_per_block host_cache_size max_attention_window max_gpu_total_bytes sink_token_length
-    disk_cache_size mamba_ssm_cache_dtype mamba_state_config pool_ratio avg_seq_len cross_kv_cache_fraction
-    enable_swa_scratch_reuse fp8_context_mla_kv_len_cap max_util_for_resume use_uvm""".split()
-)
-_KV_WITHOUT_EFFECT = frozenset(
-    """attention_dp_events_gather_period_ms block_reuse_config copy_on_partial_reuse disk_prefetch_num_reqs
-    enable_kv_pool_rebalance enable_partial_reuse event_buffer_max_size iteration_stats_interval
-    kv_cache_event_hash_algo kv_events_config mamba_ssm_philox_rounds mamba_ssm_stochastic_rounding
-    secondary_offload_min_priority use_kv_cache_manager_v2""".split()
-)
 _DRAFTS = {
     "mtp": "mtp",
     "eagle": "eagle",
@@ -139,10 +128,8 @@ def _kv(c: Collected) -> None:
         elif key == "enable_block_reuse":
             truth(value, key)
             c.without_effect.append(f"kv_cache_config.{key} {value}")
-        elif key in _KV_UNPLANNED:
-            c.unplanned.append(f"kv_cache_config.{key} {str(value)[:60]}")
-        elif key in _KV_WITHOUT_EFFECT or str(key).startswith("kv_pool_rebalance"):
-            c.without_effect.append(f"kv_cache_config.{key} {str(value)[:60]}")
+        elif (spec := flags().get("kv-cache-config." + str(key).replace("_", "-"))) is not None:
+            store(spec, f"kv_cache_config.{key}", str(value)[:60], c)
         else:
             c.unknown.append(f"kv_cache_config.{str(key)[:60]}")
 
