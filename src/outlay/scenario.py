@@ -19,6 +19,7 @@ from outlay.scenario_kinds import (
     Fraction,
     Layers,
     Length,
+    Part,
     Positive,
     Rate,
     Record,
@@ -223,6 +224,7 @@ class Finetune(Record, frozen=True):
     longest: Positive | None = None
     mean: Positive | None = None
     data_file: str | None = None
+    replay_share: Part | None = None  # of the tokens trained, drawn again from the earlier mixture
     rollout: Rollout | None = None
     reference: str | bool | None = None
     teacher: str | None = None

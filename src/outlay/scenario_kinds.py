@@ -27,6 +27,7 @@ SecondsOrZero = Annotated[float, number("seconds", 0, 1e11)]
 Watts = Annotated[float, number("power_w", 1e-3, 1e7)]
 Fraction = Annotated[float, number("fraction", 0, 1)]
 Share = Annotated[float, number("fraction", 1e-4, 1)]
+Part = Annotated[float, number("fraction", 0, 0.99)]  # of a whole that is never nothing
 Usd = Annotated[float, number("usd", 0, 1e15)]
 UsdPerHour = Annotated[float, number("usd_per_hour", 0, 1e6)]
 UsdPerKwh = Annotated[float, number("usd_per_kwh", 0, 1e4)]
