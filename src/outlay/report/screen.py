@@ -127,7 +127,9 @@ def subject(result: Mapping[str, Any]) -> str:
     scenario = result.get("scenario") or {}
     tokens = number((scenario.get("pretrain") or scenario.get("finetune") or {}).get("tokens"))
     name = _model_name(scenario.get("model"), result.get("model") or {}) or scenario.get("name") or "the run"
-    return f"{name} on {_short(tokens)} tokens" if tokens else str(name)
+    share = number((scenario.get("finetune") or {}).get("replay_share"))
+    replay = f" and replay at {100 * share:.3g} %" if share else ""
+    return f"{name} on {_short(tokens)} tokens{replay}" if tokens else str(name)
 
 
 def _model_name(asked: Any, known: Mapping[str, Any]) -> str:
