@@ -32,8 +32,6 @@ class Result:
     assumptions: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
     catalog: str
-    budget: tuple[dict[str, Any], ...] = ()  # each limit of goal.budget(s) beside what is planned
-    currency: dict[str, Any] | None = None  # the rate money is shown at; every `usd` stays in dollars
 
     def to_dict(self) -> dict[str, Any]:
         """The result as the contract writes it: plain values, every Quantity as value, low, high, unit."""
@@ -42,8 +40,6 @@ class Result:
             **self.phases, "lines": [line.to_dict() for line in self.lines], "totals": self.totals,
             "assumptions": list(self.assumptions), "warnings": list(self.warnings),
         }
-        body |= {"budget": list(self.budget)} if self.budget else {}
-        body |= {"currency": self.currency} if self.currency is not None else {}
         plain: dict[str, Any] = plain_values(body)
         return plain
 
@@ -52,11 +48,10 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0 when the answer is yes; 1 when a phase does not fit, or a deadline or budget is broken or unknown."""
-        if any(entry["within"] is not True for entry in self.budget):
-            return 1
+        """0 when the answer is yes, 1 when a phase does not fit, breaks a deadline, a budget or a promised latency,
+        or is asked more than it sustains."""
         for phase in self.phases.values():
-            if phase.get("fits") is False or phase.get("within_goal") is False:
+            if any(phase.get(key) is False for key in ("fits", "within_goal", "meets_slo", "sustained")):
                 return 1
         return 0
 
@@ -94,7 +89,6 @@ class Result:
 
         walk(self.phases, "")
         walk(self.totals, "totals")
-        walk(self.currency or {}, "currency")
         walk(self.model, "model")
         for line in self.lines:
             for part in ("usd", "energy_j", "co2e_operational_kg", "co2e_embodied_kg", "water_l"):

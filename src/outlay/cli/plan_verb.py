@@ -38,13 +38,9 @@ def show(result: Result, scenario: dict[str, Any], flags: dict[str, Any]) -> Non
     elif form == "csv":
         from outlay.report.rows import lines_csv
 
-        write(lines_csv(document.get("lines") or [], document.get("currency")), flags)
+        write(lines_csv(document.get("lines") or []), flags)
     else:
-        from outlay.report.numbers import money_in
-
-        with money_in(document.get("currency")):
-            page = blocks_of(result, document, flags)
-        write_blocks(page, flags)
+        write_blocks(blocks_of(result, document, flags), flags)
 
 
 def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -> list[Block]:

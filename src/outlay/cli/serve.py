@@ -44,7 +44,17 @@ FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--out",), "workload.output", "N", "Tokens of an answer."),
     (("--batch",), "workload.batch", "N", "Requests started together."),
     (("--concurrency",), "workload.concurrency", "N", "Requests always in flight."),
+    (("--rate",), "workload.rate", "R", "Requests a second; inf queues all at once."),
+    (("--users",), "workload.users", "N", "People active in the busiest hour."),
+    (("--requests",), "workload.requests", "N", "How many requests in all, instead of hours."),
+    (("--cached",), "prefix_cache_hit", "SHARE", "Of prompt tokens found in the prefix cache."),
+    (("--hours",), "hours", "H", "How long it is kept up; a year."),
+    (("--ttft",), "slo.ttft", "TIME", "Promised time to the first token: 500ms."),
+    (("--tpot",), "slo.tpot", "TIME", "Promised time per output token: 50ms."),
+    (("--e2e",), "slo.e2e", "TIME", "Promised time of a whole request: 10s."),
+    (("--at",), "slo.percentile", "P", "Of requests that the promise holds for: p99."),
 )
+PERCENTILE = "slo.percentile"
 NOT_SHARED = (
     "--tokens",
     "--seq",
@@ -82,14 +92,15 @@ def _flags(function: Any) -> Any:
 @_flags
 @shared_flags(*NOT_SHARED)
 def command(subject: str | None, **flags: Any) -> int:
-    """What serving takes of a device: weights, cache, the engine itself; how many requests it holds.
+    """What serving takes: memory, latency and throughput under a load, devices, money, energy and carbon.
 
     SUBJECT is a model name or id, a path to config.json or a .gguf, a scenario file or a result; or put an
-    engine's own launch line after --. Leaves with 0 when it fits, 1 when it does not, 2 on bad input.
+    engine's own launch line after --. Leaves with 0 when it fits, sustains the load and keeps its promises, 1 when
+    it does not, 2 on bad input.
 
     \b
     outlay serve llama-3.1-8b -g rtx-4090 -p fp8 --max-model-len 16k
-    outlay serve llama-3.1-70b -g 4xh100-sxm --tp 4 --kv fp8
+    outlay serve llama-3.1-70b -g 4xh100-sxm --tp 4 --kv fp8 --users 500 --ttft 1s --tpot 50ms
     outlay serve -g 8xh200-sxm -- vllm serve deepseek-ai/DeepSeek-V3 --tensor-parallel-size 8
     """
     from outlay.cli.plan_verb import answer
@@ -104,6 +115,8 @@ def assignments(flags: dict[str, Any]) -> list[str]:
     for _, field, _, _ in FIELDS:
         value = flags.pop("serve_" + field.replace(".", "__"), None)
         if value is not None:
+            if field == PERCENTILE:
+                value = value.removeprefix("p").removeprefix("P")
             found.append(f"serve.{field}={value}")
     if flags.pop("serve_enforce_eager", False):
         found.append("serve.enforce_eager=true")

@@ -7,8 +7,8 @@ from typing import Any
 
 from outlay.architecture import Architecture
 from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
-from outlay.physics import stream as st
 from outlay.planner.serve_nearest import changes_that_fit, room_left
+from outlay.planner.serve_speed import alone, loads_shown, replicas_of, under_load
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
@@ -16,22 +16,20 @@ from outlay.resolve.serve_defaults import STARTS_WITH_LESS
 from outlay.steps.serve_cache import model_state_bytes
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import ServeMemory, ServeStage, serve_memory
-from outlay.steps.serve_stream import one_stream
 from outlay.usage import Line
 
 SURE = 0.9
-STREAM_PROMPT, STREAM_OUTPUT = 1024.0, 256.0
 BYTES = "bytes"
 
 
 def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
-    """Everything the result says of the serving phase; lines come with load, in a later version."""
+    """Everything the result says of the serving phase, and its lines."""
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
     if phase.pools:
         from outlay.planner.serve_pools import plan_pools
 
-        return plan_pools(resolved), []
+        return plan_pools(resolved)
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)
     memory = serve_memory(arch, phase.usable_bytes, phase.recipe, layout)
     replicas = phase.replicas or max(1, hw.devices // int(layout.devices))
@@ -55,7 +53,10 @@ def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         )
     values |= memory_values(arch, phase, memory)
     values |= verdict(phase, memory)
-    values |= speed(arch, phase, layout)
+    single = alone(arch, phase, layout)
+    whole = replicas_of(arch, phase, layout, replicas, memory, single)
+    found, lines, _ = under_load(resolved, phase, whole, hw.devices)
+    values |= {"one_stream": single} | found | loads_shown(phase, whole)
     held, length = memory.kv_cache_tokens, phase.recipe.max_model_len
     if values["fits"] and value_of(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
         resolved.notes.warn(
@@ -63,43 +64,7 @@ def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
             f"that are refused, though {length:,.0f} is the limit"
         )
     values |= _around(phase, arch, layout, hw.devices, values)
-    return values, []
-
-
-def speed(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[str, Any]:
-    """One request alone on a replica; its own times where that is what was asked."""
-    prompt, output = phase.one_stream or (STREAM_PROMPT, STREAM_OUTPUT)
-    length = phase.recipe.max_model_len
-    if phase.one_stream is None and prompt + output > length:
-        prompt, output = length / 2, length / 2
-    recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
-    found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
-    token = _q(found.token_s, "s", "time of one token, one request")
-    first = _q(found.first_s, "s", "time to the first token, one request")
-    whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)
-    rate = derive(_per_second, "tokens of one request", "tokens/s", token_s=token)
-    alone = {
-        "input": prompt,
-        "output": output,
-        "ttft_s": first,
-        "tpot_s": token,
-        "e2e_s": whole,
-        "output_tokens_per_s": rate,
-    }
-    if phase.one_stream is None:
-        return {"one_stream": alone}
-    return {
-        "one_stream": alone,
-        "ttft_s": first,
-        "tpot_s": token,
-        "e2e_s": whole,
-        "output_tokens_per_s": rate,
-    }
-
-
-def _per_second(token_s: Any) -> Any:
-    """Tokens a second of one request, after its first."""
-    return 1.0 / token_s
+    return values, lines
 
 
 def choose_layout(

@@ -5,49 +5,72 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from outlay.planner.serve import memory_values, shown_layout, speed, verdict
+from outlay.derive import value_of
+from outlay.planner.serve import memory_values, shown_layout, verdict
+from outlay.planner.serve_pool_times import Pools, pooled_times
+from outlay.planner.serve_speed import alone, finish
 from outlay.resolve.record import Resolved
-from outlay.steps.serve_memory import serve_memory
+from outlay.resolve.serve import ServePhase
+from outlay.resolve.serve_layout import PoolLayout
+from outlay.steps.serve_memory import ServeMemory, serve_memory
+from outlay.steps.serve_pools import Side
+from outlay.usage import Line
+
+VERDICT = ("fits", "fits_probability", "headroom_bytes", "verdict", "binding", "device_memory_bytes")
 
 
-def plan_pools(resolved: Resolved) -> dict[str, Any]:
-    """The decode pool's numbers with those of both pools beside; fits where both do."""
+def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
+    """The decode pool's memory with that of both pools beside, and the times of a request through both."""
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
     pools: dict[str, Any] = {}
+    sides: dict[str, Side] = {}
     for pool in phase.pools:
-        recipe = phase.recipe
-        if pool.sequences is not None:
-            recipe = replace(recipe, max_num_seqs=float(pool.sequences))
-        own = replace(phase, recipe=recipe, shown=phase.shown | {"max_num_seqs": int(recipe.max_num_seqs)})
-        memory = serve_memory(arch, phase.usable_bytes, recipe, pool.layout)
+        own = _own(phase, pool)
+        memory = serve_memory(arch, phase.usable_bytes, own.recipe, pool.layout)
+        single = alone(arch, own, pool.layout)
+        sides[pool.name] = _side(own, pool, memory)
         pools[pool.name] = {
             "layout": shown_layout(pool.layout),
             "replicas": pool.replicas,
             "devices": pool.devices,
             **memory_values(arch, own, memory),
             **verdict(own, memory),
-            **speed(arch, own, pool.layout),
+            "one_stream": single,
         }
     used = sum(pool.devices for pool in phase.pools)
     tight = min(pools.values(), key=lambda values: float(values["fits_probability"]))
-    given = resolved.notes
     if hw.devices > used:
-        given.warn(
+        resolved.notes.warn(
             f"serve: {hw.devices - used} of {hw.devices} devices are left over; they idle and are billed"
         )
-    given.assume(
-        "serve.disaggregated",
-        phase.shown["disaggregated"],
-        "the cache's way between the pools takes time, which is not planned yet",
-    )
-    verdict_keys = ("fits", "fits_probability", "headroom_bytes", "verdict", "binding", "device_memory_bytes")
+    moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
+    both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
+    found, traffic = pooled_times(phase.asked, both)
+    found, lines = finish(resolved, phase, found, traffic, used, hw.devices - used)
     return {
         **pools["decode"],
-        **{key: tight[key] for key in verdict_keys if key in tight},
+        **{key: tight[key] for key in VERDICT if key in tight},
+        **found,
         "pools": pools,
         "devices_used": used,
         "devices_idle": hw.devices - used,
         "engine": f"{phase.engine.name} {phase.engine.version}",
         "nearest": [],
-    }
+    }, lines
+
+
+def _own(phase: ServePhase, pool: PoolLayout) -> ServePhase:
+    """The phase as one pool runs it."""
+    recipe = phase.recipe
+    if pool.sequences is not None:
+        recipe = replace(recipe, max_num_seqs=float(pool.sequences))
+    return replace(phase, recipe=recipe, shown=phase.shown | {"max_num_seqs": int(recipe.max_num_seqs)})
+
+
+def _side(phase: ServePhase, pool: PoolLayout, memory: ServeMemory) -> Side:
+    engine = phase.speed.engine
+    if pool.sequences is not None:
+        engine = replace(engine, max_num_seqs=float(pool.sequences))
+    tokens = max(value_of(memory.kv_cache_tokens), phase.asked.input + phase.asked.output)
+    return Side(pool.layout, float(pool.replicas), engine, tokens)

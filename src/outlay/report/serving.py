@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report import books, parts, screen
+from outlay.report import parts, screen
+from outlay.report import serving_load as under
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Table, Verdict
 from outlay.report.numbers import number, one
 
@@ -34,11 +35,13 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
     phase = result["serve"]
     blocks: list[Block | None] = [verdict(result), parts.memory(phase)]
     if phase.get("fits") is not False:
-        blocks += [holds(phase), lengths(phase), alone(phase)]
+        blocks += [under.latency(phase), under.load(phase), under.other_loads(phase), under.prices(phase)]
+        blocks += [parts.unpriced(result), parts.takes(result, verbose)]
+        blocks += [holds(phase), lengths(phase), alone(phase)] if verbose else [lengths(phase)]
     changes = screen.nearest(phase) if phase.get("nearest") else None
     blocks += [parts.stages(phase) if verbose else None, changes, _room(phase)]
     said = result if verbose or result.get("lines") else _about_memory(result)
-    blocks += [*books.blocks(result), screen.warnings(said), screen.assumptions(said, verbose), screen.brackets()]
+    blocks += [screen.warnings(said), screen.assumptions(said, verbose), screen.brackets()]
     if following:
         blocks.append(Commands(tuple(following)))
     return [b for b in blocks if b is not None]
@@ -59,15 +62,26 @@ def _rank(entry: Mapping[str, Any]) -> int:
 def verdict(result: Mapping[str, Any]) -> Verdict:
     """Fits or not, with what engine on what; below it the margin and the layout."""
     phase = result["serve"]
-    mood, word = screen.over_budget(result, *_word(phase))
+    mood, word = _word(phase)
     scenario = result.get("scenario") or {}
     served = f"{(result.get('model') or {}).get('name', 'the model')} in {_precision(scenario)}"
     text = f"{word}: {served} with {phase.get('engine', 'an engine')} on {screen.fleet(result)}"
     if phase.get("fits") is False:
         lines = [screen.binding(phase.get("binding")), _turn(phase)]
     else:
-        lines = [_margin(phase), _layout(phase)]
+        lines = [*under.said(phase), _margin(phase), _layout(phase)]
+        text += _headline(phase)
+        mood = "bad" if phase.get("sustained") is False or phase.get("meets_slo") is False else mood
     return Verdict(text, mood, tuple(line for line in lines if line))
+
+
+def _headline(phase: Mapping[str, Any]) -> str:
+    """Throughput and price of a token, where they are known."""
+    rate, cost = number(phase.get("output_tokens_per_s")), phase.get("usd_per_million_output_tokens")
+    if rate is None or number(phase.get("tpot_s")) is None:
+        return ""
+    money = f", {one(cost, 'USD')} per million" if number(cost) is not None else ""
+    return f": {rate:,.0f} output tokens/s{money}"
 
 
 def _word(phase: Mapping[str, Any]) -> tuple[Mood, str]:
@@ -107,9 +121,9 @@ def holds(phase: Mapping[str, Any]) -> Table | None:
     rows = [
         ("a token, whole model", f"{number(phase.get('kv_bytes_per_token')) or 0:,.0f} bytes"),
         ("cache of a device", one(phase.get("kv_cache_bytes_per_device"), "B", memory=True)),
-        ("tokens in the cache of a replica", _count(phase.get("kv_cache_tokens"))),
-        ("requests of the longest length at once", _count(phase.get("max_concurrency"), 1)),
-        ("requests the engine runs at once, at most", _count(phase.get("max_num_seqs"))),
+        ("tokens in the cache of a replica", under.count(phase.get("kv_cache_tokens"))),
+        ("requests of the longest length at once", under.count(phase.get("max_concurrency"), 1)),
+        ("requests the engine runs at once, at most", under.count(phase.get("max_num_seqs"))),
     ]
     if number(phase.get("state_bytes_per_sequence")):
         rows.append(("state of a request", one(phase["state_bytes_per_sequence"], "B")))
@@ -133,23 +147,10 @@ def alone(phase: Mapping[str, Any]) -> Table | None:
     rows = (
         ("first token", one(found.get("ttft_s"), "s")),
         ("each further token", one(found.get("tpot_s"), "s")),
-        ("tokens a second", _count(found.get("output_tokens_per_s"), 1)),
+        ("tokens a second", under.count(found.get("output_tokens_per_s"), 1)),
     )
     title = f"One request alone, {found.get('input', 0):,.0f} tokens in, {found.get('output', 0):,.0f} out"
     return Table(title, ("", ""), rows)
-
-
-def _count(value: Any, decimals: int = 0) -> str:
-    nominal = number(value)
-    if nominal is None:
-        return ""
-    low, high = (
-        (number(value.get(k)) for k in ("low", "high")) if isinstance(value, Mapping) else (None, None)
-    )
-    text = f"{nominal:,.{decimals}f}"
-    if low is None or high is None or f"{low:,.{decimals}f}" == f"{high:,.{decimals}f}":
-        return text
-    return f"{text} [{low:,.{decimals}f}–{high:,.{decimals}f}]"
 
 
 def _room(phase: Mapping[str, Any]) -> Block | None:

@@ -12,7 +12,6 @@ from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.model import resolve_model
 from outlay.resolve.record import Notes
 from outlay.scenario import Speculative
-from outlay.scenario_io import to_plain
 
 FIELD = "serve.speculative"
 
@@ -29,9 +28,6 @@ def resolve_drafter(given: Speculative | None, arch: Architecture, catalog: Cata
     """The drafter of a speculative method; n-grams need none."""
     if given is None:
         return Drafter()
-    notes.assume(
-        FIELD, to_plain(given), "weights and cache of the drafter are counted; speed is not planned yet"
-    )
     last = arch.runs[-1][0]
     if given.method == "mtp":
         if not arch.mtp_layers:

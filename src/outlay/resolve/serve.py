@@ -7,11 +7,12 @@ from typing import Any
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
-from outlay.derive import Num, Quantity, derive, exact
+from outlay.derive import Num, Quantity, derive, exact, value_of
 from outlay.errors import BadValue, Unsupported
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
-from outlay.resolve.drafter import resolve_drafter
+from outlay.resolve.calendar import Defaults
+from outlay.resolve.drafter import Drafter, resolve_drafter
 from outlay.resolve.engines import Engine, find_engine
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.precision import (
@@ -25,21 +26,20 @@ from outlay.resolve.serve_defaults import (
     PATH,
     STARTS_WITH_LESS,
     batching,
-    mean_length,
     memory_share,
     needed_tokens,
     sequences_at_hand,
     serve_length,
-    shares_cache,
 )
 from outlay.resolve.serve_layout import PoolLayout, pool_layouts, whole_layout
+from outlay.resolve.serve_speed import Speed, resolve_speed
 from outlay.resolve.stream import stream_device, with_stream_constants
+from outlay.resolve.workload import Asked, resolve_workload
 from outlay.scenario import Fleet, Serve
 from outlay.scenario_io import to_plain
 from outlay.steps.inputs import Hardware
 from outlay.steps.serve_inputs import ServeLayout, ServeRecipe, StreamDevice
 
-_LATER = "its memory is planned; latency, throughput, money and energy of serving come in a later version"
 _RANK = 16
 LOCAL_ENGINE = "llama.cpp"
 
@@ -54,10 +54,12 @@ class ServePhase:
     tensor_given: bool
     replicas: int  # 0: as many as the fleet holds
     usable_bytes: Num
-    one_stream: tuple[float, float] | None  # prompt and generated tokens of a single request, when asked
     shown: dict[str, Any]
     device: StreamDevice
+    speed: Speed
+    asked: Asked
     pools: tuple[PoolLayout, ...] = ()
+    link_bytes_per_s: Num = 0.0  # between two pools
 
 
 def resolve_serve(
@@ -92,14 +94,17 @@ def resolve_serve(
     usable = usable_memory(fleet, facts.memory_bytes, engine, seed)
     size = fleet.device_memory_bytes or facts.memory_bytes.value
     shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
-    recipe = _recipe(given, model, arch, engine, size, facts.id, catalog, notes, seed, shown)
+    drafter = resolve_drafter(given.speculative, arch, catalog, notes)
+    recipe = _recipe(given, model, arch, engine, size, facts.id, drafter, catalog, notes, seed, shown)
     recipe = with_stream_constants(recipe, facts)
     device = stream_device(
         facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog
     )
     pools = pool_layouts(given, fleet, arch)
     layout = pools[-1].layout if pools else whole_layout(given, fleet, engine, arch)
-    _tell_later(given, notes)
+    asked = resolve_workload(given, int(recipe.max_model_len), Defaults(catalog, notes, seed))
+    speed = resolve_speed(given, arch, fleet, facts, hardware, engine, recipe, drafter, float(shown["max_num_seqs"]),
+                          catalog, notes, seed, without)
     phase = ServePhase(
         recipe,
         engine,
@@ -107,10 +112,12 @@ def resolve_serve(
         given.tensor is not None,
         int(given.replicas or 0),
         usable,
-        _one_stream(given),
         shown,
         device,
+        speed,
+        asked,
         pools,
+        _between(given, hardware, notes),
     )
     return phase, shown
 
@@ -160,6 +167,7 @@ def _recipe(
     engine: Engine,
     memory_bytes: float,
     device: str,
+    drafter: Drafter,
     catalog: Catalog,
     notes: Notes,
     seed: int,
@@ -172,11 +180,9 @@ def _recipe(
         del shown["max_model_len"]  # given, it would be held to; by default it is only a limit
     sequences, tokens, prompt = sequences_at_hand(given, length)
     batched, seqs = batching(given, engine, memory_bytes, device, length, sequences, prompt, notes, shown)
-    shared = shares_cache(given, engine, notes, shown)
     if engine.text("pool") == "context":
-        sequences = int(seqs)
+        sequences = max(sequences, int(seqs))
     adapters = given.adapters
-    drafter = resolve_drafter(given.speculative, arch, catalog, notes)
     return ServeRecipe(
         engine=engine.id,
         pool=engine.text("pool"),
@@ -186,7 +192,6 @@ def _recipe(
         max_num_batched_tokens=float(batched),
         memory_utilization=memory_share(given, engine, memory_bytes, batched, seqs, notes, shown),
         sequences=float(sequences),
-        shared_cache=shared,
         sequence_tokens=float(tokens),
         needed_tokens=needed_tokens(given, engine.text("pool"), tokens, length),
         graphs=_graphs(given, engine, notes),
@@ -240,18 +245,13 @@ def _sampled(engine: Engine, seqs: float, batched: float) -> float:
     return batched if engine.number("logits_for_batch") else seqs
 
 
-def _one_stream(given: Serve) -> tuple[float, float] | None:
-    work = given.workload
-    if work is None or int(work.batch or work.concurrency or 0) != 1:
-        return None
-    return mean_length(work.input) or 1.0, mean_length(work.output) or 1.0
-
-
-def _tell_later(given: Serve, notes: Notes) -> None:
-    """Fields memory does not depend on: told, never dropped."""
-    for name in ("slo", "hours", "prefix_cache_hit", "workload"):
-        value = getattr(given, name)
-        if value is not None:
-            notes.assume(
-                PATH + name, to_plain(value) if hasattr(value, "__struct_fields__") else value, _LATER
-            )
+def _between(given: Serve, hardware: Hardware, notes: Notes) -> Num:
+    """The link a prompt's cache crosses from one pool to the other."""
+    if given.disaggregated is None:
+        return 0.0
+    own = given.disaggregated.kv_transfer_bytes_per_s
+    if own is not None:
+        return exact(own, "bytes/s", "link between pools", "given in the scenario", basis="given")
+    notes.assume(PATH + "disaggregated.kv_transfer_bytes_per_s", value_of(hardware.slow_bytes_per_s),
+                 "a device's link between nodes")
+    return hardware.slow_bytes_per_s

@@ -114,6 +114,12 @@ def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     return device + host + parts.sequences * c("sequence_s")
 
 
+def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
+    """Decode time of one answered token: a step with its drafting, over the tokens it yields."""
+    step = decode_step_s(parts, engine.constants) + hops_s
+    return step * (1.0 + engine.drafted * engine.draft_share) / accepted_tokens(engine.acceptance, engine.drafted)
+
+
 def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
     """A prompt in its chunks: alone, or what it adds to the decode steps that carry it."""
     c = constants.__getitem__
@@ -130,7 +136,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     """A closed loop, a static batch, or everything queued at once, from the parts."""
     c = engine.constants
     hops = (layout.pipeline - 1) * HOP_S
-    step = (decode_step_s(parts, c) + hops) / accepted_tokens(engine.acceptance, engine.drafted)
+    step = answered_s(parts, engine, hops)
     alone, inside = prompt_s(parts, c, True), prompt_s(parts, c, False)
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
@@ -150,6 +156,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
         "e2e_s": e2e,
         "output_tokens_per_s": asked * load.output / e2e,
         "running": running * layout.data,
+        "prompt_s": alone if load.kind == "batch" else inside,  # of one prompt, in the time of an attention rank
         "load": np.ones_like(tpot) if load.kind != "batch" else np.zeros_like(tpot),
     }
 
@@ -170,15 +177,16 @@ def _open(
     found: dict[str, Num] = {}
     for _ in range(ROUNDS):
         parts = time_parts(arch, device, engine, layout, load, np.maximum(running, 1e-9))
-        step = decode_step_s(parts, engine.constants) / accepted_tokens(engine.acceptance, engine.drafted)
+        step = answered_s(parts, engine)
         inside = prompt_s(parts, engine.constants, False)
         tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
-        wait = service_wait_s(rate, inside, 1.0)
+        wait = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
         ttft = engine.constants["first_s"] + prompt_s(parts, engine.constants, True) + 0.5 * step + wait
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
         running = np.minimum(rate * e2e, most["running"] / layout.data)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e}
+        found["prompt_s"] = inside
     over = np.greater_equal(busy, SATURATED)
-    found = {name: np.where(over, np.inf, value) for name, value in found.items()}
+    found = {n: np.where(over & (n != "prompt_s"), np.inf, value) for n, value in found.items()}
     rate_out = np.minimum(load.rate * load.output, most["output_tokens_per_s"])
     return found | {"output_tokens_per_s": rate_out, "running": running * layout.data, "load": busy}

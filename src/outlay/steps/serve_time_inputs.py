@@ -55,6 +55,7 @@ class EngineTime:
     drafted: Num = 0.0
     acceptance: Num = 0.0
     prefix_hit: Num = 0.0
+    draft_share: Num = 0.0  # a drafted token's time over that of a decode step
 
     def constant(self, name: str) -> Num:
         return self.constants[name]
@@ -74,3 +75,4 @@ class Load:
     rate: Num = 0.0
     cache_tokens: Num = np.inf
     pool: str = "both"  # both | prefill | decode: what this replica does of a request
+    arrival_cv: Num = 1.0  # deviation of the gaps between arrivals over their mean; 1 is Poisson

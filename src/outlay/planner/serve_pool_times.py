@@ -1,0 +1,124 @@
+"""Latency, throughput and load of two pools, one for prompts and one for answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity, derive, exact, value_of
+from outlay.planner.serve_times import (
+    FIRST,
+    TIMES,
+    TOKEN,
+    Replicas,
+    Traffic,
+    first_over,
+    latencies,
+    least,
+    loads_of,
+    per_time,
+    product,
+    rates_of,
+    scaled,
+)
+from outlay.resolve.serve_speed import Speed
+from outlay.resolve.workload import ARRIVALS, Asked
+from outlay.steps.serve_pools import Side, pools_time
+from outlay.steps.serve_time_inputs import Load
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pools:
+    """Both sides, and what crosses from one to the other: bytes of a prompt's cache, over a link."""
+
+    arch: Architecture
+    speed: Speed
+    first: Side
+    second: Side
+    moved_bytes: float
+    link_bytes_per_s: float
+
+    def at(self, load: Load, slower: Any = 1.0) -> Mapping[str, Any]:
+        """Both together at this load, in the time of devices so much slower."""
+        load = replace(load, rate=load.rate * slower)
+        return pools_time(
+            self.arch,
+            self.speed.device,
+            self.first,
+            self.second,
+            load,
+            self.moved_bytes,
+            self.link_bytes_per_s,
+        )
+
+    @property
+    def devices(self) -> tuple[float, float]:
+        return tuple(value_of(s.replicas) * value_of(s.layout.devices) for s in (self.first, self.second))  # type: ignore[return-value]
+
+
+def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
+    """The numbers of the contract, and the traffic behind them."""
+    load = Load(
+        asked.kind,
+        asked.input,
+        asked.output,
+        max(asked.concurrency, 1e-9),
+        asked.rate,
+        arrival_cv=ARRIVALS[asked.arrivals],
+    )
+    found, speed, second = pools.at(load), pools.speed, pools.second
+    capacity = derive(
+        product,
+        "requests a second that it sustains",
+        "requests/s",
+        rate_slow=speed.residual("output_tokens_per_s", True),
+        each=float(found["capacity_per_s"]),
+        replicas=1,
+    )
+    values, rate = _values(asked, pools, load, found, capacity)
+    slots = float(second.engine.max_num_seqs) * value_of(second.replicas) * value_of(second.layout.data)
+    one = Replicas(pools.arch, speed, second.layout, 1, value_of(second.cache_tokens))
+    values |= loads_of(asked, values, rate, capacity, {"running": slots}, one)
+    for key, name in (
+        ("prefill_load", "prefill_load"),
+        ("decode_load", "decode_load"),
+        ("kv_transfer_s", "transfer_s"),
+    ):
+        values[key] = float(found[name])
+    busy = [d * float(found[k]) for d, k in zip(pools.devices, ("prefill_load", "decode_load"), strict=True)]
+    whole = sum(pools.devices)
+    traffic = Traffic(rate, busy[0] / whole, min(1.0, sum(busy) / whole), float(found["running"]), found)
+    return values | rates_of(asked, rate, int(whole)), traffic
+
+
+def _values(
+    asked: Asked, pools: Pools, load: Load, found: Mapping[str, Any], capacity: Quantity
+) -> tuple[dict[str, Any], Quantity]:
+    slow, slow_first = pools.speed.residual("tpot_s", True), pools.speed.residual("ttft_s", True)
+    token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
+    if asked.kind == "queued":
+        return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
+    if asked.kind == "open":
+        wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
+        rate: Quantity = derive(least, "requests a second", "requests/s", asked=wanted, most=capacity)
+        if float(found["load"]) >= 1.0:
+            return dict.fromkeys(f"{name}_s" for name in TIMES), rate
+        queued = derive(_slower(pools, load), FIRST, "s", slower=slow)
+        first = derive(scaled, FIRST, "s", modelled_s=queued, slower=first_over(slow_first, slow))
+        return latencies(first, token, asked.output), rate
+    first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
+    values = latencies(first, token, asked.output)
+    done: Quantity = derive(
+        per_time, "requests a second", "requests/s", inside=asked.concurrency, time_s=values["e2e_s"]
+    )
+    return values, done
+
+
+def _slower(pools: Pools, load: Load) -> Callable[..., Any]:
+    def first_s(slower: Any) -> Any:
+        """The queue before both pools at this rate, in the time of devices so much slower."""
+        return slower * pools.at(load, slower)["ttft_s"]
+
+    return first_s

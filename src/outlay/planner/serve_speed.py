@@ -1,0 +1,153 @@
+"""One request alone, and equal replicas under load: what the serving plan says of time, use and money."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity, derive, exact, value_of
+from outlay.physics import stream as st
+from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, table_of_loads, times
+from outlay.planner.serve_use import duration, serving_lines, unit_prices
+from outlay.resolve.record import Resolved
+from outlay.resolve.serve import ServePhase
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_memory import ServeMemory
+from outlay.steps.serve_stream import one_stream
+from outlay.usage import Line
+
+
+def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[str, Any]:
+    """One request on a replica by itself: a roofline over what each token reads."""
+    prompt, output = phase.asked.input, phase.asked.output
+    recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
+    found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
+    token, first = (
+        as_q(found.token_s, "s", "time of one token, one request"),
+        as_q(found.first_s, "s", "time to the first token, one request"),
+    )
+    whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)
+    return {
+        "input": prompt,
+        "output": output,
+        "ttft_s": first,
+        "tpot_s": token,
+        "e2e_s": whole,
+        "output_tokens_per_s": derive(_per_second, "tokens of one request", "tokens/s", token_s=token),
+    }
+
+
+def replicas_of(
+    arch: Architecture,
+    phase: ServePhase,
+    layout: ServeLayout,
+    count: int,
+    memory: ServeMemory,
+    single: dict[str, Any],
+) -> Replicas:
+    """Replicas as the time model sees them; an engine without constants of its own is held to its one stream."""
+    tokens = max(value_of(memory.kv_cache_tokens), 0.0)
+    whole = Replicas(arch, phase.speed, layout, count, tokens, single=single)
+    if phase.speed.fitted:
+        return whole
+    load = replace(load_of(phase.asked, whole), kind="closed", concurrency=1.0)
+    found = whole.found(load)
+    return replace(
+        whole,
+        slower=derive(
+            _ratio,
+            "this engine's one stream over the model's",
+            "ratio",
+            own_s=single["tpot_s"],
+            modelled_s=float(found["tpot_s"]),
+        ),
+        slower_first=derive(
+            _ratio,
+            "this engine's prompt over the model's",
+            "ratio",
+            own_s=single["ttft_s"],
+            modelled_s=float(found["ttft_s"]),
+        ),
+    )
+
+
+def under_load(
+    resolved: Resolved, phase: ServePhase, whole: Replicas, devices: int
+) -> tuple[dict[str, Any], list[Line], Traffic]:
+    """Times, throughput, load, use and unit prices of a deployment."""
+    asked = phase.asked
+    values, traffic = times(asked, whole)
+    return (*finish(resolved, phase, values, traffic, whole.devices, devices - whole.devices), traffic)
+
+
+def finish(
+    resolved: Resolved, phase: ServePhase, values: dict[str, Any], traffic: Traffic, used: int, idle: int
+) -> tuple[dict[str, Any], list[Line]]:
+    """What the times make of money, energy and promises."""
+    asked = phase.asked
+    values |= percentile_keys(values) | {"input": asked.input, "output": asked.output}
+    lines: list[Line] = []
+    kept = duration(asked, traffic, values.get("e2e_s"))
+    if kept is not None and resolved.rates is not None:
+        lines = serving_lines(resolved, traffic, kept, used, None, idle=idle)
+        values |= unit_prices(asked, traffic, kept, lines)
+    values |= promises(asked.slo, asked.percentile, values)
+    values["sustained"] = not (values["saturated"] and asked.kind == "open")
+    if not values["sustained"]:
+        resolved.notes.warn(saturation(asked.rate, values))
+    return values, lines
+
+
+def promises(slo: dict[str, float], percentile: float | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Each limit with what is expected, and whether all are kept; nothing where none was set.
+
+    A percentile is held against that percentile where it is known, else against the mean, and `of` says which.
+    """
+    if not slo:
+        return {}
+    told = {}
+    for name, limit in slo.items():
+        key = "" if percentile is None else f"{name}_p{percentile:g}_s"
+        of = f"p{percentile:g}" if values.get(key) is not None else "mean"
+        value = values.get(key) if of != "mean" else values.get(f"{name}_s")
+        told[name] = {
+            "limit_s": limit,
+            "value": value,
+            "of": of,
+            "met": value is not None and value.value <= limit,
+        }
+    return {"slo": told, "meets_slo": all(x["met"] for x in told.values())}
+
+
+def saturation(rate: float, values: dict[str, Any]) -> str:
+    """Why there is no latency."""
+    capacity = values["capacity_requests_per_s"]
+    return (
+        f"serve.workload: {rate:.3g} requests/s are more than the {capacity.value:.3g} [{capacity.low:.3g}–"
+        f"{capacity.high:.3g}] that this deployment sustains: the queue grows without end and no latency is given"
+    )
+
+
+def loads_shown(phase: ServePhase, whole: Replicas) -> dict[str, Any]:
+    """The table of loads beside the answer."""
+    return {"loads": table_of_loads(phase.asked, whole)}
+
+
+def as_q(value: Any, unit: str, label: str) -> Quantity:
+    """A number as a quantity of this name."""
+    return (
+        value.named(label, unit)
+        if isinstance(value, Quantity)
+        else exact(float(value), unit, label, basis="derived")
+    )
+
+
+def _per_second(token_s: Any) -> Any:
+    """Tokens a second of one request, after its first."""
+    return 1.0 / token_s
+
+
+def _ratio(own_s: Any, modelled_s: Any) -> Any:
+    """What the engine itself takes over what the model of the fitted ones says."""
+    return own_s / modelled_s

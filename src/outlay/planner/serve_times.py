@@ -1,0 +1,357 @@
+"""Latency, throughput and load of a deployment under what is asked of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity, derive, exact, value_of
+from outlay.physics import stream as st
+from outlay.physics.queueing import in_flight
+from outlay.resolve.serve_speed import Speed
+from outlay.resolve.workload import ARRIVALS, Asked
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_time import serve_time
+from outlay.steps.serve_time_inputs import Load
+
+PERCENTILES = ("p50", "p90", "p99")
+TIMES = ("ttft", "tpot", "itl", "e2e")
+HOUR_S = 3600.0
+FIRST, TOKEN = "time to the first token", "time per output token"
+LOADS = (1, 4, 16, 64, 256, 1024)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Replicas:
+    """Equal replicas: how each is laid out, what its cache holds, and how much slower it is than the time model
+    (an engine without constants of its own is held to what one stream of it takes)."""
+
+    arch: Architecture
+    speed: Speed
+    layout: ServeLayout
+    count: int
+    cache_tokens: float
+    slower: Quantity | float = 1.0
+    slower_first: Quantity | float = 1.0
+    single: Mapping[str, Any] = field(default_factory=dict)  # one request alone, which has a model of its own
+
+    def found(self, load: Load) -> Mapping[str, Any]:
+        return serve_time(self.arch, self.speed.device, self.speed.engine, self.layout, load)
+
+    @property
+    def devices(self) -> int:
+        return self.count * int(self.layout.devices)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Traffic:
+    """What passes through a deployment, for its use of devices and for a search.
+
+    Shares are of the devices' time; running of a replica.
+    """
+
+    requests_per_s: Quantity
+    prompt_share: float
+    busy_share: float
+    running: float
+    found: Mapping[str, Any]
+
+
+def load_of(asked: Asked, whole: Replicas) -> Load:
+    """What one replica is asked."""
+    return Load(
+        asked.kind,
+        asked.input,
+        asked.output,
+        max(asked.concurrency / whole.count, 1e-9),
+        asked.rate / whole.count,
+        max(whole.cache_tokens, asked.input + asked.output),
+        arrival_cv=ARRIVALS[asked.arrivals],
+    )
+
+
+def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
+    """The numbers of the contract, and the traffic behind them."""
+    load = load_of(asked, whole)
+    found = whole.found(load)
+    most = whole.found(replace(load, kind="queued"))
+    slow = _times_q(whole.speed.residual("tpot_s"), whole.slower, "time, measured over predicted")
+    slow_first = _times_q(
+        whole.speed.residual("ttft_s"), whole.slower_first, "first token, measured over predicted"
+    )
+    rate_slow = _times_q(
+        whole.speed.residual("output_tokens_per_s"),
+        whole.slower,
+        "throughput, measured over predicted",
+        inverse=True,
+    )
+    capacity = derive(
+        product,
+        "requests a second that it sustains",
+        "requests/s",
+        rate_slow=rate_slow,
+        each=float(most["output_tokens_per_s"]) / asked.output,
+        replicas=whole.count,
+    )
+    if asked.kind == "queued":
+        values, rate = _queued(asked, most, slow, capacity, whole)
+    elif asked.kind == "open":
+        values, rate = _open(asked, whole, load, slow, slow_first, capacity)
+    elif asked.concurrency <= 1.0 and whole.single:
+        values, rate = _loop(asked, whole.single["ttft_s"], whole.single["tpot_s"])
+    else:
+        first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
+        token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
+        values, rate = _loop(asked, first, token)
+    values |= loads_of(asked, values, rate, capacity, most, whole)
+    traffic = Traffic(rate, *_shares(asked, found, rate, whole), found)
+    return values | rates_of(asked, rate, whole.devices), traffic
+
+
+def _loop(asked: Asked, first: Quantity, token: Quantity) -> tuple[dict[str, Any], Quantity]:
+    """A loop or a static batch: as many requests as are in flight, over the time each stays."""
+    values = latencies(first, token, asked.output)
+    rate: Quantity = derive(
+        per_time, "requests a second", "requests/s", inside=asked.concurrency, time_s=values["e2e_s"]
+    )
+    return values, rate
+
+
+def _open(
+    asked: Asked, whole: Replicas, load: Load, slow: Quantity, slow_first: Quantity, capacity: Quantity
+) -> tuple[dict[str, Any], Quantity]:
+    """Arrivals by themselves: a replica that is slower by a factor is one that is asked that much more, in its time."""
+
+    def at(name: str) -> Callable[..., Any]:
+        def time_s(slower: Any) -> Any:
+            """The queueing model at this rate, in the time of a device so much slower."""
+            return slower * whole.found(replace(load, rate=load.rate * slower))[name]
+
+        return time_s
+
+    rate: Quantity = derive(
+        least,
+        "requests a second",
+        "requests/s",
+        asked=exact(asked.rate, "requests/s", "requests asked for", basis="given"),
+        most=capacity,
+    )
+    if float(whole.found(load)["load"]) >= 1.0:
+        return dict.fromkeys(f"{name}_s" for name in TIMES), rate
+    first = derive(at("ttft_s"), FIRST, "s", slower=slow)
+    first = derive(scaled, FIRST, "s", modelled_s=first, slower=first_over(slow_first, slow))
+    token = derive(at("tpot_s"), TOKEN, "s", slower=slow)
+    return latencies(first, token, asked.output), rate
+
+
+def _queued(
+    asked: Asked, most: Mapping[str, Any], slow: Quantity, capacity: Quantity, whole: Replicas
+) -> tuple[dict[str, Any], Quantity]:
+    """Everything there from the start: the wait depends on how much, which `requests` says."""
+    token = derive(scaled, TOKEN, "s", modelled_s=float(most["tpot_s"]), slower=slow)
+    if asked.requests is None:
+        return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
+    first = derive(
+        _queue_wait,
+        FIRST,
+        "s",
+        first_s=float(most["ttft_s"]),
+        requests=asked.requests,
+        running=float(most["running"]) * whole.count,
+        rate_per_s=capacity,
+    )
+    return latencies(first, token, asked.output), capacity
+
+
+def latencies(first: Quantity, token: Quantity, output: float) -> dict[str, Any]:
+    """The times of a request from those of its tokens. TPOT = (E2E - TTFT)/(output - 1)."""
+    whole = derive(st.request_time_s, "end to end", "s", first_s=first, token_s=token, output_tokens=output)
+    return {"ttft_s": first, "tpot_s": token, "itl_s": token.named("gap between tokens"), "e2e_s": whole}
+
+
+def loads_of(
+    asked: Asked,
+    values: dict[str, Any],
+    rate: Quantity,
+    capacity: Quantity,
+    most: Mapping[str, Any],
+    whole: Replicas,
+) -> dict[str, Any]:
+    """How close it is to what it sustains; beyond it no latency is given."""
+    wanted: Any = (
+        rate if asked.kind != "open" else exact(asked.rate, "requests/s", "requests asked for", basis="given")
+    )
+    load = derive(_ratio, "load", "", rate_per_s=wanted, capacity_per_s=capacity)
+    slots = float(most["running"]) * whole.count
+    if asked.kind in ("closed", "batch"):
+        crowded = asked.concurrency > slots * 1.0001
+        load = (
+            exact(1.0, "", "load: every slot is taken", basis="derived")
+            if crowded
+            else derive(_at_most_one, "load", "", load=load)
+        )
+    elif asked.kind == "queued":
+        crowded, load = True, exact(1.0, "", "load: requests wait from the start", basis="derived")
+    else:
+        crowded = load.value >= 1.0
+    chance = None if load.samples is None else float(np.mean(load.samples >= 1.0))
+    inside = (
+        None
+        if values.get("e2e_s") is None
+        else derive(in_flight, "requests in flight", "requests", rate_per_s=rate, time_s=values["e2e_s"])
+    )
+    named = {"closed": asked.concurrency, "batch": asked.concurrency}.get(asked.kind)
+    return {
+        "load": load,
+        "saturated": bool(crowded),
+        "saturation_probability": chance if asked.kind == "open" and chance is not None else float(crowded),
+        "capacity_requests_per_s": capacity,
+        "capacity_users": derive(
+            _users, "users it sustains", "users", rate_per_s=capacity, each=asked.per_user_hour
+        ),
+        "capacity_concurrency": slots,
+        "concurrency": inside
+        if named is None
+        else exact(named, "requests", "requests in flight", basis="given"),
+        "rate": rate,
+        "users": exact(asked.users, "users", "users", basis="given")
+        if asked.users is not None
+        else derive(
+            _users,
+            "users",
+            "users",
+            rate_per_s=wanted if asked.kind == "open" else rate,
+            each=asked.per_user_hour,
+        ),
+    }
+
+
+def rates_of(asked: Asked, rate: Quantity, devices: int) -> dict[str, Any]:
+    out = derive(product, "output tokens a second", "tokens/s", rate_slow=rate, each=asked.output, replicas=1)
+    return {
+        "output_tokens_per_s": out,
+        "output_tokens_per_s_per_device": derive(
+            _ratio, "output tokens a second and device", "tokens/s", rate_per_s=out, capacity_per_s=devices
+        ),
+        "input_tokens_per_s": derive(
+            product, "input tokens a second", "tokens/s", rate_slow=rate, each=asked.input, replicas=1
+        ),
+    }
+
+
+def _shares(
+    asked: Asked, found: Mapping[str, Any], rate: Quantity, whole: Replicas
+) -> tuple[float, float, float]:
+    """Of the devices' time, what prompts take and what anything takes; and requests inside one replica."""
+    running = float(found["running"])
+    if asked.kind == "batch":
+        return min(float(found["ttft_s"]) / float(found["e2e_s"]), 1.0), 1.0, running
+    busy = 1.0
+    if asked.kind == "open" and float(found["load"]) < 1.0:
+        busy = max(1.0 - math.exp(-running), min(float(found["load"]), 1.0))
+    prompts = value_of(rate) / whole.count / value_of(whole.layout.data) * float(found["prompt_s"])
+    return min(prompts, busy), busy, running
+
+
+def table_of_loads(asked: Asked, whole: Replicas) -> list[dict[str, Any]]:
+    """What a few more or fewer requests at once would do, at the same lengths."""
+    load = load_of(asked, whole)
+    most = float(whole.found(replace(load, kind="queued"))["running"])
+    steps = [n for n in LOADS if n < most] + [int(most)]
+    count = np.array([float(n) for n in dict.fromkeys(steps)])
+    found = whole.found(replace(load, kind="closed", concurrency=count))
+    slow, first = value_of(whole.slower), value_of(whole.slower_first)
+    rows = []
+    for place, n in enumerate(count):
+        ttft, tpot = float(found["ttft_s"][place]) * first, float(found["tpot_s"][place]) * slow
+        e2e = ttft + tpot * max(asked.output - 1.0, 0.0)
+        rate = n * whole.count / e2e
+        rows.append(
+            {
+                "concurrency": n * whole.count,
+                "ttft_s": ttft,
+                "tpot_s": tpot,
+                "e2e_s": e2e,
+                "output_tokens_per_s": rate * asked.output,
+                "users": rate * HOUR_S / asked.per_user_hour.value,
+            }
+        )
+    return rows
+
+
+def percentile_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Every percentile the contract names; null where the method gives none."""
+    return {f"{name}_{p}_s": values.get(f"{name}_{p}_s") for name in TIMES for p in PERCENTILES}
+
+
+def _times_q(residual: Quantity, slower: Quantity | float, label: str, inverse: bool = False) -> Quantity:
+    found: Quantity = derive(
+        _over_slower if inverse else _and_slower, label, "ratio", residual=residual, slower=slower
+    )
+    return found
+
+
+def first_over(first: Quantity, second: Quantity) -> Quantity:
+    found: Quantity = derive(
+        _ratio,
+        "first token beside the others, measured over predicted",
+        "ratio",
+        rate_per_s=first,
+        capacity_per_s=second,
+    )
+    return found
+
+
+def _and_slower(residual: Any, slower: Any) -> Any:
+    """What left-out runs took beyond the model, and how much slower this engine's one stream is."""
+    return residual * slower
+
+
+def _over_slower(residual: Any, slower: Any) -> Any:
+    """What left-out runs reached over the model, and how much slower this engine's one stream is."""
+    return residual / slower
+
+
+def scaled(modelled_s: Any, slower: Any) -> Any:
+    """The time model, and what published runs took beyond it."""
+    return modelled_s * slower
+
+
+def product(rate_slow: Any, each: Any, replicas: Any) -> Any:
+    """So many of each, over the replicas."""
+    return rate_slow * each * replicas
+
+
+def per_time(inside: Any, time_s: Any) -> Any:
+    """Throughput of so many inside for so long (Little 1961)."""
+    return inside / time_s
+
+
+def least(asked: Any, most: Any) -> Any:
+    """What is asked, as far as it is sustained."""
+    return np.minimum(asked, most)
+
+
+def _at_most_one(load: Any) -> Any:
+    """A closed loop waits for itself and is never asked more than it does."""
+    return np.minimum(load, 1.0)
+
+
+def _ratio(rate_per_s: Any, capacity_per_s: Any) -> Any:
+    """One over the other."""
+    return rate_per_s / capacity_per_s
+
+
+def _users(rate_per_s: Any, each: Any) -> Any:
+    """People who each send so many requests an hour."""
+    return rate_per_s * HOUR_S / each
+
+
+def _queue_wait(first_s: Any, requests: Any, running: Any, rate_per_s: Any) -> Any:
+    """Half of the time that those who do not run at once take to be let in, and the first token."""
+    return first_s + 0.5 * np.maximum(requests - running, 0.0) / rate_per_s

@@ -1,0 +1,123 @@
+"""The part of a serving page that is about a load: latency, how close to saturation, price of a token, other loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.report.blocks import Table
+from outlay.report.numbers import number, one
+
+_TIMES = (("first token", "ttft"), ("each further token", "tpot"), ("whole request", "e2e"))
+_PERCENTILES = ("p50", "p90", "p99")
+
+
+def latency(phase: Mapping[str, Any]) -> Table | None:
+    """Times of a request under the load asked about; percentiles where they are known."""
+    if number(phase.get("tpot_s")) is None:
+        return None
+    known = [p for p in _PERCENTILES if number(phase.get(f"ttft_{p}_s")) is not None]
+    rows = tuple(
+        (label, one(phase.get(f"{name}_s"), "s"), *[one(phase.get(f"{name}_{p}_s"), "s") for p in known])
+        for label, name in _TIMES
+        if number(phase.get(f"{name}_s")) is not None
+    )
+    title = f"A request of {phase.get('input', 0):,.0f} tokens in, {phase.get('output', 0):,.0f} out"
+    return Table(title, ("", "mean", *known), rows)
+
+
+def load(phase: Mapping[str, Any]) -> Table | None:
+    """Users, requests a second and in flight, for the load and for what the deployment sustains."""
+    if number(phase.get("capacity_requests_per_s")) is None:
+        return None
+    rows = [
+        ("requests a second", count(phase.get("rate"), 2), count(phase.get("capacity_requests_per_s"), 2)),
+        ("in flight", count(phase.get("concurrency"), 1), count(phase.get("capacity_concurrency"))),
+        ("users, busiest hour", count(phase.get("users")), count(phase.get("capacity_users"))),
+        ("output tokens a second", count(phase.get("output_tokens_per_s")), _capacity_tokens(phase)),
+    ]
+    return Table("The load", ("", "now", "at most"), tuple(rows))
+
+
+def _capacity_tokens(phase: Mapping[str, Any]) -> str:
+    rate, output = number(phase.get("capacity_requests_per_s")), number(phase.get("output"))
+    return "" if rate is None or output is None else f"{rate * output:,.0f}"
+
+
+def other_loads(phase: Mapping[str, Any]) -> Table | None:
+    """What more or fewer requests at once would do."""
+    found = phase.get("loads") or []
+    if len(found) < 2:
+        return None
+    rows = tuple(
+        (
+            f"{row['concurrency']:,.0f}",
+            one(row["ttft_s"], "s"),
+            one(row["tpot_s"], "s"),
+            f"{row['output_tokens_per_s']:,.0f}",
+            f"{row['users']:,.0f}",
+        )
+        for row in found
+    )
+    head = ("in flight", "first token", "each token", "tokens/s", "users")
+    return Table("Other loads", head, rows)
+
+
+def prices(phase: Mapping[str, Any]) -> Table | None:
+    """Money and energy over what is answered."""
+    rows = [
+        ("a million output tokens, all cost", one(phase.get("usd_per_million_output_tokens"), "USD")),
+        ("  of it a million input tokens", one(phase.get("usd_per_million_input_tokens_allocated"), "USD")),
+        ("  of it a million output tokens", one(phase.get("usd_per_million_output_tokens_allocated"), "USD")),
+        ("a request", one(phase.get("usd_per_request"), "USD")),
+        ("energy of an output token, devices", one(phase.get("energy_per_output_token_j"), "J")),
+        ("energy of an output token, facility", one(phase.get("facility_energy_per_output_token_j"), "J")),
+    ]
+    told = tuple(row for row in rows if row[1] and number_in(row[1]))
+    return Table("What a token costs", ("", ""), told) if told else None
+
+
+def number_in(text: str) -> bool:
+    """Whether a cell says a number."""
+    return any(c.isdigit() for c in text)
+
+
+def said(phase: Mapping[str, Any]) -> list[str]:
+    """The load against what it sustains, and each promise."""
+    lines = []
+    at = number(phase.get("load"))
+    if at is not None and number(phase.get("capacity_requests_per_s")) is not None:
+        lines.append(_load_line(phase, at))
+    for name, found in (phase.get("slo") or {}).items():
+        value = number(found.get("value"))
+        seen = "no latency, saturated" if value is None else f"{one(found['value'], 's')} ({found['of']})"
+        word = "kept" if found["met"] else "broken"
+        lines.append(f"Promise {name.upper()} ≤ {one(found['limit_s'], 's')}: {word}, {seen}")
+    return lines
+
+
+def _load_line(phase: Mapping[str, Any], at: float) -> str:
+    load_q = phase.get("load")
+    span = ""
+    if isinstance(load_q, Mapping):
+        low, high = number(load_q.get("low")), number(load_q.get("high"))
+        if low is not None and high is not None and round(100 * low) != round(100 * high):
+            span = f" [{100 * low:.0f}–{100 * high:.0f}]"
+    text = f"Load: {100 * at:.0f} %{span} of what it sustains"
+    if phase.get("sustained") is False:
+        return f"Saturated: asked {100 * at:.0f} %{span} of what it sustains; the queue grows without end"
+    chance = number(phase.get("saturation_probability")) or 0.0
+    return text + (f"; {100 * chance:.0f} % likely saturated" if 0.02 <= chance < 1.0 else "")
+
+
+def count(value: Any, decimals: int = 0) -> str:
+    """A count with its interval, digits as it deserves."""
+    nominal = number(value)
+    if nominal is None:
+        return "–"
+    places = decimals if nominal < 100 else 0
+    low, high = (number(value.get(k)) for k in ("low", "high")) if isinstance(value, Mapping) else (None, None)
+    text = f"{nominal:,.{places}f}"
+    if low is None or high is None or f"{low:,.{places}f}" == f"{high:,.{places}f}":
+        return text
+    return f"{text} [{low:,.{places}f}–{high:,.{places}f}]"

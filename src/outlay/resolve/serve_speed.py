@@ -1,0 +1,153 @@
+"""A serving phase's device, engine and model as the time model sees them, with what left-out runs took beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.catalog import Catalog
+from outlay.derive import Quantity, uncertain, value_of
+from outlay.resolve.drafter import FIELD as DRAFTING
+from outlay.resolve.drafter import Drafter
+from outlay.resolve.engines import Engine, version_of
+from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.record import Notes
+from outlay.resolve.serve_time import (
+    SLOW_SHARE,
+    is_seen,
+    shape_of,
+    time_constants,
+    time_device,
+    time_residual,
+)
+from outlay.scenario import Fleet, Serve
+from outlay.steps.inputs import Hardware
+from outlay.steps.serve_inputs import ServeRecipe
+from outlay.steps.serve_time_inputs import EngineTime, TimeDevice
+
+FITTED = (
+    "vllm",
+    "sglang",
+    "tensorrt-llm",
+)  # engines with constants of their own; others are held to their one stream
+EARLY = (0, 6)  # versions before it launched a step kernel by kernel
+EARLY_SCOPES = {"vllm": "vllm@0.4"}
+GIVEN_PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What `steps.serve_time` is given, and the residual of each number by whether requests stay on one pool."""
+
+    device: TimeDevice
+    engine: EngineTime
+    shape: str
+    seen: bool
+    fitted: bool  # the engine has constants of its own
+    seed: int
+
+    def residual(self, number: str, pools: bool = False) -> Quantity:
+        """Measured over predicted, of published runs that were left out of the fit."""
+        low, _, high = time_residual(number, self.shape, pools, self.seen)
+        name = number.removesuffix("_s").replace("_", " ")
+        kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
+        source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
+        return uncertain(
+            min(max(1.0, low), high),
+            low,
+            high,
+            "ratio",
+            f"{name}, measured over predicted",
+            source,
+            seed=self.seed,
+            key=f"serve.{number}.{self.shape}",
+            basis="derived",
+        )
+
+
+def resolve_speed(
+    given: Serve,
+    arch: Architecture,
+    fleet: Fleet,
+    facts: DeviceFacts,
+    hardware: Hardware,
+    engine: Engine,
+    recipe: ServeRecipe,
+    drafter: Drafter,
+    limit: float,
+    catalog: Catalog,
+    notes: Notes,
+    seed: int,
+    without: str,
+) -> Speed:
+    """limit: requests an attention rank runs at once, at most."""
+    device = _device(fleet, facts, hardware, catalog)
+    name = _engine_scope(engine)
+    drafted, acceptance = _drafting(given, catalog, notes, seed)
+    times = EngineTime(
+        part_bytes={part: value_of(each) for part, each in recipe.part_bytes.items()},
+        cache_bytes=value_of(recipe.cache_bytes),
+        constants=time_constants(name, device.generation, without=without),
+        max_num_batched_tokens=max(recipe.max_num_batched_tokens, 1.0),
+        max_num_seqs=max(float(limit), 1.0),
+        drafted=drafted,
+        acceptance=acceptance,
+        prefix_hit=float(given.prefix_cache_hit or 0.0),
+        draft_share=_draft_share(drafter, recipe, arch),
+    )
+    return Speed(
+        device, times, shape_of(arch), is_seen(engine.id, device.generation), engine.id in FITTED, seed
+    )
+
+
+def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catalog) -> TimeDevice:
+    """The catalogued device, or one of the user's own with the kernels of the default family; links as given."""
+    peaks = {GIVEN_PEAKS[n]: v.value for n, v in facts.peaks.items() if n in GIVEN_PEAKS}
+    entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
+    found = time_device(entry, facts.memory_bytes_per_s.value, peaks)
+    if facts.entry is None:
+        found = replace(found, generation="other")
+    found = replace(found, scale_up_devices=hardware.scale_up_devices)
+    if fleet.intra_node_bytes_per_s is not None or facts.entry is None:
+        usual = float(entry.value("link_bytes_per_s", 0.0) or 0.0)
+        ratio = value_of(hardware.fast_bytes_per_s) / usual if usual else 1.0
+        found = replace(found, reduce=_scaled(found.reduce, ratio), exchange=_scaled(found.exchange, ratio))
+    if fleet.inter_node_bytes_per_s is not None:
+        found = replace(found, slow_bytes_per_s=SLOW_SHARE * fleet.inter_node_bytes_per_s)
+    return found
+
+
+def _scaled(links: Any, ratio: float) -> Any:
+    return replace(links, bytes_per_s=tuple(rate * ratio for rate in links.bytes_per_s))
+
+
+def _engine_scope(engine: Engine) -> str:
+    """The engine, or its early form where a version says so and there is one."""
+    version = version_of(engine.version)
+    return EARLY_SCOPES.get(engine.id, engine.id) if version and version < EARLY else engine.id
+
+
+def _drafting(given: Serve, catalog: Catalog, notes: Notes, seed: int) -> tuple[float, float]:
+    """Tokens drafted a step and the chance that each is kept."""
+    own = given.speculative
+    if own is None:
+        return 0.0, 0.0
+    tokens, chance = own.tokens, own.acceptance
+    if tokens is None:
+        fact = catalog.find("default", "serve.drafted_tokens").fact("value")
+        tokens = int(float(fact.value))
+        notes.assume(f"{DRAFTING}.tokens", tokens, fact.note, fact.source)
+    if chance is None:
+        fact = catalog.find("default", f"serve.acceptance.{own.method}").fact("value")
+        chance = float(fact.value)
+        notes.assume(f"{DRAFTING}.acceptance", chance, fact.note, fact.source)
+    return float(tokens), float(chance)
+
+
+def _draft_share(drafter: Drafter, recipe: ServeRecipe, arch: Architecture) -> float:
+    """A drafted token's reading over that of the model's active weights."""
+    if not drafter.weight_bytes:
+        return 0.0
+    active = arch.active_parameters * value_of(recipe.part_bytes.get("mlp", 2.0))
+    return min(drafter.weight_bytes / active, 1.0) if active else 0.0

@@ -1,0 +1,162 @@
+"""The workload of a serving phase → what is asked: how requests come, how long they are, for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from outlay.derive import Quantity, exact
+from outlay.errors import BadValue, Inconsistent
+from outlay.resolve.calendar import Defaults
+from outlay.resolve.fleet import given as given_number
+from outlay.resolve.serve_defaults import PATH, mean_length
+from outlay.scenario import Serve, Workload
+
+FIELD = PATH + "workload"
+KINDS = ("concurrency", "rate", "batch", "users", "trace")
+ARRIVALS = {
+    "constant": 0.0,
+    "poisson": 1.0,
+    "gamma": 2.0,
+    "bursty": 4.0,
+}  # deviation of the gaps over their mean
+SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of the whole deployment.
+
+    kind: closed (so many always in flight), open (requests/s), batch (one started together), queued (all at once).
+    """
+
+    kind: str
+    input: float
+    output: float
+    concurrency: float = 1.0
+    rate: float = 0.0
+    requests: float | None = None
+    hours: Quantity | None = None  # None: the requests say how long it takes
+    per_user_hour: Quantity = field(default_factory=lambda: exact(1.0, "1/h"))
+    users: float | None = None  # as asked; else they follow from the rate
+    prefix_hit: float = 0.0
+    arrivals: str = "poisson"
+    slo: dict[str, float] = field(default_factory=dict)
+    percentile: float | None = None
+    named: bool = True  # a load was given; else one request at a time stands in
+
+
+def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
+    """The load, with every default told.
+
+    Raises Inconsistent where two loads or two durations are given, BadValue for arrivals unknown.
+    """
+    work = given.workload or Workload()
+    told = [name for name in KINDS if getattr(work, name) is not None]
+    if len(told) > 1:
+        raise Inconsistent(
+            f"{FIELD}: {' and '.join(told)} are {len(told)} loads; give one of {', '.join(KINDS)}",
+            f"{FIELD}.{told[1]}",
+        )
+    kind = told[0] if told else ""
+    prompt, answer = _lengths(given, work, length, defaults)
+    each = _per_user(work, defaults, told=kind == "users")
+    load: dict[str, Any] = {"kind": "closed"}
+    if kind == "rate":
+        rate = float(work.rate or 0.0)
+        load = {"kind": "queued"} if rate == float("inf") else {"kind": "open", "rate": rate}
+    elif kind == "users":
+        load = {"kind": "open", "rate": float(work.users or 0.0) * each.value / SECONDS}
+    elif kind == "batch":
+        load = {"kind": "batch", "concurrency": float(work.batch or 1)}
+    elif kind == "concurrency":
+        load["concurrency"] = float(work.concurrency or 1)
+    else:
+        why = "no load was given: one request after another; the table of loads shows what more would do"
+        defaults.notes.assume(FIELD + ".concurrency", 1, why)
+    slo = given.slo
+    limits = (
+        {} if slo is None else {n: v for n in ("ttft", "tpot", "e2e") if (v := getattr(slo, n)) is not None}
+    )
+    if slo is not None and slo.percentile is not None and not limits:
+        defaults.notes.warn(
+            f"{PATH}slo.percentile: there is no limit to hold it to; give slo.ttft, tpot or e2e"
+        )
+    return Asked(
+        input=prompt,
+        output=answer,
+        requests=work.requests,
+        hours=_hours(given, work, kind, load, defaults),
+        per_user_hour=each,
+        users=work.users,
+        prefix_hit=float(given.prefix_cache_hit or 0.0),
+        arrivals=_arrivals(work, str(load["kind"]), defaults),
+        slo=limits,
+        percentile=None if slo is None else slo.percentile,
+        named=bool(kind),
+        **load,
+    )
+
+
+def _lengths(given: Serve, work: Workload, length: int, defaults: Defaults) -> tuple[float, float]:
+    """Mean tokens of prompt and answer: given, or those of published chat traffic as far as they fit."""
+    prompt, answer = mean_length(work.input), mean_length(work.output)
+    room = max(2.0, float(length))
+    if answer is None:
+        value = defaults.quantity("serve.output_tokens").value
+        answer = max(1.0, min(value, room - prompt if prompt is not None else room / 2))
+        fact = defaults.catalog.find("default", "serve.output_tokens").fact("value")
+        defaults.notes.assume(FIELD + ".output", answer, "published chat traffic", fact.source)
+    if prompt is None:
+        value = defaults.quantity("serve.input_tokens").value
+        prompt = max(1.0, min(value, room - answer))
+        fact = defaults.catalog.find("default", "serve.input_tokens").fact("value")
+        defaults.notes.assume(FIELD + ".input", prompt, "published chat traffic", fact.source)
+    return max(prompt, 1.0), max(answer, 1.0)
+
+
+def _per_user(work: Workload, defaults: Defaults, told: bool) -> Quantity:
+    own = work.requests_per_user_hour
+    if own is not None:
+        if own <= 0:
+            raise BadValue(
+                f"{FIELD}.requests_per_user_hour: must be above zero", f"{FIELD}.requests_per_user_hour"
+            )
+        return given_number(float(own), "1/h", "requests of a user in an hour")
+    # a person's rate is uncertain, but users, rate and concurrency are shown for one and the same load
+    value = defaults.quantity("serve.requests_per_user_hour", FIELD + ".requests_per_user_hour")
+    return value if told else exact(value.value, value.unit, value.label, *value.sources, basis=value.basis)
+
+
+def _hours(
+    given: Serve, work: Workload, kind: str, load: dict[str, Any], defaults: Defaults
+) -> Quantity | None:
+    """How long the deployment is kept; a batch, a trace or a number of requests has its own duration."""
+    own = work.requests is not None or kind in ("batch", "trace")
+    if given.hours is not None:
+        if own:
+            what = "requests" if work.requests is not None else kind
+            raise Inconsistent(
+                f"{PATH}hours: serve.workload.{what} already says how long it takes; give one of them",
+                PATH + "hours",
+            )
+        return given_number(float(given.hours), "h", "hours of service")
+    return None if own else defaults.quantity("serve.hours", PATH + "hours")
+
+
+def _arrivals(work: Workload, kind: str, defaults: Defaults) -> str:
+    name = work.arrivals
+    if name is None:
+        if kind == "open":
+            defaults.notes.assume(FIELD + ".arrivals", "poisson", "people come independently of one another")
+        return "poisson"
+    if name not in ARRIVALS:
+        from outlay.errors import suggestion
+
+        raise BadValue(
+            f"{FIELD}.arrivals: {name!r} is not one of {', '.join(ARRIVALS)}{suggestion(name, ARRIVALS)}",
+            f"{FIELD}.arrivals",
+        )
+    if kind != "open":
+        defaults.notes.warn(f"{FIELD}.arrivals: only a rate or users arrive; not used here")
+    return name

@@ -1,0 +1,35 @@
+"""What a serving plan assumes where the user says nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from catalog_build.common import CATALOG_DATE, Row
+from catalog_build.defaults import KIND, OURS, Default
+
+__all__ = ["KIND", "build"]
+
+AZURE = "Azure LLM inference trace 2023, conversation (Splitwise, ISCA 2024), CC-BY 4.0"
+SERVE = (
+    Default("serve.input_tokens", 1024.0, "token", f"{AZURE}: mean prompt 1,155", "derived",
+            "prompt where a workload gives none, rounded to a power of two"),
+    Default("serve.output_tokens", 256.0, "token", f"{AZURE}: mean answer 211", "derived",
+            "answer where a workload gives none, rounded to a power of two"),
+    Default("serve.requests_per_user_hour", 10.0, "1/h", OURS, "assumed",
+            "requests of a person in the busiest hour; an agent sends many times more", 3.0, 30.0),
+    Default("serve.hours", 8760.0, "h", OURS, "assumed", "a year of service, as budgets are made"),
+    Default("serve.acceptance.mtp", 0.75, "", "DeepSeek-V3 technical report, arXiv:2412.19437, section 5.4.3: second "
+            "token accepted 85-90 %; later ones less", "derived", "chance that a drafted token is kept", 0.6, 0.9),
+    Default("serve.acceptance.eagle", 0.7, "", OURS, "assumed", "chance that a drafted token is kept; give your own",
+            0.5, 0.85),
+    Default("serve.acceptance.draft", 0.6, "", OURS, "assumed", "chance that a drafted token is kept; give your own",
+            0.4, 0.8),
+    Default("serve.acceptance.ngram", 0.3, "", OURS, "assumed", "chance that a copied token is kept; depends on how "
+            "much an answer repeats its prompt", 0.05, 0.6),
+    Default("serve.drafted_tokens", 1.0, "token", "DeepSeek-V3, arXiv:2412.19437: one prediction layer", "published",
+            "tokens drafted a step"),
+)
+
+
+def build(data_dir: Path, models_dir: Path) -> list[Row]:
+    return [Row(d.id, "value", d.value, d.unit, d.source, CATALOG_DATE, d.how, d.low, d.high, d.note) for d in SERVE]
