@@ -44,6 +44,7 @@ RANK = {room: rank for rank, line in enumerate(ROOMS) for room in line}
 # Files at another height than their folder: the records steps are given, the front door's engine.
 PLACED = {
     "steps.inputs": "architecture",
+    "steps.power_inputs": "architecture",
     "steps.serve_inputs": "architecture",
     "steps.serve_time_inputs": "architecture",
     "steps.tuning": "architecture",

@@ -11,7 +11,8 @@ from outlay.catalog import load
 from outlay.physics import power
 
 SHIPPED = load().find("power_constants", "power")
-CONSTANTS = {name: SHIPPED.value(name) for name in ("compute_weight", "memory_weight", "memory_exponent")}
+CONSTANTS = {name: SHIPPED.value(name) for name in ("compute_weight", "compute_exponent", "memory_weight",
+                                                "memory_exponent")}
 IDLE, CEILING = SHIPPED.value("idle_share"), SHIPPED.value("ceiling_share")
 share = st.floats(0.0, 1.0)
 

@@ -120,7 +120,8 @@ def _power_of(power: PowerInputs | None) -> Callable[[Mapping[str, Any]], Any]:
         if power.measured_it_w is not None:
             return power.measured_it_w.value + 0.0 * times["step_time_s"]
         level = pw.activity_level(times["compute_activity"], times["memory_activity"], power.compute_weight.value,
-                                  power.memory_weight.value, power.memory_exponent.value)
+                                  power.memory_weight.value, power.memory_exponent.value,
+                                  power.compute_exponent.value)
         cap = nominal(power.cap_w)
         watts = pw.device_power_w(power.rated_w.value, level, power.idle_share.value, power.ceiling_share.value, cap)
         return np.minimum(watts * power.residual.value, cap)

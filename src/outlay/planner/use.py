@@ -56,7 +56,7 @@ def busy_power(power: PowerInputs | None, compute: Num, memory: Num) -> tuple[Qu
         return power.measured_it_w, "node"
     level = derive(pw.activity_level, "activity level", "", compute_activity=compute, memory_activity=memory,
                    compute_weight=power.compute_weight, memory_weight=power.memory_weight,
-                   memory_exponent=power.memory_exponent)
+                   memory_exponent=power.memory_exponent, compute_exponent=power.compute_exponent)
     modelled = derive(pw.device_power_w, "device power, model", "W", rated_w=power.rated_w, level=level,
                       idle_share=power.idle_share, ceiling_share=power.ceiling_share, cap_w=power.cap_w)
     return derive(_within_cap, "device power", "W", power_w=modelled, residual=power.residual,

@@ -1,14 +1,18 @@
-"""The inputs of device power: rated power, cap, and the few constants of the power model."""
+"""The inputs of device power: rated power, cap, and the few constants of the power model; clocks under a cap."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from outlay.catalog import Catalog
-from outlay.derive import Num, Quantity
+from outlay.catalog import Catalog, load
+from outlay.derive import Num, Quantity, value_of
+from outlay.physics.power import clock_share
 from outlay.resolve.fleet import DeviceFacts, given
 from outlay.resolve.record import Notes
 from outlay.scenario import Fleet
+from outlay.steps.power_inputs import PowerFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,10 @@ class PowerInputs:
     compute_weight: Quantity
     memory_weight: Quantity
     memory_exponent: Quantity
+    compute_exponent: Quantity
+    busy_plain: Quantity
+    busy_narrow: Quantity
+    split_exponent: Quantity
     residual: Quantity
     training_compute_activity: Quantity
     training_memory_activity: Quantity
@@ -48,7 +56,37 @@ def resolve_power(fleet: Fleet, facts: DeviceFacts, catalog: Catalog, notes: Not
         rated_w=rated, cap_w=given(cap, "W", "power cap") if cap is not None else rated,
         idle_share=constant("idle_share"), ceiling_share=constant("ceiling_share"),
         compute_weight=constant("compute_weight"), memory_weight=constant("memory_weight"),
-        memory_exponent=constant("memory_exponent"), residual=constant("residual"),
+        memory_exponent=constant("memory_exponent"), compute_exponent=constant("compute_exponent"),
+        busy_plain=constant("busy_plain"), busy_narrow=constant("busy_narrow"),
+        split_exponent=constant("split_exponent"), residual=constant("residual"),
         training_compute_activity=constant("training_compute_activity"),
         training_memory_activity=constant("training_memory_activity"),
         measured_it_w=given(measured, "W", "measured IT power") if measured is not None else None)
+
+
+def serve_power_facts(power: PowerInputs, nominal: bool = True) -> PowerFacts:
+    """What `steps.serve_power` is given of a device: nominal numbers, or the Quantities themselves to derive with."""
+    pick: Any = value_of if nominal else (lambda number: number)
+    measured = power.measured_it_w
+    return PowerFacts(
+        rated_w=pick(power.rated_w), cap_w=pick(power.cap_w), idle_share=pick(power.idle_share),
+        ceiling_share=pick(power.ceiling_share), compute_weight=pick(power.compute_weight),
+        compute_exponent=pick(power.compute_exponent), memory_weight=pick(power.memory_weight),
+        memory_exponent=pick(power.memory_exponent), busy_plain=pick(power.busy_plain),
+        busy_narrow=pick(power.busy_narrow), split_exponent=pick(power.split_exponent),
+        residual=pick(power.residual), measured_w=None if measured is None else pick(measured))
+
+
+@lru_cache(maxsize=256)
+def capped_clock(rated_w: float, cap_w: float) -> float:
+    """Share of its clock, and so of its arithmetic peaks, that a device under full work keeps below a power cap.
+
+    Bandwidth, links and the host keep their rates: memory has its own clock, and what waits for it draws less
+    than the cap (decode rows of a capped H100, Splitwise, ISCA 2024).
+
+    >>> round(capped_clock(700.0, 350.0), 2), capped_clock(700.0, 700.0)
+    (0.78, 1.0)
+    """
+    constants = load().find("power_constants", "power")
+    idle, full = (float(constants.value(name)) * rated_w for name in ("idle_share", "ceiling_share"))
+    return float(clock_share(cap_w, full, idle, float(constants.value("clock_exponent"))))

@@ -204,7 +204,7 @@ def decode_attention_s(
             calls += count
             continue
         span = np.minimum(context, kind.window) if kind.window else context
-        size, flop = _cache_read(kind, layout, sequences * span, cache_bytes)
+        size, flop = cache_read(kind, layout, sequences * span, cache_bytes)
         reading = reading + count * np.maximum(
             size / (device.memory_bytes_per_s * device.attention_share), flop / (0.5 * device.peaks["bf16"])
         )
@@ -212,7 +212,7 @@ def decode_attention_s(
     return reading, calls * device.attention_floor_s
 
 
-def _cache_read(kind: LayerKind, layout: ServeLayout, positions: Num, cache_bytes: Num) -> tuple[Num, Num]:
+def cache_read(kind: LayerKind, layout: ServeLayout, positions: Num, cache_bytes: Num) -> tuple[Num, Num]:
     """Bytes and arithmetic of one layer's attention over so many cached positions on one rank."""
     heads = kind.heads / layout.tensor
     if kind.mixer == "mla":
