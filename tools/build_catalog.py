@@ -35,6 +35,7 @@ TABLES = (
     "embodied",
     "technologies",
     "personas",
+    "focus",
     "holes",
     "meta",
 )

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Decide",
         "What this hardware can do with a model: run, fine-tune, train; what is enough.",
     ),
+    "reconcile": ("outlay.cli.reconcile", "Measure", "A provider's bill beside the plan, both ways."),
     "explain": ("outlay.cli.explain", "Trust", "Where a number comes from: formula, inputs, facts, papers."),
     "catalog": ("outlay.cli.catalog", "Trust", "The facts behind it all, each with source and date."),
     "validate": ("outlay.cli.validate", "Trust", "Predictions beside published measurements."),
@@ -35,10 +36,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Trust",
         "Is my scenario file valid? Prints it with every default filled in.",
     ),
+    "report": ("outlay.cli.report", "Share", "A plan as a FOCUS file, lines, JSON or a page."),
     "batch": ("outlay.cli.batch", "Share", "One scenario a line in, one result a line out (JSON Lines)."),
     "demo": ("outlay.cli.demo", "Share", "One screen: what a real model takes, from scratch."),
 }
-JOBS = ("Plan", "Decide", "Trust", "Share")
+JOBS = ("Plan", "Decide", "Measure", "Trust", "Share")
 
 # Verbs of the design that have no engine yet -> what works today instead.
 NOT_BUILT: dict[str, str] = {
@@ -51,11 +53,9 @@ NOT_BUILT: dict[str, str] = {
     "compare": "`outlay train … --vary field=a,b,c` puts choices side by side",
     "run": "`outlay train … --device-hours H` prices a run already done",
     "ledger": "`outlay train … --csv` writes the lines of a plan",
-    "reconcile": "`outlay train … --device-hours H` prices a run already done",
     "calibrate": "`outlay validate` shows how far predictions are from measurements",
     "agent": "`outlay batch` answers scenarios from other programs",
     "doctor": "`outlay catalog list device` shows the devices known",
-    "report": "`outlay train … --md -o plan.md` writes a page",
     "web": "`outlay train … --json` and `outlay batch` feed other programs",
 }
 

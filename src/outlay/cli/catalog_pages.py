@@ -53,6 +53,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataset": ("public training corpora", ("tokens", "bytes_on_disk", "licence")),
     "embodied": ("carbon of making things", ("kg",)),
     "technology": ("ways of making electricity", ("lca_kgco2e_per_kwh",)),
+    "focus_column": ("columns of a FOCUS 1.2 cost file", ("name", "level", "type", "nulls")),
     "persona": ("who wants a model, with the budget of a year", ("budget_usd_per_year", "fleet")),
 }
 HIDDEN = ("meta", "hole")

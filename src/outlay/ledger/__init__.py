@@ -1,0 +1,1 @@
+"""Lines at rest: exports other programs read, and bills set against plans."""
