@@ -8,6 +8,7 @@ from typing import Any
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
+from outlay.planner.serve_energy import power_values
 from outlay.planner.serve_times import (
     FIRST,
     TIMES,
@@ -23,6 +24,7 @@ from outlay.planner.serve_times import (
     rates_of,
     scaled,
 )
+from outlay.resolve.power import PowerInputs
 from outlay.resolve.serve_speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve_pools import Side, pools_time
@@ -89,8 +91,39 @@ def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
         values[key] = float(found[name])
     busy = [d * float(found[k]) for d, k in zip(pools.devices, ("prefill_load", "decode_load"), strict=True)]
     whole = sum(pools.devices)
-    traffic = Traffic(rate, busy[0] / whole, min(1.0, sum(busy) / whole), float(found["running"]), found)
+    traffic = Traffic(rate, busy[0] / whole, min(1.0, sum(busy) / whole), float(found["running"]))
     return values | rates_of(asked, rate, int(whole)), traffic
+
+
+def pooled_power(power: PowerInputs | None, pools: Pools, asked: Asked, traffic: Traffic) -> dict[str, Quantity]:
+    """Power and energy of a token over both pools: watts by their devices, joules added."""
+    sides = {"prefill": pools.first, "decode": pools.second}
+    found: dict[str, dict[str, Quantity]] = {}
+    for name, side in sides.items():
+        rate = derive(product, "output tokens a second of a replica", "tokens/s", rate_slow=traffic.requests_per_s,
+                      each=asked.output, replicas=1.0 / value_of(side.replicas))
+        running = traffic.running / value_of(side.replicas) if name == "decode" else value_of(side.layout.data)
+        load = Load("closed" if asked.kind == "queued" else asked.kind, asked.input, asked.output,
+                    max(running, 1e-9), asked.rate / value_of(side.replicas), pool=name)
+        found[name] = power_values(power, pools.arch, pools.speed.device, side.engine, side.layout, load, rate,
+                                   max(running, 1e-9))
+    if not found["prefill"]:
+        return {}
+    first, second = found["prefill"], found["decode"]
+    share = pools.devices[0] / sum(pools.devices)
+    whole: dict[str, Quantity] = {"prefill_w": first["prefill_w"], "decode_w": second["decode_w"],
+                                  "idle_w": second["idle_w"]}
+    whole["power_w_per_device"] = derive(_mean, "power of a device, mean", "W", first_w=first["power_w_per_device"],
+                                         second_w=second["power_w_per_device"], share=share)
+    for name in first:
+        if name.startswith("energy_"):
+            whole[name] = first[name] + second[name]
+    return whole
+
+
+def _mean(first_w: Any, second_w: Any, share: Any) -> Any:
+    """Mean over the devices of both pools."""
+    return first_w * share + second_w * (1.0 - share)
 
 
 def _values(

@@ -7,7 +7,7 @@ from typing import Any
 
 from outlay.derive import value_of
 from outlay.planner.serve import memory_values, shown_layout, verdict
-from outlay.planner.serve_pool_times import Pools, pooled_times
+from outlay.planner.serve_pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve_speed import alone, finish
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
@@ -47,7 +47,8 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
     both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
     found, traffic = pooled_times(phase.asked, both)
-    found, lines = finish(resolved, phase, found, traffic, used, hw.devices - used)
+    watts = pooled_power(resolved.power, both, phase.asked, traffic)
+    found, lines = finish(resolved, phase, found, traffic, watts, used, hw.devices - used)
     return {
         **pools["decode"],
         **{key: tight[key] for key in VERDICT if key in tight},

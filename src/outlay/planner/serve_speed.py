@@ -8,6 +8,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import stream as st
+from outlay.planner.serve_energy import PHASES, power_values
 from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, table_of_loads, times
 from outlay.planner.serve_use import duration, serving_lines, unit_prices
 from outlay.resolve.record import Resolved
@@ -15,6 +16,7 @@ from outlay.resolve.serve import ServePhase
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import ServeMemory
 from outlay.steps.serve_stream import one_stream
+from outlay.steps.serve_time_inputs import Load
 from outlay.usage import Line
 
 
@@ -78,25 +80,47 @@ def under_load(
     """Times, throughput, load, use and unit prices of a deployment."""
     asked = phase.asked
     values, traffic = times(asked, whole)
-    return (*finish(resolved, phase, values, traffic, whole.devices, devices - whole.devices), traffic)
+    watts = power_of(resolved, whole, load_of(asked, whole), traffic)
+    use, lines = finish(resolved, phase, values, traffic, watts, whole.devices, devices - whole.devices)
+    return use, lines, traffic
+
+
+def power_of(resolved: Resolved, whole: Replicas, load: Load, traffic: Traffic) -> dict[str, Quantity]:
+    """Power by phase and energy of a token, of one replica."""
+    rate = derive(_of_one, "output tokens a second of a replica", "tokens/s", rate_per_s=traffic.requests_per_s,
+                  output=load.output, replicas=whole.count)
+    return power_values(resolved.power, whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, rate,
+                        max(traffic.running, 1e-9))
 
 
 def finish(
-    resolved: Resolved, phase: ServePhase, values: dict[str, Any], traffic: Traffic, used: int, idle: int
+    resolved: Resolved,
+    phase: ServePhase,
+    values: dict[str, Any],
+    traffic: Traffic,
+    watts: dict[str, Quantity],
+    used: int,
+    idle: int,
 ) -> tuple[dict[str, Any], list[Line]]:
     """What the times make of money, energy and promises."""
     asked = phase.asked
-    values |= percentile_keys(values) | {"input": asked.input, "output": asked.output}
+    values |= percentile_keys(values) | {"input": asked.input, "output": asked.output} | power_shown(watts)
     lines: list[Line] = []
     kept = duration(asked, traffic, values.get("e2e_s"))
     if kept is not None and resolved.rates is not None:
-        lines = serving_lines(resolved, traffic, kept, used, None, idle=idle)
+        lines = serving_lines(resolved, traffic, kept, used, watts, idle)
         values |= unit_prices(asked, traffic, kept, lines)
     values |= promises(asked.slo, asked.percentile, values)
     values["sustained"] = not (values["saturated"] and asked.kind == "open")
     if not values["sustained"]:
         resolved.notes.warn(saturation(asked.rate, values))
     return values, lines
+
+
+def power_shown(watts: dict[str, Quantity]) -> dict[str, Any]:
+    """Power and energy as the contract names them; null where the device's power is not known."""
+    wanted = ("power_w_per_device", "energy_per_output_token_j", *(f"energy_{p}_per_output_token_j" for p in PHASES))
+    return {name: watts.get(name) for name in wanted}
 
 
 def promises(slo: dict[str, float], percentile: float | None, values: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +170,11 @@ def as_q(value: Any, unit: str, label: str) -> Quantity:
 def _per_second(token_s: Any) -> Any:
     """Tokens a second of one request, after its first."""
     return 1.0 / token_s
+
+
+def _of_one(rate_per_s: Any, output: Any, replicas: Any) -> Any:
+    """Tokens a second that one replica answers."""
+    return rate_per_s * output / replicas
 
 
 def _ratio(own_s: Any, modelled_s: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +15,7 @@ from outlay.physics.queueing import in_flight
 from outlay.resolve.serve_speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_power import phases
 from outlay.steps.serve_time import serve_time
 from outlay.steps.serve_time_inputs import Load
 
@@ -59,7 +59,6 @@ class Traffic:
     prompt_share: float
     busy_share: float
     running: float
-    found: Mapping[str, Any]
 
 
 def load_of(asked: Asked, whole: Replicas) -> Load:
@@ -109,7 +108,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
         token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
         values, rate = _loop(asked, first, token)
     values |= loads_of(asked, values, rate, capacity, most, whole)
-    traffic = Traffic(rate, *_shares(asked, found, rate, whole), found)
+    traffic = Traffic(rate, *_shares(load, found, rate, whole))
     return values | rates_of(asked, rate, whole.devices), traffic
 
 
@@ -245,17 +244,15 @@ def rates_of(asked: Asked, rate: Quantity, devices: int) -> dict[str, Any]:
 
 
 def _shares(
-    asked: Asked, found: Mapping[str, Any], rate: Quantity, whole: Replicas
+    load: Load, found: Mapping[str, Any], rate: Quantity, whole: Replicas
 ) -> tuple[float, float, float]:
     """Of the devices' time, what prompts take and what anything takes; and requests inside one replica."""
     running = float(found["running"])
-    if asked.kind == "batch":
-        return min(float(found["ttft_s"]) / float(found["e2e_s"]), 1.0), 1.0, running
-    busy = 1.0
-    if asked.kind == "open" and float(found["load"]) < 1.0:
-        busy = max(1.0 - math.exp(-running), min(float(found["load"]), 1.0))
-    prompts = value_of(rate) / whole.count / value_of(whole.layout.data) * float(found["prompt_s"])
-    return min(prompts, busy), busy, running
+    each = value_of(rate) / whole.count * load.output
+    spent, idle = phases(
+        whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, each, max(running, 1e-12)
+    )
+    return float(spent["prefill"].share), 1.0 - float(idle), running
 
 
 def table_of_loads(asked: Asked, whole: Replicas) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from outlay.usage import Line, Scope, Usage
 
 PHASE = "serve"
 ITEMS = ("prefill", "decode", "waiting")
+WATTS = {"prefill": "prefill_w", "decode": "decode_w", "waiting": "idle_w"}
 LEFT_OVER = "idle-devices"
 MILLION = 1e6
 RULE = "cost by the devices' time: prompts and waiting beside them to input tokens, the rest to output tokens"
@@ -43,28 +44,27 @@ def duration(asked: Asked, traffic: Traffic, e2e: Quantity | None) -> Quantity |
 
 
 def serving_lines(
-    resolved: Resolved,
-    traffic: Traffic,
-    kept: Quantity,
-    devices: int,
-    watts: Mapping[str, Quantity] | None,
-    scope: Scope = "device",
-    idle: int = 0,
+    resolved: Resolved, traffic: Traffic, kept: Quantity, devices: int, watts: Mapping[str, Quantity], idle: int = 0
 ) -> list[Line]:
-    """Lines of the devices in use by what they do, and of those that the layout leaves over."""
+    """Lines of the devices in use by what they do, and of those that the layout leaves over.
+
+    watts: power by phase as `serve_energy.power_values` names it; empty where it is not known.
+    """
     rates = resolved.rates
     assert rates is not None
     usages: list[Usage] = []
+    measured = resolved.power is not None and resolved.power.measured_it_w is not None
+    scope: Scope = "node" if measured else "device"
     shares = (traffic.prompt_share, traffic.busy_share - traffic.prompt_share, 1.0 - traffic.busy_share)
     whole = derive(gp.device_s, "device-seconds in service", "s", elapsed_s=kept, devices=devices)
     for item, share in zip(ITEMS, shares, strict=True):
         if share > 0.0:
             held = derive(_share, f"device-seconds, {item}", "s", whole=whole, share=share)
-            power = None if watts is None else watts[item]
+            power = watts.get(WATTS[item])
             usages += device_usage(item, held, power, scope, 0.0, kept.value, resolved.place, PHASE)
     if idle:
         held = derive(gp.device_s, "device-seconds of devices left over", "s", elapsed_s=kept, devices=idle)
-        power = None if watts is None else watts["waiting"]
+        power = watts.get(WATTS["waiting"])
         usages += device_usage(LEFT_OVER, held, power, scope, 0.0, kept.value, resolved.place, PHASE)
     return account(usages, rates)
 

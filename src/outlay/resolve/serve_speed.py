@@ -105,7 +105,7 @@ def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catal
     """The catalogued device, or one of the user's own with the kernels of the default family; links as given."""
     peaks = {GIVEN_PEAKS[n]: v.value for n, v in facts.peaks.items() if n in GIVEN_PEAKS}
     entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
-    found = time_device(entry, facts.memory_bytes_per_s.value, peaks)
+    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, fleet.device_power_limit_w)
     if facts.entry is None:
         found = replace(found, generation="other")
     found = replace(found, scale_up_devices=hardware.scale_up_devices)
