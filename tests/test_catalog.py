@@ -15,7 +15,7 @@ from outlay.catalog.records import COLUMNS, HOW, TEXT_UNITS
 from outlay.catalog.store import DATA
 from outlay.errors import BadValue, OutlayError, UnknownName, Unreadable
 
-TABLES = sorted(p for p in DATA.glob("*.csv") if p.stem != "prices")
+TABLES = sorted(p for p in DATA.glob("*.csv") if p.stem not in ("prices", "token_prices"))
 
 DEVICE_NAMES = {
     "NVIDIA H100 80GB HBM3": "h100-sxm5-80gb",

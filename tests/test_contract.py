@@ -88,8 +88,8 @@ def test_no_finetune_field_is_ignored(case: dict[str, Any], tmp_path: Path) -> N
 
 def test_every_field_has_a_line() -> None:
     covered = {c["field"] for c in FIELDS + TUNE_FIELDS}
-    sections = ("model", "fleet", "site", "pretrain", "goal", "seed", "name", "finetune")
-    parents = {"model", "fleet", "pretrain", "goal", "finetune", "finetune.layout", "finetune.rollout"}
+    sections = ("model", "fleet", "site", "pretrain", "goal", "seed", "name", "finetune", "currency", "tags")
+    parents = {"model", "fleet", "pretrain", "goal", "finetune", "finetune.layout", "finetune.rollout", "currency"}
     wanted = {p for p in field_paths() if p.split(".")[0] in sections} - parents
     assert wanted - covered == set()
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from outlay import OutlayError, plan
 from outlay.catalog import load
 from outlay.planner.evaluate import nominal
 from outlay.resolve import resolve
-from outlay.resolve.finetune_data import padded_mean
 from outlay.scenario_io import scenario_from
 from outlay.steps.inputs import Layout
 from outlay.steps.train_memory import train_memory
@@ -108,33 +103,6 @@ def test_longer_answers_and_split_fleets_take_longer() -> None:
     assert split["memory_moments"]["rollout"].value < base["memory_moments"]["rollout"].value
 
 
-def test_lengths_are_read_from_a_file(tmp_path: Path) -> None:
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text("".join(json.dumps({"length": n}) + "\n" for n in (100, 200, 300, 1000)))
-    phase = tune(method="lora", data_file=str(rows), examples=None)
-    assert phase["tokens"] == 1600
-    assert phase["steps"].value == pytest.approx(4)
-    short = tune(method="lora", longest=300, mean=200)
-    assert phase["memory_per_device_bytes"].value > short["memory_per_device_bytes"].value
-
-
-@pytest.mark.parametrize("text", ["{", "[1, 2", "\x00\x01", "nonsense\n"])
-def test_a_broken_data_file_is_named(tmp_path: Path, text: str) -> None:
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text(text)
-    with pytest.raises(OutlayError) as caught:
-        tune(method="lora", data_file=str(rows), examples=None)
-    assert caught.value.field == "finetune.data_file"
-
-
-@given(st.lists(st.integers(1, 5000), min_size=1, max_size=40), st.integers(1, 8))
-@settings(max_examples=50, deadline=None)
-def test_padding_lies_between_mean_and_longest(sizes: list[int], micro_batch: int) -> None:
-    sizes.sort()
-    padded = padded_mean(sizes, micro_batch)
-    assert np.mean(sizes) - 1e-9 <= padded <= sizes[-1] + 1e-9
-
-
 @pytest.mark.parametrize(("fields", "field"), [
     ({"method": "full", "rank": 8}, "finetune.rank"),
     ({"target_modules": ["zzz"]}, "finetune.target_modules"),
@@ -142,6 +110,7 @@ def test_padding_lies_between_mean_and_longest(sizes: list[int], micro_batch: in
     ({"algorithm": "distill"}, "finetune.teacher"),
     ({"algorithm": "sft", "reference": True}, "finetune.reference"),
     ({"algorithm": "grpo", "reference": "precomputed"}, "finetune.reference"),
+    ({"algorithm": "dpo", "replay_share": 0.1}, "finetune.replay_share"),
     ({"layout": {"tensor": 3}}, "finetune.layout.tensor"),
     ({"global_batch": 7, "gradient_accumulation": 2}, "finetune.gradient_accumulation"),
     ({"precision": "nvfp4"}, "finetune.precision"),

@@ -28,7 +28,7 @@ WRITTEN = sorted(
 ROOMS = (
     ("_version", "units", "errors"),
     ("physics", "valuation"),
-    ("architecture", "scenario", "scenario_io", "derive", "usage", "model_size"),
+    ("architecture", "scenario_kinds", "scenario_pay", "scenario", "scenario_io", "derive", "usage", "model_size"),
     ("catalog", "readers"),
     ("resolve", "account_rates"),
     ("account",),

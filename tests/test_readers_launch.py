@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay.errors import BadValue, OutlayError, Unreadable
+from outlay.readers import launch_flags
 from outlay.readers.launch_flags import Collected, LaunchNotes, read_flags
 from outlay.readers.launch_line import _ENGINES, read_launch, read_launch_file
 from outlay.readers.launch_words import commands
@@ -141,9 +142,58 @@ def test_llama_server() -> None:
         "kv_precision": "q8_0",
         "max_num_batched_tokens": 512,
         "pipeline": 2,
+        "kv_unified": False,
+        "gpu_layers": 20,
     }
-    assert notes.unknown == ("--wat",)
-    assert any("gpu-layers 20" in item for item in notes.unplanned)
+    assert notes.unknown == ("--wat",) and notes.unplanned == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "length", "slots", "unified"),
+    [
+        ("llama-server -m m.gguf -c 8192", 8192, None, None),  # the server chooses: four slots share the context
+        ("llama-server -m m.gguf -c 8192 -np -1", 8192, None, None),
+        ("llama-server -m m.gguf -c 8192 -np 1", 8192, 1, None),
+        ("llama-server -m m.gguf -c 8192 -np 4", 2048, 4, False),
+        ("llama-server -m m.gguf -c 8192 -np 4 -kvu", 8192, 4, True),
+        ("llama-server -m m.gguf -c 8192 -np 4 --no-kv-unified", 2048, 4, False),
+        ("llama-server -m m.gguf -c 8192 -np 4 -no-kvu", 2048, 4, False),
+        ("llama-server -m m.gguf --kv-unified-per-slot 4096", 4096, 4, False),
+        ("llama-server -m m.gguf --kv-unified-per-slot 4096 -c 8192 -np 4 -kvu", 8192, 4, True),
+        ("llama-cli -m m.gguf -c 8192", 8192, 1, None),
+        ("llama-server -m m.gguf -np 2", None, 2, False),
+    ],
+)
+def test_slots_of_llama_server(line: str, length: int | None, slots: int | None, unified: bool | None) -> None:
+    found, _ = serve(line)
+    assert (found.get("max_model_len"), found.get("max_num_seqs"), found.get("kv_unified")) == (length, slots, unified)
+
+
+@pytest.mark.parametrize("engine", sorted(_ENGINES))
+def test_every_listed_flag_is_read_and_none_twice(engine: str) -> None:
+    module = _ENGINES[engine]
+    listed = launch_flags.listed(module.__name__.rsplit("_", 1)[1] + ".txt")
+    assert len(listed) > 100 and not set(listed) & set(launch_flags.table(module._ROWS))
+    for name, spec in listed.items():
+        assert spec.target in ("-", "!") and spec.kind in launch_flags.CONVERT, name
+        collected = Collected(engine)
+        read_flags([("-" if len(name) < 3 else "--") + name, "1"], module.flags(), collected)
+        assert len(collected.unplanned) + len(collected.without_effect) == 1 and not collected.unknown, name
+
+
+def test_flags_of_recent_versions_are_known() -> None:
+    for line in (
+        "vllm serve a/b --device-memory-utilization 0.8 --spec-method mtp --spec-tokens 2 --watermark 0.01 "
+        "--kv-offloading-backend native -dpn 0 --no-enable-prefix-caching",
+        "sglang serve --model-path a/b --dcp-size 2 --tp 4 --cuda-graph-max-bs-decode 64 --enable-hisparse "
+        "--radix-eviction-policy lru --enable-dynamic-chunking",
+        "llama-server -m m.gguf --spec-draft-model d.gguf --fit off -ncffn 3 --ui-config x --no-host -lm mlock",
+        "trtllm-serve a/b --tp_size 4 --otlp_traces_endpoint x --custom_module_dirs y --trust_remote_code",
+    ):
+        _, notes = serve(line)
+        assert notes.unknown == (), notes.unknown
+    found, _ = serve("vllm serve a/b --device-memory-utilization 0.8 --spec-method mtp --spec-tokens 2")
+    assert found["memory_utilization"] == 0.8 and found["speculative"] == {"method": "mtp", "tokens": 2}
 
 
 def test_llama_cli_with_a_repository_and_defaults() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from outlay.errors import BadValue, Inconsistent, OutlayError, UnknownField
@@ -106,6 +106,7 @@ def test_numbers_from_a_table_are_numbers() -> None:
 
 @settings(deadline=None)
 @given(total=st.floats(1e7, 5e12), sparsity=st.floats(0.02, 1.0))
+@example(total=6868172800.0, sparsity=0.02)  # many small experts, whose router is a tenth of what is active
 def test_inferred_shapes_hold_what_was_given(total: float, sparsity: float) -> None:
     total, active = int(total), int(total * sparsity)
     arch, notes = architecture_from_mapping({"parameters": total, "active_parameters": active})
@@ -114,7 +115,7 @@ def test_inferred_shapes_hold_what_was_given(total: float, sparsity: float) -> N
     assert any("typical" in note["why"] for note in notes)
     if active > 5e7:
         counted = model_parts(arch)
-        assert counted.active == pytest.approx(active, rel=0.15)
+        assert counted.active == pytest.approx(active, rel=0.1)
         assert counted.total == pytest.approx(total, rel=0.25)
 
 

@@ -263,3 +263,39 @@ def test_cache_tokens_fit_in_the_pool(row: dict[str, float], tensor: int) -> Non
     memory = serve_memory(ARCH, 80 * GIB, replace(RECIPE, **row), ServeLayout(tensor=tensor))
     stage = memory.stages[0]
     assert float(memory.kv_cache_tokens) * float(stage.token_bytes) <= float(stage.pool_bytes) * (1 + 1e-9)
+
+
+def _slots(model: str, **serve: object) -> dict[str, float]:
+    document = {"model": model, "fleet": "rtx-4090", "serve": {"engine": "llama.cpp", "precision": "q4_0", **serve}}
+    found = plan(document).to_dict()["serve"]
+    return {
+        "cache": found["kv_cache_bytes_per_device"]["value"],
+        "tokens": found["kv_cache_tokens"]["value"],
+        "held": found["max_concurrency"]["value"],
+    }
+
+
+def test_slots_of_llama_cpp_have_a_context_each_or_share_one() -> None:
+    token = 131_072.0  # Llama 3.1 8B in 16 bits
+    four = _slots("llama-3.1-8b", max_model_len=2048, max_num_seqs=4)
+    assert four == {"cache": 4 * 2048 * token, "tokens": 4 * 2048, "held": 4}
+    shared = _slots("llama-3.1-8b", max_model_len=8192)
+    assert shared == {"cache": 8192 * token, "tokens": 8192, "held": 1}
+    assert _slots("llama-3.1-8b", max_model_len=8192, max_num_seqs=4, kv_unified=True) == shared
+    assert _slots("llama-3.1-8b", max_model_len=1000, max_num_seqs=3)["tokens"] == 3 * 1024  # rounded to 256
+
+
+def test_windows_of_llama_cpp_by_slot_and_version() -> None:
+    """gpt-oss-20b: 12 of 24 layers keep 128 tokens and a physical batch of 512, in cells of 256 (its own log: 768
+    cells, 18 MiB); four sequences in one cache need 4 x 128 + 512; before May 2025 every layer kept all."""
+    cell = 12 * 2 * 8 * 64 * 2
+    alone = _slots("gpt-oss-20b", max_model_len=8192, max_num_seqs=1)
+    assert alone["cache"] == (8192 + 768) * cell
+    assert _slots("gpt-oss-20b", max_model_len=8192)["cache"] == (8192 + 1024) * cell
+    assert _slots("gpt-oss-20b", max_model_len=8192, max_num_seqs=4)["cache"] == 4 * alone["cache"]
+    assert _slots("gpt-oss-20b", max_model_len=8192, engine_version="b5000")["cache"] == 2 * 8192 * cell
+
+
+def test_slots_are_only_for_an_engine_that_allocates_contexts() -> None:
+    with pytest.raises(OutlayError, match="kv_unified"):
+        plan({"model": "llama-3.1-8b", "fleet": "rtx-4090", "serve": {"engine": "vllm", "kv_unified": True}})

@@ -23,6 +23,7 @@ TABLES = (
     "sites",
     "utilization",
     "defaults",
+    "defaults_pay",
     "defaults_serve",
     "nodes",
     "frameworks",
@@ -46,7 +47,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of raw fact tables")
     parser.add_argument("--models", type=Path, required=True, help="folder of raw model tables")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--only", help="rebuild one kind (or 'prices')")
+    parser.add_argument("--only", help="rebuild one kind (or 'prices', 'token_prices')")
     args = parser.parse_args()
     by_kind: dict[str, list[common.Row]] = {}
     for name in TABLES:
@@ -72,6 +73,8 @@ def main() -> int:
     if args.only in (None, "prices") and (HERE / "catalog_build" / "prices.py").exists():
         prices = importlib.import_module("catalog_build.prices")
         print(prices.write(args.data, args.out))
+    if args.only in (None, "token_prices"):
+        print(importlib.import_module("catalog_build.token_prices").write(args.data, args.out))
     return 0
 
 

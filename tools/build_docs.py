@@ -89,7 +89,7 @@ def scenario_page() -> str:
 
 def describe(hint: Any) -> tuple[str, list[Any]]:
     """What a field takes, in words, and the records inside it."""
-    from outlay.scenario import Record
+    from outlay.scenario_kinds import Record
     from outlay.units import EXAMPLES
 
     if get_origin(hint) is Annotated:

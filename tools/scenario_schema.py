@@ -6,8 +6,9 @@ import json
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from outlay.scenario import Record, Scenario
+from outlay.scenario import Scenario
 from outlay.scenario_io import field_types
+from outlay.scenario_kinds import Record
 from outlay.units import EXAMPLES
 
 

@@ -32,6 +32,8 @@ class Result:
     assumptions: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
     catalog: str
+    budget: tuple[dict[str, Any], ...] = ()  # each limit of goal.budget(s) beside what is planned
+    currency: dict[str, Any] | None = None  # the rate money is shown at; every `usd` stays in dollars
 
     def to_dict(self) -> dict[str, Any]:
         """The result as the contract writes it: plain values, every Quantity as value, low, high, unit."""
@@ -40,6 +42,8 @@ class Result:
             **self.phases, "lines": [line.to_dict() for line in self.lines], "totals": self.totals,
             "assumptions": list(self.assumptions), "warnings": list(self.warnings),
         }
+        body |= {"budget": list(self.budget)} if self.budget else {}
+        body |= {"currency": self.currency} if self.currency is not None else {}
         plain: dict[str, Any] = plain_values(body)
         return plain
 
@@ -48,8 +52,10 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0 when the answer is yes, 1 when a phase does not fit, breaks a deadline, a budget or a promised latency,
-        or is asked more than it sustains."""
+        """0 when the answer is yes; 1 when a phase does not fit, breaks a deadline, a budget or a promised latency, is
+        asked more than it sustains, or a budget cannot be checked."""
+        if any(entry["within"] is not True for entry in self.budget):
+            return 1
         for phase in self.phases.values():
             if any(phase.get(key) is False for key in ("fits", "within_goal", "meets_slo", "sustained")):
                 return 1
@@ -89,6 +95,7 @@ class Result:
 
         walk(self.phases, "")
         walk(self.totals, "totals")
+        walk(self.currency or {}, "currency")
         walk(self.model, "model")
         for line in self.lines:
             for part in ("usd", "energy_j", "co2e_operational_kg", "co2e_embodied_kg", "water_l"):

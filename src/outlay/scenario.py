@@ -8,36 +8,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
-
-
-def _number(kind: str, low: float, high: float, *, integer: bool = False) -> Meta:
-    """A number of one kind, allowed from `low` to `high`, both included."""
-    return Meta(extra={"kind": kind, "low": low, "high": high, "integer": integer})
-
-
-# Limits are far outside anything built or sold, so that no answer overflows on its way.
-Positive = Annotated[float, _number("count", 1, 1e24)]
-Count = Annotated[int, _number("count", 1, 1e15, integer=True)]
-CountOrZero = Annotated[int, _number("count", 0, 1e15, integer=True)]
-Axis = Annotated[int, _number("count", 1, 1e9, integer=True)]
-Layers = Annotated[int, _number("count", 0, 10_000, integer=True)]
-Width = Annotated[int, _number("count", 1, 1e8, integer=True)]
-Degree = Annotated[int, _number("count", 1, 1e7, integer=True)]
-Bytes = Annotated[float, _number("bytes", 1, 1e21)]
-BytesPerS = Annotated[float, _number("bytes_per_s", 1, 1e18)]
-Seconds = Annotated[float, _number("seconds", 1e-9, 1e11)]
-SecondsOrZero = Annotated[float, _number("seconds", 0, 1e11)]
-Watts = Annotated[float, _number("power_w", 1e-3, 1e7)]
-Fraction = Annotated[float, _number("fraction", 0, 1)]
-Share = Annotated[float, _number("fraction", 1e-4, 1)]
-Usd = Annotated[float, _number("usd", 0, 1e15)]
-UsdPerHour = Annotated[float, _number("usd_per_hour", 0, 1e6)]
-UsdPerKwh = Annotated[float, _number("usd_per_kwh", 0, 1e4)]
-Rate = Annotated[float, _number("rate_per_s", 1e-12, 1e12)]
-Factor = Annotated[float, _number("count", 0, 1e6)]
-FlopPerS = Annotated[float, _number("flop_per_s", 1e6, 1e21)]
-Length = Annotated[Any, Meta(extra={"length": True})]  # a number or a distribution; read by the serving plan
+from outlay.scenario_kinds import (
+    Axis,
+    Bytes,
+    BytesPerS,
+    CountOrZero,
+    Degree,
+    Factor,
+    FlopPerS,
+    Fraction,
+    Layers,
+    Length,
+    Part,
+    Positive,
+    Rate,
+    Record,
+    Seconds,
+    SecondsOrZero,
+    Share,
+    Usd,
+    UsdPerHour,
+    UsdPerKwh,
+    Watts,
+    Width,
+)
+from outlay.scenario_kinds import number as _number
+from outlay.scenario_pay import Pay
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"]
 StateType = Literal["fp32", "bf16", "fp16", "fp8", "int8", "none"]
@@ -45,10 +41,6 @@ Optimizer = Literal["adamw", "adam", "adamw-8bit", "paged-adamw-8bit", "muon", "
                     "lion"]
 Framework = Literal["megatron", "deepspeed", "fsdp", "torchtitan", "nemo", "megatron-bridge", "llm-foundry",
                     "maxtext", "transformers", "torchtune", "litgpt"]
-
-
-class Record(Struct, frozen=True, omit_defaults=True):
-    """Base of every record."""
 
 
 class MlaShape(Record, frozen=True):
@@ -132,6 +124,7 @@ class Fleet(Record, frozen=True):
     commitment: Literal["on_demand", "spot", "1y", "3y"] | None = None
     usd_per_device_hour: UsdPerHour | None = None
     usd_per_device: Usd | None = None
+    discount: Annotated[float, _number("fraction", 0, 0.99)] | None = None
     utilization: Share | None = None
     lifetime: Seconds | None = None
     failures_per_device_hour: Factor | None = None
@@ -231,6 +224,7 @@ class Finetune(Record, frozen=True):
     longest: Positive | None = None
     mean: Positive | None = None
     data_file: str | None = None
+    replay_share: Part | None = None  # of the tokens trained, drawn again from the earlier mixture
     rollout: Rollout | None = None
     reference: str | bool | None = None
     teacher: str | None = None
@@ -308,6 +302,7 @@ class Serve(Record, frozen=True):
     max_num_batched_tokens: Degree | None = None
     enforce_eager: bool | None = None
     kv_cache_bytes_per_device: Bytes | None = None
+    kv_unified: bool | None = None  # one cache of max_model_len tokens for all slots (llama.cpp -kvu)
     gpu_layers: CountOrZero | None = None  # layers on devices, the rest on the host (llama.cpp -ngl)
     prefix_cache_hit: Fraction | None = None
     speculative: Speculative | None = None
@@ -318,12 +313,32 @@ class Serve(Record, frozen=True):
     workload: Workload | None = None
 
 
+class Limit(Record, frozen=True):
+    """The most that something may take, of each measure named."""
+
+    usd: Usd | None = None
+    energy_j: Annotated[float, _number("energy_j", 0, 1e24)] | None = None
+    co2e_kg: Annotated[float, _number("count", 0, 1e15)] | None = None
+    water_l: Annotated[float, _number("count", 0, 1e15)] | None = None
+    device_hours: Annotated[float, _number("count", 0, 1e15)] | None = None
+
+
+class Currency(Record, frozen=True):
+    """What money is shown in: `per_usd` units of it for one dollar. Inside, money stays in dollars."""
+
+    code: str
+    per_usd: Annotated[float, _number("count", 1e-9, 1e9)] | None = None
+    as_of: str | None = None
+    source: str | None = None
+
+
 class Goal(Record, frozen=True):
-    """What a search ranks by and must stay within."""
+    """What a search ranks by and must stay within; `budgets` by "total", phase or phase.item."""
 
     minimize: Literal["time", "money", "energy", "carbon"] | None = None
     deadline: Seconds | None = None
     budget: Usd | None = None
+    budgets: dict[str, Limit | Usd] | None = None
     top: Degree | None = None
 
 
@@ -339,5 +354,8 @@ class Scenario(Record, frozen=True):
     finetune: Finetune | None = None
     serve: Serve | None = None
     maintain: dict[str, Any] | None = None
+    pay: Pay | None = None
     goal: Goal | None = None
+    currency: str | Currency | None = None
+    tags: dict[str, str] | None = None
     seed: CountOrZero | None = None

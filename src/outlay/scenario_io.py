@@ -14,7 +14,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from outlay.errors import BadValue, UnknownField, Unreadable, suggestion
-from outlay.scenario import Record, Scenario
+from outlay.scenario import Scenario
+from outlay.scenario_kinds import Record
 from outlay.units import EXAMPLES, parse
 
 R = TypeVar("R", bound=Record)
@@ -273,7 +274,7 @@ def set_path(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         copy[head] = value
         return copy
     inner = copy.get(head)
-    if isinstance(inner, str) and head in ("fleet", "site", "model"):
+    if isinstance(inner, str) and head in ("fleet", "site", "model", "currency"):
         inner = expand_short(head, inner)
     copy[head] = set_path(inner if isinstance(inner, dict) else {}, rest, value)
     return copy
@@ -281,6 +282,8 @@ def set_path(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 def expand_short(head: str, text: str) -> dict[str, Any]:
     """The mapping that a short spelling stands for, so that one of its fields can be set beside it."""
+    if head == "currency":
+        return {"code": text}
     if head == "fleet":
         from outlay.units import split_fleet
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from catalog_build.common import CATALOG_DATE, Row, read_csv
+from catalog_build.common import CATALOG_DATE, Row
+from catalog_build.engine_streams import stream_rows
 
 KIND = "engine"
 GIB, MIB = 2.0**30, 2.0**20
@@ -242,11 +243,13 @@ ENGINES: dict[str, dict[str, Value]] = {
     "llama.cpp": {
         "activation_share": _COMPILED,
         "name": _text("llama.cpp", _CPP),
-        "version": _text("b5000", _CPP),
+        "version": _text("b9265", _CPP),
         "pool": _text("context", _CPP, "the cache is allocated for the context asked for"),
-        "max_num_seqs": _count(1, _CPP, "slots share one context"),
+        "max_num_seqs": _count(4, _CPP, "slots the server makes when their number is not given"),
+        "kv_unified": Value(1.0, "bool", _CPP, note="slots of the server's own number share one context"),
+        "window_ahead": Value(1.0, "bool", _CPP, note="a sliding window and one physical batch are kept"),
         "max_num_batched_tokens": _count(512, _CPP, "physical batch"),
-        "block_tokens": _count(1, _CPP),
+        "block_tokens": _count(256, _CPP, "contexts and windows are rounded up to so many cells"),
         "embedding_on_host": Value(1.0, "bool", _CPP, note="read by the host"),
         "kv_precision": _text("fp16", _CPP),
         "logits_for_batch": Value(1.0, "bool", _CPP),
@@ -260,6 +263,19 @@ ENGINES: dict[str, dict[str, Value]] = {
         "reserved_bytes": _RESERVE,
         "loaded_share": _LOADED,
         "layer_split": Value(1.0, "bool", _CPP, note="several devices hold layers in turn"),
+    },
+    "llama.cpp@5430": {
+        "version_from": _text("b5430", _CPP, "about: sliding windows are kept short since May 2025"),
+        "version_before": _text("b6920", _CPP, "about: four slots by default since November 2025"),
+        "max_num_seqs": _count(1, _CPP, "one slot by default"),
+        "block_tokens": _count(32, _CPP),
+    },
+    "llama.cpp@0": {
+        "version_from": _text("b0", _CPP),
+        "version_before": _text("b5430", _CPP, "about: sliding windows are kept short since May 2025"),
+        "window_whole": Value(1.0, "bool", _CPP, note="every layer keeps the whole context"),
+        "max_num_seqs": _count(1, _CPP, "one slot by default"),
+        "block_tokens": _count(32, _CPP),
     },
     "transformers": {
         "activation_share": _EAGER,
@@ -304,24 +320,6 @@ ENGINES: dict[str, dict[str, Value]] = {
         "loaded_share": _LOADED,
     },
 }
-SPREAD = 1.3
-FITTED_TOGETHER = {
-    "sglang": ("sglang", "vllm", "tensorrt-llm")
-}  # compiled graphs and the same kind of kernels
-STREAMS = {
-    "sglang": "QwenLM/Qwen3 speed benchmark on H20 (Apache-2.0), SGLang 0.4.6",
-    "llama.cpp": "one-request speeds of Llama 3 8B and 70B, GPU-Benchmarks-on-LLM-Inference (2024)",
-}
-NOTES = {
-    "stream_layer_s": "small kernels of a layer, launched one after another",
-    "stream_expert_layer_s": "routing and gathering where a layer has experts",
-    "stream_packed_share": "4-bit weights are unpacked before use",
-    "stream_prompt_ratio": "attention and small kernels beside a prompt's matrices",
-    "stream_utilization_gddr": "share of GDDR bandwidth the engine's own kernels reach",
-    "stream_utilization_hbm": "share of stacked memory's bandwidth the engine's own kernels reach",
-    "stream_residual": "left-out runs over what was predicted for them",
-    "stream_hop_s": "activations copied to the device with the next layers",
-}
 ALIASES = {
     "vllm": "vLLM",
     "sglang": "sgl|sgl-project",
@@ -330,51 +328,6 @@ ALIASES = {
     "transformers": "hf|huggingface|hf-transformers",
     "litgpt": "lit-gpt",
 }
-
-
-def stream_rows() -> list[Row]:
-    """Constants of one-stream speed as fitted, with every model and without each."""
-    rows = []
-    for row in read_csv(Path(__file__).with_name("stream_constants.csv")):
-        unit = "s" if row["constant"].endswith("_s") else ""
-        value = float(row["value"])
-        together = (
-            (row["engine"],) if row["without"] else FITTED_TOGETHER.get(row["engine"], (row["engine"],))
-        )
-        for engine in together:
-            name = f"{engine}@without/{row['without']}" if row["without"] else engine
-            note = f"{NOTES[row['constant']]}; fitted on {row['runs']} runs"
-            if row["constant"] == "stream_residual":
-                spread = (float(row["low"]), float(row["high"]))
-                rows.append(
-                    Row(
-                        name,
-                        row["constant"],
-                        value,
-                        unit,
-                        STREAMS[row["engine"]],
-                        CATALOG_DATE,
-                        "derived",
-                        *spread,
-                        note,
-                    )
-                )
-                continue
-            spread = (value / SPREAD, min(value * SPREAD, 1.0) if not unit and value < 1 else value * SPREAD)
-            rows.append(
-                Row(
-                    name,
-                    row["constant"],
-                    value,
-                    unit,
-                    STREAMS[row["engine"]],
-                    CATALOG_DATE,
-                    "derived",
-                    *spread,
-                    note,
-                )
-            )
-    return rows
 
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:

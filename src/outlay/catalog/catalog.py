@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from outlay.catalog import mig, names
+from outlay.catalog.currencies import ExchangeRate, is_rates, read_rates
 from outlay.catalog.prices import check_prices, read_own_prices, read_shipped_prices
 from outlay.catalog.records import Entry, Price
 from outlay.catalog.store import DATA, Table
 from outlay.errors import UnknownName, Unreadable, nearest, suggestion
 
 PRICES = "prices"
+NOT_FACTS = {PRICES, "token_prices"}
 
 
 class DeviceMatch(NamedTuple):
@@ -30,7 +32,8 @@ class Catalog:
 
     def __init__(self, folders: tuple[Path, ...] = (), price_files: tuple[Path, ...] = ()) -> None:
         self.folders = folders
-        self.price_files = price_files
+        self.rate_files = tuple(path for path in price_files if is_rates(path))
+        self.price_files = tuple(path for path in price_files if path not in self.rate_files)
         self._tables: dict[str, Table] = {}
         self._prices: list[Price] | None = None
 
@@ -42,7 +45,7 @@ class Catalog:
     def kinds(self) -> list[str]:
         """Kinds that have a table, shipped or a person's own."""
         found = {p.stem for folder in (DATA, *self.folders) for p in folder.glob("*.csv")}
-        return sorted(found - {PRICES})
+        return sorted(found - NOT_FACTS)
 
     def table(self, kind: str) -> Table:
         table = self._tables.get(kind)
@@ -122,6 +125,10 @@ class Catalog:
             and (kind is None or p.kind == kind)
         ]
         return sorted(found, key=lambda p: p.usd_per_device_hour)
+
+    def exchange_rates(self) -> dict[str, ExchangeRate]:
+        """A person's own rates by currency; of two files the later wins."""
+        return {rate.code: rate for path in self.rate_files for rate in read_rates(path)}
 
     def _all_prices(self) -> list[Price]:
         if self._prices is None:

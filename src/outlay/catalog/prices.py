@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import math
-import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from outlay.catalog.currencies import fault_of_date
 from outlay.catalog.records import HOW, Price
 from outlay.catalog.store import read_checked
 from outlay.errors import BadValue
@@ -35,7 +35,6 @@ KINDS = ("on_demand", "spot", "1y", "3y")
 SENTINELS = (700.0,)
 PEER_FACTOR = 10.0
 STALE_DAYS = 90
-_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
 def price_from(row: Sequence[str], where: str) -> Price:
@@ -99,8 +98,9 @@ def faults_alone(price: Price) -> list[str]:
         faults.append(f"how {price.how!r} is not one of {', '.join(HOW)}")
     if not price.provider or not price.device or not price.source:
         faults.append("provider, device and source are needed")
-    if not _DATE.fullmatch(price.as_of):
-        faults.append(f"as_of {price.as_of!r} is not a date (2026-11-23)")
+    fault = fault_of_date(price.as_of)
+    if fault:
+        faults.append(f"as_of {fault}")
     if price.devices < 1:
         faults.append(f"devices {price.devices} is not at least one")
     return faults

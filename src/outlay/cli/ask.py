@@ -56,9 +56,27 @@ def whole_scenario(
             if flag.path == "goal.deadline" and given.strip().isdigit():
                 say(f"note: --deadline {given} is read as {given} seconds; write {given}d for days")
             document = set_path(document, flag.path.format(phase=phase), literal(given))
+    document = _books(document, flags)
     for text in flags.get("opt_set") or ():
         path, value = _assignment(text, "--set", phase)
         document = set_path(document, path, None if value == "null" else literal(value))  # null: as if never given
+    return document
+
+
+def _books(document: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """Tags and the budget file, where they were given."""
+    from outlay.scenario_io import load_file, set_path
+
+    for text in flags.get("opt_tag") or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise BadValue(f"--tag {text}: write --tag key=value, for example --tag team=search", "--tag")
+        document = {**document, "tags": {**(document.get("tags") or {}), key.strip(): value.strip()}}
+    if flags.get("opt_budget_file"):
+        limits = load_file(flags["opt_budget_file"])
+        if not isinstance(limits, dict) or not limits:
+            raise BadValue(f"{flags['opt_budget_file']}: expected limits by name, such as total: 5000", "--budget-file")
+        document = set_path(document, "goal.budgets", limits)
     return document
 
 

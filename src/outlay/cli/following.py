@@ -75,13 +75,13 @@ def command_line(kind: str, flags: dict[str, Any], change: dict[str, Any] | None
     words = ["outlay", _VERB[kind]]
     if flags.get("subject"):
         words.append(str(flags["subject"]))
-    for name, spelling in (("opt_file", "-f"), ("opt_fleet", "-g")):
+    for name, spelling in (("opt_file", "-f"), ("opt_fleet", "-g"), ("opt_budget_file", "--budget-file")):
         words += [spelling, flags[name]] if flags.get(name) else []
     for flag in FIELDS:
         given = flags.get(flag.name)
         if given is not None and flag.name != "opt_fleet" and flag.path.format(phase=kind) not in change:
             words += [flag.spellings[0], given]
-    for name, spelling in (("opt_catalog", "--catalog"), ("opt_prices", "--prices")):
+    for name, spelling in (("opt_catalog", "--catalog"), ("opt_prices", "--prices"), ("opt_tag", "--tag")):
         for given in flags.get(name) or ():
             words += [spelling, given]
     read = [(path, "=", value) for path, value in as_flags(flags, kind)]

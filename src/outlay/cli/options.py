@@ -36,7 +36,8 @@ class Flag:
         return self.spellings[-1].lstrip("-").replace("-", "_")
 
 
-WHERE, WHAT, LAYOUT, GOAL, FILES, OUTPUT = "Where", "What", "Layout", "Goal", "Scenario", "Output"
+WHERE, WHAT, LAYOUT, GOAL, MONEY = "Where", "What", "Layout", "Goal", "Money"
+FILES, OUTPUT = "Scenario", "Output"
 
 FIELDS: tuple[Flag, ...] = (
     Flag(("-g", "--fleet"), "fleet", "FLEET", "Devices: 64xh100-sxm, 8xh200-sxm, 256xtpu-v5p.", WHERE),
@@ -72,6 +73,10 @@ FIELDS: tuple[Flag, ...] = (
     Flag(("--budget",), "goal.budget", "USD", "Spend at most: 2M, 50k. Exit code 1 when it cannot.", GOAL),
     Flag(("--top-k",), "goal.top", "K", "How many of the best layouts to list.", GOAL),
     Flag(("--seed",), "seed", "N", "Seed of the draws behind every interval.", GOAL),
+    Flag(("--currency",), "currency.code", "CODE", "Show money in it: EUR, GBP. Needs a rate.", MONEY),
+    Flag(("--rate",), "currency.per_usd", "R", "Units of the currency for one dollar: 0.92.", MONEY),
+    Flag(("--rate-date",), "currency.as_of", "DATE", "The day of that rate: 2026-11-23.", MONEY),
+    Flag(("--discount",), "fleet.discount", "SHARE", "Negotiated, off the listed price: 15%.", MONEY),
 )
 
 ANSWERS: tuple[Flag, ...] = (
@@ -102,7 +107,9 @@ ANSWERS: tuple[Flag, ...] = (
     Flag(
         ("--catalog",), "", "FOLDER", "A folder of catalogue rows of your own. Repeatable.", FILES, many=True
     ),
-    Flag(("--prices",), "", "FILE", "A file of prices of your own. Repeatable.", FILES, many=True),
+    Flag(("--prices",), "", "FILE", "Prices or exchange rates of your own. Repeatable.", FILES, many=True),
+    Flag(("--budget-file",), "", "FILE", "Limits by total, phase or phase.item; 1 when one is broken.", MONEY),
+    Flag(("--tag",), "", "KEY=VALUE", "Put a tag on every line: team=search. Repeatable.", MONEY, many=True),
     Flag(("--json",), "", "", "The whole result as JSON.", OUTPUT, switch=True),
     Flag(("--csv",), "", "", "The lines, one a row.", OUTPUT, switch=True),
     Flag(("--md",), "", "", "The screen as Markdown.", OUTPUT, switch=True),
@@ -138,7 +145,7 @@ class Shared(click.Command):
             if record is not None and isinstance(parameter, click.Option):
                 own = "Other" if "--help" in parameter.opts else mine
                 groups.setdefault(known.get(parameter.name or "", own), []).append(record)
-        for group in (WHERE, mine, WHAT, LAYOUT, GOAL, FILES, OUTPUT, "Other"):
+        for group in (WHERE, mine, WHAT, LAYOUT, GOAL, MONEY, FILES, OUTPUT, "Other"):
             if group in groups:
                 with formatter.section(group):
                     formatter.write_dl(groups[group], col_max=26)

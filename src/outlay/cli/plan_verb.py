@@ -38,9 +38,13 @@ def show(result: Result, scenario: dict[str, Any], flags: dict[str, Any]) -> Non
     elif form == "csv":
         from outlay.report.rows import lines_csv
 
-        write(lines_csv(document.get("lines") or []), flags)
+        write(lines_csv(document.get("lines") or [], document.get("currency")), flags)
     else:
-        write_blocks(blocks_of(result, document, flags), flags)
+        from outlay.report.numbers import money_in
+
+        with money_in(document.get("currency")):
+            page = blocks_of(result, document, flags)
+        write_blocks(page, flags)
 
 
 def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -> list[Block]:

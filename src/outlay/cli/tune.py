@@ -18,7 +18,8 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("--algorithm", "algorithm", "NAME", "sft, dpo, orpo, kto, distill, ppo, grpo."),
     ("--examples", "examples", "N", "Examples in one epoch: 50k."),
     ("--epochs", "epochs", "N", "Passes over the data."),
-    ("--data", "data_file", "FILE", "JSON Lines whose row lengths are read."),
+    ("--data", "data_file", "FILE", "JSON Lines, JSON or Parquet whose row lengths are read."),
+    ("--replay", "replay_share", "SHARE", "Share of the tokens trained that replays the earlier mixture."),
     ("--longest", "longest", "N", "Tokens of the longest row: sets memory."),
     ("--mean", "mean", "N", "Tokens of the mean row: sets time."),
     ("--checkpointing", "gradient_checkpointing", "YES|NO", "Compute activations again in the backward pass."),
@@ -47,6 +48,7 @@ def command(subject: str | None, **flags: Any) -> int:
     outlay tune llama-3.1-8b -g 1xrtx-4090 --method qlora --seq 2048 --examples 50k
     outlay tune llama-3.1-70b -g 8xh100-sxm --method lora --rank 16 --data chats.jsonl
     outlay tune qwen2.5-7b -g 1xrtx-3090 --vary method=lora,qlora
+    outlay tune llama-3.1-8b -g 8xh100-sxm --method full --set finetune.tokens=20B --replay 0.1
     """
     from outlay.cli.plan_verb import answer
 

@@ -128,6 +128,7 @@ def _calendar(at: Resolved, phase: TunePhase, layout: Layout, step: Quantity) ->
 def _run_values(run: RunTime, phase: TunePhase) -> dict[str, Any]:
     return {
         "tokens": phase.training.tokens,
+        "replayed_tokens": phase.epoch.replayed * phase.epochs if phase.epoch is not None else 0.0,
         "steps": run.steps,
         "epochs": phase.epochs,
         "epoch_s": derive(_over, "time of an epoch", "s", training_s=run.training_s, epochs=phase.epochs),

@@ -106,7 +106,8 @@ def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalo
     values, _ = plan_serve(resolved)
     room = values.get("room") or {}
     held = values["max_concurrency"]
-    users = 0 if held is None or not values["fits"] else int(held.value) * values["replicas"]
+    each = room.get("most_sequences_of_max_model_len", 0 if held is None else int(held.value))
+    users = each * values["replicas"] if values["fits"] else 0
     return {
         "engine": engine,
         "precision": precision or resolved.serve.recipe.precision if resolved.serve else precision,
@@ -239,6 +240,7 @@ def smallest(model: Any, catalog: Catalog) -> Ways:
     small = "mxfp4_moe" if native == "mxfp4" else "q4_k_m"
     own = [("vllm", native)] if native else [("vllm", "bf16"), ("vllm", "fp8")]
     for engine, precision in (*own, ("llama.cpp", small)):
+        slots = {"max_num_seqs": 64} if engine == "vllm" else {}
         resolved = _resolved(
             {
                 "model": model,
@@ -247,10 +249,10 @@ def smallest(model: Any, catalog: Catalog) -> Ways:
                     "engine": engine,
                     "precision": precision,
                     "max_model_len": USUAL_LENGTH,
-                    "max_num_seqs": 64,
                     "max_num_batched_tokens": 2048,
                     "tensor": 1,
-                },
+                }
+                | slots,
             },
             catalog,
         )

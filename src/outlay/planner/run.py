@@ -8,6 +8,7 @@ from outlay.api import PHASES, Result
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, exact
 from outlay.errors import Unsupported
+from outlay.planner.books import budgets_kept, in_currency, tagged
 from outlay.planner.influence import influence
 from outlay.resolve import Resolved, resolve
 from outlay.scenario import Scenario
@@ -25,6 +26,8 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
         if getattr(scenario, phase) is not None and phase not in BUILT:
             raise Unsupported(f"{phase}: planning this phase is not built in this version; "
                               f"built: {', '.join(BUILT)}", phase)
+    if scenario.pay is not None:
+        raise Unsupported("pay: ways to pay are not built in this version", "pay")
     resolved = resolve(scenario, catalog, without)
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
@@ -43,13 +46,16 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
 
         phases["serve"], phase_lines = plan_serve(resolved)
         lines += phase_lines
+    lines = tagged(lines, resolved.scenario.get("tags"))
     sums = _totals(lines)
     for values in phases.values():
         values |= influence(values, sums)
     return Result(
         scenario=resolved.scenario, model=model_values(resolved), phases=phases, lines=tuple(lines),
         totals=sums, assumptions=tuple(a.to_dict() for a in resolved.notes.assumptions),
-        warnings=tuple(resolved.notes.warnings), catalog=resolved.catalog_date)
+        warnings=tuple(resolved.notes.warnings), catalog=resolved.catalog_date,
+        budget=tuple(budgets_kept(resolved.goal, lines)),
+        currency=in_currency(resolved.scenario.get("currency"), sums))
 
 
 def model_values(resolved: Resolved) -> dict[str, Any]:

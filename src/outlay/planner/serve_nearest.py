@@ -134,6 +134,9 @@ def _batched(start: Trial, devices: int) -> Iterator[Step]:
 
 
 def _sequences(start: Trial, devices: int) -> Iterator[Step]:
+    if start.recipe.pool == "context":
+        yield from _slots(start)
+        return
     own = int(start.recipe.max_num_seqs)
     for value in SEQUENCES:
         if value < own and start.recipe.pool in ("utilization", "free"):
@@ -144,6 +147,16 @@ def _sequences(start: Trial, devices: int) -> Iterator[Step]:
                 "fewer requests at once",
                 replace(start, recipe=replace(start.recipe, max_num_seqs=float(value))),
             )
+
+
+def _slots(start: Trial) -> Iterator[Step]:
+    """Fewer slots, each with a context of its own."""
+    own = int(start.recipe.sequences)
+    value = own // 2
+    while value >= 1 and not start.recipe.shared_cache:
+        changed = replace(start, recipe=replace(start.recipe, sequences=float(value)))
+        yield "serve.max_num_seqs", own, value, "fewer requests at once", changed
+        value //= 2
 
 
 def _length(start: Trial, devices: int) -> Iterator[Step]:

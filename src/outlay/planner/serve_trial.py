@@ -53,7 +53,7 @@ def trial(arch: Architecture, usable_bytes: float, recipe: ServeRecipe, layout: 
         total,
         float(memory.fullest.parts["weights"]),
         float(memory.kv_cache_tokens),
-        float(memory.max_concurrency),
+        float(memory.room_sequences),
     )
 
 

@@ -105,7 +105,8 @@ def stored_usage(resolved: Resolved, run: RunTime, name: str = PHASE) -> tuple[l
     assert phase is not None
     kept = derive(st.kept_bytes, "checkpoints kept", "bytes", checkpoint_bytes=run.checkpoint_bytes,
                   kept=phase.calendar.checkpoints_kept)
-    corpus = derive(st.dataset_bytes, "training corpus", "bytes", tokens=phase.tokens,
+    tokens = phase.tokens if phase.stored_tokens is None else phase.stored_tokens
+    corpus = derive(st.dataset_bytes, "training corpus", "bytes", tokens=tokens,
                     bytes_per_token=phase.calendar.dataset_bytes_per_token)
     usages = []
     for item, size in (("checkpoint-storage", kept), ("dataset-storage", corpus)):

@@ -77,8 +77,33 @@ def _to_grain(value: float, grain: int) -> int:
 
 
 def _experts(idle: float, layers: int, hidden: int, ffn: int) -> dict[str, Any]:
-    """Eight routed experts a token of an eighth of the active width each; as many more as the total holds."""
+    """Routed experts that hold the idle parameters; a token's few, with the router, take the dense layer's place.
+
+    With x parameters an expert, k experts a token and i idle parameters a layer there are k + i/x experts, and the
+    token passes k x of them and a router of a row each: k x + hidden (k + i/x) = 3 hidden ffn. Where no x solves
+    that, the router alone takes too much, and fewer, larger experts are tried.
+    """
     per_token = 8 if ffn >= 64 else 1
-    expert_ffn = _to_grain(ffn / per_token, FFN_GRAIN)
-    more = _to_grain(idle / (layers * 3 * hidden * expert_ffn), per_token)
+    each = idle / layers
+    while True:
+        room = 3.0 * hidden * ffn - hidden * per_token
+        square = room * room - 4.0 * per_token * hidden * each
+        if square >= 0.0 or per_token == 1:
+            break
+        per_token //= 2
+    size = (room + math.sqrt(max(square, 0.0))) / (2.0 * per_token)
+    expert_ffn = _to_grain(size / (3 * hidden), _expert_grain(size / (3 * hidden)))
+    more = _to_grain(each / (3 * hidden * expert_ffn), per_token)
     return {"experts": min(per_token + more, 10**5), "experts_per_token": per_token, "expert_ffn": expert_ffn}
+
+
+def _expert_grain(ffn: float) -> int:
+    """The grain of a dense layer, halved while it is more than an eighth of a small expert's width.
+
+    >>> [_expert_grain(f) for f in (1408, 512, 190)]
+    [128, 64, 16]
+    """
+    grain = FFN_GRAIN
+    while grain > ffn / 8 and grain > 1:
+        grain //= 2
+    return grain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from outlay.errors import BadValue, Unreadable
@@ -82,6 +83,12 @@ def table(rows: str) -> dict[str, Spec]:
     return found
 
 
+def listed(name: str) -> dict[str, Spec]:
+    """The flags an engine knows and no field of a scenario takes, from the lists beside this file."""
+    text = (Path(__file__).parent / "flags" / name).read_text("utf-8")
+    return table("\n".join(line for line in text.splitlines() if not line.startswith("#")))
+
+
 def read_flags(words: Sequence[str], known: Table, collected: Collected) -> None:
     """Sort the words of a launch line into the collected values and lists."""
     at = 0
@@ -125,7 +132,7 @@ def _find(name: str, known: Table, whole_names: bool = False) -> tuple[Spec | No
     plain = name.lstrip("-").replace("_", "-") if name.startswith("--") else name.lstrip("-")
     if plain in known:
         return known[plain], plain, False
-    if name.startswith("--no-") and plain[3:] in known:
+    if plain.startswith("no-") and plain[3:] in known and known[plain[3:]].kind in ("flag", "noflag", "switch"):
         return known[plain[3:]], plain[3:], True
     family = _family(plain, known)
     if family is not None:

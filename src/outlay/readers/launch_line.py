@@ -156,6 +156,9 @@ def _from_words(
         words = launch_vllm.dotted(words)
     line = Collected(engine)
     read_flags(words, module.flags(), line)
+    if engine == "llama.cpp":
+        names = (word.rsplit("/", 1)[-1].removesuffix(".exe") for word in command.words)
+        line.values["@program"] = next((name for name in names if name in _PROGRAMS), "llama-server")
     config = line.values.get("@config")
     if config:
         _read_options(str(config), folder, module, collected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from outlay.readers.launch_flags import Collected, Table, table
+from outlay.readers.launch_flags import Collected, Table, listed, table
 from outlay.readers.launch_vllm import adapters, kv_precision, weights
 
 _ROWS = """
@@ -14,6 +14,7 @@ tensor-parallel-size tp-size tp | int | @tp
 pipeline-parallel-size pp-size pp | int | pipeline
 data-parallel-size dp-size dp | int | @dp
 expert-parallel-size ep-size ep | int | expert
+decode-context-parallel-size dcp-size | int | decode_context_parallel
 enable-dp-attention | flag | @dp_attention
 enable-ep-moe enable-deepep-moe | flag | @ep_moe
 context-length | human | max_model_len
@@ -29,45 +30,10 @@ speculative-algorithm speculative-algo | text | @algorithm
 speculative-num-steps | int | @steps
 speculative-num-draft-tokens | int | @draft_tokens
 speculative-draft-model-path speculative-draft-model speculative-draft | text | @draft_model
-speculative-eagle-topk | value | -
 enable-lora | flag | @lora
 lora-paths | list | @lora_paths
 max-loras-per-batch | int | @max_loras
 max-lora-rank | int | @lora_rank
-max-total-tokens page-size cuda-graph-max-bs cuda-graph-bs max-mamba-cache-size max-queued-requests | list | !
-cpu-offload-gb moe-dense-tp-size ep-num-redundant-experts hicache-ratio hicache-size attn-cp-size | value | !
-disaggregation-mode disaggregation-transfer-backend disaggregation-decode-tp swa-full-tokens-ratio | value | !
-nsa-prefill-backend torch-compile-max-bs torchao-config mamba-ssm-dtype json-model-override-args | value | !
-enable-two-batch-overlap enable-hierarchical-cache enable-eplb enable-torch-compile | flag | !
-enable-dp-lm-head | flag | !
-enable-piecewise-cuda-graph disable-overlap-schedule enable-mixed-chunk disable-hybrid-swa-memory | flag | !
-language-only encoder-only enable-single-batch-overlap enable-nsa-prefill-context-parallel | flag | !
-mamba-scheduler-strategy mamba-full-memory-ratio mamba-track-interval dllm-algorithm | value | !
-nsa-decode-backend linear-attn-backend linear-attn-decode-backend linear-attn-prefill-backend | value | -
-speculative-attention-mode speculative-moe-runner-backend speculative-draft-attention-backend | value | -
-crash-dump-folder log-requests-level log-requests-target admin-api-key tool-server | value | -
-bucket-e2e-request-latency | value | -
-disable-radix-cache trust-remote-code disable-custom-all-reduce enable-metrics skip-server-warmup | flag | -
-disable-cuda-graph-padding enable-cache-report log-requests show-time-cost enable-p2p-check | flag | -
-enable-nccl-nvls enable-symm-mem enable-memory-saver disable-chunked-prefix-cache enable-multimodal | flag | -
-enable-flashinfer-allreduce-fusion enable-torch-symm-mem disable-shared-experts-fusion | flag | -
-enable-mscclpp | flag | -
-enable-tokenizer-batch-encode disable-outlines-disk-cache triton-attention-reduce-in-fp32 | flag | -
-is-embedding | flag | -
-host port api-key served-model-name tokenizer-path tokenizer-mode load-format revision | value | -
-chat-template | value | -
-random-seed log-level log-level-http watchdog-timeout dist-timeout dist-init-addr nccl-init-addr | value | -
-nnodes | value | -
-node-rank schedule-policy schedule-conservativeness attention-backend sampling-backend | value | -
-grammar-backend | value | -
-decode-attention-backend prefill-attention-backend mm-attention-backend moe-a2a-backend | value | -
-moe-runner-backend deepep-mode fp8-gemm-backend tool-call-parser reasoning-parser stream-interval | value | -
-decode-log-interval num-continuous-decode-steps load-balance-method download-dir device nccl-port | value | -
-lora-backend file-storage-path storage-path completion-template base-gpu-id gpu-id-step warmups | value | -
-disaggregation-ib-device disaggregation-bootstrap-port kt-weight-path model-impl | value | -
-preferred-sampling-params | value | -
-bucket-time-to-first-token hicache-write-policy hicache-io-backend hicache-mem-layout | value | -
-hicache-storage-backend | value | -
 config | value | @config
 """
 _DRAFTS = {
@@ -83,7 +49,7 @@ _DRAFTS = {
 
 @lru_cache(maxsize=1)
 def flags() -> Table:
-    return table(_ROWS)
+    return listed("sglang.txt") | table(_ROWS)
 
 
 def finish(c: Collected) -> dict[str, Any]:

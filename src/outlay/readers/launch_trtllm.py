@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from outlay.readers.launch_flags import Collected, Table, human, real, table, truth, whole
-from outlay.readers.launch_vllm import kv_precision, weights
+from outlay.readers.launch_flags import Collected, Table, human, listed, real, store, table, truth, whole
+from outlay.readers.launch_vllm import adapters, kv_precision, weights
 
 _ROWS = """
 model model-path checkpoint-dir model-dir engine-dir | text | model
@@ -23,33 +23,15 @@ kv-cache-dtype | text | @kv
 dtype | text | @dtype
 quantization | text | @quantization
 enable-attention-dp | flag | @dp_attention
+enable-lora | flag | @lora
+max-loras | int | @max_loras
+max-lora-rank | int | @lora_rank
+lora-config | json | @lora_config
 extra-llm-api-options extra-llm-api-config config | value | @config
 kv-cache-config | json | @kv_config
 cuda-graph-config | json | @graphs
 speculative-config | json | @speculative
 quant-config | json | @quant
-moe-tensor-parallel-size moe-tp-size moe-cluster-parallel-size cp-size context-parallel-size | value | !
-max-beam-width max-input-len max-prompt-embedding-table-size kv-cache-type paged-kv-cache | value | !
-moe-config gpus-per-node max-lora-rank lora-dir lora-config sparse-attention-config | value | !
-stream-interval | value | !
-enable-chunked-prefill enable-chunked-context use-fp8-context-fmha use-paged-context-fmha | flag | !
-streamingllm | flag | !
-disable-overlap-scheduler use-cuda-graph torch-compile-config enable-autotuner | flag | !
-host port backend tokenizer tokenizer-mode log-level trust-remote-code output-dir workers | value | -
-metadata-server-config-file | value | -
-gemm-plugin gpt-attention-plugin moe-plugin nccl-plugin context-fmha remove-input-padding | value | -
-builder-opt | value | -
-reduce-fusion multiple-profiles strongly-typed gather-context-logits weight-only-precision | value | -
-logits-dtype | value | -
-num-postprocess-workers reasoning-parser tool-parser fail-fast-on-attention-window-too-large | value | -
-revision | value | -
-print-iter-log enable-iter-perf-stats enable-layerwise-nvtx-marker return-perf-metrics | flag | -
-cluster-size attn-backend | flag | -
-served-model-name custom-tokenizer generation-config grpc-protocol post-processor-hook | value | -
-media-io-kwargs | value | -
-grpc no-telemetry telemetry | flag | -
-load-format batching-type scheduler-config cache-transceiver-config guided-decoding-backend | value | -
-server-role | value | -
 """
 _DRAFTS = {
     "mtp": "mtp",
@@ -64,7 +46,7 @@ _DRAFTS = {
 
 @lru_cache(maxsize=1)
 def flags() -> Table:
-    return table(_ROWS)
+    return listed("trtllm.txt") | table(_ROWS)
 
 
 def finish(c: Collected) -> dict[str, Any]:
@@ -75,6 +57,8 @@ def finish(c: Collected) -> dict[str, Any]:
     weights(c, serve, model or "", c.take("@quantization"), c.take("@dtype"))
     _kv(c)
     kv_precision(c, serve, str(c.take("@kv", "auto")))
+    _lora(c)
+    adapters(c, serve, 4, 64)
     tensor = c.take("@tp", 1)
     if c.take("@dp_attention") and tensor > 1:
         serve |= {"tensor": 1, "data": tensor}
@@ -120,6 +104,18 @@ def _quant(c: Collected) -> None:
         c.values.setdefault("@kv", str(given["kv_cache_quant_algo"]))
 
 
+def _lora(c: Collected) -> None:
+    """Adapters on the device: how many and of which rank (LoraConfig)."""
+    given: Mapping[str, Any] = c.take("@lora_config", {})
+    if given:
+        c.values["@lora"] = True
+    for key, value in given.items():
+        if key in ("max_loras", "max_lora_rank") and value is not None:
+            c.values.setdefault("@max_loras" if key == "max_loras" else "@lora_rank", whole(value, key))
+        elif value is not None:
+            c.without_effect.append(f"lora_config.{str(key)[:60]}")
+
+
 def _kv(c: Collected) -> None:
     given: Mapping[str, Any] = c.take("@kv_config", {})
     for key, value in given.items():
@@ -132,14 +128,8 @@ def _kv(c: Collected) -> None:
         elif key == "enable_block_reuse":
             truth(value, key)
             c.without_effect.append(f"kv_cache_config.{key} {value}")
-        elif key in (
-            "max_tokens",
-            "tokens_per_block",
-            "host_cache_size",
-            "max_attention_window",
-            "max_gpu_total_bytes",
-        ):
-            c.unplanned.append(f"kv_cache_config.{key} {str(value)[:60]}")
+        elif (spec := flags().get("kv-cache-config." + str(key).replace("_", "-"))) is not None:
+            store(spec, f"kv_cache_config.{key}", str(value)[:60], c)
         else:
             c.unknown.append(f"kv_cache_config.{str(key)[:60]}")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from outlay.readers.launch_flags import Collected, Table, mapping, table
+from outlay.readers.launch_flags import Collected, Table, listed, mapping, table
 from outlay.readers.launch_names import KV, WEIGHTS, gguf_type_in_name, precision_in_name
 
 _ROWS = """
@@ -14,12 +14,10 @@ model | text | model
 tensor-parallel-size tp | int | tensor
 pipeline-parallel-size pp | int | pipeline
 data-parallel-size dp | int | data
-data-parallel-size-local dpl | value | -
 decode-context-parallel-size dcp | int | decode_context_parallel
-prefill-context-parallel-size pcp | value | !
 enable-expert-parallel ep | flag | @expert
 max-model-len | human | max_model_len
-gpu-memory-utilization | real | memory_utilization
+gpu-memory-utilization device-memory-utilization | real | memory_utilization
 kv-cache-memory-bytes kv-cache-memory | human | kv_cache_bytes_per_device
 kv-cache-dtype | text | @kv
 quantization q | text | @quantization
@@ -28,63 +26,12 @@ max-num-seqs | int | max_num_seqs
 max-num-batched-tokens | human | max_num_batched_tokens
 enforce-eager | flag | enforce_eager
 speculative-config sc | json | @speculative
-speculative-model | text | @draft_model
-num-speculative-tokens | int | @draft_tokens
+speculative-model spec-model | text | @draft_model
+num-speculative-tokens spec-tokens | int | @draft_tokens
+spec-method | text | @draft_method
 enable-lora | flag | @lora
 max-loras | int | @max_loras
 max-lora-rank | int | @lora_rank
-cpu-offload-gb swap-space offload-backend offload-group-size kv-offloading-size | value | !
-max-cpu-loras lora-dtype lora-extra-vocab-size fully-sharded-loras | value | !
-block-size num-gpu-blocks-override | value | !
-compilation-config O cudagraph-capture-sizes cuda-graph-sizes max-cudagraph-capture-size | value | !
-max-seq-len-to-capture | value | !
-enable-dbo enable-eplb | flag | !
-limit-mm-per-prompt mm-processor-cache-gb mm-encoder-tp-mode | value | !
-language-model-only | flag | !
-max-num-partial-prefills max-long-partial-prefills long-prefill-token-threshold | value | !
-num-scheduler-steps | value | !
-kv-transfer-config ec-transfer-config | value | !
-rope-scaling rope-theta hf-overrides | value | !
-disable-sliding-window | flag | !
-enable-chunked-prefill | flag | !
-mamba-ssm-cache-dtype mamba-cache-dtype mamba-block-size | value | !
-enable-prefix-caching async-scheduling disable-cascade-attn calculate-kv-scales | flag | -
-trust-remote-code enable-auto-tool-choice disable-log-requests disable-log-stats | flag | -
-enable-log-requests | flag | -
-enable-reasoning allow-credentials enable-prompt-tokens-details enable-server-load-tracking | flag | -
-disable-custom-all-reduce enable-sleep-mode headless disable-frontend-multiprocessing | flag | -
-use-v2-block-manager disable-uvicorn-access-log return-tokens-as-token-ids skip-tokenizer-init | flag | -
-disable-hybrid-kv-cache-manager enable-tokenizer-info-endpoint disable-fastapi-docs | flag | -
-skip-mm-profiling | flag | -
-worker-use-ray engine-use-ray enable-force-include-usage data-parallel-hybrid-lb | flag | -
-multi-step-stream-outputs | flag | -
-data-parallel-external-lb disable-mm-preprocessor-cache show-hidden-metrics-for-version | flag | -
-host port api-key served-model-name tokenizer tokenizer-mode revision code-revision seed | value | -
-load-format | value | -
-tokenizer-revision download-dir hf-token hf-config-path config-format chat-template | value | -
-tool-call-parser | value | -
-reasoning-parser tool-parser-plugin response-role uvicorn-log-level log-level root-path middleware | value | -
-distributed-executor-backend max-parallel-loading-workers guided-decoding-backend | value | -
-scheduling-policy | value | -
-structured-outputs-config allowed-local-media-path max-logprobs max-log-len logprobs-mode task | value | -
-runner | value | -
-convert override-generation-config generation-config override-pooler-config pooler-config | value | -
-additional-config attention-backend attention-config scheduler-cls worker-cls preemption-mode | value | -
-data-parallel-address data-parallel-rpc-port data-parallel-backend data-parallel-start-rank nnodes | value | -
-data-parallel-rank node-rank master-addr master-port api-server-count prefix-caching-hash-algo | value | -
-ssl-keyfile ssl-certfile ssl-ca-certs chat-template-content-format model-impl | value | -
-model-loader-extra-config | value | -
-otlp-traces-endpoint allowed-origins allowed-methods allowed-headers tokenizer-pool-size | value | -
-mm-processor-kwargs | value | -
-all2all-backend lora-modules num-lookahead-slots device quantization-param-path | list | -
-interleave-mm-strings | list | -
-moe-backend linear-backend kernel-config reasoning-parser-plugin mm-encoder-attn-backend | value | -
-logits-processors | value | -
-mm-processor-cache-type media-io-kwargs tool-server default-chat-template-kwargs reasoning-config | value | -
-mamba-backend io-processor-plugin safetensors-load-strategy logging-level | value | -
-h11-max-incomplete-event-size | value | -
-disable-chunked-mm-input enable-flashinfer-autotune enable-log-outputs enable-mfu-metrics | flag | -
-cc mamba-cache-mode video-pruning-rate cudagraph-mode kv-sharing-fast-prefill | value | !
 config | value | @config
 """
 _DRAFTS = {
@@ -102,7 +49,7 @@ _DRAFTS = {
 
 @lru_cache(maxsize=1)
 def flags() -> Table:
-    return table(_ROWS)
+    return listed("vllm.txt") | table(_ROWS)
 
 
 def finish(c: Collected) -> dict[str, Any]:
@@ -181,10 +128,14 @@ def kv_precision(c: Collected, serve: dict[str, Any], kv: str) -> None:
 
 
 def _speculative(c: Collected, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    draft, tokens = c.take("@draft_model"), c.take("@draft_tokens")
-    if given is None and draft is None:
+    apart = {
+        "model": c.take("@draft_model"),
+        "num_speculative_tokens": c.take("@draft_tokens"),
+        "method": c.take("@draft_method"),
+    }
+    if given is None and not (apart["model"] or apart["method"]):
         return None
-    raw = dict(given or {"model": draft, "num_speculative_tokens": tokens})
+    raw = {key: value for key, value in apart.items() if value is not None} | dict(given or {})
     found: dict[str, Any] = {}
     model = raw.pop("model", None)
     said = str(raw.pop("method", "") or "").lower()

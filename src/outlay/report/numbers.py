@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 
@@ -57,6 +59,45 @@ _LADDERS: dict[str, tuple[Scale, ...]] = {
 IMPACTS = {"J", "kgCO2e", "kg", "L", "l"}  # printed with two significant figures
 
 
+@dataclass(frozen=True, slots=True)
+class _Money:
+    """The currency that money is printed in, and its units for one dollar."""
+
+    code: str
+    per_usd: float
+
+
+_SHOWN_IN: ContextVar[_Money | None] = ContextVar("_SHOWN_IN", default=None)
+
+
+@contextmanager
+def money_in(currency: Mapping[str, object] | None) -> Iterator[None]:
+    """Inside, every dollar is printed in this currency: a mapping with `code` and `per_usd`, or None for dollars.
+
+    >>> with money_in({"code": "EUR", "per_usd": 0.9}):
+    ...     one(2e6, "USD"), one(2.0, "USD/h")
+    ('EUR 1.80M', '1.80 EUR/h')
+    """
+    rate = number((currency or {}).get("per_usd"))
+    shown = _Money(str((currency or {}).get("code")), rate) if rate else None
+    token = _SHOWN_IN.set(shown)
+    try:
+        yield
+    finally:
+        _SHOWN_IN.reset(token)
+
+
+def _in_currency(size: float, unit: str, money: _Money) -> Scale:
+    """The scale of an amount of money in the currency asked for; dollars per something likewise."""
+    per = unit[3:]
+    if not per:
+        rung = _rung(size * money.per_usd, _USD)
+        return Scale(rung.factor / money.per_usd, rung.after, f"{money.code} ")
+    size *= money.per_usd
+    rung = Scale(1.0) if size < 1e4 else _rung(size, _PLAIN)
+    return Scale(rung.factor / money.per_usd, f"{rung.after} {money.code}{per}")
+
+
 def number(value: object) -> float | None:
     """The nominal value of a Q mapping or of a plain number; None for anything that is no finite number."""
     if isinstance(value, Mapping):
@@ -78,6 +119,9 @@ def scale_for(size: float, unit: str, memory: bool = False) -> Scale:
     (' MWh', ' days', Scale(factor=1000000.0, after='M', before='$'))
     """
     size = abs(size)
+    money = _SHOWN_IN.get()
+    if money is not None and unit[:3].upper() == "USD":
+        return _in_currency(size, unit, money)
     if unit == "s" and size == 0:
         return _SECONDS[1]
     if unit in ("B", "bytes", "byte"):

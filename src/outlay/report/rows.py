@@ -12,9 +12,13 @@ _MEASURES = ("quantity", "usd", "energy_j", "co2e_kg", "co2e_operational_kg", "c
 _AFTER = ("start_s", "duration_s", "price_basis", "carbon_basis", "note")
 
 
-def lines_csv(lines: Sequence[Mapping[str, Any]]) -> str:
-    """The lines of a result; a measure has three columns: itself, _low and _high."""
-    head = [*_TEXT, *[name + end for name in _MEASURES for end in ("", "_low", "_high")], *_AFTER]
+def lines_csv(lines: Sequence[Mapping[str, Any]], currency: Mapping[str, Any] | None = None) -> str:
+    """The lines of a result; a measure has three columns: itself, _low and _high.
+
+    With a currency, `money` and `currency` stand at the end, beside the dollars.
+    """
+    more = ("tags", *(("money", "currency") if currency else ()))
+    head = [*_TEXT, *[name + end for name in _MEASURES for end in ("", "_low", "_high")], *_AFTER, *more]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(head)
@@ -24,7 +28,12 @@ def lines_csv(lines: Sequence[Mapping[str, Any]]) -> str:
             value = line.get(name)
             parts = value if isinstance(value, Mapping) else {}
             row += [parts.get("value", ""), parts.get("low", ""), parts.get("high", "")]
-        writer.writerow(row + [_cell(line.get(name, "")) for name in _AFTER])
+        row += [_cell(line.get(name, "")) for name in _AFTER]
+        row.append(";".join(f"{k}={v}" for k, v in (line.get("tags") or {}).items()))
+        if currency:
+            usd = (line.get("usd") or {}).get("value")
+            row += ["" if usd is None else usd * currency["per_usd"], currency["code"]]
+        writer.writerow(row)
     return stream.getvalue()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report import parts
+from outlay.report import books, parts
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Pair, Verdict
 from outlay.report.numbers import number, one, scale_for, share, short
 from outlay.units import si
@@ -39,7 +39,7 @@ def page(
         blocks += [parts.elapsed(phase), parts.stages(phase)] if verbose else []
         blocks += [parts.layouts(phase), parts.scaling(phase), nearest(phase)]
         blocks += [Bullets("What the answer hangs on", tuple(hangs_on)) if hangs_on else None]
-    blocks += [warnings(result), assumptions(result, verbose), brackets()]
+    blocks += [*books.blocks(result), warnings(result), assumptions(result, verbose), brackets()]
     if following:
         blocks.append(Commands(tuple(following)))
     return [b for b in blocks if b is not None]
@@ -64,7 +64,7 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     phase = phase_of(result)
     if not phase:
         return Verdict(f"{subject(result)}: no phase was asked about", "plain")
-    mood, word = _fits(phase)
+    mood, word = over_budget(result, *_fits(phase))
     if phase.get("fits") is False:
         closest = f"Closest layout: {parts.layout_text(phase['layout'])}" if phase.get("layout") else ""
         details = tuple(line for line in (binding(phase.get("binding")), closest) if line)
@@ -100,6 +100,13 @@ def _fits(phase: Mapping[str, Any]) -> tuple[Mood, str]:
     return ("good", "Fits") if phase.get("fits") is not None else ("plain", "Priced")
 
 
+def over_budget(result: Mapping[str, Any], mood: Mood, word: str) -> tuple[Mood, str]:
+    """The verdict's first words once the budgets are looked at."""
+    said = books.broken(result)
+    known = phase_of(result).get("within_goal") is False  # then the training plan has said it
+    return ("bad", f"{word}, but {said}") if said and mood != "bad" and not known else (mood, word)
+
+
 def missed(phase: Mapping[str, Any]) -> str:
     """Which of deadline and budget is not kept, and by how much."""
     said = []
@@ -120,7 +127,9 @@ def subject(result: Mapping[str, Any]) -> str:
     scenario = result.get("scenario") or {}
     tokens = number((scenario.get("pretrain") or scenario.get("finetune") or {}).get("tokens"))
     name = _model_name(scenario.get("model"), result.get("model") or {}) or scenario.get("name") or "the run"
-    return f"{name} on {_short(tokens)} tokens" if tokens else str(name)
+    share = number((scenario.get("finetune") or {}).get("replay_share"))
+    replay = f" and replay at {100 * share:.3g} %" if share else ""
+    return f"{name} on {_short(tokens)} tokens{replay}" if tokens else str(name)
 
 
 def _model_name(asked: Any, known: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report import parts, screen
+from outlay.report import books, parts, screen
 from outlay.report import serving_load as under
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Table, Verdict
 from outlay.report.numbers import number, one
@@ -41,7 +41,7 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
     changes = screen.nearest(phase) if phase.get("nearest") else None
     blocks += [parts.stages(phase) if verbose else None, changes, _room(phase)]
     said = result if verbose or result.get("lines") else _about_memory(result)
-    blocks += [screen.warnings(said), screen.assumptions(said, verbose), screen.brackets()]
+    blocks += [*books.blocks(result), screen.warnings(said), screen.assumptions(said, verbose), screen.brackets()]
     if following:
         blocks.append(Commands(tuple(following)))
     return [b for b in blocks if b is not None]
@@ -62,7 +62,7 @@ def _rank(entry: Mapping[str, Any]) -> int:
 def verdict(result: Mapping[str, Any]) -> Verdict:
     """Fits or not, with what engine on what; below it the margin and the layout."""
     phase = result["serve"]
-    mood, word = _word(phase)
+    mood, word = screen.over_budget(result, *_word(phase))
     scenario = result.get("scenario") or {}
     served = f"{(result.get('model') or {}).get('name', 'the model')} in {_precision(scenario)}"
     text = f"{word}: {served} with {phase.get('engine', 'an engine')} on {screen.fleet(result)}"

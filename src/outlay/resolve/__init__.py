@@ -10,6 +10,7 @@ from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import BadValue
 from outlay.resolve.calendar import Defaults, resolve_calendar
+from outlay.resolve.currency import resolve_currency
 from outlay.resolve.efficiency import borrowed, residual, was_published
 from outlay.resolve.fleet import DeviceFacts, fleet_record, plain_fleet, resolve_device
 from outlay.resolve.frameworks import framework_flag
@@ -72,10 +73,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         serve, shown["serve"] = resolve_serve(
             scenario.serve, scenario.model, architecture, fleet, facts, hardware, catalog, notes, seed, without)
     goal = to_plain(scenario.goal) if scenario.goal is not None else {}
-    if goal:
-        shown["goal"] = goal
-    if scenario.seed is not None:
-        shown["seed"] = seed
+    shown |= _books(scenario, goal, catalog, notes)
     return Resolved(
         scenario=shown,
         architecture=architecture,
@@ -94,6 +92,18 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         fleet_given_devices=fleet is not None and fleet.devices > 1,
         finetune=tune,
     )
+
+
+def _books(scenario: Scenario, goal: dict[str, Any], catalog: Catalog, notes: Notes) -> dict[str, Any]:
+    """What is asked of the plan beside its phases: the goal, the currency, tags and the seed."""
+    shown: dict[str, Any] = {"goal": goal} if goal else {}
+    if scenario.currency is not None:
+        shown["currency"] = resolve_currency(scenario.currency, catalog, notes)
+    if scenario.tags:
+        shown["tags"] = dict(scenario.tags)
+    if scenario.seed is not None:
+        shown["seed"] = scenario.seed
+    return shown
 
 
 def _bigger(scenario: Scenario, fleet: Fleet | None, facts: DeviceFacts | None, catalog: Catalog,

@@ -13,8 +13,14 @@ from outlay.derive import exact
 from outlay.errors import BadValue, Inconsistent, Unsupported
 from outlay.physics.weights import FORMATS
 from outlay.resolve.calendar import Defaults
-from outlay.resolve.finetune_data import Lengths, lengths_of
-from outlay.resolve.finetune_procedure import Procedures, companion_bytes, examples_a_step, extra_logit_bytes
+from outlay.resolve.finetune_data import EpochTokens, Lengths, epoch_tokens, file_lengths, lengths_of, rollout_lengths
+from outlay.resolve.finetune_procedure import (
+    WITH_ROLLOUT,
+    Procedures,
+    companion_bytes,
+    examples_a_step,
+    extra_logit_bytes,
+)
 from outlay.resolve.finetune_states import StateBytes, number, software_rows
 from outlay.resolve.finetune_trained import (
     ADAPTER_START,
@@ -56,7 +62,7 @@ class TunePhase:
     lengths: Lengths
     checkpointing: bool | None  # None: searched
     epochs: float
-    epoch_tokens: float | None
+    epoch: EpochTokens | None  # None: nothing says how much data there is
     saved_bytes_per_parameter: float  # of a saved model
     adapter_element_bytes: float
     procedure: Procedure
@@ -90,6 +96,7 @@ class _Resolver:
             self.notes.assume("finetune.framework", self.framework, f"{named} trains by it")
         self.seed = context.defaults.seed
         self.devices = context.hardware.devices
+        self.read = file_lengths(given, given.algorithm in WITH_ROLLOUT, self.notes)
         self.implied_data = 0  # data-parallel ranks that a global batch and its accumulation leave
 
     def choose(self, name: str, default: Any, why: str) -> Any:
@@ -126,14 +133,16 @@ class _Resolver:
         training = training_phase(self.at, recipe, self.layout(micro_batch), self.framework)
         time_recipe = replace(recipe, sequence_length=max(round(lengths.mean), 1))
         self.shown["layout"] = to_plain(self.given.layout) if self.given.layout is not None else {}
-        epoch_tokens = self.epoch_tokens(lengths, procedure)
-        training = replace(training, tokens=None if epoch_tokens is None else epoch_tokens * epochs)
+        epoch = epoch_tokens(self.given, lengths, procedure, self.notes)
+        if epoch is not None:
+            stored = epoch.stored + epoch.replayed * epochs  # what is replayed is drawn anew in each epoch
+            training = replace(training, tokens=epoch.trained * epochs, stored_tokens=stored)
         checkpointing = self.given.gradient_checkpointing
         if checkpointing is not None:
             self.shown["gradient_checkpointing"] = checkpointing
         element = number(tuning.software.adapter_weight_bytes)
         return TunePhase(training, hardware, time_recipe, self.given, counts, lengths, checkpointing, epochs,
-                         epoch_tokens, 4.0 if precision == "fp32" else 2.0, element, procedure, self.devices,
+                         epoch, 4.0 if precision == "fp32" else 2.0, element, procedure, self.devices,
                          self.zero_choices(), self.vary), self.shown
 
     def vary(self, changed: Mapping[str, Any]) -> TunePhase:
@@ -246,7 +255,7 @@ class _Resolver:
 
     def procedure(self, adapters: bool, epochs: float) -> Procedure:
         reader = Procedures(self.given, self.at.architecture, self.catalog, self.notes, self.rows, self.seed,
-                            self.shown)
+                            self.shown, self.read)
         examples = float(examples_a_step(self.given, self.devices))
         return reader.procedure(adapters, epochs, self.sequence(), self.devices, examples)
 
@@ -272,18 +281,10 @@ class _Resolver:
         packing = bool(self.choose("packing", False, "one example a row"))
         micro_batch = self.micro_batch()
         if procedure.rollout is not None:
-            rollout = procedure.rollout
-            if given.data_file is not None:
-                raise Unsupported("finetune.data_file: responses are written in each step; give mean and "
-                                  "sequence_length instead", "finetune.data_file")
-            mean = rollout.prompt + rollout.mean
-            longest = min(int(given.longest or sequence), sequence)
-            if packing:  # without padding a micro-batch holds about the mean; one deviation of it for the fullest
-                longest = min(longest, round(mean * (1.0 + micro_batch**-0.5)))
-            lengths = Lengths(longest, min(mean, longest), mean, mean**2, given.examples)
+            lengths = rollout_lengths(given, procedure.rollout, self.read, sequence, packing, micro_batch)
         else:
-            lengths = lengths_of(given, sequence, packing, micro_batch, self.notes)
-        for name in ("longest", "mean", "data_file", "examples", "tokens"):
+            lengths = lengths_of(given, self.read, sequence, packing, micro_batch, self.notes)
+        for name in ("longest", "mean", "data_file", "examples", "tokens", "replay_share"):
             if getattr(given, name) is not None:
                 self.shown[name] = getattr(given, name)
         virtual = int(self.shown.get("virtual_tokens", 0)) if method == "prompt" else 0
@@ -381,16 +382,3 @@ class _Resolver:
             split = (given.tensor or 1) * (given.pipeline or 1) * (given.context or 1)
             changes["shard"] = given.data or max(self.at.hardware.devices // split, 1)
         return msgspec.structs.replace(given, **changes)
-
-    def epoch_tokens(self, lengths: Lengths, procedure: Procedure) -> float | None:
-        """Tokens trained in an epoch: an example may be a pair, or a prompt with several responses."""
-        given = self.given
-        if given.tokens is not None and given.examples is not None:
-            raise Inconsistent("finetune.tokens: give tokens or examples, not both", "finetune.tokens")
-        if given.tokens is not None:
-            return float(given.tokens)
-        if lengths.rows is not None:
-            return float(lengths.rows) * lengths.document * procedure.rows * procedure.samples
-        self.notes.warn("finetune.examples: not given, so only one step is planned; give examples or tokens of an "
-                        "epoch for time, money and energy")
-        return None

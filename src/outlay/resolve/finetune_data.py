@@ -1,22 +1,17 @@
-"""Lengths of fine-tuning rows: given, or read from a person's own JSON Lines file."""
+"""Lengths of fine-tuning rows: given, or read from a person's own file; and the tokens of an epoch."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from outlay.errors import BadValue, Unreadable, Unsupported
+from outlay.errors import BadValue, Inconsistent
+from outlay.readers.row_lengths import CHARACTERS_A_TOKEN, RowLengths, row_lengths
 from outlay.resolve.record import Notes
 from outlay.scenario import Finetune
+from outlay.steps.tuning import Procedure, Rollout
 
-MOST_ROWS = 1_000_000
-MOST_LINE = 4_000_000
-CHARACTERS_A_TOKEN = 4.0  # English text, byte-pair vocabularies of 32k to 128k
-LENGTH_KEYS = ("length", "tokens", "num_tokens", "n_tokens")
+FIELD = "finetune.data_file"
+WITH_REPLAY = ("sft", "distill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +25,39 @@ class Lengths:
     rows: float | None  # examples in an epoch
 
 
-def lengths_of(given: Finetune, sequence: int, packing: bool, micro_batch: int, notes: Notes) -> Lengths:
+@dataclass(frozen=True, slots=True)
+class EpochTokens:
+    """Tokens trained in an epoch, and those of them that are replayed or kept on disk."""
+
+    new: float
+    replayed: float
+    stored: float  # of the new ones: written responses are not kept
+
+    @property
+    def trained(self) -> float:
+        return self.new + self.replayed
+
+
+def file_lengths(given: Finetune, writes: bool, notes: Notes) -> RowLengths | None:
+    """Lengths of the rows of `data_file`, which are prompts where responses are written; None without a file."""
+    if given.data_file is None:
+        return None
+    for name in ("longest", "examples", "tokens") if writes else ("longest", "mean", "examples", "tokens"):
+        if getattr(given, name) is not None:
+            raise BadValue(f"finetune.{name}: the lengths come from finetune.data_file; give one of the two",
+                           f"finetune.{name}")
+    read = row_lengths(given.data_file, FIELD)
+    notes.assume(FIELD, read.rows, f"{'prompts' if writes else 'rows'} read, {read.moment(1, read.longest):.0f} tokens "
+                 f"on average and {read.longest} at most; text counted at {CHARACTERS_A_TOKEN:g} characters a token "
+                 "where the file gives no length")
+    return read
+
+
+def lengths_of(given: Finetune, read: RowLengths | None, sequence: int, packing: bool, micro_batch: int,
+               notes: Notes) -> Lengths:
     """Lengths of rows. Packed rows are full; others are cut at the sequence length and padded to their batch."""
-    if given.data_file is not None:
-        for name in ("longest", "mean", "examples", "tokens"):
-            if getattr(given, name) is not None:
-                raise BadValue(f"finetune.{name}: the lengths come from finetune.data_file; give one of the two",
-                               f"finetune.{name}")
-        return _from_file(given.data_file, sequence, packing, micro_batch, notes)
+    if read is not None:
+        return _from_file(read, sequence, packing, micro_batch, notes)
     longest = min(given.longest or sequence, sequence)
     mean = given.mean
     if mean is None:
@@ -52,77 +72,57 @@ def lengths_of(given: Finetune, sequence: int, packing: bool, micro_batch: int, 
     return Lengths(int(longest), float(mean), float(mean), float(mean) ** 2, given.examples)
 
 
-def _from_file(path: str, sequence: int, packing: bool, micro_batch: int, notes: Notes) -> Lengths:
-    sizes = sorted(min(size, sequence) for size in _sizes(Path(path).expanduser()))
-    if not sizes:
-        raise Unreadable(f"finetune.data_file: {path} holds no rows", "finetune.data_file")
-    number = len(sizes)
-    mean, square = math.fsum(sizes) / number, math.fsum(s * s for s in sizes) / number
-    notes.assume("finetune.data_file", number, f"rows read, {mean:.0f} tokens on average and {sizes[-1]} at most; text "
-                 f"counted at {CHARACTERS_A_TOKEN:g} characters a token where the file gives no length")
+def _from_file(read: RowLengths, sequence: int, packing: bool, micro_batch: int, notes: Notes) -> Lengths:
+    if cut := read.longer_than(sequence):
+        notes.warn(f"{FIELD}: {cut} of {read.rows} rows are longer than sequence_length {sequence} and are cut there")
+    mean, square, rows = read.moment(1, sequence), read.moment(2, sequence), float(read.rows)
     if packing:
-        return Lengths(sequence, float(sequence), mean, square, float(number))
-    return Lengths(sizes[-1], padded_mean(sizes, micro_batch), mean, square, float(number))
+        return Lengths(sequence, float(sequence), mean, square, rows)
+    return Lengths(min(read.longest, sequence), read.padded_mean(micro_batch, sequence), mean, square, rows)
 
 
-def padded_mean(sizes: list[int], micro_batch: int) -> float:
-    """Mean of the longest of `micro_batch` rows drawn at random: what each of them is padded to.
+def rollout_lengths(given: Finetune, rollout: Rollout, read: RowLengths | None, sequence: int, packing: bool,
+                    micro_batch: int) -> Lengths:
+    """Rows of prompt and written response."""
+    mean = rollout.prompt + rollout.mean
+    longest = min(int(given.longest or rollout.longest_prompt + rollout.longest), sequence)
+    if packing:  # without padding a micro-batch holds about the mean; one deviation of it for the fullest
+        longest = min(longest, round(mean * (1.0 + micro_batch**-0.5)))
+    rows = given.examples if read is None else float(read.rows)
+    return Lengths(longest, min(mean, longest), mean, mean**2, rows)
 
-    >>> padded_mean([1, 2, 3, 4], 1), padded_mean([1, 2, 3, 4], 2)
-    (2.5, 3.125)
+
+def epoch_tokens(given: Finetune, lengths: Lengths, procedure: Procedure, notes: Notes) -> EpochTokens | None:
+    """Tokens of an epoch: an example may be a pair, or a prompt with several responses; None when nothing says.
+
+    A replay share r of what is trained is drawn from the earlier mixture, so the new tokens are 1 - r of the whole
+    (Ibrahim et al. 2024, arXiv:2403.08763).
     """
-    number = len(sizes)
-    shares = (((i + 1) / number) ** micro_batch - (i / number) ** micro_batch for i in range(number))
-    return math.fsum(size * share for size, share in zip(sizes, shares, strict=True))
+    share = replay_share(given, procedure.algorithm)
+    if given.tokens is not None and given.examples is not None:
+        raise Inconsistent("finetune.tokens: give tokens or examples, not both", "finetune.tokens")
+    if given.tokens is not None:
+        new = float(given.tokens)
+    elif lengths.rows is not None:
+        new = float(lengths.rows) * lengths.document * procedure.rows * procedure.samples
+    else:
+        notes.warn("finetune.examples: not given, so only one step is planned; give examples or tokens of an "
+                   "epoch for time, money and energy")
+        return None
+    if share:
+        notes.assume("finetune.replay_share", share, f"of all tokens trained; replayed rows are as long as the new "
+                     f"ones, {lengths.document:.0f} tokens, drawn anew in each epoch and kept beside them")
+    stored = new
+    if procedure.rollout is not None:
+        stored *= procedure.rollout.prompt / lengths.document / procedure.samples
+    return EpochTokens(new, new * share / (1.0 - share), stored)
 
 
-def _sizes(path: Path) -> Iterator[int]:
-    """Tokens of each row of a JSON Lines file."""
-    if path.suffix.lower() in (".parquet", ".arrow"):
-        raise Unsupported(f"finetune.data_file: {path.suffix} is not read in this version; write one JSON object a "
-                          "line",
-                          "finetune.data_file")
-    try:
-        with open(path, encoding="utf-8") as handle:
-            for number in range(1, MOST_ROWS + 1):
-                line = handle.readline(MOST_LINE + 1)
-                if not line:
-                    return
-                if len(line) > MOST_LINE:
-                    raise Unreadable(f"finetune.data_file: {path}:{number}: a line of more than {MOST_LINE} characters",
-                                     "finetune.data_file")
-                if line.strip():
-                    yield _size(line, path, number)
-    except UnicodeDecodeError:
-        raise Unreadable(f"finetune.data_file: {path}: not UTF-8 text", "finetune.data_file") from None
-    except OSError as error:
-        raise Unreadable(f"finetune.data_file: {path}: {error.strerror or error}", "finetune.data_file") from None
-
-
-def _size(line: str, path: Path, number: int) -> int:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        raise Unreadable(f"finetune.data_file: {path}:{number}: not JSON; one object a line is read",
-                         "finetune.data_file") from None
-    if isinstance(row, dict):
-        for key in LENGTH_KEYS:
-            if isinstance(row.get(key), (int, float)) and not isinstance(row[key], bool) and row[key] >= 1:
-                return int(min(row[key], 1e9))
-        if isinstance(row.get("input_ids"), list):
-            return max(len(row["input_ids"]), 1)
-    return max(math.ceil(_characters(row) / CHARACTERS_A_TOKEN), 1)
-
-
-def _characters(value: Any) -> int:
-    """Characters of all text inside a row, without recursion."""
-    total, stack = 0, [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            total += len(item)
-        elif isinstance(item, dict):
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
-    return total
+def replay_share(given: Finetune, algorithm: str) -> float:
+    """Share of the tokens trained that are replayed; BadValue where the algorithm has none."""
+    if given.replay_share is None:
+        return 0.0
+    if algorithm not in WITH_REPLAY:
+        raise BadValue(f"finetune.replay_share: has no meaning with algorithm {algorithm}; it belongs to "
+                       f"{', '.join(WITH_REPLAY)}", "finetune.replay_share")
+    return float(given.replay_share)

@@ -8,6 +8,7 @@ from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Quantity
 from outlay.errors import BadValue, Inconsistent, OutlayError
+from outlay.readers.row_lengths import RowLengths
 from outlay.resolve.model import resolve_model
 from outlay.resolve.record import Notes
 from outlay.scenario import Finetune, Layout
@@ -48,9 +49,9 @@ class Procedures:
     """Reads the fields of an algorithm; `choose` notes a default and shows the field."""
 
     def __init__(self, given: Finetune, arch: Architecture, catalog: Catalog, notes: Notes, rows: dict[str, Any],
-                 seed: int, shown: dict[str, Any]) -> None:
+                 seed: int, shown: dict[str, Any], prompts: RowLengths | None = None) -> None:
         self.given, self.arch, self.catalog, self.notes = given, arch, catalog, notes
-        self.rows, self.seed, self.shown = rows, seed, shown
+        self.rows, self.seed, self.shown, self.prompts = rows, seed, shown, prompts
 
     def algorithm(self) -> str:
         name = self.given.algorithm
@@ -139,7 +140,9 @@ class Procedures:
             raise BadValue(f"finetune.rollout.engine: {engine!r} is not one of {', '.join(ENGINES)}",
                            "finetune.rollout.engine")
         samples = int(choose("samples", responses(self.given), "responses to each prompt"))
-        longest = int(choose("max_response", max(sequence // 2, 1), "half of sequence_length, the rest is the prompt"))
+        left = max(sequence // 2, 1) if self.prompts is None else max(sequence - self.prompts.longest, sequence // 2, 1)
+        longest = int(choose("max_response", left, "half of sequence_length, the rest is the prompt"
+                             if self.prompts is None else "what the longest prompt leaves, half at least"))
         if longest >= sequence:
             raise BadValue(f"finetune.rollout.max_response: {longest} leaves no room for a prompt in a sequence of "
                            f"{sequence}", "finetune.rollout.max_response")
@@ -156,15 +159,26 @@ class Procedures:
             raise BadValue(f"finetune.rollout.tensor: {tensor} does not divide the {used} devices that write",
                            "finetune.rollout.tensor")
         self.shown["rollout"] = shown
-        prompt, mean = float(sequence - longest), longest / 2.0
+        most = float(sequence - longest)
+        prompt, longest_prompt = self.prompt_lengths(most)
+        mean = longest / 2.0
         if self.given.mean is not None:
             mean = min(max(float(self.given.mean) - prompt, 1.0), float(longest))
         else:
-            self.notes.assume("finetune.mean", prompt + mean, "responses half as long as allowed, exponentially "
+            self.notes.assume("finetune.mean", round(prompt + mean), "responses half as long as allowed, exponentially "
                               "distributed; the longest keep the engine waiting")
         step = self.quantity(f"rollout_step_s.{engine}")
         return Rollout(engine, tensor, used, colocate, examples * samples, prompt, mean, float(longest), step,
-                       self.quantity("rollout_utilisation")), samples
+                       self.quantity("rollout_utilisation"), longest_prompt), samples
+
+    def prompt_lengths(self, most: float) -> tuple[float, float]:
+        """Tokens of the mean and of the longest prompt: those of the file, or as long as a row leaves room for."""
+        if self.prompts is None:
+            return most, most
+        if cut := self.prompts.longer_than(int(most)):
+            self.notes.warn(f"finetune.data_file: {cut} of {self.prompts.rows} prompts are longer than the {most:.0f} "
+                            "tokens that sequence_length leaves beside max_response, and are cut there")
+        return self.prompts.moment(1, int(most)), min(float(self.prompts.longest), most)
 
     def quantity(self, name: str) -> Quantity:
         found: Quantity = self.rows[name].quantity(self.seed)

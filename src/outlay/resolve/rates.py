@@ -36,12 +36,15 @@ def resolve_rates(
     price, owned, basis, reason, utilization = None, None, "", "", exact(1.0, "", "share of time in use")
     if tenure == "rent":
         price, basis, reason, more = _rent(fleet, facts, site, defaults)
+        price, basis = _negotiated(price, basis, fleet, "rent per device-hour, negotiated")
         shown |= more
     else:
         owned, basis, reason, more = _own(fleet, facts, site, defaults)
         shown |= more
         if owned is not None:
             utilization = owned.utilization  # type: ignore[assignment]
+    if fleet.discount is not None:
+        shown["discount"] = fleet.discount
     rates = Rates(
         host_factor=defaults.quantity("energy.host_factor", "host power over device power"),
         network_share=defaults.catalog.find("power_constants", "energy").fact("network_share").quantity(defaults.seed),
@@ -150,6 +153,20 @@ def _rent(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults
     return price, basis, "", shown
 
 
+def _negotiated(price: Quantity | None, basis: str, fleet: Fleet, label: str) -> tuple[Quantity | None, str]:
+    """A price after the discount the user was granted on it, and how to say so."""
+    if price is None or fleet.discount is None:
+        return price, basis
+    share = given(fleet.discount, "", "negotiated discount")
+    paid: Quantity = derive(_less, label, price.unit, price=price, discount=share)
+    return paid, f"{basis}, less {100 * fleet.discount:.4g} % negotiated"
+
+
+def _less(price: Any, discount: Any) -> Any:
+    """A list price less the share of it that is not paid."""
+    return price * (1.0 - discount)
+
+
 def _slice_share(facts: DeviceFacts) -> float:
     """A MIG slice's part of its device by compute slices: its name says "3g", a whole device has 7."""
     return int(facts.id.rsplit(":", 1)[1].split("g", 1)[0]) / 7.0
@@ -245,6 +262,7 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
         defaults.notes.assume("fleet.usd_per_device", fact.value, basis, fact.source)
     else:
         return None, "", f"no purchase price of {facts.id} is in the catalogue; give fleet.usd_per_device", shown
+    paid, basis = _negotiated(price, basis, fleet, "device price, negotiated")
     if fleet.utilization is not None:
         use = given(fleet.utilization, "", "share of time in use")
         shown["utilization"] = fleet.utilization
@@ -256,7 +274,8 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
         _provisioned, "power reserved for a device", "W", rated_w=rated, host_factor=host, pue=site.pue
     )
     owned = Owned(
-        device_price_usd=price, server_overhead=defaults.quantity("own.server_overhead", "server over device price"),
+        device_price_usd=price if paid is None else paid,
+        server_overhead=defaults.quantity("own.server_overhead", "server over device price"),
         network_share=defaults.quantity("own.network_share", "network share of the cluster's price"),
         wacc_per_year=defaults.quantity("own.wacc_per_year", "cost of capital"),
         lifetime_s=_lifetime(fleet, "own.lifetime_years", defaults),

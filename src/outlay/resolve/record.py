@@ -76,6 +76,7 @@ class TrainingPhase:
     residual_time: Quantity
     residual_memory: Quantity
     evidence: str
+    stored_tokens: float | None = None  # kept on disk for the run; None: all of `tokens`
 
 
 @dataclass(frozen=True, slots=True)

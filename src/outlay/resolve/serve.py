@@ -30,6 +30,7 @@ from outlay.resolve.serve_defaults import (
     needed_tokens,
     sequences_at_hand,
     serve_length,
+    shares_cache,
 )
 from outlay.resolve.serve_layout import PoolLayout, pool_layouts, whole_layout
 from outlay.resolve.serve_speed import Speed, resolve_speed
@@ -180,8 +181,9 @@ def _recipe(
         del shown["max_model_len"]  # given, it would be held to; by default it is only a limit
     sequences, tokens, prompt = sequences_at_hand(given, length)
     batched, seqs = batching(given, engine, memory_bytes, device, length, sequences, prompt, notes, shown)
+    shared = shares_cache(given, engine, notes, shown)
     if engine.text("pool") == "context":
-        sequences = max(sequences, int(seqs))
+        sequences = int(seqs)
     adapters = given.adapters
     return ServeRecipe(
         engine=engine.id,
@@ -192,6 +194,7 @@ def _recipe(
         max_num_batched_tokens=float(batched),
         memory_utilization=memory_share(given, engine, memory_bytes, batched, seqs, notes, shown),
         sequences=float(sequences),
+        shared_cache=shared,
         sequence_tokens=float(tokens),
         needed_tokens=needed_tokens(given, engine.text("pool"), tokens, length),
         graphs=_graphs(given, engine, notes),

@@ -103,7 +103,9 @@ def batching(
             else engine.number(name, 1.0)
         )
 
-    seqs = float(given.max_num_seqs or (sequences if grows else default("max_num_seqs")))
+    context = engine.text("pool") == "context"  # slots are allocated at start: no fewer than are asked for
+    chosen = sequences if grows else max(default("max_num_seqs"), sequences if context else 0)
+    seqs = float(given.max_num_seqs or chosen)
     batched = given.max_num_batched_tokens
     tokens = float(batched or default("max_num_batched_tokens"))
     if batched is None and length <= engine.number("batched_is_length_to"):
@@ -125,6 +127,29 @@ def batching(
             )
         shown[name] = int(value)
     return tokens, seqs
+
+
+def shares_cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) -> bool:
+    """Whether all slots share one context; only an engine that allocates contexts can be asked to."""
+    if engine.text("pool") != "context":
+        if given.kv_unified is not None:
+            raise Inconsistent(
+                f"serve.kv_unified: {engine.name} keeps its cache in blocks that all requests share; leave it out",
+                "serve.kv_unified",
+            )
+        return False
+    if given.kv_unified is not None:
+        return given.kv_unified
+    # slots asked for by number have a context each, the engine's own number shares one
+    shared = bool(engine.number("kv_unified")) and given.max_num_seqs is None
+    why = (
+        "the slots share one cache of max_model_len tokens, unless their number is given"
+        if shared
+        else "every slot has its own cache of max_model_len tokens"
+    )
+    notes.assume(PATH + "kv_unified", shared, why, engine.source("kv_unified"))
+    shown["kv_unified"] = shared
+    return shared
 
 
 def memory_share(

@@ -97,20 +97,36 @@ def layer_cache(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout) -> La
             _times, "cache of a token in one layer of a rank", "bytes", token_bytes=token, share=share
         )
     )
+    label = "cache of the longest sequence in one layer of a rank"
+    sequence = _context_bytes(label, rank_token, kind, kind.window, recipe)
+    state = state_bytes(kind)
+    return LayerCache(token, rank_token, sequence, state / layout.tensor, state)
+
+
+def shared_bytes(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout) -> Value:
+    """Bytes on one rank of one layer's cache of a context that all sequences share: every sequence has its own
+    window in it, and a layer that pools its past does so for every sequence (llama.cpp, unified cache)."""
+    token = layer_cache(kind, recipe, layout).token_bytes_per_rank
+    label = "cache of the shared context in one layer of a rank"
+    if kind.compress:
+        one = _context_bytes(label, token, kind, kind.window, recipe)
+        return derive(_times, label, "bytes", token_bytes=one, share=recipe.sequences)
+    return _context_bytes(label, token, kind, kind.window * recipe.sequences, recipe)
+
+
+def _context_bytes(label: str, token: Value, kind: LayerKind, window: Value, recipe: ServeRecipe) -> Value:
     ahead = recipe.max_num_batched_tokens if recipe.flag("window_ahead") else 0.0
-    sequence = derive(
+    return derive(
         _sequence_bytes,
-        "cache of the longest sequence in one layer of a rank",
+        label,
         "bytes",
-        token_bytes=rank_token,
+        token_bytes=token,
         context=recipe.max_model_len,
-        window=kind.window,
+        window=0.0 if recipe.flag("window_whole") else window,
         compress=kind.compress,
         ahead=ahead,
         block_tokens=recipe.constant("block_tokens", 1.0),
     )
-    state = state_bytes(kind)
-    return LayerCache(token, rank_token, sequence, state / layout.tensor, state)
 
 
 def tokens_bytes(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout, tokens: Value) -> Value:

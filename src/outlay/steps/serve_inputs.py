@@ -52,6 +52,7 @@ class ServeRecipe:
     max_num_batched_tokens: Num
     memory_utilization: Num
     sequences: Num = 1.0  # held at once where the engine sizes by need
+    shared_cache: bool = False  # one context for all sequences, where the engine allocates a context
     sequence_tokens: Num = 0.0  # of each; 0 = max_model_len
     needed_tokens: Num = 0.0  # of the one request a cache must hold, where an engine starts with less
     graphs: bool = True

@@ -15,7 +15,7 @@ import numpy as np
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import Quantity, add_all, derive
 from outlay.physics import kvcache as kv
-from outlay.steps.serve_cache import layer_cache, model_token_bytes, tokens_bytes
+from outlay.steps.serve_cache import layer_cache, model_token_bytes, shared_bytes, tokens_bytes
 from outlay.steps.serve_inputs import ServeLayout, ServeRecipe
 from outlay.steps.serve_pool import cache_pool, has_lineage, least, most, nominal
 from outlay.steps.serve_weights import StageLayers, adapter_bytes, stage_layers, stage_weights
@@ -63,6 +63,7 @@ class ServeMemory:
     kv_bytes_per_token: Value
     kv_cache_tokens: Value
     max_concurrency: Value
+    room_sequences: Value  # of the greatest length that the room for cache could hold
 
     @property
     def fullest(self) -> ServeStage:
@@ -101,7 +102,10 @@ def serve_memory(
         )
         concurrency = least(concurrency, one)
     token = model_token_bytes(arch, recipe)
-    return ServeMemory(stages, token, _tokens(arch, recipe, layout, stages, concurrency), concurrency)
+    held = concurrency
+    if recipe.pool == "context" and recipe.cache_given_bytes is None and holding:
+        held = 1.0 if recipe.shared_cache else recipe.sequences  # as allocated, whatever room is left
+    return ServeMemory(stages, token, _tokens(arch, recipe, layout, stages, held), held, concurrency)
 
 
 def _stage(
@@ -244,8 +248,25 @@ def _cache_sizes(
     elif needs:
         need = add_all("cache of the request that must fit", "bytes", *needs, state)
     elif recipe.pool == "context":
-        need = add_all("cache of the context", "bytes", sequence, state * (recipe.sequences - 1.0))
+        need = _contexts(recipe, layout, stage, scale, drafted, sequence, state)
     return token, sequence, state, need
+
+
+def _contexts(
+    recipe: ServeRecipe,
+    layout: ServeLayout,
+    stage: StageLayers,
+    scale: float,
+    drafted: Kinds,
+    sequence: Value,
+    state: Value,
+) -> Value:
+    """What is allocated at start: a context for every sequence, or one for all of them with their windows."""
+    if not recipe.shared_cache:
+        return derive(_times, "cache of every slot's context", "bytes", each=sequence, count=recipe.sequences)
+    kinds = (*((k, n * scale) for k, n in stage.counts), *drafted)
+    shared = [_scaled(shared_bytes(kind, recipe, layout), here) for kind, here in kinds]
+    return add_all("cache of the shared context", "bytes", *shared, state * recipe.sequences)
 
 
 def _tokens(

@@ -92,7 +92,7 @@ def rollout_memory(arch: Architecture, hw: Hardware, rollout: Rollout, resident:
                   weights=weights)
     at_once = derive(_at_once, "sequences a replica holds", "", left_bytes=left,
                      sequence_bytes=kv * (rollout.prompt + rollout.mean))
-    return RolloutMemory(resident, weights, kv * (rollout.prompt + rollout.longest), at_once)
+    return RolloutMemory(resident, weights, kv * (rollout.longest_prompt + rollout.longest), at_once)
 
 
 def _left(memory_bytes: Any, resident: Any, weights: Any) -> Any:

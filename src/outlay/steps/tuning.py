@@ -99,11 +99,12 @@ class Rollout:
     devices: int
     colocate: bool
     sequences: float  # of one step
-    prompt: float
+    prompt: float  # tokens of the mean prompt
     mean: float  # tokens of a response
-    longest: float
+    longest: float  # the same, at most
     step_s: Num  # what the engine takes for a step beside the device's work
     utilisation: Num  # of the arithmetic peak, when many sequences are computed together
+    longest_prompt: float
 
 
 @dataclass(frozen=True, slots=True)

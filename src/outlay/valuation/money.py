@@ -19,10 +19,12 @@ MONTH_S = YEAR_S / 12
 def capital_recovery_per_year(wacc_per_year: Num, lifetime_years: Num) -> Num:
     """Yearly payment that returns one unit of capital with interest over its life: r / (1 - (1+r)^-n).
 
-    >>> round(capital_recovery_per_year(0.10, 5.0), 4)
+    >>> round(float(capital_recovery_per_year(0.10, 5.0)), 4)
     0.2638
     """
-    return wacc_per_year / (1.0 - (1.0 + wacc_per_year) ** -lifetime_years)
+    rate = np.maximum(wacc_per_year, 1e-9)  # without interest: spread evenly
+    recovery: Num = rate / (1.0 - (1.0 + rate) ** -lifetime_years)
+    return recovery
 
 
 def owned_capital_usd_per_s(price_usd: Num, wacc_per_year: Num, lifetime_s: Num, upkeep_per_year: Num,
@@ -32,7 +34,7 @@ def owned_capital_usd_per_s(price_usd: Num, wacc_per_year: Num, lifetime_s: Num,
     price_usd: paid for it; upkeep_per_year: operation and repair as a share of price a year;
     utilization: used over calendar time. The part of an H100 server's price at 30,000 USD with full use:
 
-    >>> round(3600 * owned_capital_usd_per_s(30_000.0, 0.10, 5 * YEAR_S, 0.03, 1.0), 3)
+    >>> round(float(3600 * owned_capital_usd_per_s(30_000.0, 0.10, 5 * YEAR_S, 0.03, 1.0)), 3)
     1.005
     """
     yearly = price_usd * (capital_recovery_per_year(wacc_per_year, lifetime_s / YEAR_S) + upkeep_per_year)
