@@ -32,7 +32,7 @@ def test_money_is_shown_at_the_stated_rate_and_stays_in_dollars_inside() -> None
 @pytest.mark.parametrize(
     ("currency", "field", "said"),
     [
-        ("EUR", "currency.per_usd", "--rate"),
+        ("EUR", "currency.per_usd", "--exchange-rate"),
         ({"code": "EURO", "per_usd": 1.0}, "currency.code", "three letters"),
         ({"code": "EUR", "per_usd": 0}, "currency.per_usd", "at least"),
         ({"code": "EUR", "per_usd": 0.9, "as_of": "2999-01-01"}, "currency.as_of", "future"),
@@ -73,7 +73,7 @@ def test_a_price_from_the_future_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_screen_speaks_the_currency(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*ASK, "--currency", "EUR", "--rate", "0.92", "--rate-date", "2026-11-20"]) == 0
+    assert run([*ASK, "--currency", "EUR", "--exchange-rate", "0.92", "--exchange-date", "2026-11-20"]) == 0
     out = capsys.readouterr().out
     assert "EUR" in out.splitlines()[0] and "0.92 for a dollar of 2026-11-20" in out and "$" not in out
     assert run([*ASK, "--currency", "EUR"]) == 2
@@ -148,3 +148,22 @@ def test_a_plan_that_does_not_fit_is_no_however_large_the_budget() -> None:
     result = plan({"model": "llama-3.1-70b", "fleet": "1xrtx-4090", "pretrain": {"tokens": 1e9},
                    "goal": {"budgets": {"total": 1e12}}})
     assert result.exit_code == 1
+
+
+def test_serving_has_prices_of_a_request_a_user_and_a_million_tokens() -> None:
+    work = {"users": 400, "input": 800, "output": 200, "requests_per_user_hour": 10}
+    told = plan({"model": "llama-3.1-8b", "fleet": "1xh100-sxm5-80gb", "site": "FR",
+                 "serve": {"workload": work, "hours": 730.5}}).to_dict()
+    usd, serve = told["totals"]["usd"]["value"], told["serve"]
+    assert serve["usd_per_user_month"]["value"] == pytest.approx(usd / 400)
+    assert serve["usd_per_request"]["value"] == pytest.approx(usd / serve["requests"]["value"])
+    assert serve["usd_per_million_output_tokens"]["value"] == pytest.approx(5000 * serve["usd_per_request"]["value"])
+    assert serve["co2e_per_request_kg"]["value"] * serve["requests"]["value"] == pytest.approx(
+        told["totals"]["co2e_kg"]["value"])
+
+
+def test_a_budget_is_checked_when_serving(capsys: pytest.CaptureFixture[str]) -> None:
+    ask = ["serve", "llama-3.1-8b", "-g", "1xh100-sxm", "--set", "serve.workload={rate: 2, input: 500, output: 100}"]
+    assert run([*ask, "--budget", "100"]) == 1
+    assert "misses the budget" in capsys.readouterr().out.splitlines()[0]
+    assert run([*ask, "--budget", "1M"]) == 0

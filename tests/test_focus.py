@@ -185,7 +185,7 @@ def test_a_bill_in_another_currency_needs_its_rate(tmp_path: Path, capsys: pytes
            "--discount", "10%", "--invoice", str(path)]
     assert run(ask) == 2
     assert "no rate of EUR" in capsys.readouterr().err
-    assert run([*ask, "--currency", "EUR", "--rate", "1.08", "--rate-date", "2026-11-01", "--json"]) == 0
+    assert run([*ask, "--currency", "EUR", "--exchange-rate", "1.08", "--exchange-date", "2026-11-01", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["total"]["billed"] == pytest.approx(found["total"]["planned"]["value"])
 

@@ -74,8 +74,8 @@ FIELDS: tuple[Flag, ...] = (
     Flag(("--top-k",), "goal.top", "K", "How many of the best layouts to list.", GOAL),
     Flag(("--seed",), "seed", "N", "Seed of the draws behind every interval.", GOAL),
     Flag(("--currency",), "currency.code", "CODE", "Show money in it: EUR, GBP. Needs a rate.", MONEY),
-    Flag(("--rate",), "currency.per_usd", "R", "Units of the currency for one dollar: 0.92.", MONEY),
-    Flag(("--rate-date",), "currency.as_of", "DATE", "The day of that rate: 2026-11-23.", MONEY),
+    Flag(("--exchange-rate",), "currency.per_usd", "R", "Units of the currency for a dollar: 0.92.", MONEY),
+    Flag(("--exchange-date",), "currency.as_of", "DATE", "The day of that rate: 2026-11-23.", MONEY),
     Flag(("--discount",), "fleet.discount", "SHARE", "Negotiated, off the listed price: 15%.", MONEY),
 )
 

@@ -72,7 +72,6 @@ NOT_SHARED = (
     "--micro-batch",
     "--recompute",
     "--deadline",
-    "--budget",
     "--top-k",
     "--for",
 )

@@ -109,7 +109,7 @@ def finish(
     kept = duration(asked, traffic, values.get("e2e_s"))
     if kept is not None and resolved.rates is not None:
         lines = serving_lines(resolved, traffic, kept, used, watts, idle)
-        values |= unit_prices(asked, traffic, kept, lines)
+        values |= unit_prices(asked, traffic, kept, lines, values.get("users"))
     values |= promises(asked.slo, asked.percentile, values)
     values["sustained"] = not (values["saturated"] and asked.kind == "open")
     if not values["sustained"]:

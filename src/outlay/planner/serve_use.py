@@ -21,6 +21,7 @@ ITEMS = ("prefill", "decode", "waiting")
 WATTS = {"prefill": "prefill_w", "decode": "decode_w", "waiting": "idle_w"}
 LEFT_OVER = "idle-devices"
 MILLION = 1e6
+MONTH_S = 2629800.0
 RULE = "cost by the devices' time: prompts and waiting beside them to input tokens, the rest to output tokens"
 
 
@@ -69,8 +70,13 @@ def serving_lines(
     return account(usages, rates)
 
 
-def unit_prices(asked: Asked, traffic: Traffic, kept: Quantity, lines: list[Line]) -> dict[str, Any]:
-    """Money, energy and carbon over what was answered; the split of money between tokens names its rule."""
+def unit_prices(
+    asked: Asked, traffic: Traffic, kept: Quantity, lines: list[Line], users: Quantity | None = None
+) -> dict[str, Any]:
+    """Money, energy and carbon over what was answered; the split of money between tokens names its rule.
+
+    users: people active in the busiest hour, each of whom a month of the deployment is shared by.
+    """
     answered = derive(
         _answered,
         "output tokens answered",
@@ -90,6 +96,12 @@ def unit_prices(asked: Asked, traffic: Traffic, kept: Quantity, lines: list[Line
         usd, answered, MILLION, "money per million output tokens", "USD"
     )
     found["usd_per_request"] = _each(usd, requests, 1.0, "money per request", "USD")
+    found["co2e_per_request_kg"] = _each(carbon, requests, 1.0, "carbon per request", "kg")
+    found["usd_per_user_month"] = (
+        derive(_per_user_month, "money per user and month", "USD", usd=usd, kept_s=kept, users=users)
+        if usd is not None and users is not None and users.value > 0
+        else None
+    )
     found["facility_energy_per_output_token_j"] = _each(
         energy, answered, 1.0, "facility energy per output token", "J"
     )
@@ -142,6 +154,11 @@ def _each(amount: Quantity | None, count: Quantity, of: float, label: str, unit:
 def _seconds(hours: Any) -> Any:
     """Hours as seconds."""
     return hours * HOUR_S
+
+
+def _per_user_month(usd: Any, kept_s: Any, users: Any) -> Any:
+    """Money over the months in service (30.4375 days each) and the people active in the busiest hour."""
+    return usd * MONTH_S / (kept_s * users)
 
 
 def _work_time(requests: Any, rate_per_s: Any, last_s: Any) -> Any:

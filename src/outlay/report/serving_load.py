@@ -70,6 +70,7 @@ def prices(phase: Mapping[str, Any]) -> Table | None:
         ("  of it a million input tokens", one(phase.get("usd_per_million_input_tokens_allocated"), "USD")),
         ("  of it a million output tokens", one(phase.get("usd_per_million_output_tokens_allocated"), "USD")),
         ("a request", one(phase.get("usd_per_request"), "USD")),
+        ("a user active in the busiest hour, a month", one(phase.get("usd_per_user_month"), "USD")),
         ("energy of an output token, devices", one(phase.get("energy_per_output_token_j"), "J")),
         ("energy of an output token, facility", one(phase.get("facility_energy_per_output_token_j"), "J")),
     ]

@@ -35,7 +35,7 @@ def resolve_currency(given: str | Currency, catalog: Catalog, notes: Notes) -> d
     known = catalog.exchange_rates()
     if code not in known:
         told = f"; rates are known of {', '.join(sorted(known))}{suggestion(code, known)}" if known else ""
-        raise BadValue(f"currency: no rate of {code} is known; give currency.per_usd (--rate 0.92), or a file of rates "
-                       f"(currency,per_usd,as_of,source) with --prices{told}", "currency.per_usd")
+        raise BadValue(f"currency: no rate of {code} is known; give currency.per_usd (--exchange-rate 0.92), or a file "
+                       f"of rates (currency,per_usd,as_of,source) with --prices{told}", "currency.per_usd")
     rate = known[code]
     return {"code": code, "per_usd": rate.per_usd, "as_of": rate.as_of, "source": rate.source}
