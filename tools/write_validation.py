@@ -23,8 +23,8 @@ SUMMARY = ROOT / "src" / "outlay" / "validate" / "summary.json"
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else scoreboard.CASES
     found = scoreboard.outcomes(folder)
-    PAGE.write_text(page(found, NOTES.read_text(encoding="utf-8") if NOTES.exists() else "Nothing noted."),
-                    encoding="utf-8")
+    notes = NOTES.read_text(encoding="utf-8") if NOTES.exists() else "Nothing noted."
+    PAGE.write_text(page(found, scoreboard.fits(folder), notes), encoding="utf-8")
     SUMMARY.write_text(json.dumps(summary(found)) + "\n", encoding="utf-8")
     print(f"{len(found)} cases scored; wrote {PAGE.relative_to(ROOT)} and {SUMMARY.relative_to(ROOT)}")
 

@@ -11,6 +11,7 @@ from outlay.cli.answer import form_of, to_json, write, write_blocks
 if TYPE_CHECKING:
     from outlay.report.blocks import Block
     from outlay.validate.case import Outcome, Score
+    from outlay.validate.fit_cases import FitOutcome
 
 _NUMBERS = ("n", "failed", "median", "mean", "p90", "bias", "inside", "width", "baseline")
 
@@ -22,14 +23,16 @@ def show(flags: dict[str, Any], quick: bool) -> int:
 
     with waiting("scoring", quiet=bool(flags.get("opt_quiet"))) as tell:
         found = scoreboard.outcomes(quick=quick, progress=tell)
+        fits = scoreboard.fits()
     form = form_of(flags)
     if form in ("screen", "md"):
-        write_blocks(board(found, flags), flags)
+        write_blocks(board(found, fits, flags), flags)
         return 0
     scores = [("source", scoreboard.by_source(found)), ("evidence", scoreboard.by_evidence(found))]
     rows = [_plain(kind, score) for kind, several in scores for score in several]
     cases = [_case(outcome) for outcome in found] if flags.get("opt_verbose") else []
     if form == "json":
+        rows += _fit_rows(fits)
         write(to_json({"scores": rows, "cases": cases} if cases else rows) + "\n", flags)
     else:
         from outlay.report.rows import rows_csv
@@ -38,8 +41,8 @@ def show(flags: dict[str, Any], quick: bool) -> int:
     return 0
 
 
-def board(found: Sequence[Outcome], flags: dict[str, Any]) -> list[Block]:
-    """The verdict over everything, a row a source, and how often the intervals held."""
+def board(found: Sequence[Outcome], fits: Sequence[FitOutcome], flags: dict[str, Any]) -> list[Block]:
+    """The verdict over everything, a row a source, how often the intervals held, and verdicts on memory."""
     from outlay.report.blocks import Bullets, Note, Verdict
     from outlay.validate import scoreboard
     from outlay.validate.case import score
@@ -55,7 +58,9 @@ def board(found: Sequence[Outcome], flags: dict[str, Any]) -> list[Block]:
         return blocks
     blocks.append(_table("By source", scoreboard.by_source(list(found))))
     blocks.append(_table("Intervals by class of evidence", scoreboard.by_evidence(list(found))))
+    blocks.append(_fits(fits))
     failed = tuple(f"{o.case.id}: {o.error}" for o in found if o.error)
+    failed += tuple(f"{o.case.id}: {o.error}" for o in fits if o.error)
     if failed:
         shown = failed if flags.get("opt_verbose") else failed[:3]
         blocks.append(Bullets(f"Could not be planned ({len(failed)})", shown))
@@ -78,6 +83,26 @@ def _table(title: str, scores: Sequence[Score]) -> Block:
     head = [name for name in (rows[0] if rows else {}) if name != "failed"]
     cells = tuple(tuple(str(row[name]).replace("-0.0 %", "0.0 %") for name in head) for row in rows)
     return Table(title, ("", *head[1:]), cells)
+
+
+def _fits(found: Sequence[FitOutcome]) -> Block:
+    from outlay.report.blocks import Table
+    from outlay.validate.fit_cases import fit_row, fit_scores
+
+    rows = [fit_row(score) for score in fit_scores(list(found))]
+    head = [name for name in rows[0] if name != "failed"]
+    return Table("Fits or does not: runs that ran, and that ran out of memory", ("", *head[1:]),
+                 tuple(tuple(str(row[name]) for name in head) for row in rows))
+
+
+def _fit_rows(found: Sequence[FitOutcome]) -> list[dict[str, Any]]:
+    """Scores of verdicts as plain records."""
+    from dataclasses import asdict
+
+    from outlay.validate.fit_cases import fit_scores
+
+    return [{"by": "fits", **{k: None if v != v else v for k, v in asdict(score).items()}}
+            for score in fit_scores(list(found))]
 
 
 def _cases(found: Sequence[Outcome]) -> Block:

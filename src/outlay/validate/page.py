@@ -7,6 +7,7 @@ from typing import Any
 
 from outlay.validate import scoreboard
 from outlay.validate.case import Outcome, Score, score
+from outlay.validate.fit_cases import FitOutcome, fit_row, fit_scores
 
 COLUMNS = ("source", "n", "median", "mean", "p90", "bias", "inside 80 %", "high/low", "baseline")
 HEAD = """# How far off outlay is
@@ -47,10 +48,30 @@ def failures(found: Sequence[Outcome]) -> str:
     return "\n".join(f"* {o.case.source}, {o.case.id}: {o.error}" for o in failed)
 
 
-def page(found: Sequence[Outcome], notes: str) -> str:
+FITS = """
+## Fits or does not
+
+Configurations that a published run ran on a named device, or ran out of memory on. *Right* is the share of verdicts
+that agree, *false fits* those that said it fits and it did not, *missed* the opposite, *borderline* those with a
+probability between 10 and 90 %, whatever their verdict. Few published tables say what failed.
+"""
+
+
+def fits_table(found: Sequence[FitOutcome]) -> str:
+    """Verdicts on memory, and every case that was wrong."""
+    rows = [fit_row(s) for s in fit_scores(list(found))]
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(row[name]) for name in head) + " |" for row in rows]
+    wrong = [f"* {o.case.id}: {'ran' if o.case.ran else 'ran out of memory'}; probability to fit "
+             f"{100 * o.probability:.0f} %" for o in found if not o.right and not o.error]
+    return "\n".join([*lines, "", "Wrong:" if wrong else "None was wrong.", *wrong])
+
+
+def page(found: Sequence[Outcome], fits: Sequence[FitOutcome], notes: str) -> str:
     """The whole page; notes is the hand-written part on what misses and why."""
     parts = [HEAD, "## By source\n", table(scoreboard.by_source(list(found))), "\n## Intervals by evidence class\n",
-             table(scoreboard.by_evidence(list(found))), "\n## Furthest off\n", worst(found),
+             table(scoreboard.by_evidence(list(found))), FITS, fits_table(fits), "\n## Furthest off\n", worst(found),
              "\n## Not answered\n", failures(found), "\n## What misses, and why\n", notes.strip()]
     return "\n".join(parts) + "\n"
 

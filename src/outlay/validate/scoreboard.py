@@ -9,7 +9,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outlay.catalog import Catalog, load
 from outlay.derive import Quantity
@@ -17,6 +17,9 @@ from outlay.errors import OutlayError
 from outlay.scenario_io import scenario_from
 from outlay.validate.case import BASELINE_BYTES_PER_PARAMETER, BASELINE_UTILIZATION, Case, Outcome, Score
 from outlay.validate.case import score as score_of
+
+if TYPE_CHECKING:
+    from outlay.validate.fit_cases import FitOutcome
 
 CASES = Path(__file__).parent / "cases"
 MEMORY_TABLES = ("simumax_b200", "torchtitan", "megatron_golden_memory", "korthikanti_2022")
@@ -151,6 +154,13 @@ def outcomes(
         if progress is not None:
             progress(index + 1, len(wanted))
     return found
+
+
+def fits(folder: Path = CASES) -> list[FitOutcome]:
+    """Verdicts on memory beside runs that ran, and that ran out of it."""
+    from outlay.validate.fit_cases import fit_outcomes
+
+    return fit_outcomes(folder, load())
 
 
 def by_source(found: list[Outcome]) -> list[Score]:

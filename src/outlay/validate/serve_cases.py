@@ -64,7 +64,7 @@ def _model(text: str) -> str:
     return found or re.sub(r"\s.*", "", text.rpartition("/")[2])
 
 
-def _fleet(row: Row, tensor: int) -> Any:
+def engine_fleet(row: Row, tensor: int) -> Any:
     """The fleet of a start-up log: what the log says the device shows, where it does."""
     shown = re.search(r"\(([\d.]+) GiB", row["gpu"])
     device = _device(row["gpu"])
@@ -84,6 +84,12 @@ def _fleet(row: Row, tensor: int) -> Any:
 
 
 def _engine(row: Row) -> Iterator[Case]:
+    scenario, tensor = engine_scenario(row)
+    yield from _engine_cases(row, scenario, tensor)
+
+
+def engine_scenario(row: Row) -> tuple[dict[str, Any], int]:
+    """The model and the engine's settings of a start-up log, and its tensor parallelism."""
     name = row["engine"].lower()
     engine = "llama.cpp" if "llama.cpp" in name else "vllm"
     tensor = int(row.get("tp") or 1)
@@ -108,12 +114,12 @@ def _engine(row: Row) -> Iterator[Case]:
     share = _UTILIZATION.get(row["id"]) or row.get("gpu_memory_utilization")
     if share and engine == "vllm":
         serve["memory_utilization"] = float(share)
-    yield from _engine_cases(row, {"model": _model(row["model"]), "serve": serve}, tensor)
+    return {"model": _model(row["model"]), "serve": serve}, tensor
 
 
 def _engine_cases(row: Row, scenario: dict[str, Any], tensor: int) -> Iterator[Case]:
     group = f"engine_memory/{scenario['model']}"
-    fleet = _fleet(row, tensor)
+    fleet = engine_fleet(row, tensor)
     anywhere = {"device": "b200-sxm", "devices": tensor}
     serve = scenario["serve"]
 
@@ -173,10 +179,28 @@ def _inference(row: Row) -> Iterator[Case]:
         measured = float(row["out_gpu_mem_gb"])
     except ValueError:
         return
+    found = inference_scenario(row)
+    if found is None:
+        return
+    scenario, unit = found
+    yield Case(
+        source="inference memory",
+        id=row["id"],
+        scenario=scenario,
+        number="serve.memory_per_device_bytes",
+        measured=measured * unit,
+        unit="bytes",
+        group=f"inference_memory/{scenario['model']}",
+        evidence="serve inference",
+    )
+
+
+def inference_scenario(row: Row) -> tuple[dict[str, Any], float] | None:
+    """What a row of a Transformers table ran, or tried to, and the bytes of its unit; None where it is not told."""
     serve: dict[str, Any] = {"engine": "transformers"}
     if row["model"].startswith("Yi"):
         if row["batch"] != "1":
-            return
+            return None
         serve |= {
             "precision": {"4bits": "awq-int4", "8bits": "gptq-int8"}.get(
                 row["model"].rpartition("-")[2], "bf16"
@@ -192,16 +216,7 @@ def _inference(row: Row) -> Iterator[Case]:
             "workload": {"batch": int(row["batch"]), "input": 1, "output": int(row["gen_len"])},
         }
         model, unit, device = "qwen-7b", GIB, "a100-sxm4-80gb"
-    yield Case(
-        source="inference memory",
-        id=row["id"],
-        scenario={"model": model, "fleet": device, "serve": serve},
-        number="serve.memory_per_device_bytes",
-        measured=measured * unit,
-        unit="bytes",
-        group=f"inference_memory/{model}",
-        evidence="serve inference",
-    )
+    return {"model": model, "fleet": device, "serve": serve}, unit
 
 
 def _litgpt(row: Row) -> Iterator[Case]:
@@ -265,14 +280,11 @@ def _qwen3(row: Row) -> Iterator[Case]:
         )
 
 
-def _llamacpp(row: Row) -> Iterator[Case]:
+def llamacpp_scenario(row: Row) -> dict[str, Any] | None:
+    """One stream of a row, whose several devices hold layers in turn; None for devices that are not known."""
     device = _device(row["hardware"])
     if device is None or not row["phase"].startswith("decode"):
-        return
-    try:
-        speed = float(row["out_tok_s"])
-    except ValueError:
-        return
+        return None
     count = int(row["n_gpus"])
     serve = {
         "engine": "llama.cpp",
@@ -281,7 +293,17 @@ def _llamacpp(row: Row) -> Iterator[Case]:
         "max_model_len": 2048,
         "workload": {"batch": 1, "input": 1, "output": 1024},
     }
-    scenario = {"model": _model(row["model"]), "fleet": {"device": device, "devices": count}, "serve": serve}
+    return {"model": _model(row["model"]), "fleet": {"device": device, "devices": count}, "serve": serve}
+
+
+def _llamacpp(row: Row) -> Iterator[Case]:
+    scenario = llamacpp_scenario(row)
+    if scenario is None:
+        return
+    try:
+        speed = float(row["out_tok_s"])
+    except ValueError:
+        return
     yield Case(
         source="one stream llama.cpp",
         id=row["id"],

@@ -80,9 +80,8 @@ def _profile(row: Row, number: int) -> Iterator[Case]:
     yield from reader(row)
 
 
-def _litgpt(row: Row) -> Iterator[Case]:
-    if not row["out_max_gpu_ram"].endswith("GB"):
-        return
+def litgpt_scenario(row: Row) -> dict[str, Any]:
+    """What a row of litgpt's table ran, or tried to."""
     batch = int(row["micro_batch"])
     method, base = row["method"].lower().replace("_", "-"), row["quantization"].removeprefix("bnb.")
     quantised = base.startswith("nf4")
@@ -93,7 +92,13 @@ def _litgpt(row: Row) -> Iterator[Case]:
         "gradient_accumulation": LITGPT_BATCH // batch, "gradient_checkpointing": False}
     if method == "lora":
         phase |= {"rank": int(row["lora_r"]), "target_modules": ["q", "v"]}
-    scenario = {"model": "llama-2-7b", "fleet": f"1x{DEVICES[row['hardware']]}", "finetune": phase}
+    return {"model": "llama-2-7b", "fleet": f"1x{DEVICES[row['hardware']]}", "finetune": phase}
+
+
+def _litgpt(row: Row) -> Iterator[Case]:
+    if not row["out_max_gpu_ram"].endswith("GB"):
+        return
+    batch, scenario = int(row["micro_batch"]), litgpt_scenario(row)
     yield _case("litgpt memory", row["id"], scenario, "memory_allocated_bytes",
                 float(row["out_max_gpu_ram"].split()[0]) * 1e9, "bytes", "memory")
     minutes = float(row["out_time_1k_iters"].split()[0])
