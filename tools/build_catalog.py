@@ -25,6 +25,7 @@ TABLES = (
     "defaults",
     "defaults_pay",
     "defaults_serve",
+    "tunings",
     "nodes",
     "frameworks",
     "engines",

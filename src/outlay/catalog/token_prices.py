@@ -179,3 +179,13 @@ def find_offers(name: str, day: str, field: str = "pay.api",
 def offers_of(model: str, day: str, prices: Sequence[TokenPrice] | None = None) -> list[Offer]:
     """Offers of the catalogued model's own shape, deprecated ones left out."""
     return [o for o in offers(day, prices) if o.first.serves == model and not o.first.deprecated]
+
+
+def served_by(provider: str, model: str) -> str:
+    """The catalogued model of a provider's model, by the snapshot; "" where it does not know the name."""
+    return _served().get((provider, model), "")
+
+
+@lru_cache(maxsize=1)
+def _served() -> dict[tuple[str, str], str]:
+    return {(p.provider, p.model): p.serves for p in shipped()}

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Decide",
         "What this hardware can do with a model: run, fine-tune, train; what is enough.",
     ),
+    "pay": ("outlay.cli.pay", "Decide", "The same work bought by use, on rented machines, on one's own."),
     "reconcile": ("outlay.cli.reconcile", "Measure", "A provider's bill beside the plan, both ways."),
     "explain": ("outlay.cli.explain", "Trust", "Where a number comes from: formula, inputs, facts, papers."),
     "catalog": ("outlay.cli.catalog", "Trust", "The facts behind it all, each with source and date."),
@@ -47,7 +48,6 @@ NOT_BUILT: dict[str, str] = {
     "data": "`outlay train` counts the storage of data set and checkpoints",
     "life": "`outlay train` plans the first phase",
     "afford": "`outlay train MODEL -g FLEET --budget USD` searches under a budget",
-    "pay": "`outlay train MODEL -g FLEET --set fleet.tenure=own` prices owning beside renting",
     "reduce": "`outlay train … --for carbon` and `--vary field=a,b,c` find cheaper choices",
     "when": "`outlay train … --vary site=A,B` compares places",
     "compare": "`outlay train … --vary field=a,b,c` puts choices side by side",
@@ -103,6 +103,7 @@ What do you want to know?
   What can this GPU do?         outlay fit llama-3.1-8b -g rtx-4090
   Will my fine-tune fit?        outlay tune llama-3.1-8b -g rtx-4090 --method qlora
   Will it serve?                outlay serve llama-3.1-8b -g rtx-4090 --max-model-len 8k
+  Buy by use, rent or own?      outlay pay llama-3.3-70b --requests 3M/month --in 1200 --out 250
   How should I lay it out?      outlay train llama-3.1-70b -g 512xh100-sxm -n 15T --for money
   Can it be done in time?       outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --deadline 9d
   What if I change one thing?   outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --vary tp=1,2,4

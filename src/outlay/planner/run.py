@@ -17,17 +17,17 @@ from outlay.usage import Line
 BUILT = ("pretrain", "finetune", "serve")
 
 
-def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
+def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_prices: Any = None,
+             day: str | None = None) -> Result:
     """Plan every phase asked for; a phase that is not built yet is Unsupported, named as the field.
 
     without: a group of published cases whose fitted constants are not used (validation only).
+    token_prices, day: live prices of tokens and their date, in place of the snapshot.
     """
     for phase in PHASES:
         if getattr(scenario, phase) is not None and phase not in BUILT:
             raise Unsupported(f"{phase}: planning this phase is not built in this version; "
                               f"built: {', '.join(BUILT)}", phase)
-    if scenario.pay is not None:
-        raise Unsupported("pay: ways to pay are not built in this version", "pay")
     resolved = resolve(scenario, catalog, without)
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
@@ -47,9 +47,13 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "") -> Result:
         phases["serve"], phase_lines = plan_serve(resolved)
         lines += phase_lines
     lines = tagged(lines, resolved.scenario.get("tags"))
+    if scenario.pay is not None:
+        from outlay.planner.pay import plan_pay
+
+        phases["pay"] = plan_pay(scenario, catalog, resolved, phases, lines, without, token_prices, day)
     sums = _totals(lines)
-    for values in phases.values():
-        values |= influence(values, sums)
+    for name, values in phases.items():
+        values |= influence(values, sums) if name != "pay" else {}
     return Result(
         scenario=resolved.scenario, model=model_values(resolved), phases=phases, lines=tuple(lines),
         totals=sums, assumptions=tuple(a.to_dict() for a in resolved.notes.assumptions),
