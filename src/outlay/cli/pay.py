@@ -57,7 +57,7 @@ def command(subject: str | None, live: bool, **flags: Any) -> int:
 
     \b
     outlay pay llama-3.3-70b --requests 3M/month --in 1200 --out 250 --cached 0.3
-    outlay pay llama-3.1-8b --requests 100k/day --in 800 --out 200 --api openai/gpt-5-mini -g 2xl40s -s DE
+    outlay pay llama-3.1-8b --requests 100k/day --in 800 --out 200 --api gpt-5-mini -g 2xl40s -s DE
     outlay pay --requests 3M/month --in 1200 --out 250 --api gpt-5-mini --api claude-haiku-4-5
     """
     from outlay.cli.answer import check_outputs, save_scenario

@@ -10,7 +10,7 @@ from outlay.catalog.token_prices import Offer, TokenPrice
 from outlay.derive import value_of
 from outlay.errors import BadValue, OutlayError
 from outlay.planner.pay_api import api_lines
-from outlay.planner.pay_capacity import Capacity, capacity
+from outlay.planner.pay_capacity import Capacity, capacity, quick_capacity
 from outlay.planner.pay_even import by_use, full_api_usd, full_rent_usd, payback, use_of_machines, volume
 from outlay.planner.pay_self import Machines, machine_lines, machines_for, upfront_usd
 from outlay.planner.pay_way import way_values
@@ -152,17 +152,20 @@ def _fleet(scenario: Scenario, phase: PayPhase, catalog: Catalog, defaults: Defa
     work = phase.work
     assert work is not None
 
-    def tried(fleet: Any, notes: Defaults) -> tuple[PaidFleet, Capacity]:
-        one = paid_fleet(scenario, fleet, work, phase.ways, phase.usd_per_person_s, catalog, notes, without)
-        return one, capacity(one.resolved, work.input, work.output, work.cached_share)
+    def found(fleet: Any, notes: Defaults, quick: bool) -> PaidFleet:
+        return paid_fleet(scenario, fleet, work, phase.ways, phase.usd_per_person_s, catalog, notes, without, quick)
 
-    if scenario.fleet is not None:
-        fleet, cap = tried(scenario.fleet, defaults)
-    else:
-        name = _cheapest_device(phase, catalog, lambda n: tried(n, Defaults(catalog, Notes(), defaults.seed)))
+    def tried(name: str) -> tuple[PaidFleet, Capacity]:
+        one = found(name, Defaults(catalog, Notes(), defaults.seed), True)
+        return one, quick_capacity(one.resolved)
+
+    name = scenario.fleet
+    if name is None:
+        name = _cheapest_device(phase, catalog, tried)
         defaults.notes.assume("fleet", name, "none was named: the catalogued device on which this work is cheapest to "
                               "rent by the hour")
-        fleet, cap = tried(name, defaults)
+    fleet = found(name, defaults, False)
+    cap = capacity(fleet.resolved)
     known = {a.what for a in defaults.notes.assumptions}
     for told in fleet.resolved.notes.assumptions:
         if told.what.startswith(("serve.", "model")) and told.what not in known:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from outlay.derive import Quantity, derive, exact, uncertain, value_of
-from outlay.planner.serve import choose_layout
-from outlay.planner.serve_trial import nominal_recipe
+from outlay.derive import Quantity, derive, exact
+from outlay.planner.serve import choose_layout, plan_serve, verdict
+from outlay.planner.serve_speed import alone, replicas_of
+from outlay.planner.serve_times import times
+from outlay.planner.use import idle_power
 from outlay.resolve.record import Resolved
+from outlay.steps.serve_memory import serve_memory
+
+UNSURE = 0.5
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -23,49 +28,33 @@ class Capacity:
     why: str = ""
 
 
-def capacity(resolved: Resolved, prompt: float, answer: float, cached_share: float) -> Capacity:
-    """Of one replica on a resolved fleet, prompts and answers of these mean lengths."""
-    from outlay.planner.use import busy_power, idle_power
-    from outlay.steps.serve_memory import serve_memory
+def capacity(resolved: Resolved) -> Capacity:
+    """Of one replica, from the serving plan of a fleet that is asked for all it can do."""
+    hw, arch = resolved.hardware, resolved.architecture
+    assert hw is not None and arch is not None
+    values, _ = plan_serve(resolved)
+    replicas = max(int(values["replicas"]), 1)
+    devices = int(values["devices_used"]) // replicas
+    whole = values.get("capacity_requests_per_s")
+    if values["fits_probability"] < UNSURE or whole is None or whole.value <= 0:
+        return Capacity(False, devices, exact(0.0, "1/s"), None, None, f"{arch.name} does not fit on {hw.devices} "
+                        f"{hw.device}")
+    rate = derive(_each, "requests a replica carries when always busy", "1/s", whole=whole, replicas=float(replicas))
+    return Capacity(True, devices, rate, values.get("power_w_per_device"), idle_power(resolved.power))
 
-    phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
-    assert phase is not None and arch is not None and hw is not None
+
+def quick_capacity(resolved: Resolved) -> Capacity:
+    """The same without power and all else a plan says: for choosing between fleets."""
+    hw, arch, phase = resolved.hardware, resolved.architecture, resolved.serve
+    assert hw is not None and arch is not None and phase is not None
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)
-    memory = serve_memory(arch, value_of(phase.usable_bytes), nominal_recipe(phase.recipe), layout)
-    held = value_of(memory.kv_cache_tokens)
-    if held < prompt + answer:
-        return Capacity(False, int(layout.devices), exact(0.0, "1/s"), None, None,
-                        f"{arch.name} does not fit on {hw.devices} {hw.device}")
-    rate = _rate(resolved, layout, prompt, answer, cached_share, held)
-    busy, _ = busy_power(resolved.power, exact(0.2, "", "compute activity"), exact(0.5, "", "memory activity"))
-    return Capacity(True, int(layout.devices), rate, busy, idle_power(resolved.power))
+    memory = serve_memory(arch, phase.usable_bytes, phase.recipe, layout)
+    fits = verdict(phase, memory)["fits_probability"] >= UNSURE
+    whole = replicas_of(arch, phase, layout, 1, memory, alone(arch, phase, layout))
+    rate = times(phase.asked, whole)[0]["capacity_requests_per_s"]
+    return Capacity(fits, int(layout.devices), rate, None, None)
 
 
-def _rate(resolved: Resolved, layout: Any, prompt: float, answer: float, cached_share: float,
-          held: float) -> Quantity:
-    from outlay.catalog import load
-    from outlay.resolve.serve_time import is_seen, shape_of, time_constants, time_device, time_residual
-    from outlay.steps.serve_time import serve_time
-    from outlay.steps.serve_time_inputs import EngineTime, Load
-
-    phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
-    assert phase is not None and arch is not None and hw is not None
-    device = time_device(load().find("device", hw.device))
-    recipe = phase.recipe
-    engine = EngineTime({k: value_of(v) for k, v in recipe.part_bytes.items()}, value_of(recipe.cache_bytes),
-                        time_constants(recipe.engine, device.generation), value_of(recipe.max_num_batched_tokens),
-                        value_of(recipe.max_num_seqs), prefix_hit=cached_share)
-    found = serve_time(arch, device, engine, replace(layout), Load("queued", prompt, answer, cache_tokens=held))
-    low, _, high = time_residual("output_tokens_per_s", shape_of(arch), False,
-                                      is_seen(recipe.engine, device.generation))
-    spread = uncertain(1.0, min(low, 1.0), max(high, 1.0), "", "throughput, measured over predicted",
-                       seed=resolved.seed, key="residual.serve_throughput")
-    nominal = exact(float(found["output_tokens_per_s"]) / answer, "1/s", "requests a replica carries")
-    rate: Quantity = derive(_scaled, "requests a replica carries when always busy", "1/s", nominal=nominal,
-                            spread=spread)
-    return rate
-
-
-def _scaled(nominal: Any, spread: Any) -> Any:
-    """Prediction times how measurements spread around it."""
-    return nominal * spread
+def _each(whole: Any, replicas: Any) -> Any:
+    """Of all replicas, one."""
+    return whole / replicas

@@ -55,8 +55,8 @@ def serving_scenario(scenario: Scenario, fleet: str | Fleet, work: Work) -> Scen
 
 
 def paid_fleet(scenario: Scenario, fleet: str | Fleet, work: Work, ways: tuple[str, ...], usd_per_person_s: Quantity,
-               catalog: Catalog, defaults: Defaults, without: str = "") -> PaidFleet:
-    """One fleet, resolved and priced."""
+               catalog: Catalog, defaults: Defaults, without: str = "", quick: bool = False) -> PaidFleet:
+    """One fleet, resolved and priced; `quick`: rents by the hour only, to choose between fleets."""
     from outlay.resolve import resolve
 
     record = fleet_record(fleet)
@@ -66,6 +66,8 @@ def paid_fleet(scenario: Scenario, fleet: str | Fleet, work: Work, ways: tuple[s
     resolved = resolve(serving_scenario(scenario, wide, work), catalog, without)
     assert resolved.hardware is not None
     site = resolve_site(scenario.site, record.provider or facts.provider, catalog, Notes(), defaults.seed)
+    if quick and record.commitment is None:
+        record = msgspec.structs.replace(record, commitment="on_demand")
     found, missing = tenures(record, facts, site, resolved.hardware.devices_per_node, scenario.pay or Pay(), ways,
                              defaults, usd_per_person_s)
     return PaidFleet(resolved, record.devices, record.utilization, tuple(found), tuple(missing))
