@@ -161,8 +161,7 @@ def _overheads(group: _Group, rates: Rates) -> Iterable[Line]:
     it_parts = list(group.at_node_j)
     if group.at_device_j:
         devices_j = add_all("device energy", "J", *group.at_device_j)
-        host_j = derive(energy.host_energy_j, "host energy", "J", energy_j=devices_j,
-                        host_factor=rates.host_factor)
+        host_j = _host_energy(devices_j, group, rates)
         nodes_j = add_all("node energy", "J", devices_j, host_j)
         network_j = derive(energy.network_energy_j, "network energy", "J", energy_j=nodes_j,
                            network_share=rates.network_share)
@@ -181,6 +180,16 @@ def _overheads(group: _Group, rates: Rates) -> Iterable[Line]:
             if item != "device":
                 usd = derive(money.cost_usd, f"{item}, owned", "USD", amount=devices_s, usd_per_unit=price)
                 yield _money_line(group.usage(item, "usd", usd, "USD", "facility"), usd, rates)
+
+
+def _host_energy(devices_j: Quantity, group: _Group, rates: Rates) -> Quantity:
+    """Host and supply over the time devices were held; where only joules are known, their usual ratio."""
+    if rates.host_w is None or not group.device_s:
+        return cast(Quantity, derive(energy.host_energy_j, "host energy", "J", energy_j=devices_j,
+                                     host_factor=rates.host_factor))
+    held = add_all("device-seconds", "s", *group.device_s)
+    return cast(Quantity, derive(energy.host_and_supply_j, "host energy", "J", energy_j=devices_j, device_s=held,
+                                 host_w=rates.host_w, supply_factor=rates.supply_factor))
 
 
 def _zero(unit: str, label: str) -> Quantity:
@@ -246,8 +255,10 @@ def unit_value(rates: Rates, power_w: Any, scope: Scope = "device") -> dict[str,
     joules, pue = _plain(power_w), _plain(rates.pue)
     facility_j = joules
     if scope == "device":
-        facility_j = energy.facility_energy_j(joules, _plain(rates.host_factor),
-                                              _plain(rates.network_share), pue)
+        node_j = joules + (
+            energy.host_energy_j(joules, _plain(rates.host_factor)) if rates.host_w is None
+            else energy.host_and_supply_j(joules, 1.0, _plain(rates.host_w), _plain(rates.supply_factor)))
+        facility_j = energy.facility_energy_j(node_j, 1.0, _plain(rates.network_share), pue)
     elif scope == "node":
         facility_j = joules + energy.overhead_energy_j(joules, pue)
     it_j = energy.it_energy_j(facility_j, pue)

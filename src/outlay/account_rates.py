@@ -124,7 +124,7 @@ class Rates:
     """
 
     # facility
-    host_factor: Num  # node over device energy [energy.host_factor]
+    host_factor: Num  # node over device energy, where no time is known [energy.host_factor]
     network_share: Num  # switches outside nodes over node energy [power_constants energy.network_share]
     pue: Num  # [site, else provider, else energy.pue]
     # environment
@@ -146,6 +146,9 @@ class Rates:
     no_price: str = "no price is known for this device here; give usd_per_device_hour"
     # energy of stored bytes [power_constants energy.storage_w_per_byte]
     storage_w_per_byte: Num = 0.0
+    # the host where device-seconds are known: watts a device, and drawn at the plug over delivered
+    host_w: Num | None = None  # [energy.host_share of rated power]
+    supply_factor: Num = 1.0  # [energy.supply_factor]
     # what is printed beside the numbers
     price_basis: str = ""  # for example "on-demand, AWS eu-west-3, 2026-07-20"
     carbon_basis: str = ""  # for example "location-based, life-cycle, France 2024: nuclear 65 %, ..."

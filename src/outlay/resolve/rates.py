@@ -65,6 +65,7 @@ def resolve_rates(
         owned=owned, usd_per_j=per_joule(site.electricity_usd_per_kwh, "USD/J"),
         usd_per_unit=_unit_prices(defaults),
         no_price=reason or "no price is known for this device here; give usd_per_device_hour",
+        host_w=_host_w(facts, defaults), supply_factor=defaults.quantity("energy.supply_factor", "supply losses"),
         storage_w_per_byte=defaults.catalog.find("power_constants", "energy").fact("storage_w_per_byte").quantity(
             defaults.seed),
         price_basis=basis,
@@ -283,6 +284,20 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
         utilization=use, usd_per_kw_month=defaults.quantity("own.space_usd_per_kw_month", "building and cooling"),
         provisioned_w=provisioned)
     return owned, basis, "", shown
+
+
+def _host_w(facts: DeviceFacts, defaults: Defaults) -> Quantity | None:
+    """Power of a device's share of its host, which grows with the device's rating; None where that is unknown."""
+    if facts.power_w is None:
+        return None
+    share = defaults.quantity("energy.host_share", "host power over rated power of its devices")
+    found: Quantity = derive(_times, "host power of a device", "W", rated_w=facts.power_w, share=share)
+    return found
+
+
+def _times(rated_w: Any, share: Any) -> Any:
+    """A share of rated power."""
+    return rated_w * share
 
 
 def _provisioned(rated_w: Any, host_factor: Any, pue: Any) -> Any:
