@@ -15,7 +15,7 @@ OUT = Path(__file__).parents[1] / "src" / "outlay" / "validate" / "cases"
 TABLES = ("vtrain_multi", "vtrain_single", "mosaic_llmfoundry", "megatron_bridge", "mlperf_training", "simumax_b200",
           "torchtitan", "maxtext_tpu", "narayanan_2021_table1", "korthikanti_2022", "megatron_golden_memory",
           "mlperf_power_dell_h100", "published_impacts", "finetune_memory", "finetune_memory_time",
-          "engine_memory", "inference_memory", "inference_memory_litgpt", "single_stream_qwen3_h20")
+          "mlperf_llm_power", "engine_memory", "inference_memory", "inference_memory_litgpt", "single_stream_qwen3_h20")
 DROPPED = ("verified_from",)
 
 

@@ -236,6 +236,12 @@ def write(constants: dict[str, float], spread: dict[str, Any]) -> None:
         edges = [one[name] for one in others]  # not an interval of its own: the residual holds it already
         note = f"{BASE[name][1]}; {min(edges):.3g} to {max(edges):.3g} with one device left out"
         row |= told | {"value": f"{constants[name]:.4g}", "low": "", "high": "", "note": note}
+    rows = [row for row in rows if "@" not in row["id"]]
+    for group, apart in spread["model"][1].items():
+        for name, value in apart.items():
+            rows.append({"id": f"power@{group}", "parameter": name, "value": f"{value:.4g}", "unit": "", "low": "",
+                         "high": "", "source": WHAT_SOURCE, "retrieved": today, "how": "derived",
+                         "note": "fitted without the rows of this model, for validation"})
     with open(CONSTANTS, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

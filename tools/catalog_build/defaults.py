@@ -40,28 +40,6 @@ ENERGY = (
         1.74,
     ),
     Default(
-        "energy.host_share",
-        0.28,
-        "",
-        "Dell MLPerf Training v4.1 node power less eight H100 and supply losses (some 200 W a device); HGX H100 node "
-        "peak of 8.4 kW, arXiv:2412.08602 (some 290 W)",
-        "derived",
-        "power of processors, memory, adapters and fans of a device's share of its node, over the device's rated "
-        "power; drawn whatever the device does",
-        0.18,
-        0.45,
-    ),
-    Default(
-        "energy.supply_factor",
-        1.06,
-        "",
-        "80 PLUS Titanium: 94 % efficient at half load, 91 % at full load of 115 V and 96 % of 230 V supplies",
-        "published",
-        "drawn at the plug over delivered by a server's supply",
-        1.04,
-        1.1,
-    ),
-    Default(
         "energy.pue",
         1.25,
         "",

@@ -54,7 +54,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     rates = power = None
     if fleet is not None and facts is not None and hardware is not None:
         rates, money = resolve_rates(fleet, facts, site, hardware.devices_per_node, defaults)
-        power = resolve_power(fleet, facts, catalog, notes, seed)
+        power = resolve_power(fleet, facts, catalog, notes, seed, without)
         shown["fleet"] = plain_fleet(fleet, facts, shown_hardware(hardware) | money)
     if scenario.site is not None:
         shown["site"] = site.shown

@@ -36,12 +36,18 @@ class PowerInputs:
     measured_it_w: Quantity | None = None
 
 
-def resolve_power(fleet: Fleet, facts: DeviceFacts, catalog: Catalog, notes: Notes, seed: int) -> PowerInputs | None:
-    """None when the device's power is not known and none was measured."""
+def resolve_power(
+    fleet: Fleet, facts: DeviceFacts, catalog: Catalog, notes: Notes, seed: int, without: str = ""
+) -> PowerInputs | None:
+    """None when the device's power is not known and none was measured.
+
+    without: a group of measured rows whose part in the fit is left out (validation only).
+    """
     constants = catalog.find("power_constants", "power")
+    apart = next((e for e in catalog.entries("power_constants") if without and e.id == f"power@{without}"), constants)
 
     def constant(name: str) -> Quantity:
-        return constants.fact(name).quantity(seed)
+        return (apart if name in apart else constants).fact(name).quantity(seed)
 
     measured = fleet.power_w_per_device
     rated = facts.power_w

@@ -38,7 +38,7 @@ def read_rows(table: str, folder: Path = CASES) -> list[Row]:
 
 def cases(folder: Path = CASES) -> list[Case]:
     """Every case of every table in the folder, in a stable order."""
-    from outlay.validate import impact_cases, serve_cases, time_cases, tune_cases
+    from outlay.validate import impact_cases, power_cases, serve_cases, time_cases, tune_cases
 
     found: list[Case] = []
     for table in time_cases.ADAPTERS:
@@ -51,6 +51,8 @@ def cases(folder: Path = CASES) -> list[Case]:
         found += tune_cases.tune_cases(table, read_rows(table, folder))
     for table in serve_cases.TABLES:
         found += serve_cases.serve_cases(table, read_rows(table, folder))
+    for table in power_cases.TABLES:
+        found += power_cases.power_cases(table, read_rows(table, folder))
     return merge_repeats(found)
 
 
@@ -117,6 +119,10 @@ def _baseline(case: Case, result: Any) -> float | None:
         from outlay.validate import tune_cases
 
         return tune_cases.baseline(case, result)
+    if case.number in ("serve.energy_per_output_token_j", "serve.power_w_per_device") or "lines.serve" in case.number:
+        from outlay.validate import power_cases
+
+        return power_cases.baseline(case, result)
     if case.number.startswith("serve."):
         from outlay.validate import serve_cases
 
@@ -153,6 +159,11 @@ def outcomes(
         found.append(predict(case, catalog))
         if progress is not None:
             progress(index + 1, len(wanted))
+    given = read_rows("mlenergy_v3_llm", folder)  # only where a folder holds it: its rows may not be shipped
+    if given:
+        from outlay.validate import power_cases
+
+        found += power_cases.given_outcomes(given)
     return found
 
 
