@@ -51,6 +51,7 @@ PLACED = {
     "steps.efficiency": "architecture",
     "planner.run": "api",
     "planner.fit": "api",
+    "planner.capacity": "api",
 }
 NEVER = {
     ("steps", "catalog"),

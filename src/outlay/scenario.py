@@ -285,6 +285,15 @@ class Workload(Record, frozen=True):
     requests_per_user_hour: Factor | None = None
 
 
+class ServeOptions(Record, frozen=True):
+    """What a search for a deployment goes through where no fleet is named."""
+
+    devices: list[str] | None = None
+    precisions: list[str] | None = None
+    engines: list[str] | None = None
+    max_devices: Degree | None = None
+
+
 class Serve(Record, frozen=True):
     engine: str | None = None
     engine_version: str | None = None
@@ -311,6 +320,7 @@ class Serve(Record, frozen=True):
     slo: Slo | None = None
     hours: Factor | None = None
     workload: Workload | None = None
+    options: ServeOptions | None = None
 
 
 class Limit(Record, frozen=True):

@@ -52,9 +52,11 @@ FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--ttft",), "slo.ttft", "TIME", "Promised time to the first token: 500ms."),
     (("--tpot",), "slo.tpot", "TIME", "Promised time per output token: 50ms."),
     (("--e2e",), "slo.e2e", "TIME", "Promised time of a whole request: 10s."),
+    (("--among",), "options.devices", "A,B", "Devices to choose from where no fleet is given."),
+    (("--max-devices",), "options.max_devices", "N", "Of a deployment that is searched for."),
     (("--at",), "slo.percentile", "P", "Of requests that the promise holds for: p99."),
 )
-PERCENTILE = "slo.percentile"
+PERCENTILE, LISTED = "slo.percentile", "options.devices"
 NOT_SHARED = (
     "--tokens",
     "--seq",
@@ -73,7 +75,6 @@ NOT_SHARED = (
     "--recompute",
     "--deadline",
     "--top-k",
-    "--for",
 )
 
 
@@ -97,7 +98,11 @@ def command(subject: str | None, **flags: Any) -> int:
     engine's own launch line after --. Leaves with 0 when it fits, sustains the load and keeps its promises, 1 when
     it does not, 2 on bad input.
 
+    Without -g every device that can be rented is planned under the load, and the cheapest that keeps the promises
+    is named.
+
     \b
+    outlay serve llama-3.1-70b --users 2000 --ttft 500ms --tpot 50ms --at p99
     outlay serve llama-3.1-8b -g rtx-4090 -p fp8 --max-model-len 16k
     outlay serve llama-3.1-70b -g 4xh100-sxm --tp 4 --kv fp8 --users 500 --ttft 1s --tpot 50ms
     outlay serve -g 8xh200-sxm -- vllm serve deepseek-ai/DeepSeek-V3 --tensor-parallel-size 8
@@ -116,6 +121,8 @@ def assignments(flags: dict[str, Any]) -> list[str]:
         if value is not None:
             if field == PERCENTILE:
                 value = value.removeprefix("p").removeprefix("P")
+            if field == LISTED:
+                value = "[" + value + "]"
             found.append(f"serve.{field}={value}")
     if flags.pop("serve_enforce_eager", False):
         found.append("serve.enforce_eager=true")

@@ -28,6 +28,12 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
         if getattr(scenario, phase) is not None and phase not in BUILT:
             raise Unsupported(f"{phase}: planning this phase is not built in this version; "
                               f"built: {', '.join(BUILT)}", phase)
+    found = None
+    if scenario.serve is not None and scenario.fleet is None and scenario.model is not None:
+        from outlay.planner.capacity import search
+
+        found = search(scenario, catalog, without)
+        scenario = found.on_best(scenario)
     resolved = resolve(scenario, catalog, without)
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
@@ -46,6 +52,9 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
 
         phases["serve"], phase_lines = plan_serve(resolved)
         lines += phase_lines
+        if found is not None:
+            phases["serve"]["search"] = found.shown()
+            found.tell(resolved.notes)
     lines = tagged(lines, resolved.scenario.get("tags"))
     if scenario.pay is not None:
         from outlay.planner.pay import plan_pay

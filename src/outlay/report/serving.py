@@ -33,7 +33,7 @@ _FIRST = (
 def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[str] = ()) -> list[Block]:
     """The blocks of a serving result, in the order every page keeps."""
     phase = result["serve"]
-    blocks: list[Block | None] = [verdict(result), parts.memory(phase)]
+    blocks: list[Block | None] = [verdict(result), *under.options(phase), parts.memory(phase)]
     if phase.get("fits") is not False:
         blocks += [under.latency(phase), under.load(phase), under.other_loads(phase), under.prices(phase)]
         blocks += [parts.unpriced(result), parts.takes(result, verbose)]
@@ -69,7 +69,7 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     if phase.get("fits") is False:
         lines = [screen.binding(phase.get("binding")), _turn(phase)]
     else:
-        lines = [*under.said(phase), _margin(phase), _layout(phase)]
+        lines = [*under.said(phase), under.next_step(phase), _margin(phase), _layout(phase)]
         text += _headline(phase)
         mood = "bad" if phase.get("sustained") is False or phase.get("meets_slo") is False else mood
     return Verdict(text, mood, tuple(line for line in lines if line))

@@ -63,6 +63,50 @@ def other_loads(phase: Mapping[str, Any]) -> Table | None:
     return Table("Other loads", head, rows)
 
 
+def options(phase: Mapping[str, Any]) -> list[Table]:
+    """Deployments a search found: the best by its aim, and what no other beats in everything."""
+    found = phase.get("search") or {}
+    tables = []
+    best, front = found.get("best") or [], found.get("front") or []
+    if best:
+        title = f"Best by {found.get('aim')}, of {found.get('considered')} deployments planned"
+        tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in best), mark=0))
+    others = [row for row in front if row not in best]
+    if others:
+        title = "No other beats these in money, latency, energy and carbon at once"
+        tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in others[:FRONT_SHOWN])))
+    return tables
+
+
+FRONT_SHOWN = 6
+_OPTION_HEAD = ("", "precision", "TP", "replicas", "$/h", "$/M out", "first", "token", "J/token", "breaks first")
+
+
+def _option(row: Mapping[str, Any]) -> tuple[str, ...]:
+    ranks = f"{row['tensor']}" if row.get("data", 1) == 1 else f"DP {row['data']}"
+    energy = number(row.get("energy_per_output_token_j"))
+    return (
+        str(row["fleet"]), str(row["precision"]), ranks, f"{row['replicas']}",
+        _money(row.get("usd_per_hour")), _money(row.get("usd_per_million_output_tokens")),
+        one(row["ttft_s"], "s"), one(row["tpot_s"], "s"), "–" if energy is None else f"{energy:.2g}",
+        str(row["breaks_first"]),
+    )
+
+
+def _money(value: Any) -> str:
+    nominal = number(value)
+    return "–" if nominal is None else f"{nominal:,.2f}"
+
+
+def next_step(phase: Mapping[str, Any]) -> str:
+    """What one would take for half as much again."""
+    found = (phase.get("search") or {}).get("next_step")
+    if not found:
+        return ""
+    return (f"Next step up: {found['fleet']} in {found['precision']}, {found['users']:,.0f} users for "
+            f"${found['usd_per_hour']:,.2f} an hour")
+
+
 def prices(phase: Mapping[str, Any]) -> Table | None:
     """Money and energy over what is answered."""
     rows = [

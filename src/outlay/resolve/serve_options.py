@@ -1,0 +1,74 @@
+"""What a serving search goes through when no fleet is named: devices that can be rented, precisions, engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from outlay.catalog import Catalog
+from outlay.errors import UnknownName
+from outlay.resolve.engines import DEFAULT_ENGINE
+from outlay.scenario import Scenario, ServeOptions
+
+MOST_DEVICES = 10_000
+NEEDS = {"fp8": "peak_fp8_flop_per_s", "nvfp4": "peak_fp4_flop_per_s", "mxfp4": ""}
+OLDEST = 2016  # nothing older runs today's engines
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is tried. able: precisions a device has units for, beyond 16 bits."""
+
+    devices: tuple[str, ...]
+    engines: tuple[str | None, ...]
+    wanted: tuple[str | None, ...]
+    able: Mapping[str, tuple[str, ...]]
+    most_devices: int
+
+    def precisions(self, device: str) -> list[str | None]:
+        """Those asked for, or the model's own and what the device adds."""
+        return [p for p in self.wanted if p is None or p not in NEEDS or not NEEDS[p] or p in self.able[device]]
+
+    def scenario(self, scenario: Scenario, device: str, engine: str | None, precision: str | None) -> Scenario:
+        """The scenario on one device of this kind."""
+        assert scenario.serve is not None
+        serve = msgspec.structs.replace(scenario.serve, options=None, engine=engine or scenario.serve.engine,
+                                        precision=precision or scenario.serve.precision, replicas=None)
+        return msgspec.structs.replace(scenario, fleet=device, serve=serve, pretrain=None, finetune=None)
+
+
+def options_space(scenario: Scenario, catalog: Catalog) -> Space:
+    """Devices with a rental price whose vendor's kernels are known, unless the scenario names its own.
+
+    Raises UnknownName for a device that is not in the catalogue.
+    """
+    assert scenario.serve is not None
+    given = scenario.serve.options or ServeOptions()
+    names = given.devices
+    if names is not None:
+        devices = [catalog.find_device(name, "serve.options.devices").entry.id for name in names]
+    else:
+        priced = {p.device for p in catalog.prices() if p.kind == "on_demand"}
+        devices = [e.id for e in catalog.entries("device") if e.id in priced and _current(e)]
+    able = {}
+    for device in devices:
+        entry = catalog.find("device", device)
+        able[device] = tuple(p for p, peak in NEEDS.items() if not peak or peak in entry)
+    own = scenario.serve.precision
+    wanted: tuple[str | None, ...] = (own,) if own else (None, "fp8")
+    if given.precisions is not None:
+        wanted = tuple(given.precisions)
+    engines: tuple[str | None, ...] = tuple(given.engines or (scenario.serve.engine or DEFAULT_ENGINE,))
+    for engine in engines:
+        catalog.find("engine", str(engine), "serve.options.engines")
+    if not devices:
+        raise UnknownName("serve.options.devices: names no device", "serve.options.devices")
+    return Space(tuple(devices), engines, wanted, able, int(given.max_devices or MOST_DEVICES))
+
+
+def _current(entry: Any) -> bool:
+    """Devices that today's engines run: those that multiply 16-bit numbers in tensor cores."""
+    return any(name in entry for name in ("peak_bf16_flop_per_s",)) and str(entry.value("vendor", "")) in ("nvidia", "amd")
