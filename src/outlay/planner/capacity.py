@@ -92,18 +92,28 @@ class Found:
     def on_best(self, scenario: Scenario) -> Scenario:
         """The scenario on the best option's devices, laid out as it is."""
         best = self.best
+        assert scenario.serve is not None
         serve = msgspec.structs.replace(
-            scenario.serve, engine=best.engine, precision=best.precision, tensor=int(best.layout.tensor),
-            data=int(best.layout.data), expert=int(best.layout.expert), replicas=best.replicas, options=None,
+            scenario.serve,
+            engine=best.engine,
+            precision=best.precision,
+            tensor=int(best.layout.tensor),
+            data=int(best.layout.data),
+            expert=int(best.layout.expert),
+            replicas=best.replicas,
+            options=None,
         )
         return msgspec.structs.replace(scenario, fleet=f"{best.devices}x{best.device}", serve=serve)
 
     def tell(self, notes: Notes) -> None:
         """Which was chosen and why."""
         kept = sum(o.meets for o in self.options)
-        why = f"least {AIMS[self.aim].replace('_', ' ')} of the {kept} of {len(self.options)} options that keep their promises"
+        least = AIMS[self.aim].replace("_", " ")
+        why = f"least {least} of the {kept} of {len(self.options)} options that keep their promises"
         if not kept:
-            why = f"none of {len(self.options)} options keeps its promises: the nearest to the aim, {self.aim}"
+            why = (
+                f"none of {len(self.options)} options keeps its promises: the nearest to the aim, {self.aim}"
+            )
             notes.warn(f"serve.slo: {why}")
         notes.assume("fleet", f"{self.best.devices}x{self.best.device}", why)
 
@@ -150,7 +160,10 @@ def _resolved(
         for engine in space.engines:
             for precision in space.precisions(device):
                 try:
-                    yield resolve(space.scenario(scenario, device, engine, precision), catalog, without), device
+                    yield (
+                        resolve(space.scenario(scenario, device, engine, precision), catalog, without),
+                        device,
+                    )
                 except OutlayError as error:
                     if error.field.startswith(("model", "serve.workload", "serve.slo", "site")):
                         raise
@@ -163,12 +176,18 @@ def _of_device(
     limit = value_of(phase.usable_bytes)
     recipe = nominal_recipe(phase.recipe)
     assert resolved.hardware is not None
-    for layout in layouts(phase, arch, min(max(resolved.hardware.scale_up_devices, resolved.hardware.devices_per_node), most_devices)):
+    for layout in layouts(
+        phase,
+        arch,
+        min(max(resolved.hardware.scale_up_devices, resolved.hardware.devices_per_node), most_devices),
+    ):
         memory = serve_memory(arch, limit, recipe, layout)
         spare = min(value_of(s.room_bytes) - value_of(s.need_bytes) for s in memory.stages)
         if spare < SPARE * limit:
             continue
-        one = replicas_of(arch, phase, layout, 1, memory, alone(arch, phase, layout) if not phase.speed.fitted else {})
+        one = replicas_of(
+            arch, phase, layout, 1, memory, alone(arch, phase, layout) if not phase.speed.fitted else {}
+        )
         most = most_load(phase.asked, one)
         made = _option(resolved, phase, device, one, most, most_devices)
         if made is not None:
@@ -180,9 +199,13 @@ def layouts(phase: ServePhase, arch: Architecture, most: int) -> list[ServeLayou
     given = phase.layout
     if phase.tensor_given:
         return [given]
-    found = [replace(given, tensor=t) for t in tensor_degrees(arch) if t <= most and t % int(given.context) == 0]
+    found = [
+        replace(given, tensor=t) for t in tensor_degrees(arch) if t <= most and t % int(given.context) == 0
+    ]
     if any(kind.mlp == "moe" for kind, _ in arch.groups) and int(given.data) == 1 and int(given.expert) == 1:
-        found += [ServeLayout(1, given.pipeline, n, n, given.context) for n in (2, 4, 8, 16, 32, 64) if n <= most]
+        found += [
+            ServeLayout(1, given.pipeline, n, n, given.context) for n in (2, 4, 8, 16, 32, 64) if n <= most
+        ]
     return found
 
 
@@ -203,7 +226,9 @@ def _option(
     found = whole.found(load)
     if asked.kind == "open" and float(found["load"]) >= 1.0:
         return None
-    seen = {name: float(value) for name, value in tails(asked, whole, found, replace(load, kind="queued")).items()}
+    seen = {
+        name: float(value) for name, value in tails(asked, whole, found, replace(load, kind="queued")).items()
+    }
     if any(seen[name] > limit for name, limit in asked.slo.items()):
         meets = False
     tokens = float(found["output_tokens_per_s"]) * count
@@ -222,8 +247,9 @@ def _power(resolved: Resolved, phase: ServePhase, whole: Replicas, load: Any, fo
     if resolved.power is None:
         return None
     speed = whole.speed
-    drawn = serve_power(whole.arch, speed.device, speed.engine, whole.layout, load, found,
-                        serve_power_facts(resolved.power))
+    drawn = serve_power(
+        whole.arch, speed.device, speed.engine, whole.layout, load, found, serve_power_facts(resolved.power)
+    )
     return float(drawn["power_w_per_device"])
 
 
@@ -245,6 +271,7 @@ def _hourly(resolved: Resolved, power_w: float | None, devices: int, tokens_per_
 
 def _ranked(options: Sequence[Option], aim: str) -> tuple[Option, ...]:
     """Those that keep their promises first, by the aim; unknown values last."""
+
     def key(option: Option) -> tuple[bool, float, int]:
         value = option.numbers[aim]
         return (not option.meets, math.inf if math.isnan(value) else value, option.devices)
@@ -276,7 +303,12 @@ def _next(found: Found, best: Option) -> dict[str, Any] | None:
     if not bigger:
         return None
     price, devices, option, count = min(bigger, key=lambda row: row[:2])
-    return {"fleet": f"{devices}x{option.device}", "replicas": count, "precision": option.precision,
-            "tensor": int(option.layout.tensor), "usd_per_hour": price,
-            "users": option.most.rate_per_s * count * HOUR_S / found.per_user_hour,
-            "requests_per_s": option.most.rate_per_s * count}
+    return {
+        "fleet": f"{devices}x{option.device}",
+        "replicas": count,
+        "precision": option.precision,
+        "tensor": int(option.layout.tensor),
+        "usd_per_hour": price,
+        "users": option.most.rate_per_s * count * HOUR_S / found.per_user_hour,
+        "requests_per_s": option.most.rate_per_s * count,
+    }

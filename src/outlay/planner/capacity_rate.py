@@ -79,5 +79,7 @@ def tails(asked: Asked, one: Replicas, found: Mapping[str, Any], base: Load) -> 
         stretch = max(math.log(1.0 / max(1.0 - asked.percentile / 100.0, 1e-4)), 1.0)
         alone_s, step_s = float(quick["ttft_s"]), float(quick["tpot_s"])
         ttft = alone_s + (ttft - alone_s) * stretch
-        tpot = step_s + (tpot - step_s) * (1.0 + 0.1 * (stretch - 1.0))  # a request's mean over many steps varies little
+        tpot = step_s + (tpot - step_s) * (
+            1.0 + 0.1 * (stretch - 1.0)
+        )  # a request's mean over many steps varies little
     return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * max(asked.output - 1.0, 0.0)}

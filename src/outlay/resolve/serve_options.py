@@ -30,13 +30,22 @@ class Space:
 
     def precisions(self, device: str) -> list[str | None]:
         """Those asked for, or the model's own and what the device adds."""
-        return [p for p in self.wanted if p is None or p not in NEEDS or not NEEDS[p] or p in self.able[device]]
+        return [
+            p for p in self.wanted if p is None or p not in NEEDS or not NEEDS[p] or p in self.able[device]
+        ]
 
-    def scenario(self, scenario: Scenario, device: str, engine: str | None, precision: str | None) -> Scenario:
+    def scenario(
+        self, scenario: Scenario, device: str, engine: str | None, precision: str | None
+    ) -> Scenario:
         """The scenario on one device of this kind."""
         assert scenario.serve is not None
-        serve = msgspec.structs.replace(scenario.serve, options=None, engine=engine or scenario.serve.engine,
-                                        precision=precision or scenario.serve.precision, replicas=None)
+        serve = msgspec.structs.replace(
+            scenario.serve,
+            options=None,
+            engine=engine or scenario.serve.engine,
+            precision=precision or scenario.serve.precision,
+            replicas=None,
+        )
         return msgspec.structs.replace(scenario, fleet=device, serve=serve, pretrain=None, finetune=None)
 
 
@@ -71,4 +80,7 @@ def options_space(scenario: Scenario, catalog: Catalog) -> Space:
 
 def _current(entry: Any) -> bool:
     """Devices that today's engines run: those that multiply 16-bit numbers in tensor cores."""
-    return any(name in entry for name in ("peak_bf16_flop_per_s",)) and str(entry.value("vendor", "")) in ("nvidia", "amd")
+    return any(name in entry for name in ("peak_bf16_flop_per_s",)) and str(entry.value("vendor", "")) in (
+        "nvidia",
+        "amd",
+    )
