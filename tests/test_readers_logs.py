@@ -133,6 +133,37 @@ def test_tensorrt_llm() -> None:
     assert number(engine, "kv_cache_tokens") == 551_936 and number(engine, "kv_blocks") == 8624
 
 
+def test_vllm_prints_cache_and_concurrency_in_one_line() -> None:
+    reading = read("vllm_v1_late_2026")
+    assert (reading.version, reading.lines, reading.lines_understood) == ("0.33.0", 12, 12)
+    said = {name: number(reading, name) for name in ("kv_cache_tokens", "max_model_len", "max_concurrency")}
+    assert said == {"kv_cache_tokens": 453_984.0, "max_model_len": 32_768.0, "max_concurrency": 13.85}
+
+
+def test_sglang_captures_prefill_and_decode_apart() -> None:
+    reading = read("sglang_2026")
+    assert reading.lines == reading.lines_understood
+    assert reading.by_rank("cuda_graph_bytes") == {"TP0": pytest.approx(0.62 * 2**30)}
+    assert reading.by_rank("cuda_graph_prefill_bytes") == {"TP0": pytest.approx(0.55 * 2**30)}
+    assert reading.by_rank("weights_bytes").keys() == {"TP0", "TP1"}
+
+
+def test_slots_and_shared_context_of_llama_cpp() -> None:
+    reading = read("llamacpp_slots_2026")
+    serve = parts_of(reading)["serve"]
+    assert reading.version == "9800" and reading.lines_not_understood == 0
+    assert (serve["max_num_seqs"], serve["max_model_len"], serve["kv_unified"]) == (4, 32768, True)
+    apart = parts_of(
+        read_log(
+            "llama_context: n_seq_max = 4\nllama_context: n_ctx = 32768\nllama_context: n_ctx_seq = 8192\n"
+            "llama_context: kv_unified = false\nload_tensors: offloaded 20/33 layers to GPU\n"
+            "llama_memory_recurrent: size =  251.25 MiB (     4 cells,  64 layers,  4 seqs  0 rs_seq), "
+            "R (f32): 11.25 MiB, S (f32): 240.00 MiB, P (f32): 0.00 MiB"
+        )
+    )["serve"]
+    assert (apart["max_model_len"], apart["kv_unified"], apart["gpu_layers"]) == (8192, False, 20)
+
+
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
 def test_what_a_log_states_is_a_sound_scenario(path: Path) -> None:
     reading = read_any(path)

@@ -115,6 +115,15 @@ def _fullest(*names: str) -> Callable[[LogReading], Observation | None]:
     return find
 
 
+def _graphs(reading: LogReading) -> Observation | None:
+    """Graphs of decoding, and of prefill where an engine captures and prints them apart."""
+    decode, prefill = _fullest("cuda_graph_bytes")(reading), _fullest("cuda_graph_prefill_bytes")(reading)
+    if decode is None or prefill is None:
+        return decode or prefill
+    assert isinstance(decode.value, float) and isinstance(prefill.value, float)
+    return Observation("cuda_graph_bytes", decode.value + prefill.value, "bytes", decode.line, decode.rank)
+
+
 def _stated(name: str) -> Callable[[LogReading], Observation | None]:
     """The first that the log says in words, else in its settings."""
 
@@ -194,7 +203,7 @@ _PAIRS: tuple[tuple[str, str, str, Callable[[Mapping[str, Any], Mapping[str, Any
     ("activations", "activations, peak", "B", _part("activations"),
      _fullest("activation_peak_bytes", "compute_bytes")),
     ("outside", "outside the framework", "B", _outside, _fullest("non_torch_bytes")),
-    ("cuda_graphs", "CUDA graphs", "B", _part("cuda_graphs"), _fullest("cuda_graph_bytes")),
+    ("cuda_graphs", "CUDA graphs", "B", _part("cuda_graphs"), _graphs),
     ("kv_cache", "KV cache", "B", _of("kv_cache_bytes_per_device"), _fullest("kv_cache_bytes", "context_bytes")),
     ("a_token", "KV cache of a token, a device", "bytes", _expected_token, _a_token),
     ("kv_cache_tokens", "tokens in the KV cache", "tokens", _of("kv_cache_tokens"), _tokens),

@@ -293,6 +293,8 @@ def parts_of(reading: LogReading) -> dict[str, Any]:
         value = stated.get(name, _seen(reading, name))
         if isinstance(value, float) and value >= 1 and value == int(value) and value < 1e7:
             serve[name] = int(value)
+    if reading.engine == "llama.cpp":
+        serve |= _contexts(reading)
     share = stated.get("memory_utilization", _seen(reading, "memory_utilization"))
     if isinstance(share, float) and 0 < share <= 1:
         serve["memory_utilization"] = share
@@ -309,6 +311,20 @@ def parts_of(reading: LogReading) -> dict[str, Any]:
         serve["enforce_eager"] = True
     model = stated.get("model")
     return ({"model": model} if isinstance(model, str) else {}) | {"serve": serve}
+
+
+def _contexts(reading: LogReading) -> dict[str, Any]:
+    """Slots with a context each, or one they share, and the layers on devices, as llama.cpp prints them."""
+    found: dict[str, Any] = {}
+    unified, context = str(_seen(reading, "kv_unified") or "").lower(), _seen(reading, "context_tokens")
+    if unified in ("true", "false"):
+        found["kv_unified"] = unified == "true"
+        if found["kv_unified"] and isinstance(context, float) and 1 <= context < 1e7:
+            found["max_model_len"] = int(context)
+    layers, most = _seen(reading, "gpu_layers"), _seen(reading, "layers_and_output")
+    if isinstance(layers, float) and isinstance(most, float) and 0 <= layers < most:
+        found["gpu_layers"] = int(layers)
+    return found
 
 
 def _mix(printed: str) -> str | None:

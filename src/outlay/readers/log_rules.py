@@ -71,7 +71,12 @@ vllm | Memory profiling takes | profiling takes {_N} seconds | profile_s
 vllm | Initial free memory | free memory:? ?{_S}[;,] ?[Rr]equested memory:? ?{_N} \(util\), {_S} |
     free_bytes memory_utilization usable_bytes
 vllm | Available KV cache memory | cache memory: {_S} | kv_cache_bytes
-vllm | GPU KV cache size | cache size: {_N} tokens | kv_cache_tokens
+vllm | KV cache size: | GPU[\w +]{{0,30}} KV cache size: {_N} tokens | kv_cache_tokens
+vllm | Free memory after profiling | profiling: {_S} \(total\), {_S} \(within requested\) |
+    free_after_profile_bytes unused_bytes
+vllm | is less than the engine's budget | \({_S} ?/ ?{_S}\) on startup is less than the engine's budget after
+    excluding external process's weights \({_N}, {_S}\) | free_bytes device_memory_bytes memory_utilization
+    usable_bytes
 vllm | Maximum concurrency for | concurrency for {_N} tokens per request: {_N}x | max_model_len max_concurrency
 vllm | GPU blocks: | # GPU blocks: {_N}, # CPU blocks: {_N} | kv_blocks kv_host_blocks
 vllm | GPU blocks: | # GPU blocks: {_N} | kv_blocks
@@ -109,6 +114,14 @@ sglang | Load weight end | dtype=torch.(\w{{1,20}}), avail mem={_S}, mem usage={
 sglang | Load weight end | avail mem={_S}, mem usage={_S} | free_after_weights_bytes weights_bytes
 sglang | Load weight end | avail mem={_S} | free_after_weights_bytes
 sglang | Init torch distributed ends | mem usage={_S} | distributed_bytes
+sglang | Draft KV Cache is allocated | #tokens: {_N}, K size: {_S}, V size: {_S} | draft_tokens
+    draft_keys_bytes draft_values_bytes
+sglang | Post-capture KV sizing: KV cache allocated | #tokens: {_N}, KV size: {_S}, avail mem={_S} |
+    kv_cache_tokens kv_cache_bytes free_after_pool_bytes
+sglang | Post-capture KV sizing: draft | #tokens: {_N}, KV size: {_S} | draft_tokens draft_cache_bytes
+sglang | KV Cache VA upper bound | upper bound. dtype: torch.(\w{{1,20}}) | =kv_dtype
+sglang | SWAKVPool mem usage | mem usage: {_S}, swa size: {_N}, full size: {_N} | kv_cache_bytes
+    window_tokens kv_cache_tokens
 sglang | KV Cache is allocated | #tokens: {_N}, K size: {_S}, V size: {_S} | kv_cache_tokens kv_keys_bytes
     kv_values_bytes
 sglang | KV Cache is allocated | #tokens: {_N}, KV size: {_S} | kv_cache_tokens kv_cache_bytes
@@ -116,6 +129,10 @@ sglang | Mamba Cache is allocated | conv_state size: {_S}, ssm_state size: {_S} 
     ssm_state_bytes
 sglang | Memory pool end | avail mem={_S} | free_after_pool_bytes
 sglang | Using KV cache dtype | dtype: torch.(\w{{1,20}}) | =kv_dtype
+sglang | prefill CUDA graph end | mem usage={_S}, avail mem={_S} | cuda_graph_prefill_bytes
+    free_after_graphs_bytes
+sglang | CUDA graph end | mem usage={_S}, avail mem={_S} | cuda_graph_bytes free_after_graphs_bytes
+sglang | CUDA graph begin | avail mem={_S} | free_before_graphs_bytes
 sglang | uda graph end | mem usage={_S}. avail mem={_S} | cuda_graph_bytes free_after_graphs_bytes
 sglang | uda graph end | avail mem={_S} | free_after_graphs_bytes
 sglang | uda graph begin | avail mem={_S} | free_before_graphs_bytes
@@ -127,7 +144,7 @@ sglang | max_total_num_tokens= | max_total_num_tokens={_N}, max_prefill_tokens={
     max_model_len
 sglang | Not enough memory | Not enough memory. (Please try to increase --mem-fraction-static) | =out_of_memory
 sglang | SGLang version | version:? ([\w.+-]{{1,40}}) | =engine_version
-llama.cpp | build: | build: (\d{{1,6}}) \( | =engine_version
+llama.cpp | build | build:? (\d{{1,6}}) \([0-9a-f]{{6,12}}\) with | =engine_version
 llama.cpp | model size | model size {{0,12}}= {{0,6}}{_S} \({_N} BPW | file_bytes bits_per_weight
 llama.cpp | file size | file size {{0,12}}= {{0,6}}{_S} \({_N} BPW | file_bytes bits_per_weight
 llama.cpp | model params | params {{0,12}}= {{0,6}}{_N} B | parameters_billion
@@ -148,15 +165,24 @@ llama.cpp | cells, | size = {{0,8}}{_S} \( {{0,8}}(\d{{1,12}}) cells, {{0,4}}(\d
     {{0,4}}(\d{{1,6}})/ {{0,4}}\d{{1,6}} seqs\), K \((\w{{1,12}})\): {{0,8}}{_S}, V \((\w{{1,12}})\):
     {{0,8}}{_S} | kv_total_bytes kv_cells kv_layers sequences =kv_keys_type kv_keys_bytes =kv_values_type
     kv_values_bytes
-llama.cpp | cells, | size = {{0,8}}{_S} \( {{0,8}}(\d{{1,12}}) cells, {{0,4}}(\d{{1,6}}) layers |
+llama.cpp | rs_seq), R ( | size = {{0,8}}{_S} \( {{0,8}}\d{{1,12}} cells, {{0,4}}\d{{1,6}} layers,
+    {{0,4}}(\d{{1,6}}) seqs | state_total_bytes sequences
+llama.cpp | seqs), R ( | size = {{0,8}}{_S} \( {{0,8}}\d{{1,12}} cells, {{0,4}}\d{{1,6}} layers,
+    {{0,4}}(\d{{1,6}}) seqs\), R | state_total_bytes sequences
+llama.cpp | state buffer size | (\S{{1,30}}) DSV4 .{{1,30}} state buffer size = {{0,12}}{_S} | @rank state_bytes
+llama.cpp | creating | creating {{1,6}}(?:non-)?SWA KV cache, size = (\d{{1,12}}) cells | kv_cells_made
+llama.cpp | kv_unified | kv_unified {{1,30}}= (\w{{1,12}}) | =kv_unified
+llama.cpp | n_slots = | n_slots = (\d{{1,6}}), n_ctx_slot = (\d{{1,12}}), kv_unified = '(\w{{1,8}})' | sequences
+    slot_tokens =kv_unified
+llama.cpp | cells, | size = {{0,8}}{_S} \( {{0,8}}(\d{{1,12}}) cells, {{0,4}}(\d{{1,6}}) layers(?!.{{1,30}}R \() |
     kv_total_bytes kv_cells kv_layers
-llama.cpp | n_ctx  | : n_ctx {{1,12}}= {{0,4}}(\d{{1,12}}) | context_tokens
+llama.cpp | n_ctx  | : n_ctx {{1,30}}= {{0,4}}(\d{{1,12}}) | context_tokens
 llama.cpp | n_ctx_per_seq = | n_ctx_per_seq = (\d{{1,12}}) | max_model_len
-llama.cpp | n_ctx_seq  | n_ctx_seq {{1,8}}= (\d{{1,12}}) | max_model_len
-llama.cpp | n_seq_max | n_seq_max {{1,8}}= (\d{{1,12}}) | max_num_seqs
-llama.cpp | n_batch | n_batch {{1,8}}= (\d{{1,12}}) | batch_tokens
-llama.cpp | n_ubatch | n_ubatch {{1,8}}= (\d{{1,12}}) | max_num_batched_tokens
-llama.cpp | flash_attn | flash_attn {{1,8}}= (\w{{1,12}}) | =flash_attention
+llama.cpp | n_ctx_seq  | n_ctx_seq {{1,30}}= (\d{{1,12}}) | max_model_len
+llama.cpp | n_seq_max | n_seq_max {{1,30}}= (\d{{1,12}}) | max_num_seqs
+llama.cpp | n_batch | n_batch {{1,30}}= (\d{{1,12}}) | batch_tokens
+llama.cpp | n_ubatch | n_ubatch {{1,30}}= (\d{{1,12}}) | max_num_batched_tokens
+llama.cpp | flash_attn | flash_attn {{1,30}}= (\w{{1,12}}) | =flash_attention
 llama.cpp | graph splits | graph splits = (\d{{1,9}}) | graph_splits
 llama.cpp | MiB free | using device (\w{{1,20}}) \(.{{1,120}}\) (?:\([\w:.]{{1,40}}\) )?- {_N} MiB free |
     @rank free_mib
