@@ -29,25 +29,26 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise
 
 
+def _at_most(path: str | os.PathLike[str], most: int, refusal: str) -> bytes:
+    """A whole file of at most `most` bytes; a longer one is refused by its size, before anything is read."""
+    with open_regular(path) as file:
+        data = b"" if os.fstat(file.fileno()).st_size > most else file.read(most + 1)
+        if len(data) > most or os.fstat(file.fileno()).st_size > most:
+            raise Unreadable(f"{path}: larger than {most:,} bytes, {refusal}")
+        return data
+
+
 def read_text(path: str | os.PathLike[str], most: int, what: str) -> str:
     """The text of a regular file of at most `most` bytes; Unreadable says it is not `what`."""
-    with open_regular(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise Unreadable(f"{path}: larger than {most:,} bytes, not {what}")
     try:
-        return data.decode("utf-8")
+        return _at_most(path, most, f"not {what}").decode("utf-8")
     except UnicodeDecodeError:
         raise Unreadable(f"{path}: not UTF-8 text") from None
 
 
 def read_json(path: str | os.PathLike[str], most_bytes: int = CONFIG_BYTES) -> Any:
     """The value in a JSON file."""
-    with open_regular(path) as file:
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise Unreadable(f"{path}: larger than {most_bytes:,} bytes, too large for such a file")
-    return parse_json(data, str(path))
+    return parse_json(_at_most(path, most_bytes, "too large for such a file"), str(path))
 
 
 def parse_json(data: bytes, name: str) -> Any:
