@@ -34,6 +34,20 @@ COVERAGE = 0.80
 Z_EDGE = 1.2815515655446004  # standard normal at the 90th percentile
 
 
+def quantile(samples: Any, q: float) -> float:
+    """np.quantile's linear rule, at a fifth of its cost.
+
+    >>> quantile([3.0, 1.0, 2.0, 5.0], 0.5)
+    2.5
+    """
+    import numpy as np
+
+    ordered = np.sort(samples)
+    at = q * (len(ordered) - 1)
+    below = min(int(at), len(ordered) - 2)
+    return float(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Quantity:
     """A value with a unit, an 80 % interval and a lineage.
@@ -62,12 +76,7 @@ class Quantity:
     def _quantile(self, q: float) -> float:
         if self.samples is None:
             return self.value
-        import numpy as np
-
-        ordered = np.sort(self.samples)  # np.quantile's linear rule, at a fifth of its cost
-        at = q * (len(ordered) - 1)
-        below = int(at)
-        edge = float(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))
+        edge = quantile(self.samples, q)
         return min(edge, self.value) if q < 0.5 else max(edge, self.value)
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from outlay.account import unit_value
-from outlay.derive import Quantity
+from outlay.derive import Quantity, quantile
 from outlay.errors import BadValue, OutlayError
 from outlay.physics import power as pw
 from outlay.planner.evaluate import nominal
@@ -86,9 +86,7 @@ def _even(memory: Quantity) -> float:
     """The share of memory to fill so that the verdict is just "fits": a little more likely than not."""
     if memory.samples is None:
         return 1.0
-    import numpy as np
-
-    return min(1.0, memory.value / float(np.quantile(memory.samples, 0.6)))
+    return min(1.0, memory.value / quantile(memory.samples, 0.6))
 
 
 def objective_of(resolved: Resolved) -> Objective:

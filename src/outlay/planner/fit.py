@@ -103,7 +103,7 @@ def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalo
         length = most
         resolved = _serving(model, fleet, engine, precision, length, catalog)
         assert resolved is not None
-    values, _ = plan_serve(resolved)
+    values, _ = plan_serve(resolved, under=False)
     room = values.get("room") or {}
     held = values["max_concurrency"]
     each = room.get("most_sequences_of_max_model_len", 0 if held is None else int(held.value))

@@ -22,8 +22,8 @@ SURE = 0.9
 BYTES = "bytes"
 
 
-def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
-    """Everything the result says of the serving phase, and its lines."""
+def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], list[Line]]:
+    """Everything the result says of the serving phase, and its lines; without the load when that is not asked."""
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
     if phase.pools:
@@ -54,9 +54,12 @@ def plan_serve(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     values |= memory_values(arch, phase, memory)
     values |= verdict(phase, memory)
     single = alone(arch, phase, layout)
-    whole = replicas_of(arch, phase, layout, replicas, memory, single)
-    found, lines, _ = under_load(resolved, phase, whole, hw.devices)
-    values |= {"one_stream": single} | found | loads_shown(phase, whole)
+    values["one_stream"] = single
+    lines: list[Line] = []
+    if under:
+        whole = replicas_of(arch, phase, layout, replicas, memory, single)
+        found, lines, _ = under_load(resolved, phase, whole, hw.devices)
+        values |= found | loads_shown(phase, whole)
     held, length = memory.kv_cache_tokens, phase.recipe.max_model_len
     if values["fits"] and value_of(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
         resolved.notes.warn(
