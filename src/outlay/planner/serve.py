@@ -7,6 +7,7 @@ from typing import Any
 
 from outlay.architecture import Architecture
 from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
+from outlay.planner.serve_launch import launch
 from outlay.planner.serve_nearest import changes_that_fit, room_left
 from outlay.planner.serve_speed import alone, loads_shown, replicas_of, under_load
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
@@ -67,7 +68,14 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
             f"that are refused, though {length:,.0f} is the limit"
         )
     values |= _around(phase, arch, layout, hw.devices, values)
+    values["launch"] = launch(phase.engine.id, phase.model_id, _as_started(resolved, layout))
     return values, lines
+
+
+def _as_started(resolved: Resolved, layout: ServeLayout) -> dict[str, Any]:
+    """The serving section with the degrees of the plan."""
+    started: dict[str, Any] = resolved.scenario["serve"] | shown_layout(layout)
+    return started
 
 
 def choose_layout(

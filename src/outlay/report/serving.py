@@ -39,6 +39,7 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
         blocks += [parts.unpriced(result), parts.takes(result, verbose)]
         blocks += [holds(phase), lengths(phase), alone(phase)] if verbose else [lengths(phase)]
     changes = screen.nearest(phase) if phase.get("nearest") else None
+    blocks += [_start(phase)] if phase.get("fits") is not False else []
     blocks += [parts.stages(phase) if verbose else None, changes, _room(phase)]
     said = result if verbose or result.get("lines") else _about_memory(result)
     blocks += [*books.blocks(result), screen.warnings(said), screen.assumptions(said, verbose), screen.brackets()]
@@ -73,6 +74,16 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
         text += _headline(phase)
         mood = "bad" if phase.get("sustained") is False or phase.get("meets_slo") is False else mood
     return Verdict(text, mood, tuple(line for line in lines if line))
+
+
+def _start(phase: Mapping[str, Any]) -> Block | None:
+    """The engine's own line for this plan."""
+    import shlex
+
+    found = phase.get("launch")
+    if not found:
+        return None
+    return Bullets("Start it", (shlex.join(found["words"]), *found["notes"]))
 
 
 def _headline(phase: Mapping[str, Any]) -> str:

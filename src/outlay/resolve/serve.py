@@ -8,7 +8,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Num, Quantity, derive, exact, value_of
-from outlay.errors import BadValue, Unsupported
+from outlay.errors import BadValue, UnknownName, Unsupported
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.calendar import Defaults
@@ -61,6 +61,7 @@ class ServePhase:
     asked: Asked
     pools: tuple[PoolLayout, ...] = ()
     link_bytes_per_s: Num = 0.0  # between two pools
+    model_id: str = ""  # as an engine is told it: a hub id, or a path
 
 
 def resolve_serve(
@@ -119,6 +120,7 @@ def resolve_serve(
         asked,
         pools,
         _between(given, hardware, notes),
+        _model_id(model, arch, catalog),
     )
     return phase, shown
 
@@ -258,3 +260,13 @@ def _between(given: Serve, hardware: Hardware, notes: Notes) -> Num:
     notes.assume(PATH + "disaggregated.kv_transfer_bytes_per_s", value_of(hardware.slow_bytes_per_s),
                  "a device's link between nodes")
     return hardware.slow_bytes_per_s
+
+
+def _model_id(model: Any, arch: Architecture, catalog: Catalog) -> str:
+    """The hub id behind a catalogue name; a path or an id stays as it was written."""
+    if not isinstance(model, str):
+        model = str(getattr(model, "name", None) or arch.name)
+    try:
+        return model if "/" in model else str(catalog.find("model", model).value("hf_id", model))
+    except UnknownName:
+        return model

@@ -1,0 +1,192 @@
+"""A serving plan as the words that start it: vLLM, SGLang, TensorRT-LLM, llama.cpp.
+
+The readers of launch lines read back what is written here (a test holds it), so a line can be planned again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Words = list[str]
+Serve = Mapping[str, Any]
+
+ONLINE = ("fp8",)  # precisions an engine makes of a 16-bit checkpoint while loading
+WIDE = ("bf16", "fp16", "fp32")
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+SGLANG_DRAFTS = {"mtp": "NEXTN", "eagle": "EAGLE", "draft": "STANDALONE", "ngram": "NGRAM"}
+
+
+def launch(engine: str, model: str, serve: Serve) -> dict[str, Any] | None:
+    """`words` of one replica's launch line and `notes` on what it needs beside; None for an engine without one.
+
+    model: a hub id or path; serve: the serving section as resolved, degrees and limits in it.
+    """
+    write = _ENGINES.get(engine)
+    if write is None:
+        return None
+    words, notes = write(model, serve, (serve.get("speculative") or {}).get("draft_model"))
+    precision = str(serve.get("precision") or "bf16")
+    if precision not in (*WIDE, *ONLINE) and not model.lower().endswith(".gguf"):
+        notes.append(f"name a checkpoint published in {precision}; the weights decide the precision")
+    if int(serve.get("replicas") or 1) > 1:
+        notes.append(f"start it {serve['replicas']} times, on devices of its own each, behind a router")
+    return {"words": words, "notes": notes}
+
+
+def _some(serve: Serve, pairs: Mapping[str, str]) -> Words:
+    """Flags of the fields that are there; degrees of one are left out."""
+    words: Words = []
+    for field, flag in pairs.items():
+        value = serve.get(field)
+        if value is None or (field in ("tensor", "pipeline", "decode_context_parallel") and int(value) == 1):
+            continue
+        words += [flag, f"{value:g}" if isinstance(value, float) and value != int(value) else f"{int(value)}"]
+    return words
+
+
+def _vllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
+    data, tensor = int(serve.get("data") or 1), int(serve.get("tensor") or 1)
+    words = ["vllm", "serve", model] + _some(
+        serve,
+        {
+            "tensor": "--tensor-parallel-size",
+            "pipeline": "--pipeline-parallel-size",
+            "decode_context_parallel": "--decode-context-parallel-size",
+        },
+    )
+    words += ["--data-parallel-size", str(data)] if data > 1 else []
+    words += ["--enable-expert-parallel"] if int(serve.get("expert") or 1) == tensor * data > 1 else []
+    words += _weights(serve, "--quantization", "--dtype") + _cache(serve, "--kv-cache-dtype", "fp8")
+    words += _some(
+        serve,
+        {
+            "max_model_len": "--max-model-len",
+            "memory_utilization": "--gpu-memory-utilization",
+            "max_num_seqs": "--max-num-seqs",
+            "max_num_batched_tokens": "--max-num-batched-tokens",
+        },
+    )
+    words += ["--enforce-eager"] if serve.get("enforce_eager") else []
+    spec = serve.get("speculative")
+    if spec:
+        told = {
+            "method": "draft_model" if spec["method"] == "draft" else spec["method"],
+            "num_speculative_tokens": int(spec.get("tokens") or 1),
+        }
+        words += ["--speculative-config", json.dumps(told | ({"model": draft} if draft else {}))]
+    adapters = serve.get("adapters")
+    if adapters:
+        words += [
+            "--enable-lora",
+            "--max-loras",
+            str(adapters["count"]),
+            "--max-lora-rank",
+            str(adapters.get("rank") or 16),
+        ]
+    return words, []
+
+
+def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
+    data, tensor = int(serve.get("data") or 1), int(serve.get("tensor") or 1)
+    words = ["python", "-m", "sglang.launch_server", "--model-path", model]
+    words += ["--tp-size", str(tensor * data)] if tensor * data > 1 else []
+    words += ["--dp-size", str(data), "--enable-dp-attention"] if data > 1 else []
+    words += ["--ep-size", str(serve["expert"])] if int(serve.get("expert") or 1) > 1 else []
+    words += _some(serve, {"pipeline": "--pp-size"})
+    words += _weights(serve, "--quantization", "--dtype") + _cache(serve, "--kv-cache-dtype", "fp8_e4m3")
+    words += _some(
+        serve,
+        {
+            "max_model_len": "--context-length",
+            "memory_utilization": "--mem-fraction-static",
+            "max_num_seqs": "--max-running-requests",
+            "max_num_batched_tokens": "--chunked-prefill-size",
+        },
+    )
+    words += ["--disable-cuda-graph"] if serve.get("enforce_eager") else []
+    spec = serve.get("speculative")
+    if spec:
+        words += [
+            "--speculative-algorithm",
+            SGLANG_DRAFTS[spec["method"]],
+            "--speculative-num-steps",
+            str(int(spec.get("tokens") or 1)),
+        ]
+        words += ["--speculative-draft-model-path", draft] if draft else []
+    adapters = serve.get("adapters")
+    if adapters:
+        words += [
+            "--enable-lora",
+            "--max-loras-per-batch",
+            str(adapters["count"]),
+            "--max-lora-rank",
+            str(adapters.get("rank") or 16),
+        ]
+    return words, []
+
+
+def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
+    data, tensor = int(serve.get("data") or 1), int(serve.get("tensor") or 1)
+    words, notes, options = ["trtllm-serve", model], [], []
+    words += ["--tp_size", str(tensor * data)] if tensor * data > 1 else []
+    words += ["--ep_size", str(serve["expert"])] if int(serve.get("expert") or 1) > 1 else []
+    words += _some(
+        serve,
+        {
+            "pipeline": "--pp_size",
+            "max_model_len": "--max_seq_len",
+            "max_num_seqs": "--max_batch_size",
+            "max_num_batched_tokens": "--max_num_tokens",
+            "memory_utilization": "--kv_cache_free_gpu_memory_fraction",
+        },
+    )
+    if data > 1:
+        options.append("enable_attention_dp: true")
+    if serve.get("kv_precision") == "fp8":
+        options.append("kv_cache_config: {dtype: fp8}")
+    if serve.get("speculative"):
+        spec = serve["speculative"]
+        options.append(
+            f"speculative_config: {{decoding_type: {spec['method'].upper()}, "
+            f"max_draft_len: {int(spec.get('tokens') or 1)}}}"
+        )
+    if options:
+        notes.append("with --extra_llm_api_options FILE, a file of: " + "; ".join(options))
+    if str(serve.get("precision")) in ONLINE:
+        notes.append("name a checkpoint quantised to fp8; this engine does not make one while loading")
+    return words, notes
+
+
+def _llamacpp(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
+    words = ["llama-server", "-m" if model.lower().endswith(".gguf") else "-hf", model]
+    slots = int(serve.get("max_num_seqs") or 1)
+    if serve.get("max_model_len"):
+        words += ["-c", str(int(serve["max_model_len"]) * slots)]
+    words += ["-np", str(slots)]
+    kv = serve.get("kv_precision")
+    words += ["-ctk", kv, "-ctv", kv] if kv in ("q8_0", "q4_0") else []
+    layers = serve.get("gpu_layers")
+    words += ["-ngl", "all" if layers is None else str(layers)]
+    words += ["-md", draft] if draft else []
+    return words, []
+
+
+def _weights(serve: Serve, quantization: str, dtype: str) -> Words:
+    precision = str(serve.get("precision") or "")
+    if precision in ONLINE:
+        return [quantization, precision]
+    return [dtype, DTYPES[precision]] if precision in DTYPES else []
+
+
+def _cache(serve: Serve, flag: str, name: str) -> Words:
+    return [flag, name] if serve.get("kv_precision") == "fp8" else []
+
+
+_ENGINES: dict[str, Callable[[str, Serve, str | None], tuple[Words, list[str]]]] = {
+    "vllm": _vllm,
+    "sglang": _sglang,
+    "tensorrt-llm": _trtllm,
+    "llama.cpp": _llamacpp,
+}

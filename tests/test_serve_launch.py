@@ -1,0 +1,72 @@
+"""A plan's launch line, read back, is the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outlay import plan
+from outlay.planner.serve_launch import launch
+from outlay.readers.launch_line import read_launch
+
+HUB = "org/some-model"
+FIELDS = ("tensor", "pipeline", "data", "expert", "max_model_len", "max_num_seqs", "max_num_batched_tokens",
+          "memory_utilization", "precision", "kv_precision", "enforce_eager")
+DEFAULTS: dict[str, Any] = {"tensor": 1, "pipeline": 1, "data": 1, "expert": 1, "enforce_eager": False}
+
+
+@st.composite
+def sections(draw: st.DrawFn) -> dict[str, Any]:
+    tensor, data = draw(st.sampled_from([(1, 1), (2, 1), (8, 1), (1, 4), (1, 8)]))
+    return {
+        "tensor": tensor, "data": data, "pipeline": draw(st.sampled_from([1, 2])),
+        "expert": draw(st.sampled_from([1, tensor * data])),
+        "max_model_len": draw(st.integers(512, 131_072)), "max_num_seqs": draw(st.integers(1, 1024)),
+        "max_num_batched_tokens": draw(st.integers(512, 65_536)),
+        "memory_utilization": draw(st.sampled_from([0.8, 0.9, 0.95])),
+        "precision": draw(st.sampled_from(["bf16", "fp16", "fp8"])),
+        "kv_precision": draw(st.sampled_from(["bf16", "fp8"])),
+        "enforce_eager": draw(st.booleans()), "replicas": draw(st.integers(1, 3)),
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(section=sections(), engine=st.sampled_from(["vllm", "sglang"]))
+def test_a_written_line_reads_back(section: dict[str, Any], engine: str) -> None:
+    line = launch(engine, HUB, section)
+    assert line is not None
+    scenario, notes = read_launch(line["words"])
+    assert scenario["model"] == HUB
+    assert scenario["serve"]["engine"] == engine
+    assert not notes.unknown
+    read = {**DEFAULTS, "kv_precision": "bf16", **scenario["serve"]}
+    assert {f: read.get(f) for f in FIELDS} == {f: section[f] for f in FIELDS}
+
+
+def test_tensorrt_llm_reads_back_what_its_line_can_say() -> None:
+    section = {"tensor": 4, "pipeline": 2, "expert": 4, "max_model_len": 8192, "max_num_seqs": 64,
+               "max_num_batched_tokens": 4096, "memory_utilization": 0.9, "precision": "bf16", "kv_precision": "fp8"}
+    line = launch("tensorrt-llm", HUB, section)
+    assert line is not None
+    serve = read_launch(line["words"])[0]["serve"]
+    assert all(serve[f] == section[f] for f in ("tensor", "pipeline", "expert", "max_model_len", "max_num_seqs"))
+    assert any("kv_cache_config" in note for note in line["notes"])
+
+
+@pytest.mark.parametrize(("spec", "word"), [({"method": "mtp", "tokens": 2}, "num_speculative_tokens"),
+                                            ({"method": "draft", "tokens": 4}, "draft_model")])
+def test_speculative_decoding_is_written(spec: dict[str, Any], word: str) -> None:
+    line = launch("vllm", HUB, {"speculative": spec | {"draft_model": "org/small"}})
+    assert line is not None
+    assert word in " ".join(line["words"])
+    assert read_launch(line["words"])[0]["serve"]["speculative"]["tokens"] == spec["tokens"]
+
+
+def test_a_plan_carries_its_line() -> None:
+    found = plan({"model": "llama-3.1-8b", "fleet": "2xh100-sxm5-80gb", "serve": {"max_model_len": 8192}})
+    words = found.phases["serve"]["launch"]["words"]
+    assert words[:3] == ["vllm", "serve", "meta-llama/Meta-Llama-3.1-8B"]
+    assert words[words.index("--max-model-len") + 1] == "8192"
