@@ -28,8 +28,8 @@ SERVE = (
             "much an answer repeats its prompt", 0.05, 0.6),
     Default("serve.drafted_tokens", 1.0, "token", "DeepSeek-V3, arXiv:2412.19437: one prediction layer", "published",
             "tokens drafted a step"),
-    Default("energy.host_share", 0.28, "", "Dell MLPerf Training v4.1 node power less eight H100 and supply losses (some "
-            "200 W a device); HGX H100 node peak of 8.4 kW, arXiv:2412.08602 (some 290 W)", "derived",
+    Default("energy.host_share", 0.28, "", "Dell MLPerf Training v4.1 node power less eight H100 and supply losses "
+            "(some 200 W a device); HGX H100 node peak of 8.4 kW, arXiv:2412.08602 (some 290 W)", "derived",
             "power of processors, memory, adapters and fans of a device's share of its node, whatever the device does, "
             "over the device's rated power", 0.18, 0.45),
     Default("energy.supply_factor", 1.06, "", "80 PLUS Titanium supplies: 91 to 96 % efficient at half to full load",

@@ -264,9 +264,8 @@ def _between(given: Serve, hardware: Hardware, notes: Notes) -> Num:
 
 def _model_id(model: Any, arch: Architecture, catalog: Catalog) -> str:
     """The hub id behind a catalogue name; a path or an id stays as it was written."""
-    if not isinstance(model, str):
-        model = str(getattr(model, "name", None) or arch.name)
+    name = model if isinstance(model, str) else str(getattr(model, "name", None) or arch.name)
     try:
-        return model if "/" in model else str(catalog.find("model", model).value("hf_id", model))
+        return name if "/" in name else str(catalog.find("model", name).value("hf_id", name))
     except UnknownName:
-        return model
+        return name
