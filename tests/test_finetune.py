@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -164,6 +167,33 @@ def test_a_row_of_a_search_is_the_scalar_plan() -> None:
     for i in range(4):
         one = Layout(**{**{name: float(column[i]) for name, column in columns.items()}, **fixed})
         assert float(train_memory(arch, hw, recipe, one).memory_per_device_bytes) == pytest.approx(many[i])
+
+
+@pytest.mark.parametrize("attention", ["flash", "unfused"])
+def test_rows_of_a_search_have_lengths_of_their_own(attention: str) -> None:
+    resolved = resolve(scenario_from({"model": SMALL, "fleet": "2xa100-sxm4-80gb", "finetune": {
+        "method": "lora", "framework": "fsdp", "attention": attention}}), load())
+    phase, arch = resolved.finetune, resolved.architecture
+    assert arch is not None
+    hw, recipe = nominal(phase.hardware), nominal(phase.training.recipe)
+    lengths, batches = np.array([512.0, 4096.0, 131072.0, 4096.0]), np.array([8.0, 1.0, 1.0, 2.0])
+    ones = np.ones(4)
+    layout = Layout(data=2 * ones, shard=2 * ones, micro_batch=batches, zero=3, recompute="full")
+    many = train_memory(arch, hw, replace(recipe, sequence_length=lengths), layout).memory_per_device_bytes
+    for i in range(4):
+        one = Layout(data=2.0, shard=2.0, micro_batch=batches[i], zero=3, recompute="full")
+        alone = train_memory(arch, hw, replace(recipe, sequence_length=int(lengths[i])), one)
+        assert float(alone.memory_per_device_bytes) == pytest.approx(np.asarray(many)[i])
+
+
+def test_the_benchmark_passes_its_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """100,000 configurations a second on one core; a run too short for its fixed costs still passes it."""
+    script = Path(__file__).parents[1] / "benchmarks" / "tune_memory.py"
+    monkeypatch.setattr("sys.argv", [str(script), "160000"])
+    run_path(str(script), run_name="__main__")
+    first, second = capsys.readouterr().out.splitlines()
+    assert float(first.split()[0].replace(",", "")) > 100_000
+    assert float(second.partition("largest relative difference ")[2].partition(";")[0]) < 1e-9
 
 
 def test_resolved_fine_tune_is_a_scenario() -> None:

@@ -10,13 +10,13 @@ _DIRECT = 4_000_000  # keys below this are counted in a table, others sorted
 
 
 def distinct_rows(*columns: Any) -> tuple[list[Any], Any]:
-    """Distinct rows of equal-length columns, and where each original row is found among them.
+    """Distinct rows of equal-length columns (or plain numbers), and where each original row is found among them.
 
     >>> (a, b), inverse = distinct_rows(np.array([2, 2, 4]), np.array([1, 1, 8]))
     >>> a.tolist(), b.tolist(), inverse.tolist()
     ([2.0, 4.0], [1.0, 8.0], [0, 0, 1])
     """
-    shaped = [np.asarray(c, dtype=float) for c in np.broadcast_arrays(*columns)]
+    shaped = [np.atleast_1d(np.asarray(c, dtype=float)) for c in np.broadcast_arrays(*columns)]
     key = np.zeros(shaped[0].shape, dtype=np.int64)
     for column in shaped:
         found, place = _few_values(column)

@@ -38,7 +38,7 @@ class Hardware:
 class Recipe:
     """How a step is computed, apart from where: lengths, batch, precisions, optimiser, framework."""
 
-    sequence_length: int
+    sequence_length: int  # memory also takes an array, one length a row of a search
     global_batch: int
     precision: str = "bf16"  # bf16 | fp16 | fp32 | fp8 | mxfp8 | nvfp4 | mxfp4
     optimizer: str = "adamw"  # adamw | adamw-8bit | muon | sgd | adafactor ...
@@ -55,6 +55,12 @@ class Recipe:
     packed_lengths: tuple[float, float] = (0.0, 0.0)  # mean and mean square of packed document lengths; 0 = one
     options: dict[str, Any] = field(default_factory=dict)
     tuning: Any = None  # steps.tuning.Tuning: what a fine-tune trains; None trains every parameter
+
+    @property
+    def row_tokens(self) -> Num:
+        """Tokens of a row as a number to compute with: one, or one a row of a search."""
+        length: Any = self.sequence_length
+        return length if getattr(length, "ndim", 0) else float(length)
 
 
 @dataclass(frozen=True, slots=True)

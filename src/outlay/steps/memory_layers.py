@@ -131,7 +131,7 @@ def _mixer(kind: LayerKind, arch: Architecture, recipe: Recipe, split: Split, ro
     if fused or not core_kept:
         return [norm, core]
     return [norm, core, derive(act.unfused_scores_bytes, "attention scores", "bytes", tokens=split.tokens,
-                               sequence=float(recipe.sequence_length), heads=kind.heads, tensor=split.tensor,
+                               sequence=recipe.row_tokens, heads=kind.heads, tensor=split.tensor,
                                dropout=policy.dropout)]
 
 

@@ -73,8 +73,8 @@ class Placed:
 def train_memory(arch: Architecture, hw: Hardware, recipe: Recipe, layout: Layout) -> MemoryResult:
     """Memory of one device on every stage, the fullest stage, and the host memory of a node."""
     policy = policy_of(arch, recipe)
-    columns = {*LAYER_COLUMNS, *STAGE_COLUMNS, "data", "shard"}
-    if any(isinstance(getattr(layout, name), np.ndarray) for name in columns):
+    given = [getattr(layout, name) for name in {*LAYER_COLUMNS, *STAGE_COLUMNS, "data", "shard"}]
+    if any(isinstance(value, np.ndarray) for value in (*given, recipe.sequence_length)):
         batch, placed = _for_rows(arch, recipe, layout, policy)
     else:
         batch = micro_batch_memory(arch, recipe, layout, policy)
@@ -106,8 +106,7 @@ def micro_batch_memory(arch: Architecture, recipe: Recipe, layout: Layout,
                        policy: MemoryPolicy) -> MicroBatch:
     """What a micro-batch keeps on a rank; LAYER_COLUMNS, recomputation and sequence parallelism decide it."""
     tokens = derive(_micro_batch_tokens, "tokens of a micro-batch on a rank", "",
-                    micro_batch=layout.micro_batch, sequence=float(recipe.sequence_length),
-                    context=layout.context)
+                    micro_batch=layout.micro_batch, sequence=recipe.row_tokens, context=layout.context)
     split = Split(tokens, layout.tensor, layout.context, layout.expert, layout.expert_tensor,
                   layout.sequence_parallel)
     layers = {kind: layer_bytes(kind, arch, recipe, split, layout.recompute, policy)
@@ -128,10 +127,13 @@ def _place(arch: Architecture, recipe: Recipe, layout: Layout, index: Value, pol
 
 def _for_rows(arch: Architecture, recipe: Recipe, layout: Layout,
               policy: MemoryPolicy) -> tuple[MicroBatch, list[Placed]]:
-    """The same for the rows of a search: evaluated on distinct rows, then spread."""
-    some, where = distinct_rows(*(getattr(layout, name) for name in LAYER_COLUMNS))
-    few = replace(layout, **dict(zip(LAYER_COLUMNS, some, strict=True)))
-    batch = spread(micro_batch_memory(arch, recipe, few, policy), where)
+    """The same for the rows of a search: evaluated on distinct rows, then spread. Each row may have its length."""
+    columns = [getattr(layout, name) for name in LAYER_COLUMNS]
+    by_row = isinstance(recipe.sequence_length, np.ndarray)
+    some, where = distinct_rows(*columns, *((recipe.sequence_length,) if by_row else ()))
+    few = replace(layout, **dict(zip(LAYER_COLUMNS, some)))
+    long = replace(recipe, sequence_length=some[-1]) if by_row else recipe
+    batch = spread(micro_batch_memory(arch, long, few, policy), where)
     some, where = distinct_rows(*(getattr(layout, name) for name in STAGE_COLUMNS))
     few = replace(layout, **dict(zip(STAGE_COLUMNS, some, strict=True)))
     return batch, [spread(place, where) for place in candidate_places(arch, recipe, few, policy)]
