@@ -7,9 +7,11 @@ from typing import Any
 
 from outlay.architecture import Architecture
 from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
+from outlay.planner.capacity_rate import most_load
 from outlay.planner.serve_launch import launch
 from outlay.planner.serve_nearest import changes_that_fit, room_left
 from outlay.planner.serve_speed import alone, loads_shown, replicas_of, under_load
+from outlay.planner.serve_times import Replicas
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
@@ -103,10 +105,30 @@ def choose_layout(
     )
     if chosen is None:
         chosen = max(zip(options, found, strict=True), key=lambda pair: pair[1].headroom_bytes)[0]
-    resolved.notes.assume(
-        "serve.tensor", chosen, "the fewest devices a replica fits on" if devices > 1 else "one device"
-    )
+    why = "the fewest devices a replica fits on" if devices > 1 else "one device"
+    if phase.asked.slo and devices > 1:
+        fitting = {t: one.tokens for t, one in zip(options, found, strict=True) if one.headroom_bytes > 0.01 * limit}
+        best = best_under_promises(phase, arch, layout, devices, fitting)
+        if best is not None:
+            chosen, why = best, "takes the most load on these devices while it keeps what is promised"
+    resolved.notes.assume("serve.tensor", chosen, why)
     return replace(layout, tensor=chosen)
+
+
+def best_under_promises(
+    phase: ServePhase, arch: Architecture, layout: ServeLayout, devices: int, fitting: dict[int, float]
+) -> int | None:
+    """The tensor degree whose replicas together take the most load within the promises; None where none keeps them.
+
+    fitting: tokens in the cache of a replica, by tensor degree.
+    """
+    holds: dict[int, float] = {}
+    for tensor, tokens in fitting.items():
+        own = replace(layout, tensor=tensor)
+        most = most_load(phase.asked, Replicas(arch, phase.speed, own, 1, tokens))
+        if most is not None:
+            holds[tensor] = most.rate_per_s * (phase.replicas or devices // int(own.devices))
+    return max(holds, key=lambda t: (holds[t], -t)) if holds else None
 
 
 def shown_layout(layout: ServeLayout) -> dict[str, int]:

@@ -48,7 +48,12 @@ def _some(serve: Serve, pairs: Mapping[str, str]) -> Words:
 
 def _vllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
     data, tensor = int(serve.get("data") or 1), int(serve.get("tensor") or 1)
-    words = ["vllm", "serve", model, *_some(serve, {"tensor": "--tensor-parallel-size", "pipeline": "--pipeline-parallel-size", "decode_context_parallel": "--decode-context-parallel-size"})]
+    degrees = {
+        "tensor": "--tensor-parallel-size",
+        "pipeline": "--pipeline-parallel-size",
+        "decode_context_parallel": "--decode-context-parallel-size",
+    }
+    words = ["vllm", "serve", model, *_some(serve, degrees)]
     words += ["--data-parallel-size", str(data)] if data > 1 else []
     words += ["--enable-expert-parallel"] if int(serve.get("expert") or 1) == tensor * data > 1 else []
     words += _weights(serve, "--quantization", "--dtype") + _cache(serve, "--kv-cache-dtype", "fp8")
