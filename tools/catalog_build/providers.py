@@ -20,12 +20,18 @@ PROVIDERS = {  # id: (name, aliases, discount of 1 year, of 3 years)
 }
 
 
+LARGE = ("aws", "azure", "gcp")  # first choice of the published definition
+
+
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
     rows = []
     for me, (name, aliases, one, three) in PROVIDERS.items():
         rows.append(Row(me, "name", name, "text", "the provider's own name", CATALOG_DATE, "published"))
         if aliases:
             rows.append(Row(me, "aliases", aliases, "list", "names people use", CATALOG_DATE, "derived"))
+        if me in LARGE:
+            rows.append(Row(me, "large_cloud", 1.0, "bool", COTTIER, CATALOG_DATE, "published",
+                            note="whose contracts the published cost of a run in the cloud is taken at"))
         for term, share in (("1y", one), ("3y", three)):
             if share is not None:
                 rows.append(

@@ -172,7 +172,7 @@ def find_offers(name: str, day: str, field: str = "pay.api",
     if not exact:
         spellings = {o.name for o in known} | {o.first.model for o in known}
         raise UnknownName(f"{field}: no price of {name!r} on {day}{suggestion(name, spellings)}; "
-                          "`outlay catalog list tokens NAME` searches them", field)
+                          "`outlay catalog list token NAME` searches them", field)
     return exact
 
 

@@ -65,6 +65,7 @@ def command(context: click.Context, /, **flags: Any) -> int | None:
     outlay catalog                       what there is, and what is missing
     outlay catalog list device           one line an entry
     outlay catalog list price h100       rents by provider and region
+    outlay catalog list token gpt-5      prices of tokens
     outlay catalog show h100-sxm5-80gb   every fact about one thing
     outlay catalog search sweden         where a word occurs
 
@@ -98,6 +99,11 @@ def list_(kind: str, words: tuple[str, ...], **flags: Any) -> int:
     if kind.rstrip("s") == "price":
         rows = pages.prices(known, words)
         return _answer(rows, pages.price_list(rows), flags)
+    if kind.rstrip("s") == "token":
+        from outlay.cli import catalog_tokens
+
+        rows = catalog_tokens.tokens(words)
+        return _answer(rows, catalog_tokens.token_list(rows), flags)
     kind = pages.kind_of(known, kind)
     rows = pages.entries(known, kind, words)
     plain = [{name: value for name, value in row.items() if name != "_fact"} for row in rows]

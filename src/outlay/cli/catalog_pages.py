@@ -8,6 +8,7 @@ from typing import Any
 
 from outlay.catalog import Catalog, Entry, Fact, Price
 from outlay.catalog.prices import STALE_DAYS
+from outlay.catalog.token_prices import shipped
 from outlay.cli.catalog_values import bare, between, cut, heading, shown
 from outlay.errors import UnknownName, suggestion
 from outlay.report.blocks import Block, Bullets, Commands, Note, Table
@@ -32,6 +33,8 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "instance": ("cloud machines and the devices in them", ("provider", "device", "devices")),
     "price": ("rents per device and hour", ()),
+    "token": ("prices of tokens by provider and model", ()),
+    "tuning": ("prices of fine-tuning by the token", ("provider", "method", "usd_per_training_token")),
     "node": (
         "how devices are built into nodes",
         ("devices_per_node", "scale_up_devices", "inter_node_bytes_per_s", "host_memory_bytes"),
@@ -83,6 +86,10 @@ def kinds(known: Catalog) -> list[dict[str, Any]]:
                     "facts": len(listed),
                 }
             )
+        elif kind == "token":
+            bought = shipped()
+            rows.append({"kind": kind, "holds": KINDS[kind][0], "entries": len({p.name for p in bought}),
+                         "facts": len(bought)})
         elif kind in known.kinds():
             table = known.table(kind)
             rows.append(

@@ -64,14 +64,16 @@ def _without_one_price(scenario: Scenario, shown: dict[str, Any]) -> None:
 def _training(name: str, scenario: Scenario, phase: PayPhase, catalog: Catalog, resolved: Resolved,
               values: dict[str, Any], lines: Sequence[Line], defaults: Defaults) -> dict[str, Any]:
     from outlay.planner.pay_train import training_ways
-    from outlay.resolve.pay_train import training_tenures, tuning_offers
+    from outlay.resolve.pay_train import large_clouds, published_terms, training_tenures, tuning_offers
 
     found, missing = training_tenures(scenario, phase, resolved, catalog, defaults)
     for tenure in found:
         for warning in tenure.warnings:
             resolved.notes.warn(warning)
     tunings = tuning_offers(scenario, resolved, catalog) if "api" in phase.ways else []
-    return training_ways(name, phase, resolved, values, lines, found, tunings, missing)
+    terms = published_terms(scenario, phase, catalog, defaults) if scenario.fleet is not None else None
+    return training_ways(name, phase, resolved, values, lines, found, tunings, missing, terms,
+                         large_clouds(catalog))
 
 
 def _serving(scenario: Scenario, phase: PayPhase, catalog: Catalog, resolved: Resolved, defaults: Defaults,

@@ -9,11 +9,12 @@ from typing import Any
 from outlay.account import account
 from outlay.derive import Quantity, add_all, derive, exact, value_of
 from outlay.planner.pay_api import people_lines
+from outlay.planner.pay_published import published_costs
 from outlay.planner.pay_self import part_of
 from outlay.planner.pay_way import way_values
 from outlay.resolve.pay import PayPhase
 from outlay.resolve.pay_rates import YEARS, Tenure, api_rates
-from outlay.resolve.pay_train import Tuning
+from outlay.resolve.pay_train import PublishedTerms, Tuning
 from outlay.resolve.record import Resolved
 from outlay.usage import Line, Usage
 from outlay.valuation import money, ways
@@ -25,7 +26,8 @@ CONTRACT = ("The prices under a contract and of owned machines are this run's pa
 
 
 def training_ways(name: str, phase: PayPhase, resolved: Resolved, values: dict[str, Any], lines: Sequence[Line],
-                  tenures: Sequence[Tenure], tunings: Sequence[Tuning], missing: Sequence[str]) -> dict[str, Any]:
+                  tenures: Sequence[Tenure], tunings: Sequence[Tuning], missing: Sequence[str],
+                  terms: PublishedTerms | None = None, clouds: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The phase's own use, priced in each way; cheapest first.
 
     values: what the plan says of the phase; lines: all lines of the plan.
@@ -52,7 +54,9 @@ def training_ways(name: str, phase: PayPhase, resolved: Resolved, values: dict[s
     found.sort(key=lambda w: (w["usd"] is None, w["beyond_the_run"], value_of(w["usd"]) if w["usd"] else 0.0))
     if any(w["beyond_the_run"] for w in found):
         notes.append(CONTRACT)
-    return {"device_hours": values.get("device_hours"), "elapsed_s": elapsed, "tokens": values.get("tokens"),
+    devices = resolved.hardware.devices if resolved.hardware is not None else 0
+    return {"definitions": published_costs(held, devices, [t for t in tenures if t.provider in clouds], terms),
+            "device_hours": values.get("device_hours"), "elapsed_s": elapsed, "tokens": values.get("tokens"),
             "ways": found, "notes": notes}
 
 

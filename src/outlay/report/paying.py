@@ -93,8 +93,7 @@ def _phase(name: str, phase: Mapping[str, Any], pay: Mapping[str, Any], verbose:
     ways = phase.get("ways") or []
     shown = ways if verbose else chosen(ways)
     blocks: list[Block | None] = [_table(name, phase, shown), _made_of(name, _one_a_kind(shown))]
-    if name == "serve":
-        blocks += [_even(phase), _by_use(phase)]
+    blocks += [_even(phase), _by_use(phase)] if name == "serve" else [_definitions(phase)]
     notes = [*(phase.get("notes") or ()), str(pay["left_out"])]
     if len(shown) < len(ways):
         notes.append(f"{len(ways) - len(shown)} more ways with -v")
@@ -189,6 +188,22 @@ def _short_name(way: Way) -> str:
     if way["kind"] == "api":
         return f"API {way['provider']}"
     return "own" if way["kind"] == "own" else f"rent {way['provider']}"
+
+
+DEFINED = (("cloud_usd", "cloud: three-year contracts of the large clouds"),
+           ("amortised_usd", "amortised: value the hardware loses in it, and electricity"),
+           ("acquisition_usd", "hardware acquired: all of it bought"))
+
+
+def _definitions(phase: Mapping[str, Any]) -> Table | None:
+    """What others would print for the same run: published costs differ by definition up to twentyfold."""
+    found = phase.get("definitions") or {}
+    known = [(k, words) for k, words in DEFINED if number(found.get(k)) is not None]
+    rows = tuple((words, _money(found[k]), _range(found[k])) for k, words in known)
+    if not rows:
+        return None
+    return Table("The same run by the definitions that published costs use, people left out",
+                 ("", "USD", "likely range"), rows)
 
 
 # ---------------------------------------------------------------- break-even

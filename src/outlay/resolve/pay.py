@@ -82,11 +82,15 @@ def resolve_pay(scenario: Scenario, catalog: Catalog, defaults: Defaults, model_
     offers: tuple[Offer, ...] = ()
     if "api" in ways and work is not None:
         offers = _offers(given, model_id, on, prices, notes)
+    if prices is not None:
+        notes.append(f"Token prices were fetched on {on}; the list does not say when each was last compared with its "
+                     "provider's page")
     people = given.people or PayPeople()
+    asked = defaults if work is not None else _quiet(defaults)
     return PayPhase(
         ways=ways, work=work, offers=offers, named=given.api is not None, can_wait=bool(given.can_wait),
-        peak=_number(given.peak, "pay.peak", "pay.peak", "busiest hour over the mean", defaults),
-        load=_number(given.load, "pay.load", "pay.load", "load in the busiest hour", defaults),
+        peak=_number(given.peak, "pay.peak", "pay.peak", "busiest hour over the mean", asked),
+        load=_number(given.load, "pay.load", "pay.load", "load in the busiest hour", asked),
         people={way: _people(people, way, defaults) for way in _peopled(ways, scenario, work)},
         usd_per_person_s=_person(people, defaults),
         interruptions_per_s=derive(_per_second, "interruptions per second", "1/s", per_hour=_number(

@@ -38,7 +38,7 @@ def read_rows(table: str, folder: Path = CASES) -> list[Row]:
 
 def cases(folder: Path = CASES) -> list[Case]:
     """Every case of every table in the folder, in a stable order."""
-    from outlay.validate import impact_cases, power_cases, serve_cases, time_cases, tune_cases
+    from outlay.validate import cost_cases, impact_cases, power_cases, serve_cases, time_cases, tune_cases
 
     found: list[Case] = []
     for table in time_cases.ADAPTERS:
@@ -53,6 +53,8 @@ def cases(folder: Path = CASES) -> list[Case]:
         found += serve_cases.serve_cases(table, read_rows(table, folder))
     for table in power_cases.TABLES:
         found += power_cases.power_cases(table, read_rows(table, folder))
+    for table in cost_cases.TABLES:
+        found += cost_cases.cost_cases(table, read_rows(table, folder))
     return merge_repeats(found)
 
 
@@ -123,6 +125,10 @@ def _baseline(case: Case, result: Any) -> float | None:
         from outlay.validate import power_cases
 
         return power_cases.baseline(case, result)
+    if case.number.startswith("pay."):
+        from outlay.validate import cost_cases
+
+        return cost_cases.baseline(case, result)
     if case.number.startswith("serve."):
         from outlay.validate import serve_cases
 
