@@ -1,0 +1,209 @@
+"""Inner loop, part three: steps with prompts in them, and runs of steps without."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from outlay.simulate.core_kv import (
+    AHEAD, ANON, ARR, ARRIVED, BASE, BELOW, BLOCK, BUDGET, BUSY, CACHED, CLOSED, COLD, COUNT, CROSS, CURSOR, DEALT,
+    DONE, DRAFTED, ENG, ENGINES, EVERY, FEEDBACK, FINAL, FIRST, FIRST_POOL, FREE, GAP, HIGH, HIT, HLEN, HSTART, ID,
+    INP, INSIDE, KEYS, LEFT, LENGTH, LOGROOM, LOW, MOVE, MOVE_TOKEN, NDEC, NEXTW, NLOG, NOUT, NPEND, NREG, NRUN,
+    NSLOT, NWAIT, ON, OUT, OUTROOM, PART, PATIENCE, PERIOD, POOL, PRE, PREFILL_FIRST, READ, READ_S, READY, ROUTER,
+    SCHED, SEQS, SINCE, SLACK, STAGE, STATUS, STEP, TARGET, TGT, TIME, TURN, VIA, WHEAD, WTAIL, YIELD, give_back,
+    heap_pop, prefix_hits, take_blocks,
+)
+from outlay.simulate.core_step import (
+    ARRIVE, GAPPED, HANDOVER, RUN, TICK, UP, chunk_s, due, into_decode, leave, log, offer, out_of_decode, pend,
+    prompts, secure, unlink,
+)
+
+
+NEVER = 2**60  # steps
+
+
+def end_running(st: Any, e: int) -> None:
+    """Those whose last token came with the step just done."""
+    engine = st.ei[e]
+    while engine[NDEC] > 0 and st.hk[e][0] <= engine[STEP]:
+        slot = st.hs[e][0]
+        heap_pop(st.hk[e], st.hq[e], st.hs[e], engine[NDEC])
+        out_of_decode(st, e, slot, st.si[slot][LEFT])
+        give_back(st, e, slot)
+        unlink(st, e, slot)
+        leave(st, slot, st.ef[e][TIME], 0)
+
+
+def end_prompts(st: Any, e: int, head: int) -> None:
+    """Requests whose prompt is now computed have their first token, or the next where they gave way before."""
+    engine, now = st.ei[e], st.ef[e][TIME]
+    slot = head
+    while slot >= 0:
+        row, floats = st.si[slot], st.sf[slot]
+        after = row[NEXTW]
+        if floats[FIRST] < 0.0:
+            floats[FIRST] = now
+        elif floats[GAP] >= 0.0:
+            log(st, e, GAPPED, 1, 1, 0, floats[GAP], now - floats[GAP])
+            floats[GAP] = -1.0
+        over = row[STAGE] == 0 and st.g[FIRST_POOL] < st.g[ENGINES] and row[OUT] > 1
+        if over or row[LEFT] <= 0:
+            give_back(st, e, slot)
+            unlink(st, e, slot)
+        if over:
+            pend(st, now + st.gf[MOVE] + st.gf[MOVE_TOKEN] * row[INP], HANDOVER, slot)
+        elif row[LEFT] <= 0:
+            leave(st, slot, now, 0)
+        else:
+            into_decode(st, e, slot, 0)
+        slot = after
+
+
+def mixed_step(st: Any, e: int) -> None:
+    """One step with prompts in it."""
+    engine, floats = st.ei[e], st.ef[e]
+    pool = engine[POOL]
+    pi, pf = st.pi[pool], st.pf[pool]
+    first = pi[PREFILL_FIRST] == 1
+    gave = False
+    if not first:
+        gave = secure(st, e)
+    running = 0 if first else engine[NDEC]
+    budget = pi[BUDGET] - running * (1 + pi[DRAFTED])
+    tokens, attention, head, joined = prompts(st, e, budget, gave)
+    if not first:
+        running = engine[NDEC]
+    if running == 0 and tokens == 0:
+        return
+    seconds = attention
+    if tokens > 0:
+        seconds += chunk_s(st, pool, running, tokens)
+    if running > 0:
+        seconds += st.base[pool][running] + pf[READ_S] * floats[READ]
+    log(st, e, RUN, 1, running, tokens, floats[TIME], seconds)
+    floats[TIME] += seconds
+    floats[BUSY] += seconds
+    if running > 0:
+        floats[READ] += running * pf[YIELD]
+        engine[STEP] += 1
+        end_running(st, e)
+    end_prompts(st, e, head)
+
+
+def decode_run(st: Any, e: int, limit: float, most: int) -> None:
+    """All steps, up to `most`, until one ends, blocks run out, or the next would start at `limit`; one at least."""
+    engine, floats = st.ei[e], st.ef[e]
+    pool = engine[POOL]
+    period, pf = st.pi[pool][PERIOD], st.pf[pool]
+    steps = min(int(st.hk[e][0]) - engine[STEP], most)
+    free, phase = engine[FREE], engine[STEP] % period
+    if free < engine[NDEC] * ((steps + period - 1) // period):
+        steps = min(steps, steps_with_blocks(st, e, phase, period))
+    dealt = steps == 0
+    if dealt:
+        secure(st, e)
+        steps = 1
+        if engine[NDEC] == 0:
+            return
+    running = engine[NDEC]
+    one = st.base[pool][running] + pf[READ_S] * floats[READ]
+    more = pf[READ_S] * running * pf[YIELD]
+    if not dealt:
+        steps = min(steps, steps_before(one, more, limit - floats[TIME], steps))
+        need = steps // period * running
+        for at in range(steps % period):
+            need += st.cross[e][(phase + at) % period]
+        take_blocks(st, e, need)
+    seconds = steps * one + more * (0.5 * steps * (steps - 1))
+    log(st, e, RUN, steps, running, 0, floats[TIME], seconds)
+    floats[TIME] += seconds
+    floats[BUSY] += seconds
+    floats[READ] += steps * (running * pf[YIELD])
+    engine[STEP] += steps
+    end_running(st, e)
+
+
+def steps_with_blocks(st: Any, e: int, phase: int, period: int) -> int:
+    """Decode steps the free blocks last for."""
+    engine = st.ei[e]
+    rounds = engine[FREE] // engine[NDEC]
+    left = engine[FREE] - rounds * engine[NDEC]
+    at = 0
+    while at < period:
+        left -= st.cross[e][(phase + at) % period]
+        if left < 0:
+            break
+        at += 1
+    return int(rounds * period + at)
+
+
+def steps_before(one: float, more: float, gap: float, most: int) -> int:
+    """Steps that start before `gap` has passed, up to `most` and at least one: step j starts after
+    j·one + more·j(j-1)/2."""
+    if gap == math.inf or most <= 1 or (most - 1) * one + more * (0.5 * (most - 1) * (most - 2)) < gap:
+        return most
+    if more > 0.0:
+        b = one - 0.5 * more
+        guess = (math.sqrt(b * b + 2.0 * more * max(gap, 0.0)) - b) / more
+    else:
+        guess = max(gap, 0.0) / one
+    j = max(int(guess), 1)
+    while j > 1 and (j - 1) * one + more * (0.5 * (j - 1) * (j - 2)) >= gap:
+        j -= 1
+    while j < most and j * one + more * (0.5 * j * (j - 1)) < gap:
+        j += 1
+    return j
+
+
+def look(st: Any, e: int) -> tuple[bool, int]:
+    """Whether the next step has prompts in it; else how many steps pass before that is to be looked at again.
+
+    What blocks the first in line stays so while the same requests run, for free blocks only become fewer; except
+    where it begins with cached blocks that nobody holds: as those are taken, it needs fewer.
+    """
+    engine = st.ei[e]
+    pi = st.pi[engine[POOL]]
+    if engine[PART] >= 0:
+        return True, 0
+    if engine[WHEAD] < 0 or engine[NRUN] >= pi[SEQS]:
+        return False, NEVER
+    first = pi[PREFILL_FIRST] == 1
+    period = pi[PERIOD]
+    phase = engine[STEP] % period
+    taken = 0 if first else due(st, e, phase)
+    budget = pi[BUDGET] - (0 if first else engine[NDEC] * (1 + pi[DRAFTED]))
+    fits, hits = offer(st, e, budget, engine[FREE] - taken)[:2]
+    if fits or hits == 0:
+        return fits, NEVER
+    if taken > 0:
+        return True, 0
+    steps = 1
+    while steps < period and due(st, e, (phase + steps - int(first)) % period) == 0:
+        steps += 1
+    return False, steps
+
+
+def go(st: Any, e: int, limit: float) -> None:
+    """The engine works on until its next step would start at `limit`; at least one action."""
+    g, engine = st.g, st.ei[e]
+    again = True
+    while again and engine[NRUN] + engine[NWAIT] > 0:
+        prompt, most = look(st, e)
+        if prompt:
+            mixed_step(st, e)
+        elif engine[NDEC] > 0:
+            decode_run(st, e, limit, most)
+        again = g[FEEDBACK] == 0 and st.ef[e][TIME] < limit and g[NLOG] < g[LOGROOM] and g[NOUT] < g[OUTROOM]
+
+
+def earliest_end(st: Any, e: int) -> float:
+    """No request of the engine ends before this."""
+    engine, floats = st.ei[e], st.ef[e]
+    pool = engine[POOL]
+    steps = int(st.hk[e][0]) - engine[STEP] if engine[NDEC] > 0 else 0
+    period = st.pi[pool][PERIOD]
+    if engine[NWAIT] > 0 or engine[PART] >= 0 or steps == 0 or engine[FREE] < engine[NDEC] * ((steps + period - 1) // period):
+        return float(floats[TIME])
+    more = st.pf[pool][READ_S] * engine[NDEC] * st.pf[pool][YIELD]
+    one = st.base[pool][engine[NDEC]] + st.pf[pool][READ_S] * floats[READ]
+    return float(floats[TIME] + steps * one + more * (0.5 * steps * (steps - 1)))

@@ -1,0 +1,147 @@
+"""What the simulator is given: how long steps take, the engines and their limits, what power they draw.
+
+Everything is plain numbers and pickles, so that many simulations can go to many processes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from outlay.errors import BadValue, Inconsistent
+
+ROUTERS = ("round_robin", "least_loaded", "prefix")
+POLICIES = ("mixed", "prefill_first")
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Seconds of an engine's step.
+
+    A step with n running requests that read K cached tokens takes base_s[n] + read_s·K; a chunk of prompt tokens in
+    it takes chunk_s more, bilinear over `running` and `tokens`, whose first row (running 0) is a chunk by itself,
+    all included. Attention of a chunk of c tokens that follows s tokens adds c·(pair_s·x + window_s·min(x, window))
+    with x = s + c/2.
+    """
+
+    base_s: tuple[float, ...]
+    read_s: float
+    tokens: tuple[float, ...]
+    running: tuple[float, ...]
+    chunk_s: tuple[tuple[float, ...], ...]
+    pair_s: float = 0.0
+    window_s: float = 0.0
+    window: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.running) < 3 or self.running[0] != 0 or list(self.running) != sorted(set(self.running)):
+            raise BadValue("step_time.running: at least three rising numbers, the first 0", "step_time.running")
+        if len(self.tokens) < 2 or self.tokens[0] != 0 or list(self.tokens) != sorted(set(self.tokens)):
+            raise BadValue("step_time.tokens: at least two rising numbers, the first 0", "step_time.tokens")
+        if len(self.chunk_s) != len(self.running) or any(len(row) != len(self.tokens) for row in self.chunk_s):
+            raise BadValue("step_time.chunk_s: one row for each of running, one number for each of tokens",
+                           "step_time.chunk_s")
+        if not all(s > 0 for s in self.base_s[1:]) or self.read_s < 0:
+            raise BadValue("step_time: a step takes time: base_s above 0, read_s at least 0", "step_time.base_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Engines of one kind. An engine is one scheduler: a replica, one of its attention ranks, or one share of the
+    requests that a pipeline works on in turn."""
+
+    engines: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    kv_tokens: int  # cache of one engine
+    block_tokens: int = 16
+    devices: float = 1.0  # of one engine
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscale:
+    """Engines on demand: as many as keep `target` requests inside each, looked at every so often.
+
+    A new engine takes requests after cold_start_s and is paid for from the start; one too many stops taking requests
+    after `patience` looks in a row and goes when it is empty.
+    """
+
+    low: int
+    target: float
+    every_s: float = 15.0
+    cold_start_s: float = 120.0
+    patience: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The deployment: one pool, or one for prompts and one that decodes, and how requests pass through it.
+
+    policy: "mixed" puts prompts into decode steps (vLLM), "prefill_first" stops decoding for them (SGLang).
+    whole_prompt: a request starts only when its whole prompt fits the free cache. reserve: of the tokens running
+    requests may still write, the share kept free before another starts. prefix_hit: share of every prompt taken as
+    cached, where prefixes themselves are not known. accepted: tokens a decode step yields, `drafted` of them guessed.
+    first_s: spent on a request outside the engine; it is part of its times. slack: requests by which an engine with
+    the longest known prefix may be fuller than the emptiest.
+    """
+
+    pool: Pool
+    max_model_len: int
+    decode: Pool | None = None
+    policy: str = "mixed"
+    whole_prompt: bool = True
+    reserve: float = 0.0
+    prefix_cache: bool = True
+    prefix_hit: float = 0.0
+    router: str = "least_loaded"
+    slack: int = 8
+    accepted: float = 1.0
+    drafted: int = 0
+    first_s: float = 0.0
+    move_s: float = 0.0
+    move_token_s: float = 0.0
+    autoscale: Autoscale | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("router", self.router, ROUTERS), ("policy", self.policy, POLICIES)):
+            if value not in allowed:
+                from outlay.errors import UnknownName, suggestion
+
+                raise UnknownName(f"system.{name}: {value!r} is none of {', '.join(allowed)}{suggestion(value, allowed)}",
+                                  f"system.{name}")
+        if self.policy == "prefill_first" and not self.whole_prompt:
+            raise Inconsistent("system.whole_prompt: prompts that come first start only when they fit whole, or two "
+                               "that take turns would never end", "system.whole_prompt")
+        for pool in (self.pool, self.decode):
+            if pool is not None:
+                self._check(pool)
+        if self.autoscale is not None and self.decode is not None:
+            raise Inconsistent("system.autoscale: pools for prompts and for decoding are not scaled apart",
+                               "system.autoscale")
+        if self.autoscale is not None and not 1 <= self.autoscale.low <= self.pool.engines:
+            raise BadValue(f"system.autoscale.low: {self.autoscale.low} is not between 1 and the "
+                           f"{self.pool.engines} engines there are", "system.autoscale.low")
+
+    def _check(self, pool: Pool) -> None:
+        for name in ("engines", "max_num_seqs", "max_num_batched_tokens", "block_tokens"):
+            if getattr(pool, name) < 1:
+                raise BadValue(f"system.pool.{name}: {getattr(pool, name)} is not at least 1", f"system.pool.{name}")
+        if pool.max_num_batched_tokens < pool.max_num_seqs * (1 + self.drafted):
+            raise Inconsistent(
+                f"max_num_batched_tokens: {pool.max_num_batched_tokens} tokens a step are too few for max_num_seqs "
+                f"{pool.max_num_seqs} running requests of {1 + self.drafted} tokens each", "serve.max_num_batched_tokens")
+        if pool.kv_tokens < pool.block_tokens:
+            raise BadValue(f"kv_tokens: a cache of {pool.kv_tokens} tokens holds no block of {pool.block_tokens}",
+                           "system.pool.kv_tokens")
+        if not 1.0 <= self.accepted <= pool.block_tokens:
+            raise BadValue(f"system.accepted: {self.accepted:g} tokens a step are not between 1 and a block of "
+                           f"{pool.block_tokens}", "system.accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Watts of one device: idle, in steps with prompts, and in decode steps by running requests (linear between)."""
+
+    idle_w: float
+    prompt_w: float
+    running: tuple[float, ...]
+    decode_w: tuple[float, ...]

@@ -1,0 +1,184 @@
+"""What a simulation found: every request, runs of steps, and what follows from them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outlay.errors import BadValue, Unsupported
+from outlay.simulate.measures import ITL, Measure
+from outlay.simulate.records import Power
+
+PERCENTILES = (50, 90, 99)
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """Limits a good request stays within, in seconds; None does not matter."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SimResult:
+    """A simulation's outcome.
+
+    requests has a row each (request, engine, input_tokens, output_tokens, cached_tokens, preemptions, dropped,
+    arrival_s, scheduled_s, first_token_s, end_s), steps a row for each run of equal steps (engine, start_s, steps,
+    running, prompt_tokens, seconds); both are empty where only measures were kept. Times of a request include what
+    is spent outside the engine. busy_s and on_s are engine-seconds.
+    """
+
+    requests: Mapping[str, Column]
+    steps: Mapping[str, Column]
+    measures: Mapping[str, Measure]  # ttft_s, tpot_s, itl_s, e2e_s, queue_s
+    counts: Mapping[str, int]  # requests, completed, dropped, preemptions, input_tokens, output_tokens, cached_tokens
+    seconds: float  # from the first arrival to the last end
+    busy_s: float
+    on_s: float
+    good: int | None = None  # requests within the SLO asked for
+    energy_j: float | None = None
+    energy_parts_j: Mapping[str, float] = field(default_factory=dict)  # prefill, decode, idle
+    notes: tuple[str, ...] = ()
+
+    @property
+    def utilization(self) -> float:
+        """Share of the time engines were on that they worked."""
+        return self.busy_s / self.on_s if self.on_s > 0 else 0.0
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        return self.counts["output_tokens"] / self.seconds if self.seconds > 0 else 0.0
+
+    def summary(self) -> dict[str, float]:
+        """Names of the contract: means, ttft_p50_s … e2e_p99_s, throughput, load, what was dropped."""
+        found: dict[str, float] = {}
+        for name, measure in self.measures.items():
+            stem = name.removesuffix("_s")
+            found[name] = measure.mean
+            found |= {f"{stem}_p{p}_s": measure.percentile(p) for p in PERCENTILES}
+        found |= {
+            "output_tokens_per_s": self.output_tokens_per_s,
+            "requests_per_s": self.counts["completed"] / self.seconds if self.seconds > 0 else 0.0,
+            "utilization": self.utilization,
+            "dropped": float(self.counts["dropped"]),
+            "preemptions": float(self.counts["preemptions"]),
+            "cached_share": self.counts["cached_tokens"] / max(self.counts["input_tokens"], 1),
+        }
+        if self.good is not None:
+            found["goodput_share"] = self.good / max(self.counts["requests"], 1)
+            found["goodput_per_s"] = self.good / self.seconds if self.seconds > 0 else 0.0
+        return found
+
+    def times(self) -> dict[str, Column]:
+        """ttft_s, tpot_s, e2e_s and queue_s of every request that was answered; tpot_s is NaN for one token."""
+        self._needs_tables()
+        done = self.requests["dropped"] == 0
+        return request_times({name: column[done] for name, column in self.requests.items()})
+
+    def between(self, start_s: float, end_s: float) -> dict[str, float]:
+        """Steady state: means over requests that arrive in a window, and output tokens a second made within it."""
+        times = self.times()
+        done = self.requests["dropped"] == 0
+        arrival = self.requests["arrival_s"][done]
+        inside = (arrival >= start_s) & (arrival < end_s)
+        steps = self.steps
+        ends = steps["start_s"] + steps["seconds"]
+        share = np.clip(np.minimum(ends, end_s) - np.maximum(steps["start_s"], start_s), 0.0, None)
+        share = share / np.maximum(steps["seconds"], 1e-300)
+        made = float(np.sum(share * steps["steps"] * steps["running"]))
+        found = {name: float(np.nanmean(column[inside])) if inside.any() else float("nan")
+                 for name, column in times.items()}
+        return found | {"decoded_tokens_per_s": made / (end_s - start_s)}
+
+    def power_over_time(self, power: Power, devices: float, bins: int = 200) -> dict[str, Column]:
+        """Mean watts of all devices in equal bins of time: start_s, watts. devices: of one engine."""
+        self._needs_tables()
+        steps = self.steps
+        edges = np.linspace(0.0, max(self.seconds, 1e-9), bins + 1)
+        extra = (step_watts(power, steps) - power.idle_w) * devices
+        # The integral over time of a sum of boxes, read at the edges.
+        starts, ends = steps["start_s"], steps["start_s"] + steps["seconds"]
+        total = _integral(edges, starts, extra) - _integral(edges, ends, extra)
+        base = power.idle_w * devices * self.on_s / max(self.seconds, 1e-9)
+        return {"start_s": edges[:-1], "watts": base + np.diff(total) / np.diff(edges)}
+
+    def write(self, path: str, table: str = "requests") -> None:
+        """A table as CSV or Parquet, by the file's name."""
+        self._needs_tables()
+        columns = {"requests": self.requests, "steps": self.steps}.get(table)
+        if columns is None:
+            raise BadValue(f"table: {table!r} is neither requests nor steps", "table")
+        if path.endswith(".parquet"):
+            _write_parquet(path, columns)
+        elif path.endswith(".csv"):
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(columns)
+                writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        else:
+            raise BadValue(f"{Path(path).name}: a table is written as .csv or .parquet", "output")
+
+    def _needs_tables(self) -> None:
+        if not self.requests:
+            raise BadValue("only measures were kept of this simulation; ask for keep='tables'", "keep")
+
+
+def _integral(at: Column, starts: Column, heights: Column) -> Column:
+    """∫ of steps of given heights that begin at `starts`, up to each of `at`."""
+    order = np.argsort(starts, kind="stable")
+    s, h = starts[order], heights[order]
+    height, moment = np.concatenate([[0.0], np.cumsum(h)]), np.concatenate([[0.0], np.cumsum(h * s)])
+    index = np.searchsorted(s, at, side="right")
+    found: Column = at * height[index] - moment[index]
+    return found
+
+
+def _write_parquet(path: str, columns: Mapping[str, Column]) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise Unsupported(f"{Path(path).name}: Parquet needs pyarrow; pip install pyarrow, or write .csv",
+                          "output") from None
+    pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), path)
+
+
+def request_times(requests: Mapping[str, Column]) -> dict[str, Column]:
+    """What a user feels of each request."""
+    first, end, arrival = requests["first_token_s"], requests["end_s"], requests["arrival_s"]
+    more = requests["output_tokens"] - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tpot = np.where(more > 0, (end - first) / more, np.nan)
+    return {"ttft_s": first - arrival, "tpot_s": tpot, "e2e_s": end - arrival,
+            "queue_s": requests["scheduled_s"] - arrival}
+
+
+def good_requests(requests: Mapping[str, Column], slo: Slo) -> int:
+    """How many stay within every limit; dropped ones never do."""
+    times = request_times(requests)
+    good = requests["dropped"] == 0
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        limit = getattr(slo, name)
+        if limit is not None:
+            good &= np.nan_to_num(times[name], nan=0.0) <= limit
+    return int(np.count_nonzero(good))
+
+
+def step_watts(power: Power, steps: Mapping[str, Column]) -> Column:
+    """Watts of one device in each run of steps."""
+    decode = np.interp(steps["running"], power.running, power.decode_w)
+    found: Column = np.where(steps["prompt_tokens"] > 0, power.prompt_w, decode)
+    return found
+
+
+__all__ = ["ITL", "PERCENTILES", "SimResult", "Slo", "good_requests", "request_times", "step_watts"]

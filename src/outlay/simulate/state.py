@@ -1,0 +1,214 @@
+"""The inner loop's tables: made for a system, as lists or as arrays, and grown when a place runs out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from outlay.errors import Inconsistent
+from outlay.simulate import core_kv as c
+from outlay.simulate.core_run import OFF, UPON
+from outlay.simulate.core_step import TICK
+from outlay.simulate.records import POLICIES, ROUTERS, Pool, StepTime, System
+
+ROOM = 16384  # rows of a table written before it is emptied
+
+
+class Tables:
+    """Makes tables of one kind: nested lists for Python, arrays for compiled code."""
+
+    def __init__(self, fast: bool) -> None:
+        self.fast = fast
+
+    def table(self, rows: int, columns: int, kind: type, fill: float = 0) -> Any:
+        if self.fast:
+            return np.full((rows, columns), fill, dtype=np.int64 if kind is int else np.float64)
+        return [[kind(fill)] * columns for _ in range(rows)]
+
+    def row(self, values: Any, kind: type) -> Any:
+        found = np.asarray(values, dtype=np.int64 if kind is int else np.float64)
+        return found if self.fast else found.tolist()
+
+    def index(self) -> Any:
+        if not self.fast:
+            return {}
+        from numba import types
+        from numba.typed import Dict
+
+        return Dict.empty(types.int64, types.int64)
+
+    def grown(self, old: Any, rows: int, columns: int, kind: type) -> Any:
+        """More rows, the first as they were."""
+        new = self.table(rows, columns, kind)
+        if self.fast:
+            new[: len(old)] = old
+            return new
+        return old + new[len(old):]
+
+
+def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, closed: int, think_s: float,
+               fast: bool, slots: int) -> c.State:
+    """Empty engines and room for `slots` requests at once."""
+    t = Tables(fast)
+    pools = (system.pool,) if system.decode is None else (system.pool, system.decode)
+    engines = sum(pool.engines for pool in pools)
+    ei, ef = t.table(engines, c.ENGINE_INTS, int), t.table(engines, c.ENGINE_FLOATS, float)
+    started = system.autoscale.low if system.autoscale else engines
+    at = 0
+    for number, pool in enumerate(pools):
+        for _ in range(pool.engines):
+            row = ei[at]
+            for column in (c.WHEAD, c.WTAIL, c.RTAIL, c.PART, c.LHEAD, c.LTAIL):
+                row[column] = -1
+            row[c.POOL] = number
+            row[c.TOTAL] = row[c.FREE] = row[c.FRESH] = pool.kv_tokens // pool.block_tokens
+            row[c.STATUS] = UPON if at < started else OFF
+            at += 1
+    hashed = _hashed(system, prefix_tokens)
+    pi, pf = _pools(t, system, pools, steps, hashed, prefix_tokens)
+    nodes = sum(p.engines * (p.kv_tokens // p.block_tokens) for p in pools) + engines + 8 if hashed else 1
+    g, gf = t.row([0] * c.GLOBAL_INTS, int), t.row([0.0] * c.GLOBAL_FLOATS, float)
+    for name, value in ((c.CLOSED, closed), (c.NSLOT, slots), (c.ROUTER, ROUTERS.index(system.router)),
+                        (c.FEEDBACK, int(closed > 0 or system.decode is not None)), (c.NNODE, nodes),
+                        (c.SLACK, system.slack), (c.OUTROOM, ROOM), (c.LOGROOM, ROOM),
+                        (c.FIRST_POOL, system.pool.engines), (c.ENGINES, engines)):
+        g[name] = value
+    gf[c.THINK], gf[c.MOVE], gf[c.MOVE_TOKEN] = think_s, system.move_s, system.move_token_s
+    most = max(pool.max_num_seqs for pool in pools) + 1
+    pend = slots + closed + engines + 8
+    st = c.State(
+        t.table(slots, c.SLOT_INTS, int), t.table(slots, c.SLOT_FLOATS, float), ei, ef, pi, pf, g, gf,
+        t.table(engines, most, float), t.table(engines, most, int), t.table(engines, most, int),
+        t.table(engines, max(int(row[c.PERIOD]) for row in pi), int),
+        _bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float), _chunks(t, steps),
+        *empty_batch(t),
+        t.row([0.0] * pend, float), t.row([0] * pend, int), t.row([0] * pend, int),
+        t.row(range(slots - 1, -1, -1), int),
+        t.table(nodes, c.NODE_INTS, int), t.row(range(nodes - 1, -1, -1), int), t.index(),
+        *empty_output(t, most, engines),
+    )
+    if system.autoscale:
+        scale = system.autoscale
+        g[c.LOW], g[c.HIGH], g[c.PATIENCE] = scale.low, system.pool.engines, scale.patience
+        gf[c.EVERY], gf[c.COLD], gf[c.TARGET] = scale.every_s, scale.cold_start_s, scale.target
+        st.pt[0], st.pq[0], st.ps[0], g[c.NPEND] = scale.every_s, TICK, -1, 1
+    return st
+
+
+def _hashed(system: System, prefix_tokens: int) -> int:
+    """Cache blocks of one prefix block; 0 where prefixes are not looked at."""
+    if not system.prefix_cache or prefix_tokens == 0:
+        return 0
+    if prefix_tokens % system.pool.block_tokens:
+        raise Inconsistent(
+            f"workload: prefix blocks of {prefix_tokens} tokens are no whole number of cache blocks of "
+            f"{system.pool.block_tokens}", "workload.prefix_tokens")
+    return prefix_tokens // system.pool.block_tokens
+
+
+def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[StepTime, ...], hashed: int,
+           prefix_tokens: int) -> tuple[Any, Any]:
+    pi, pf = t.table(len(pools), c.POOL_INTS, int), t.table(len(pools), c.POOL_FLOATS, float)
+    for number, (pool, step) in enumerate(zip(pools, steps, strict=True)):
+        ints, floats = pi[number], pf[number]
+        first = system.decode is not None and number == 0
+        per_step = 1.0 if first else system.accepted
+        for column, whole in ((c.SEQS, pool.max_num_seqs), (c.BUDGET, pool.max_num_batched_tokens),
+                              (c.BLOCK, pool.block_tokens), (c.PERIOD, max(1, int(pool.block_tokens / per_step))),
+                              (c.DRAFTED, 0 if first else system.drafted), (c.SHARED, max(prefix_tokens, 1)),
+                              (c.HASHED, hashed if number == 0 else 0),
+                              (c.PREFILL_FIRST, POLICIES.index(system.policy)), (c.LENGTH, system.max_model_len),
+                              (c.WHOLE, int(system.whole_prompt))):
+            ints[column] = whole
+        for column, real in ((c.READ_S, step.read_s), (c.PAIR_S, step.pair_s), (c.WINDOW_S, step.window_s),
+                             (c.WINDOW, step.window), (c.YIELD, per_step), (c.RESERVE, system.reserve),
+                             (c.HIT, system.prefix_hit if number == 0 and hashed == 0 else 0.0)):
+            floats[column] = real
+    return pi, pf
+
+
+def _bases(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> Any:
+    wide = max(pool.max_num_seqs for pool in pools) + 1
+    for pool, step in zip(pools, steps, strict=True):
+        if len(step.base_s) <= pool.max_num_seqs:
+            raise Inconsistent(f"step_time.base_s: {len(step.base_s)} numbers do not reach max_num_seqs "
+                               f"{pool.max_num_seqs}", "step_time.base_s")
+    table = t.table(len(steps), wide, float)
+    for number, step in enumerate(steps):
+        for n in range(min(wide, len(step.base_s))):
+            table[number][n] = step.base_s[n]
+    return table
+
+
+def _chunks(t: Tables, steps: tuple[StepTime, ...]) -> Any:
+    if any((one.tokens, one.running) != (steps[0].tokens, steps[0].running) for one in steps):
+        raise Inconsistent("step_time: both pools are to be given at the same tokens and running", "step_time.tokens")
+    values = [[list(row) for row in one.chunk_s] for one in steps]
+    return np.asarray(values, dtype=np.float64) if t.fast else values
+
+
+def empty_batch(t: Tables) -> tuple[Any, ...]:
+    return (t.row([], float), *(t.row([], int) for _ in range(6)))
+
+
+def empty_output(t: Tables, most: int, engines: int) -> tuple[Any, ...]:
+    """Room for what ends in one action beyond the mark at which tables are emptied."""
+    ends, runs = ROOM + most + 8, ROOM + most + 8
+    return t.table(ends, 7, int), t.table(ends, 4, float), t.table(runs, 5, int), t.table(runs, 3, float)
+
+
+def more_places(st: c.State, fast: bool) -> c.State:
+    """Twice the room for requests at once."""
+    t = Tables(fast)
+    old = len(st.si)
+    pend = len(st.pt) + old
+    free = t.row(range(2 * old - 1, -1, -1), int)
+    kept = int(st.g[c.NSLOT])
+    free[:kept] = st.free_slots[:kept]
+    free[kept:kept + old] = t.row(range(2 * old - 1, old - 1, -1), int)
+    st.g[c.NSLOT] = kept + old
+    return st._replace(
+        si=t.grown(st.si, 2 * old, c.SLOT_INTS, int), sf=t.grown(st.sf, 2 * old, c.SLOT_FLOATS, float),
+        free_slots=free, pt=_longer(t, st.pt, pend, float), pq=_longer(t, st.pq, pend, int),
+        ps=_longer(t, st.ps, pend, int))
+
+
+def _longer(t: Tables, old: Any, size: int, kind: type) -> Any:
+    new = t.row([0] * size, kind)
+    new[: len(old)] = old
+    return new
+
+
+def next_batch(st: c.State, batch: Any, last: bool, fast: bool) -> c.State:
+    """Requests to come follow those that have come; prefix blocks of requests inside are kept."""
+    t = Tables(fast)
+    inside = _inside(st)
+    base = int(st.g[c.BASE])
+    starts = [int(st.si[slot][c.HSTART]) for slot in inside if st.si[slot][c.HLEN] > 0 or st.si[slot][c.NREG] > 0]
+    keep = min(starts, default=base + len(st.hid)) - base
+    old_ids, old_held = st.hid[keep:], st.held[keep:]
+    st.g[c.BASE] = base + keep
+    first = base + keep + len(old_ids)
+    if fast:
+        ids = np.concatenate([old_ids, t.row(batch.prefix_ids, int)])
+        held = np.concatenate([old_held, np.zeros(len(batch.prefix_ids), dtype=np.int64)])
+    else:
+        ids, held = old_ids + t.row(batch.prefix_ids, int), old_held + [0] * len(batch.prefix_ids)
+    counts = np.asarray(batch.prefix_counts, dtype=np.int64)
+    starts_at = first + np.concatenate([[0], np.cumsum(counts)])[: len(counts)]
+    st.g[c.CURSOR], st.g[c.COUNT], st.g[c.FINAL] = 0, len(batch.arrival_s), int(last)
+    return st._replace(
+        arr=t.row(batch.arrival_s, float), inp=t.row(batch.input_tokens, int), out=t.row(batch.output_tokens, int),
+        hfrom=t.row(starts_at, int), hlen=t.row(counts, int), hid=ids, held=held)
+
+
+def _inside(st: c.State) -> list[int]:
+    """Places taken by requests."""
+    free = {int(slot) for slot in st.free_slots[: int(st.g[c.NSLOT])]}
+    return [slot for slot in range(len(st.si)) if slot not in free]
+
+
+def infinite(value: float) -> bool:
+    return value == math.inf

@@ -1,0 +1,77 @@
+"""The simulator equals a step-by-step reference, conserves what goes in, and agrees with formulas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outlay.simulate import Given, Pool, StepTime, System, batch, simulate
+
+Naive = run_path(str(Path(__file__).with_name("simulate_naive.py")))["Naive"]
+
+STEP = StepTime(
+    (0.0, *(0.0101 + 1.3e-5 * n for n in range(1, 65))), 2.3e-7, (0, 1, 64, 512, 4096), (0, 1, 8, 64),
+    tuple(tuple(3.1e-5 * x * (1 + 0.1 * i) + (0.011 if i == 0 and x else 0.0) for x in (0, 1, 64, 512, 4096))
+          for i in range(4)), 1.7e-9, 0.9e-9, 100.0)
+
+
+def workload(seed: int, count: int, gap: float, longest: int, groups: int, prefix: int = 32) -> Any:
+    """Requests with prefixes in common, at times that meet no step's end."""
+    rng = np.random.default_rng(seed)
+    inputs, outputs = rng.integers(1, longest, count), rng.integers(1, longest, count)
+    counts = np.where(rng.uniform(size=count) < 0.7, inputs // prefix, 0) if groups else np.zeros(count, dtype=int)
+    group = rng.integers(max(groups, 1), size=count)
+    ids = [int(group[i] * 1000 + j if j < 3 else 10**6 + i * 1000 + j) for i in range(count) for j in range(counts[i])]
+    return batch(np.cumsum(rng.exponential(gap, count)), inputs, outputs, counts, ids)
+
+
+def compare(requests: Any, system: System, closed: tuple[int, float] = (0, 0.0), fast: bool = False) -> Any:
+    steps = (STEP,) if system.decode is None else (STEP, STEP)
+    found = simulate(Given(requests, 32, closed), system, STEP if len(steps) == 1 else (STEP, STEP), fast=fast)
+    naive = Naive(requests, system, steps, 32, closed)
+    expected = naive.run()
+    rows = found.requests
+    assert rows["request"].tolist() == list(range(len(expected)))
+    for name, attribute in (("dropped", "dropped"), ("preemptions", "preemptions"), ("cached_tokens", "cached"),
+                            ("engine", "engine")):
+        assert rows[name].tolist() == [int(getattr(r, attribute)) for r in expected], name
+    done = rows["dropped"] == 0
+    for name, attribute in (("scheduled_s", "scheduled"), ("first_token_s", "first"), ("end_s", "end")):
+        wanted = np.array([getattr(r, attribute) for r in expected])[done]
+        np.testing.assert_allclose(rows[name][done], wanted, rtol=0, atol=1e-9, err_msg=name)
+    assert found.busy_s == pytest.approx(naive.busy, abs=1e-8)
+    return found
+
+
+SYSTEMS = st.builds(
+    lambda engines, seqs, budget, cache, **more: System(
+        Pool(engines, seqs, max(budget, seqs * (1 + more["drafted"])), cache, 16), 10_000,
+        **more | {"whole_prompt": more["whole_prompt"] or more["policy"] == "prefill_first"}),
+    engines=st.integers(1, 3), seqs=st.sampled_from([1, 3, 16, 64]), budget=st.sampled_from([8, 64, 300, 4096]),
+    cache=st.sampled_from([400, 1000, 4000, 10**6]), policy=st.sampled_from(["mixed", "prefill_first"]),
+    whole_prompt=st.booleans(), prefix_cache=st.booleans(),
+    router=st.sampled_from(["round_robin", "least_loaded", "prefix"]), slack=st.integers(0, 4),
+    accepted=st.sampled_from([1.0, 1.0, 1.0, 2.6]), drafted=st.sampled_from([0, 3]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(SYSTEMS, st.integers(0, 10**6), st.integers(1, 60), st.sampled_from([1e-3, 0.05, 0.7]),
+       st.sampled_from([5, 90, 330]), st.sampled_from([0, 2]))
+def test_skipping_equals_stepping(
+    system: System, seed: int, count: int, gap: float, longest: int, groups: int
+) -> None:
+    compare(workload(seed, count, gap, longest, groups), system)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SYSTEMS, st.integers(0, 10**6), st.integers(1, 50), st.integers(1, 12), st.sampled_from([0.0, 0.3137]))
+def test_a_closed_loop_equals_stepping(
+    system: System, seed: int, count: int, users: int, think_s: float
+) -> None:
+    compare(workload(seed, count, 0.0, 90, 2), system, (users, think_s))
