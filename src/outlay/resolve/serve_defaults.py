@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from outlay.architecture import Architecture
-from outlay.errors import Inconsistent, Unsupported
+from outlay.errors import Inconsistent
 from outlay.resolve.engines import Engine
+from outlay.resolve.lengths import parse_lengths
 from outlay.resolve.record import Notes
 from outlay.scenario import Serve
 
@@ -26,7 +27,8 @@ def serve_length(given: Serve, arch: Architecture, notes: Notes, shown: dict[str
         length = arch.max_positions or _UNKNOWN_LENGTH
         why = "the longest the model was made for" if arch.max_positions else "the model's limit is not known"
         work = given.workload
-        needed = int((mean_length(work.input) or 0) + (mean_length(work.output) or 0)) if work else 0
+        asked = (mean_length(work.input), mean_length(work.output, PATH + "workload.output")) if work else ()
+        needed = int(sum(tokens or 0 for tokens in asked))
         if needed > length:
             length, why = needed, "input and output of the workload"
             notes.warn(f"serve.workload: {needed} tokens are more than the {arch.max_positions} of the model")
@@ -46,7 +48,7 @@ def sequences_at_hand(given: Serve, length: int) -> tuple[int, float, float]:
         return 1, float(length), float(length)
     sequences = int(work.batch or work.concurrency or 1)
     prompt = mean_length(work.input)
-    output = mean_length(work.output)
+    output = mean_length(work.output, PATH + "workload.output")
     if prompt is None and output is None:
         return sequences, float(length), float(length)
     tokens = (prompt or 0.0) + (output or 0.0)
@@ -66,16 +68,9 @@ def needed_tokens(given: Serve, pool: str, tokens: float, length: int) -> float:
     return min(float(length), tokens if given.workload is not None else STARTING_TOKENS)
 
 
-def mean_length(length: Any) -> float | None:
+def mean_length(length: Any, field: str = "serve.workload.input") -> float | None:
     """The mean of a length or a distribution of lengths."""
-    if length is None or isinstance(length, (int, float)):
-        return None if length is None else float(length)
-    if isinstance(length, dict) and isinstance(length.get("mean"), (int, float)):
-        return float(length["mean"])
-    raise Unsupported(
-        "serve.workload: lengths other than a number or {mean: …} are not planned in this version",
-        "serve.workload.input",
-    )
+    return None if length is None else parse_lengths(length, field).mean
 
 
 def batching(

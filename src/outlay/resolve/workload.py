@@ -100,7 +100,7 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
 
 def _lengths(given: Serve, work: Workload, length: int, defaults: Defaults) -> tuple[float, float]:
     """Mean tokens of prompt and answer: given, or those of published chat traffic as far as they fit."""
-    prompt, answer = mean_length(work.input), mean_length(work.output)
+    prompt, answer = mean_length(work.input), mean_length(work.output, FIELD + ".output")
     room = max(2.0, float(length))
     if answer is None:
         value = defaults.quantity("serve.output_tokens").value

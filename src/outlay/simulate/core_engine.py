@@ -6,18 +6,60 @@ import math
 from typing import Any
 
 from outlay.simulate.core_kv import (
-    AHEAD, ANON, ARR, ARRIVED, BASE, BELOW, BLOCK, BUDGET, BUSY, CACHED, CLOSED, COLD, COUNT, CROSS, CURSOR, DEALT,
-    DONE, DRAFTED, ENG, ENGINES, EVERY, FEEDBACK, FINAL, FIRST, FIRST_POOL, FREE, GAP, HIGH, HIT, HLEN, HSTART, ID,
-    INP, INSIDE, KEYS, LEFT, LENGTH, LOGROOM, LOW, MOVE, MOVE_TOKEN, NDEC, NEXTW, NLOG, NOUT, NPEND, NREG, NRUN,
-    NSLOT, NWAIT, ON, OUT, OUTROOM, PART, PATIENCE, PERIOD, POOL, PRE, PREFILL_FIRST, READ, READ_S, READY, ROUTER,
-    SCHED, SEQS, SINCE, SLACK, STAGE, STATUS, STEP, TARGET, TGT, TIME, TURN, VIA, WHEAD, WTAIL, YIELD, give_back,
-    heap_pop, prefix_hits, take_blocks,
+    BUDGET,
+    BUSY,
+    DRAFTED,
+    ENGINES,
+    FEEDBACK,
+    FIRST,
+    FIRST_POOL,
+    FREE,
+    GAP,
+    INP,
+    LEFT,
+    LOGROOM,
+    MOVE,
+    MOVE_TOKEN,
+    NDEC,
+    NEXTW,
+    NLOG,
+    NOUT,
+    NRUN,
+    NWAIT,
+    OUT,
+    OUTROOM,
+    PART,
+    PERIOD,
+    POOL,
+    PREFILL_FIRST,
+    READ,
+    READ_S,
+    SEQS,
+    STAGE,
+    STEP,
+    TIME,
+    WHEAD,
+    YIELD,
+    give_back,
+    heap_pop,
+    take_blocks,
 )
 from outlay.simulate.core_step import (
-    ARRIVE, GAPPED, HANDOVER, RUN, TICK, UP, chunk_s, due, into_decode, leave, log, offer, out_of_decode, pend,
-    prompts, secure, unlink,
+    GAPPED,
+    HANDOVER,
+    RUN,
+    chunk_s,
+    due,
+    into_decode,
+    leave,
+    log,
+    offer,
+    out_of_decode,
+    pend,
+    prompts,
+    secure,
+    unlink,
 )
-
 
 NEVER = 2**60  # steps
 
@@ -36,7 +78,7 @@ def end_running(st: Any, e: int) -> None:
 
 def end_prompts(st: Any, e: int, head: int) -> None:
     """Requests whose prompt is now computed have their first token, or the next where they gave way before."""
-    engine, now = st.ei[e], st.ef[e][TIME]
+    now = st.ef[e][TIME]
     slot = head
     while slot >= 0:
         row, floats = st.si[slot], st.sf[slot]
@@ -70,7 +112,7 @@ def mixed_step(st: Any, e: int) -> None:
         gave = secure(st, e)
     running = 0 if first else engine[NDEC]
     budget = pi[BUDGET] - running * (1 + pi[DRAFTED])
-    tokens, attention, head, joined = prompts(st, e, budget, gave)
+    tokens, attention, head = prompts(st, e, budget, gave)
     if not first:
         running = engine[NDEC]
     if running == 0 and tokens == 0:
@@ -202,7 +244,8 @@ def earliest_end(st: Any, e: int) -> float:
     pool = engine[POOL]
     steps = int(st.hk[e][0]) - engine[STEP] if engine[NDEC] > 0 else 0
     period = st.pi[pool][PERIOD]
-    if engine[NWAIT] > 0 or engine[PART] >= 0 or steps == 0 or engine[FREE] < engine[NDEC] * ((steps + period - 1) // period):
+    needed = engine[NDEC] * ((steps + period - 1) // period)
+    if engine[NWAIT] > 0 or engine[PART] >= 0 or steps == 0 or engine[FREE] < needed:
         return float(floats[TIME])
     more = st.pf[pool][READ_S] * engine[NDEC] * st.pf[pool][YIELD]
     one = st.base[pool][engine[NDEC]] + st.pf[pool][READ_S] * floats[READ]

@@ -11,11 +11,69 @@ from typing import Any
 
 from outlay.simulate.core_engine import earliest_end, go
 from outlay.simulate.core_kv import (
-    ADMITTED, ANON, ARR, ARRIVED, BASE, BELOW, BLOCK, CACHED, CLOSED, COLD, COUNT, CURSOR, DONE, ENG, ENGINES, EVERY,
-    FEEDBACK, FINAL, FIRST, FIRST_POOL, GAP, HASHED, HIGH, HLEN, HSTART, ID, INP, INSIDE, LEFT, LENGTH, LOGROOM, LOW,
-    NEXTW, NLOG, NOUT, NPEND, NREG, NRUN, NSLOT, NWAIT, ON, OUT, OUTROOM, PATIENCE, PERIOD, POOL, PRE, READY, ROUTER,
-    SCHED, SHARED, SINCE, SLACK, STAGE, STATUS, TARGET, TGT, TIME, TOTAL, TURN, TURN2, VIA, WHEAD, WTAIL, YIELD,
-    heap_pop, prefix_hits,
+    ANON,
+    ARR,
+    ARRIVED,
+    BELOW,
+    BLOCK,
+    CACHED,
+    CLOSED,
+    COLD,
+    COUNT,
+    CURSOR,
+    DONE,
+    ENG,
+    ENGINES,
+    EVERY,
+    FEEDBACK,
+    FINAL,
+    FIRST,
+    FIRST_POOL,
+    GAP,
+    HIGH,
+    HLEN,
+    HSTART,
+    ID,
+    INP,
+    INSIDE,
+    LEFT,
+    LENGTH,
+    LOGROOM,
+    LOW,
+    NEXTW,
+    NLOG,
+    NOUT,
+    NPEND,
+    NREG,
+    NRUN,
+    NSLOT,
+    NWAIT,
+    ON,
+    OUT,
+    OUTROOM,
+    PATIENCE,
+    PERIOD,
+    PRE,
+    READY,
+    ROUTER,
+    SCHED,
+    SHARED,
+    SINCE,
+    SLACK,
+    STAGE,
+    STATUS,
+    TARGET,
+    TGT,
+    TIME,
+    TOTAL,
+    TURN,
+    TURN2,
+    VIA,
+    WHEAD,
+    WTAIL,
+    YIELD,
+    heap_pop,
+    prefix_hits,
 )
 from outlay.simulate.core_step import ARRIVE, HANDOVER, TICK, UP, leave, pend
 
@@ -69,7 +127,7 @@ def too_long(st: Any, tokens: int, output: int) -> bool:
     split = g[FIRST_POOL] < g[ENGINES]
     if most_blocks(st, 0, tokens, 1 if split else output) > st.ei[0][TOTAL]:
         return True
-    return split and most_blocks(st, 1, tokens, output) > st.ei[g[FIRST_POOL]][TOTAL]
+    return bool(split and most_blocks(st, 1, tokens, output) > st.ei[g[FIRST_POOL]][TOTAL])
 
 
 def most_blocks(st: Any, pool: int, tokens: int, output: int) -> int:
@@ -136,9 +194,9 @@ def tick(st: Any, time: float) -> None:
         if status == DRAINING and load_of(st, e) == 0:
             st.ei[e][STATUS] = OFF
             st.ef[e][ON] += time - st.ef[e][SINCE]
-        elif status == UPON or status == STARTING:
+        elif status in (UPON, STARTING):
             count += 1
-    wanted = min(max(int(math.ceil(g[INSIDE] / st.gf[TARGET])), g[LOW]), g[HIGH])
+    wanted = min(max(math.ceil(g[INSIDE] / st.gf[TARGET]), g[LOW]), g[HIGH])
     g[BELOW] = g[BELOW] + 1 if wanted < count else 0
     if wanted > count:
         start_more(st, time, wanted - count)

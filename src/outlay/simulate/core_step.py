@@ -12,12 +12,70 @@ import math
 from typing import Any
 
 from outlay.simulate.core_kv import (
-    ADMITTED, ANON, ARR, BLOCK, BLOCKS, BUDGET, BUSY, CACHED, CLOSED, CROSS, DONE, DRAFTED, ENG, ENGINES, FIRST,
-    FREE, GAP, HASHED, HIT, HLEN, HSTART, ID, INP, INSIDE, KEYS, LEFT, MOVE, MOVE_TOKEN, NDEC, NEXTR, NEXTW, VIA,
-    NLOG, NODE_INTS, NOUT, NPEND, NREG, NRUN, NSLOT, NWAIT, OUT, PAIR_S, PART, PERIOD, POOL, PRE, PREFILL_FIRST,
-    PREVR, READ, READ_S, READY, RESERVE, RTAIL, SCHED, SEQ, SEQS, SHARED, STAGE, START, STEP, TGT, THINK, TIME,
-    WHEAD, WHOLE, WINDOW, WINDOW_S, WTAIL, YIELD, give_back, heap_drop, heap_pop, heap_push, hold_hits,
-    prefix_hits, register, take_blocks,
+    ADMITTED,
+    ANON,
+    ARR,
+    BLOCK,
+    CACHED,
+    CLOSED,
+    CROSS,
+    DONE,
+    ENG,
+    FIRST,
+    FREE,
+    GAP,
+    HASHED,
+    HIT,
+    ID,
+    INP,
+    INSIDE,
+    KEYS,
+    LEFT,
+    NDEC,
+    NEXTR,
+    NEXTW,
+    NLOG,
+    NOUT,
+    NPEND,
+    NRUN,
+    NSLOT,
+    NWAIT,
+    OUT,
+    PAIR_S,
+    PART,
+    PERIOD,
+    POOL,
+    PRE,
+    PREFILL_FIRST,
+    PREVR,
+    READ,
+    READY,
+    RESERVE,
+    RTAIL,
+    SCHED,
+    SEQ,
+    SEQS,
+    SHARED,
+    STAGE,
+    START,
+    STEP,
+    TGT,
+    THINK,
+    TIME,
+    VIA,
+    WHEAD,
+    WHOLE,
+    WINDOW,
+    WINDOW_S,
+    WTAIL,
+    YIELD,
+    give_back,
+    heap_drop,
+    heap_push,
+    hold_hits,
+    prefix_hits,
+    register,
+    take_blocks,
 )
 
 RUN, GAPPED = 0, 1  # kinds of a row in the log of steps
@@ -243,12 +301,12 @@ def admit(st: Any, e: int, hits: int, known: int, now: int) -> int:
     return int(slot)
 
 
-def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int, int]:
-    """Prompt tokens of this step: how many, their attention, requests now complete as a chain, and those at once."""
+def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int]:
+    """Prompt tokens of this step: how many, their attention, and requests now complete as a chain."""
     engine = st.ei[e]
     pool = engine[POOL]
     pi = st.pi[pool]
-    tokens, attention, head, tail, joined = 0, 0.0, -1, -1, 0
+    tokens, attention, head, tail = 0, 0.0, -1, -1
     slot = engine[PART]
     if slot >= 0 and budget > 0:
         row = st.si[slot]
@@ -277,7 +335,6 @@ def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int, 
         row = st.si[slot]
         if now == 0:
             into_decode(st, e, slot, 1 - pi[PREFILL_FIRST])
-            joined += 1
             continue
         attention += attention_s(st, pool, now, known)
         tokens, budget = tokens + now, budget - now
@@ -290,4 +347,4 @@ def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int, 
         else:
             head = slot
         tail = slot
-    return tokens, attention, head, joined
+    return tokens, attention, head

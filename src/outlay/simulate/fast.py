@@ -25,7 +25,7 @@ def installed() -> bool:
 @lru_cache(maxsize=1)
 def compiled_run() -> Any:
     """The compiled main loop; the first call of it compiles, or loads what was compiled before."""
-    import numba
+    import numba  # type: ignore[import-not-found, unused-ignore]
 
     modules = [importlib.import_module(name) for name in MODULES]
     digest = sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in modules)).hexdigest()[:12]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from outlay.errors import BadValue, Inconsistent
+from outlay.errors import BadValue, Inconsistent, UnknownName, suggestion
 
 ROUTERS = ("round_robin", "least_loaded", "prefix")
 POLICIES = ("mixed", "prefill_first")
@@ -104,10 +104,9 @@ class System:
     def __post_init__(self) -> None:
         for name, value, allowed in (("router", self.router, ROUTERS), ("policy", self.policy, POLICIES)):
             if value not in allowed:
-                from outlay.errors import UnknownName, suggestion
-
-                raise UnknownName(f"system.{name}: {value!r} is none of {', '.join(allowed)}{suggestion(value, allowed)}",
-                                  f"system.{name}")
+                raise UnknownName(
+                    f"system.{name}: {value!r} is none of {', '.join(allowed)}{suggestion(value, allowed)}",
+                    f"system.{name}")
         if self.policy == "prefill_first" and not self.whole_prompt:
             raise Inconsistent("system.whole_prompt: prompts that come first start only when they fit whole, or two "
                                "that take turns would never end", "system.whole_prompt")
@@ -128,7 +127,8 @@ class System:
         if pool.max_num_batched_tokens < pool.max_num_seqs * (1 + self.drafted):
             raise Inconsistent(
                 f"max_num_batched_tokens: {pool.max_num_batched_tokens} tokens a step are too few for max_num_seqs "
-                f"{pool.max_num_seqs} running requests of {1 + self.drafted} tokens each", "serve.max_num_batched_tokens")
+                f"{pool.max_num_seqs} running requests of {1 + self.drafted} tokens each",
+                "serve.max_num_batched_tokens")
         if pool.kv_tokens < pool.block_tokens:
             raise BadValue(f"kv_tokens: a cache of {pool.kv_tokens} tokens holds no block of {pool.block_tokens}",
                            "system.pool.kv_tokens")

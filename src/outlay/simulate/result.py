@@ -148,7 +148,7 @@ def _write_parquet(path: str, columns: Mapping[str, Column]) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise Unsupported(f"{Path(path).name}: Parquet needs pyarrow; pip install pyarrow, or write .csv",
+        raise Unsupported(f"{Path(path).name}: Parquet needs pyarrow; pip install 'outlay[parquet]', or write .csv",
                           "output") from None
     pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), path)
 

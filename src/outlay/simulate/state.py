@@ -34,8 +34,8 @@ class Tables:
     def index(self) -> Any:
         if not self.fast:
             return {}
-        from numba import types
-        from numba.typed import Dict
+        from numba import types  # type: ignore[import-not-found, unused-ignore]
+        from numba.typed import Dict  # type: ignore[import-not-found, unused-ignore]
 
         return Dict.empty(types.int64, types.int64)
 
@@ -83,7 +83,7 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
         t.table(engines, most, float), t.table(engines, most, int), t.table(engines, most, int),
         t.table(engines, max(int(row[c.PERIOD]) for row in pi), int),
         _bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float), _chunks(t, steps),
-        *empty_batch(t),
+        *empty_batch(t),  # type: ignore[call-arg]
         t.row([0.0] * pend, float), t.row([0] * pend, int), t.row([0] * pend, int),
         t.row(range(slots - 1, -1, -1), int),
         t.table(nodes, c.NODE_INTS, int), t.row(range(nodes - 1, -1, -1), int), t.index(),

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from outlay.errors import BadValue, Unreadable, UnknownField, suggestion
+from outlay.errors import BadValue, UnknownField, Unreadable, suggestion
 from outlay.simulate.workload import ROWS, Batch, batch
 
 FIELD = "serve.workload.trace"
@@ -91,14 +91,14 @@ class Trace:
 
 class _Reader:
     def __init__(self, trace: Trace, notes: list[str]) -> None:
-        self.trace, self.notes = trace, notes
+        self.trace, self.notes, self.name = trace, notes, Path(trace.path).name
         self.first: float | None = None
         self.latest = -math.inf
         self.unsorted, self.empty, self.line = 0, 0, 0
 
     def error(self, text: str, line: int | None = None) -> BadValue:
         at = self.line if line is None else line
-        return BadValue(f"{FIELD}: {Path(self.trace.path).name} line {at}: {text}", FIELD)
+        return BadValue(f"{FIELD}: {self.name} line {at}: {text}", FIELD)
 
     def batches(self) -> Iterator[Batch]:
         rows: list[tuple[float, int, int, list[int], int]] = []
@@ -111,12 +111,12 @@ class _Reader:
                     yield self.batch(rows)
                     rows = []
                 if count == self.trace.limit:
-                    self.notes.append(f"the first {count:,} requests of {Path(self.trace.path).name} are replayed")
+                    self.notes.append(f"the first {count:,} requests of {self.name} are replayed")
                     break
         if rows:
             yield self.batch(rows)
         if count == 0:
-            raise Unreadable(f"{FIELD}: {Path(self.trace.path).name} holds no requests", FIELD)
+            raise Unreadable(f"{FIELD}: {self.name} holds no requests", FIELD)
         if self.unsorted:
             self.notes.append(f"{self.unsorted:,} requests of the trace were not in the order of time; sorted")
         if self.empty:
@@ -154,7 +154,7 @@ class _Reader:
         try:
             text = file.readline(LONGEST_LINE)
         except (UnicodeDecodeError, OSError, EOFError) as problem:
-            raise Unreadable(f"{FIELD}: {Path(self.trace.path).name} after line {self.line}: {problem}", FIELD) from None
+            raise Unreadable(f"{FIELD}: {self.name} after line {self.line}: {problem}", FIELD) from None
         self.line += 1
         if len(text) >= LONGEST_LINE:
             raise self.error(f"longer than {LONGEST_LINE:,} characters; not a trace of requests")
@@ -169,7 +169,7 @@ class _Reader:
 
     def table(self, file: io.TextIOBase, head: str) -> Iterator[tuple[float, int, int, list[int], int]]:
         names = [name.strip().lstrip("\ufeff") for name in next(csv.reader([head]))]
-        known = _format_of(names, Path(self.trace.path).name)
+        known = _format_of(names, self.name)
         columns = [names.index(name) for name in (known.time, known.input, known.output)]
         last = max(columns)
         prefix = names.index(known.prefix) if known.prefix in names else -1
@@ -195,9 +195,9 @@ class _Reader:
                     raise self.error("is no JSON object") from None
                 except (KeyError, TypeError) as missing:
                     raise UnknownField(
-                        f"{FIELD}: {Path(self.trace.path).name} line {self.line}: no {missing.args[0]} in it; a line is "
+                        f"{FIELD}: {self.name} line {self.line}: no {missing.args[0]} in it; it is to be "
                         '{"timestamp": ms, "input_length": …, "output_length": …, "hash_ids": […]}', FIELD) from None
-                row = self.row(known, *cells, self.ids(found.get(known.prefix) or []))
+                row = self.row(known, cells[0], cells[1], cells[2], self.ids(found.get(known.prefix) or []))
                 if row is not None:
                     yield row
             text = self.next_line(file)
@@ -242,7 +242,7 @@ def _format_of(names: list[str], file: str) -> Format:
         if {one.time, one.input, one.output} <= set(names):
             return one
     if {"num_prefill_tokens", "num_decode_tokens"} <= set(names):
-        raise UnknownField(f"{FIELD}: {file} holds lengths without times; a trace needs the time of each request", FIELD)
+        raise UnknownField(f"{FIELD}: {file} holds lengths without times; a trace has a time for each request", FIELD)
     nearest = max(formats, key=lambda one: len({one.time, one.input, one.output} & set(names)))
     wanted = [nearest.time, nearest.input, nearest.output]
     if not set(wanted) & set(names):

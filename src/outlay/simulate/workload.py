@@ -147,7 +147,8 @@ def draw(lengths: Lengths, count: int, rng: np.random.Generator) -> NDArray[np.i
         spread = math.sqrt(math.log1p(lengths.cv**2))
         found = np.exp(rng.normal(math.log(lengths.mean) - 0.5 * spread**2, spread, count))
     high = min(lengths.high, 1e9)
-    return np.clip(np.rint(found), max(lengths.low, 1.0), high).astype(np.int64)
+    whole: NDArray[np.int64] = np.clip(np.rint(found), max(lengths.low, 1.0), high).astype(np.int64)
+    return whole
 
 
 def arrival_times(arrivals: Arrivals, rng: np.random.Generator) -> Any:

@@ -1,0 +1,151 @@
+"""A serving plan replayed by the simulator: step times from the closed form, the engine's limits, the cache it has.
+
+Everything handed over is plain numbers, so that a plan can be replayed in another process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import Architecture
+from outlay.derive import value_of
+from outlay.physics.queueing import accepted_tokens
+from outlay.resolve.serve import ServePhase
+from outlay.resolve.serve_speed import Speed
+from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simulate
+from outlay.simulate.run import Workload
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_time import HOP_S, PROMPT_SHARE, Parts, decode_step_s, prompt_s, time_parts
+from outlay.steps.serve_time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve_time_step import decode_attention_s, prompt_attention_s
+
+BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
+KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
+FAR = 2.0**30  # tokens: beyond every window
+
+
+def step_time(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, context: float, most: int,
+    budget: int, slower: float = 1.0, slower_first: float = 1.0,
+) -> StepTime:
+    """Steps of one engine of a replica as the closed form has them.
+
+    context: mean tokens a running request has cached, where sliding windows are taken straight; most: running
+    requests; budget: tokens of a step. Times are multiplied by `slower`, prompts by slower_first.
+    """
+    hops = (layout.pipeline - 1) * HOP_S
+    drafting = (1.0 + engine.drafted * engine.draft_share) * slower
+    counts = np.arange(1, most + 1, dtype=np.float64)
+    parts = _parts(arch, device, engine, layout, counts, 1.0)
+    kept, slope = _reading(arch, device, engine, layout, context)
+    read = engine.constants["reading"]
+    bare = decode_step_s(replace(parts, reading=counts * kept), engine.constants) + hops
+    tokens = _knots(budget, KNOTS)
+    running = _knots(max(most, 2), 2.0)
+    rows = [_chunk_s(arch, device, engine, layout, float(max(n, 1)), tokens, n == 0, hops) for n in running]
+    pair, window_pair, window = _attention(arch, device, layout)
+    prompt = engine.constants["prompt"] * slower_first
+    return StepTime(
+        (0.0, *(float(s) for s in bare * drafting)), float(slope * read * drafting), tokens, running,
+        tuple(tuple(float(s) * slower_first for s in row) for row in rows),
+        pair * prompt, window_pair * prompt, window)
+
+
+def _knots(most: float, ratio: float) -> tuple[float, ...]:
+    """0, 1, and on by a ratio to a little beyond what is needed."""
+    found = [0.0, 1.0]
+    while found[-1] < most:
+        found.append(max(float(round(found[-1] * ratio)), found[-1] + 1.0))
+    return tuple(found) if len(found) > 2 else (0.0, 1.0, 2.0)
+
+
+def _parts(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, running: Any, tokens: Any
+           ) -> Parts:
+    """Seconds by part with so many running on one engine and a chunk of so many prompt tokens, attention left out."""
+    whole = replace(engine, max_num_batched_tokens=FAR**2, prefix_hit=0.0)
+    found = time_parts(arch, device, whole, layout, Load("closed", tokens, 1.0), running * layout.pipeline)
+    return replace(found, chunks=1.0, prompt_attention=0.0)
+
+
+def _chunk_s(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, running: float,
+    tokens: tuple[float, ...], alone: bool, hops: float,
+) -> list[float]:
+    """What chunks of so many tokens add to a step; by themselves a step of their own."""
+    sizes = np.maximum(np.array(tokens), 1.0)
+    parts = _parts(arch, device, engine, layout, np.full_like(sizes, running), sizes)
+    found = np.broadcast_to(np.asarray(prompt_s(parts, engine.constants, alone), dtype=np.float64), sizes.shape)
+    return [float(s) + (hops if alone else 0.0) for s in found]
+
+
+def _reading(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, context: float
+) -> tuple[float, float]:
+    """Seconds of reading the cache of one request: a constant and a slope by tokens, its tangent at a context."""
+    one = np.array([1.0, 1.0, 1.0])
+    at = max(context, 2.0) * np.array([0.99, 1.0, 1.01])
+    below, here, above = decode_attention_s(arch, device, engine.cache_bytes, layout, one, at)[0]
+    slope = float((above - below) / (at[2] - at[0]))
+    return max(float(here) - slope * float(at[1]), 0.0), slope
+
+
+def _attention(arch: Architecture, device: TimeDevice, layout: ServeLayout) -> tuple[float, float, float]:
+    """Seconds of a prompt token per token it looks back to, in layers without a window and with one, and the window."""
+    def one(span: float) -> float:
+        return float(prompt_attention_s(arch, device, layout, 1.0, 2.0 * span, PROMPT_SHARE))
+
+    pair = max((one(2.0 * FAR) - one(FAR)) / FAR, 0.0)
+    windows = one(FAR) - pair * FAR
+    near = one(1.0) - pair
+    if near <= 1e-6 * pair or windows <= 0.0 or near <= 0.0:
+        return pair, 0.0, 0.0
+    return pair, near, windows / near
+
+
+def pool_of(layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens: float, block_tokens: float,
+            longest: float) -> Pool:
+    """Schedulers of equal replicas: one for each attention rank and share of a pipeline."""
+    ranks = int(layout.data) * layout.pipeline
+    most = max(int(engine.max_num_seqs / layout.pipeline), 1)
+    tokens = min(cache_tokens / ranks, most * max(longest, 1.0) * 2.0)
+    drafted = round(float(engine.drafted))
+    budget = max(int(engine.max_num_batched_tokens), 1)
+    most = max(min(most, budget // (1 + drafted)), 1)
+    block = max(int(block_tokens), 1)
+    return Pool(replicas * ranks, most, budget, max(int(tokens), block), block, float(layout.devices) / ranks)
+
+
+def replay(
+    arch: Architecture, phase: ServePhase, layout: ServeLayout, replicas: int, cache_tokens: float, workload: Workload,
+    seed: int = 0, *, context: float | None = None, slower: float = 1.0, slower_first: float = 1.0,
+    slo: Slo | None = None, power: Power | None = None, keep: str = "tables", **system: Any,
+) -> SimResult:
+    """A plan's deployment under a workload: nominal times, percentiles over its requests.
+
+    cache_tokens: of one replica. context: mean tokens cached of a running request, by default of the load planned.
+    system: fields of `simulate.System` beyond what the plan says (router, autoscale, prefix_cache …).
+    """
+    speed: Speed = phase.speed
+    engine = speed.engine
+    length = phase.recipe.max_model_len
+    block = value_of(phase.recipe.constant("block_tokens", BLOCK_TOKENS))
+    pool = pool_of(layout, engine, replicas, cache_tokens, block, length)
+    mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
+    steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
+                      slower_first)
+    drafted = round(float(engine.drafted))
+    fields: dict[str, Any] = {
+        "pool": pool, "max_model_len": int(length), "prefix_hit": float(engine.prefix_hit),
+        "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)), "drafted": drafted,
+        "first_s": float(engine.constants["first_s"]) * slower_first,
+    }
+    return simulate(workload, System(**(fields | system)), steps, seed, slo=slo, power=power, keep=keep)
+
+
+def contract_values(found: SimResult) -> dict[str, float | None]:
+    """Numbers as a result names them: means, ttft_p50_s … e2e_p99_s, goodput; null where there is nothing to say."""
+    values = found.summary()
+    return {name: (value if value == value else None) for name, value in values.items()}
