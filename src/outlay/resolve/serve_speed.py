@@ -15,6 +15,7 @@ from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.record import Notes
 from outlay.resolve.serve_time import (
     SLOW_SHARE,
+    dated_scope,
     is_seen,
     shape_of,
     time_constants,
@@ -125,7 +126,9 @@ def _scaled(links: Any, ratio: float) -> Any:
 def _engine_scope(engine: Engine) -> str:
     """The engine, or its early form where a version says so and there is one."""
     version = version_of(engine.version)
-    return EARLY_SCOPES.get(engine.id, engine.id) if version and version < EARLY else engine.id
+    if version and version < EARLY:
+        return EARLY_SCOPES.get(engine.id, engine.id)
+    return dated_scope(engine.id, version)
 
 
 def _drafting(given: Serve, catalog: Catalog, notes: Notes, seed: int) -> tuple[float, float]:

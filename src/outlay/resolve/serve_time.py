@@ -12,11 +12,13 @@ from outlay.catalog import Entry
 from outlay.catalog.store import DATA
 from outlay.catalog.utilization import decode_attention, matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
+from outlay.resolve.engines import version_of
 from outlay.resolve.power import capped_clock
 from outlay.steps.efficiency import GENERATIONS
 from outlay.steps.serve_time_inputs import Links, TimeDevice
 
 CONSTANTS = DATA / "serve_time_constants.csv"
+VERSIONS = DATA / "serve_version_constants.csv"
 COLLECTIVES = DATA / "grids" / "utilization_collectives.csv"
 LARGE_READ = 2**30
 SLOW_SHARE = 0.85  # of a network card's rate
@@ -107,6 +109,22 @@ def _rows() -> dict[tuple[str, str], float]:
 
 
 @lru_cache(maxsize=1)
+def _versions() -> dict[tuple[str, str], str]:
+    with open(VERSIONS, newline="", encoding="utf-8") as file:
+        return {(row["id"], row["parameter"]): row["value"] for row in csv.DictReader(file)}
+
+
+def dated_scope(engine: str, version: tuple[int, ...]) -> str:
+    """An engine's older form that a version falls in, or the engine: factors on its constants are fitted apart."""
+    for (scope, name), start in _versions().items():
+        if name != "version_from" or scope.partition("@")[0] != engine or not version:
+            continue
+        if version_of(start) <= version < version_of(_versions()[scope, "version_before"]):
+            return scope
+    return engine
+
+
+@lru_cache(maxsize=1)
 def _spans() -> dict[tuple[str, str], tuple[float, float, float]]:
     with open(CONSTANTS, newline="", encoding="utf-8") as file:
         return {(row["id"], row["parameter"]): (float(row["low"]), float(row["value"]), float(row["high"]))
@@ -147,4 +165,9 @@ def time_constants(
     for scope in (engine.partition("@")[0], engine if "@" in engine else "", generation_name):
         for name in found:
             found[name] *= table.get((f"{scope}{tail}", name), 1.0)
+    if rows is None and "@" in engine:
+        apart = f"{engine}@without/{without}"
+        dated = apart if (apart, "layer_s") in _versions() else engine
+        for name in found:
+            found[name] *= float(_versions().get((dated, name), 1.0))
     return found

@@ -23,6 +23,7 @@ HOUR_S = 3600.0
 # Tokens of a prompt by task, assumed: questions of a chat arena with the turns before, graduate questions with
 # four choices (some 150 words, arXiv:2311.12022), files around a gap to fill.
 PROMPTS = {"lm-arena-chat": 300.0, "gpqa": 300.0, "sourcegraph-fim": 2000.0}
+VERSION = "0.11.1"  # of vLLM, as the benchmark's documentation says of these runs
 # Caps in watts, tensor degree, mean tokens of prompt and answer: mlcommons/inference_results_v4.1
 # closed/NVIDIA/configs (power_limit of H200_SXM_141GBx8_MaxQ); lengths of prompts are assumed.
 WALL_RUNS = {
@@ -88,8 +89,9 @@ def energy_scenario(row: Row) -> dict[str, Any]:
     expert = max(int(row["ep"] or 1), 1)
     if expert > tensor * ranks:  # experts over all devices, attention split like them
         tensor = expert
+    precision = {"bfloat16": "bf16"}.get(row["precision"], row["precision"])
     serve = {
-        "engine": "vllm", "precision": {"bfloat16": "bf16"}.get(row["precision"], row["precision"]),
+        "engine": "vllm", "engine_version": VERSION, "precision": precision,
         "tensor": tensor, "data": ranks, "expert": min(expert, tensor * ranks),
         "workload": {"concurrency": float(row["concurrency"]), "input": PROMPTS[task(row)],
                      "output": float(row["output_len"])},
