@@ -101,7 +101,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
         values, rate = _queued(asked, most, slow, capacity, whole)
     elif asked.kind == "open":
         values, rate = _open(asked, whole, load, slow, slow_first, capacity)
-    elif asked.concurrency <= 1.0 and whole.single:
+    elif asked.concurrency <= 1.0 and whole.single and not whole.speed.fitted:
         values, rate = _loop(asked, whole.single["ttft_s"], whole.single["tpot_s"])
     else:
         first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)

@@ -10,6 +10,7 @@ from outlay.catalog import Catalog
 from outlay.derive import Quantity, uncertain, value_of
 from outlay.resolve.drafter import FIELD as DRAFTING
 from outlay.resolve.drafter import Drafter
+from outlay.resolve.efficiency import borrowed
 from outlay.resolve.engines import Engine, version_of
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.record import Notes
@@ -45,7 +46,7 @@ class Speed:
     engine: EngineTime
     shape: str
     seen: bool
-    fitted: bool  # the engine has constants of its own
+    fitted: bool  # the engine has constants of its own, and the device kernels that were measured
     seed: int
 
     def residual(self, number: str, pools: bool = False) -> Quantity:
