@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from outlay import OutlayError, plan
+from outlay import plan
 from outlay.scenario_io import field_paths, set_path
 
 HERE = Path(__file__).parent / "contract"
@@ -23,7 +23,6 @@ FIELDS = [json.loads(line) for line in (HERE / "fields.jsonl").read_text().split
 BRANCHES = [json.loads(line) for line in (HERE / "branches.jsonl").read_text().splitlines()]
 TUNE_BASES: dict[str, dict[str, Any]] = json.loads((HERE / "finetune_bases.json").read_text())
 TUNE_FIELDS = [json.loads(line) for line in (HERE / "finetune.jsonl").read_text().splitlines()]
-UNBUILT = ("data", "maintain")
 # echoed for the reader, no number depends on them
 LABELS = {"name"}
 SEARCH_ONLY = {"goal.top"}
@@ -92,14 +91,6 @@ def test_every_field_has_a_line() -> None:
     parents = {"model", "fleet", "pretrain", "goal", "finetune", "finetune.layout", "finetune.rollout", "currency"}
     wanted = {p for p in field_paths() if p.split(".")[0] in sections} - parents
     assert wanted - covered == set()
-
-
-@pytest.mark.parametrize("phase", UNBUILT)
-def test_phases_not_built_say_so(phase: str) -> None:
-    with pytest.raises(OutlayError) as caught:
-        plan({"model": "llama-3.1-8b", phase: {}})
-    assert caught.value.to_dict()["kind"] == "unsupported"
-    assert caught.value.field == phase
 
 
 def test_resolved_scenario_is_a_scenario() -> None:

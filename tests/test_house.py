@@ -28,7 +28,8 @@ WRITTEN = sorted(
 ROOMS = (
     ("_version", "units", "errors"),
     ("physics", "valuation"),
-    ("architecture", "scenario_kinds", "scenario_pay", "scenario", "scenario_io", "derive", "usage", "model_size"),
+    ("architecture", "scenario_kinds", "scenario_life", "scenario_pay", "scenario", "scenario_io", "derive", "usage",
+     "model_size"),
     ("catalog", "readers"),
     ("resolve", "account_rates"),
     ("account",),

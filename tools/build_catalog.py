@@ -38,6 +38,10 @@ TABLES = (
     "technologies",
     "personas",
     "focus",
+    "life_defaults",
+    "deals",
+    "evaluations",
+    "lifetimes",
     "holes",
     "meta",
 )

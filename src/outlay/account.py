@@ -31,13 +31,18 @@ def account(usages: Sequence[Usage], rates: Rates) -> list[Line]:
     phase's own overheads after it.
     """
     lines: list[Line] = []
-    for phase, place in dict.fromkeys((u.phase, u.place) for u in usages):
-        group = _Group(phase, place)
+    for phase, place, run in dict.fromkeys(map(_together, usages)):
+        group = _Group(phase, place, run)
         for usage in usages:
-            if (usage.phase, usage.place) == (phase, place):
+            if _together(usage) == (phase, place, run):
                 lines.append(_line(usage, rates, group))
         lines.extend(_overheads(group, rates))
     return lines
+
+
+def _together(usage: Usage) -> tuple[str, str, str]:
+    """Usages whose overheads are told together: one phase and place, and one run where a phase has several."""
+    return usage.phase, usage.place, usage.tags.get("run", "")
 
 
 @dataclass(slots=True)
@@ -46,19 +51,25 @@ class _Group:
 
     phase: str
     place: str
+    run: str = ""
     device_s: list[Quantity] = field(default_factory=list)
     at_device_j: list[Quantity] = field(default_factory=list)
     at_node_j: list[Quantity] = field(default_factory=list)
-    start_s: float = 0.0
+    start_s: float | None = None
     end_s: float = 0.0
+    profile: tuple[float, ...] | None = None
 
     def usage(self, item: str, resource: Any, quantity: Quantity, unit: str, scope: Scope) -> Usage:
-        return Usage(f"{self.phase}.{item}.{resource}", self.phase, item, resource, scope, quantity, unit,
-                     self.start_s, self.end_s - self.start_s, self.place, tags={"overhead": "yes"})
+        start_s, run = self.start_s or 0.0, {"run": self.run} if self.run else {}
+        return Usage(".".join(filter(None, (self.phase, self.run, item, resource))), self.phase, item, resource, scope,
+                     quantity, unit, start_s, self.end_s - start_s, self.place, tags={"overhead": "yes"} | run,
+                     profile=self.profile or ())
 
 
 def _line(usage: Usage, rates: Rates, group: _Group) -> Line:
+    group.start_s = usage.start_s if group.start_s is None else min(group.start_s, usage.start_s)
     group.end_s = max(group.end_s, usage.start_s + usage.duration_s)
+    group.profile = usage.profile if group.profile in (None, usage.profile) else ()
     if usage.resource == "device_s":
         group.device_s.append(usage.quantity)
         return _device_line(usage, rates)
@@ -69,9 +80,15 @@ def _line(usage: Usage, rates: Rates, group: _Group) -> Line:
             group.at_node_j.append(usage.quantity)
         return _energy_line(usage, usage.quantity, rates)
     if usage.resource == "storage_byte_s":
-        return _storage_line(usage, rates, group)
+        from outlay.physics.storage import storage_energy_j
+
+        return _drawing_line(usage, rates, group, derive(
+            storage_energy_j, "storage energy", "J", byte_s=usage.quantity, w_per_byte=rates.storage_w_per_byte))
+    if usage.resource == "core_s":
+        return _drawing_line(usage, rates, group, derive(
+            energy.device_energy_j, "core energy", "J", device_s=usage.quantity, power_w=rates.core_w))
     usd, note = _unit_price(usage, rates)
-    if usage.resource not in ("usd", "person_s"):
+    if usage.resource not in ("usd", "person_s", "items"):
         note = "; ".join(filter(None, (note, "energy of the service is inside it and not counted")))
     return _money_line(usage, usd, rates, note)
 
@@ -128,22 +145,21 @@ def _electricity(energy_j: Quantity, rates: Rates, note: str) -> tuple[Quantity 
     return derive(money.energy_usd, "electricity", "USD", energy_j=energy_j, usd_per_j=rates.usd_per_j), note
 
 
-def _storage_line(usage: Usage, rates: Rates, group: _Group) -> Line:
-    from outlay.physics.storage import storage_energy_j
-
-    stored_j = derive(storage_energy_j, "storage energy", "J", byte_s=usage.quantity,
-                      w_per_byte=rates.storage_w_per_byte)
-    group.at_node_j.append(stored_j)
+def _drawing_line(usage: Usage, rates: Rates, group: _Group, drawn_j: Quantity) -> Line:
+    """Stored bytes and processor cores: priced by the unit, and drawing power all the while."""
+    group.at_node_j.append(drawn_j)
     usd, note = _unit_price(usage, rates)
-    return _line_of_energy(usage, stored_j, stored_j, usd, rates, note)
+    return _line_of_energy(usage, drawn_j, drawn_j, usd, rates, note)
 
 
 def _unit_price(usage: Usage, rates: Rates) -> tuple[Quantity | None, str]:
     if usage.resource == "usd":
         return usage.quantity, ""
-    price = rates.usd_per_unit.get(usage.resource)
+    rate = usage.tags.get("rate")
+    price = rates.usd_per_unit.get(f"{usage.resource}@{rate}" if rate else usage.resource)
     if price is None:
-        return None, f"no price is known for {usage.resource.replace('_', ' ')} here"
+        what = f"{rate}, {usage.resource}" if rate else usage.resource
+        return None, f"no price is known for {what.replace('_', ' ')} here"
     return derive(money.cost_usd, usage.item, "USD", amount=usage.quantity, usd_per_unit=price), ""
 
 

@@ -141,7 +141,8 @@ class Rates:
     usd_per_device_s: Num | None = None  # rented [prices]
     owned: Owned | None = None
     usd_per_j: Num | None = None  # electricity, paid by owners [site]
-    # by resource: storage_byte_s, transfer_bytes [storage], person_s [default], tokens_*, requests [prices]
+    # by resource: storage_byte_s, transfer_bytes [storage], person_s [default], tokens_*, requests [prices];
+    # "resource@rate" where a usage names one of several
     usd_per_unit: Mapping[str, Num] = field(default_factory=dict)
     no_price: str = "no price is known for this device here; give usd_per_device_hour"
     # energy of stored bytes [power_constants energy.storage_w_per_byte]
@@ -149,6 +150,7 @@ class Rates:
     # the host where device-seconds are known: watts a device, and drawn at the plug over delivered
     host_w: Num | None = None  # [energy.host_share of rated power]
     supply_factor: Num = 1.0  # [energy.supply_factor]
+    core_w: Num = 0.0  # one busy processor core [default: core.power_w]
     # what is printed beside the numbers
     price_basis: str = ""  # for example "on-demand, AWS eu-west-3, 2026-07-20"
     carbon_basis: str = ""  # for example "location-based, life-cycle, France 2024: nuclear 65 %, ..."

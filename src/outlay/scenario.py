@@ -33,6 +33,7 @@ from outlay.scenario_kinds import (
     Width,
 )
 from outlay.scenario_kinds import number as _number
+from outlay.scenario_life import Data, Life, Maintain
 from outlay.scenario_pay import Pay
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"]
@@ -359,11 +360,12 @@ class Scenario(Record, frozen=True):
     model: str | Model | None = None
     fleet: str | Fleet | None = None
     site: str | Site | None = None
-    data: dict[str, Any] | None = None
+    data: Data | None = None
     pretrain: Pretrain | None = None
     finetune: Finetune | None = None
     serve: Serve | None = None
-    maintain: dict[str, Any] | None = None
+    maintain: Maintain | None = None
+    life: Life | None = None
     pay: Pay | None = None
     goal: Goal | None = None
     currency: str | Currency | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -130,7 +131,7 @@ def build(record: type[R], raw: object, path: str) -> R:
 
 def _elsewhere(key: str, here: dict[str, Any]) -> str:
     """The nearest field here, or the same field where it belongs."""
-    paths = [path for path in field_paths() if path.rsplit(".", 1)[-1] == key]
+    paths = sorted((p for p in field_paths() if p.rsplit(".", 1)[-1] == key), key=lambda p: p.count("."))
     return f"; did you mean {' or '.join(paths[:3])}?" if paths else suggestion(key, here)
 
 
@@ -146,15 +147,22 @@ def field_paths() -> tuple[str, ...]:
     def walk(record: type[Record], prefix: str) -> None:
         for name, hint in field_types(record).items():
             found.append(prefix + name)
-            for inner in get_args(hint) or (hint,):
-                if isinstance(inner, type) and issubclass(inner, Record):
-                    walk(inner, f"{prefix}{name}.")
+            for inner in _within(hint):
+                walk(inner, f"{prefix}{name}.")
 
     walk(Scenario, "")
     return tuple(found)
 
 
-@lru_cache(maxsize=64)
+def _within(hint: Any) -> list[type[Record]]:
+    """The records a field may hold, those in its list included."""
+    if isinstance(hint, type):
+        return [hint] if issubclass(hint, Record) else []
+    if get_origin(hint) is dict:
+        return []  # its keys are names of the user's own
+    return [record for inner in get_args(hint) for record in _within(inner)]
+
+
 @lru_cache(maxsize=1024)
 def _required(record: type[Record]) -> tuple[str, ...]:
     """Fields without a default; cached, as looking them up takes longer than reading a scenario."""
@@ -234,6 +242,8 @@ def _choice(allowed: tuple[Any, ...], value: object, path: str) -> Any:
 
 
 def _text(value: object, path: str) -> str:
+    if isinstance(value, date):  # YAML and TOML read 2027-01-15 as one
+        value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise BadValue(f"{path}: expected text, got {_shown(value)}", path)
     text = str(value).strip()

@@ -9,7 +9,7 @@ from outlay.derive import Quantity
 
 Resource = Literal[
     "device_s", "energy_j", "storage_byte_s", "transfer_bytes", "tokens_in", "tokens_cached", "tokens_out",
-    "requests", "person_s", "usd",
+    "requests", "person_s", "core_s", "items", "usd",
 ]
 Scope = Literal["device", "node", "facility"]
 Basis = Literal["measured", "derived", "published", "assumed"]
@@ -19,8 +19,10 @@ Basis = Literal["measured", "derived", "published", "assumed"]
 class Usage:
     """So much of one resource, by one item of one phase, somewhere and at some time.
 
-    `scope` says where the quantity was taken, so that `account` adds only what lies outside it: energy at
-    `device` scope still lacks host share and PUE, at `node` only PUE, at `facility` nothing.
+    A resource with several prices (storage by tier, requests by kind, work bought by the piece) names its price
+    in the tag "rate"; usages of one "run" share their overheads. `scope` says where the quantity was taken, so that
+    `account` adds only what lies outside it: energy at `device` scope still lacks host share and PUE, at `node` only
+    PUE, at `facility` nothing.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Usage:
     place: str = ""
     basis: Basis = "derived"
     tags: dict[str, str] = field(default_factory=dict)
+    profile: tuple[float, ...] = ()  # its shares in equal parts of the duration; empty: spread evenly
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Line:
             "water_offsite_l": _optional(self.water_offsite_l),
             "co2e_direct_kg": _optional(self.co2e_direct_kg),
             "price_basis": self.price_basis, "carbon_basis": self.carbon_basis, "note": self.note,
-        }
+        } | ({"profile": list(u.profile)} if u.profile else {})
 
 
 def _optional(quantity: Quantity | None) -> dict[str, object] | None:

@@ -22,6 +22,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Plan",
         "Serve a model: weights, cache, requests at once, one request's speed.",
     ),
+    "data": ("outlay.cli.data", "Plan", "Data for a model: tokens and bytes by stage, cleaning, licences, storage."),
+    "life": ("outlay.cli.life", "Plan", "A model's whole life: every phase by year and item, and its maintenance."),
     "fit": (
         "outlay.cli.fit",
         "Decide",
@@ -46,8 +48,6 @@ JOBS = ("Plan", "Decide", "Measure", "Trust", "Share")
 
 # Verbs of the design that have no engine yet -> what works today instead.
 NOT_BUILT: dict[str, str] = {
-    "data": "`outlay train` counts the storage of data set and checkpoints",
-    "life": "`outlay train` plans the first phase",
     "afford": "`outlay train MODEL -g FLEET --budget USD` searches under a budget",
     "reduce": "`outlay train … --for carbon` and `--vary field=a,b,c` find cheaper choices",
     "when": "`outlay train … --vary site=A,B` compares places",
@@ -107,6 +107,8 @@ What do you want to know?
   How should I lay it out?      outlay train llama-3.1-70b -g 512xh100-sxm -n 15T --for money
   Can it be done in time?       outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --deadline 9d
   What if I change one thing?   outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --vary tp=1,2,4
+  What does its data take?      outlay data -n 1T --dataset fineweb -s aws:us-east-1
+  What does its life take?      outlay life plan.yaml --years 5
   What did my run take?         outlay train llama-3.1-8b -g 64xh100-sxm --device-hours 12000 -s FR
   Where does it come from?      outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T device_hours
   How far off is it usually?    outlay validate

@@ -26,7 +26,7 @@ def scenario_of(subject: str | None, flags: dict[str, Any], phase: str) -> dict[
     document = whole_scenario(subject, flags, phase)
     if not document.get("model"):
         raise BadValue(f"name a model: outlay {_verb(phase)} llama-3.1-8b -g 64xh100-sxm -n 1T", "model")
-    left = [p for p in PHASES if p in document and p != phase]
+    left = [p for p in (*PHASES, "life") if p in document and p != phase]
     if left:
         say(f"note: `outlay {_verb(phase)}` leaves out the {' and '.join(left)} of this scenario")
     document = {k: v for k, v in document.items() if k not in left}
@@ -148,6 +148,7 @@ def full_path(path: str, phase: str) -> str:
     ['pretrain.tokens', 'pretrain.layout.shard', 'fleet.tenure']
     """
     from outlay.scenario import Finetune, Pretrain, Scenario, Serve
+    from outlay.scenario_life import Data, Life, Maintain
 
     for flag in FIELDS:
         if path.replace("-", "_") == flag.short_path:
@@ -155,7 +156,8 @@ def full_path(path: str, phase: str) -> str:
     head = path.partition(".")[0]
     if head in Scenario.__struct_fields__:
         return path
-    record = {"pretrain": Pretrain, "finetune": Finetune, "serve": Serve}.get(phase)
+    train = {"pretrain": Pretrain, "finetune": Finetune, "serve": Serve}
+    record = {**train, "data": Data, "maintain": Maintain, "life": Life}.get(phase)
     if record is not None and head in record.__struct_fields__:
         return f"{phase}.{path}"
     return path

@@ -57,6 +57,9 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "embodied": ("carbon of making things", ("kg",)),
     "technology": ("ways of making electricity", ("lca_kgco2e_per_kwh",)),
     "focus_column": ("columns of a FOCUS 1.2 cost file", ("name", "level", "type", "nulls")),
+    "deal": ("what rights holders were paid for text", ("usd", "usd_per_year")),
+    "evaluation": ("what a run of an evaluation suite costs", ("usd", "device_hours")),
+    "lifetime": ("how long models stay on sale", ("days",)),
     "persona": ("who wants a model, with the budget of a year", ("budget_usd_per_year", "fleet")),
 }
 HIDDEN = ("meta", "hole")

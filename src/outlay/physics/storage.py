@@ -93,3 +93,58 @@ def storage_energy_j(byte_s: Num, w_per_byte: Num) -> Num:
     0.65
     """
     return byte_s * w_per_byte
+
+
+# ---------------------------------------------------------------- a corpus, stage by stage
+
+def tokens_before(tokens: Num, kept: Num) -> Num:
+    """Tokens that a stage must be given so that so many are left after it keeps its share.
+
+    FineWeb's filters keep 15T of 20T tokens (arXiv:2406.17557):
+
+    >>> tokens_before(15e12, 0.75) / 1e12
+    20.0
+    """
+    return tokens / kept
+
+
+def raw_bytes(tokens: Num, raw_bytes_per_token: Num) -> Num:
+    """Compressed web archive behind so many extracted tokens.
+
+    FineWeb: 96 snapshots of about 82 TB gave 36T tokens, 219 bytes each (arXiv:2406.17557):
+
+    >>> round(raw_bytes(36e12, 96 * 82e12 / 36e12) / 1e15, 2)
+    7.87
+    """
+    return tokens * raw_bytes_per_token
+
+
+def cleaning_core_s(raw_bytes: Num, core_hours_per_byte: Num) -> Num:
+    """Processor-core seconds to clean a web archive.
+
+    CCNet: 8.5 hours on 5,000 cores for a snapshot of about 75 TB (arXiv:1911.00359):
+
+    >>> round(cleaning_core_s(75e12, 8.5 * 5000 / 75e12) / 3600)
+    42500
+    """
+    return raw_bytes * core_hours_per_byte * 3600.0
+
+
+def scoring_device_s(parameters: Num, tokens: Num, peak_flop_per_s: Num, utilization: Num) -> Num:
+    """Device-seconds for an encoder to read so many tokens once: 2 N FLOP a token (arXiv:2001.08361).
+
+    A classifier of 109M parameters over 15T tokens on an H100 (989 TFLOP/s) at 15 % of its peak:
+
+    >>> round(scoring_device_s(109e6, 15e12, 989e12, 0.15) / 3600)
+    6123
+    """
+    return 2.0 * parameters * tokens / (peak_flop_per_s * utilization)
+
+
+def object_requests(moved_bytes: Num, object_bytes: Num) -> Num:
+    """Requests to write or read so many bytes in objects of one size.
+
+    >>> object_requests(44e12, 1e9)
+    44000.0
+    """
+    return moved_bytes / object_bytes

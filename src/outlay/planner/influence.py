@@ -42,12 +42,13 @@ def least_certain(quantity: Quantity) -> tuple[Quantity, float] | None:
     """
     if quantity.samples is None or float(np.std(quantity.samples)) == 0.0:
         return None
-    shares = [(leaf, _explained(leaf.samples, quantity.samples)) for leaf in leaves(quantity).values()]
+    shares = [(leaf, explained(leaf.samples, quantity.samples)) for leaf in leaves(quantity).values()]
     best = max(shares, key=lambda pair: pair[1], default=None)
     return best if best is not None and best[1] >= LEAST_SHARE else None
 
 
-def _explained(cause: Any, effect: Any) -> float:
+def explained(cause: Any, effect: Any) -> float:
+    """Squared correlation of two sets of draws: what part of one's variance the other explains."""
     spread = float(np.std(cause))
     if spread == 0.0:
         return 0.0

@@ -7,14 +7,11 @@ from typing import Any
 from outlay.api import PHASES, Result
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, exact
-from outlay.errors import Unsupported
 from outlay.planner.books import budgets_kept, in_currency, tagged
 from outlay.planner.influence import influence
 from outlay.resolve import Resolved, resolve
 from outlay.scenario import Scenario
 from outlay.usage import Line
-
-BUILT = ("pretrain", "finetune", "serve")
 
 
 def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_prices: Any = None,
@@ -24,10 +21,6 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
     without: a group of published cases whose fitted constants are not used (validation only).
     token_prices, day: live prices of tokens and their date, in place of the snapshot.
     """
-    for phase in PHASES:
-        if getattr(scenario, phase) is not None and phase not in BUILT:
-            raise Unsupported(f"{phase}: planning this phase is not built in this version; "
-                              f"built: {', '.join(BUILT)}", phase)
     found = None
     if scenario.serve is not None and scenario.fleet is None and scenario.model is not None:
         from outlay.planner.capacity import search
@@ -60,6 +53,8 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
         from outlay.planner.pay import plan_pay
 
         phases["pay"] = plan_pay(scenario, catalog, resolved, phases, lines, without, token_prices, day)
+    lines = tagged(_around(resolved, phases, lines), resolved.scenario.get("tags"))
+    phases = {name: phases[name] for name in (*PHASES, "life", "pay") if name in phases}
     sums = _totals(lines)
     for name, values in phases.items():
         values |= influence(values, sums) if name != "pay" else {}
@@ -69,6 +64,27 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
         warnings=tuple(resolved.notes.warnings), catalog=resolved.catalog_date,
         budget=tuple(budgets_kept(resolved.goal, lines)),
         currency=in_currency(resolved.scenario.get("currency"), sums))
+
+
+def _around(resolved: Resolved, phases: dict[str, dict[str, Any]], lines: list[Line]) -> list[Line]:
+    """Data, maintenance and the years of use, from the phases planned: their values added, all lines returned."""
+    if resolved.data is not None:
+        from outlay.planner.data import plan_data
+
+        phases["data"], data_lines = plan_data(resolved, phases.get("serve"))
+        lines = [*data_lines, *lines]
+    if resolved.life is not None:
+        from outlay.planner.life import plan_life
+
+        phases["life"], maintain, lines = plan_life(resolved, phases, lines)
+        phases |= {"maintain": maintain} if maintain else {}
+        return lines
+    if resolved.maintain is not None:
+        from outlay.planner.maintain import plan_maintain
+
+        phases["maintain"], kept = plan_maintain(resolved, lines)
+        lines = [*lines, *kept]
+    return lines
 
 
 def model_values(resolved: Resolved) -> dict[str, Any]:

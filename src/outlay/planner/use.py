@@ -110,6 +110,8 @@ def stored_usage(resolved: Resolved, run: RunTime, name: str = PHASE) -> tuple[l
                     bytes_per_token=phase.calendar.dataset_bytes_per_token)
     usages = []
     for item, size in (("checkpoint-storage", kept), ("dataset-storage", corpus)):
+        if item == "dataset-storage" and resolved.data is not None:
+            continue  # the data phase keeps the corpus
         held = derive(st.byte_seconds, f"{item}, bytes times time", "byte·s", stored_bytes=size, stored_s=run.elapsed_s)
         usages.append(Usage(f"{name}.{item}.storage_byte_s", name, item, "storage_byte_s", "node", held, "byte·s",
                             0.0, run.elapsed_s.value, resolved.place))

@@ -254,6 +254,14 @@ def warnings(result: Mapping[str, Any]) -> Block | None:
 
 # What people most often want to correct comes first; the rest keeps the order of resolving.
 _FIRST = (
+    "data.tokens",
+    "data.crawl_usd_per_tb",
+    "data.ablation_device_hours",
+    "life.growth_per_year",
+    "life.engineers",
+    "maintain.engineers",
+    "maintain.usd_per_engineer_year",
+    "maintain.migrate.lifetime",
     "finetune.target_modules",
     "finetune.rank",
     "finetune.framework",

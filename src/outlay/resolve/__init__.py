@@ -9,6 +9,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import BadValue
+from outlay.resolve.around import with_life
 from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.currency import resolve_currency
 from outlay.resolve.efficiency import borrowed, residual, was_published
@@ -74,7 +75,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
             scenario.serve, scenario.model, architecture, fleet, facts, hardware, catalog, notes, seed, without)
     goal = to_plain(scenario.goal) if scenario.goal is not None else {}
     shown |= _books(scenario, goal, catalog, notes)
-    return Resolved(
+    found = Resolved(
         scenario=shown,
         architecture=architecture,
         hardware=hardware,
@@ -92,6 +93,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         fleet_given_devices=fleet is not None and fleet.devices > 1,
         finetune=tune,
     )
+    return with_life(found, scenario, site, defaults)
 
 
 def _books(scenario: Scenario, goal: dict[str, Any], catalog: Catalog, notes: Notes) -> dict[str, Any]:

@@ -73,6 +73,23 @@ def resolve_rates(
     return rates, shown
 
 
+def bare_rates(site: SiteInputs, defaults: Defaults) -> Rates:
+    """Prices and factors of a place for work that needs no devices: storage, cores, people, pieces of work."""
+    nothing = exact(0.0, "", "no devices")
+    return Rates(
+        host_factor=exact(1.0, "", "no devices"), network_share=nothing, pue=site.pue,
+        grid_kgco2e_per_j=per_joule(site.grid_kgco2e_per_kwh, "kgCO2e/J"),
+        grid_direct_kgco2e_per_j=(None if site.grid_direct_kgco2e_per_kwh is None
+                                  else per_joule(site.grid_direct_kgco2e_per_kwh, "kgCO2e/J")),
+        grid_l_per_j=per_joule(site.grid_water_l_per_kwh, "L/J"), wue_l_per_j=per_joule(site.wue_l_per_kwh, "L/J"),
+        embodied_kg_per_device=nothing, embodied_kg_server_per_device=nothing,
+        embodied_lifetime_s=exact(YEAR_S, "s", "no devices"), tenure="rented", usd_per_device_s=nothing,
+        usd_per_j=per_joule(site.electricity_usd_per_kwh, "USD/J"), usd_per_unit=_unit_prices(defaults),
+        storage_w_per_byte=defaults.catalog.find("power_constants", "energy").fact("storage_w_per_byte").quantity(
+            defaults.seed),
+        price_basis="list prices", carbon_basis=site.carbon_basis)
+
+
 def per_joule(per_kwh: Quantity, unit: str) -> Quantity:
     """A factor per kWh as one per joule."""
     converted: Quantity = derive(_per_joule, per_kwh.label, unit, per_kwh=per_kwh)

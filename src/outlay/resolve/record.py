@@ -11,6 +11,9 @@ from outlay.derive import Quantity
 
 if TYPE_CHECKING:
     from outlay.account_rates import Rates
+    from outlay.resolve.data import DataPhase
+    from outlay.resolve.life import LifePhase
+    from outlay.resolve.maintain import MaintainPhase
     from outlay.resolve.power import PowerInputs
     from outlay.resolve.serve import ServePhase
     from outlay.scenario import Layout
@@ -100,3 +103,6 @@ class Resolved:
     by_instance: bool = False  # the fleet was counted in cloud instances
     serve: ServePhase | None = None
     finetune: Any = None  # resolve.finetune.TunePhase
+    data: DataPhase | None = None
+    maintain: MaintainPhase | None = None
+    life: LifePhase | None = None
