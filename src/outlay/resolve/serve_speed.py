@@ -98,9 +98,9 @@ def resolve_speed(
         prefix_hit=float(given.prefix_cache_hit or 0.0),
         draft_share=_draft_share(drafter, recipe, arch),
     )
-    return Speed(
-        device, times, shape_of(arch), is_seen(engine.id, device.generation), engine.id in FITTED, seed
-    )
+    measured = borrowed(facts) <= 1.0
+    seen = measured and is_seen(engine.id, device.generation)
+    return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed)
 
 
 def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catalog) -> TimeDevice:
