@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from outlay.api import plan
 from outlay.catalog import load
 from outlay.planner.serve_energy import power_values
 from outlay.resolve import resolve
@@ -30,7 +31,7 @@ def setting(model="llama-3.1-8b", tensor=1, expert=1, precision="bf16", cap=None
         fleet["device_power_limit_w"] = cap
     serve = {"engine": "vllm", "tensor": tensor, "precision": precision}
     resolved = resolve(scenario_from({"model": model, "fleet": fleet, "serve": serve}), CATALOG)
-    kind = time_device(CATALOG.find("device", device), power_limit_w=cap)
+    kind = time_device(CATALOG.find("device", device), clock=1.0 if cap is None else capped_clock(700.0, cap))
     widths = {name: float(getattr(size, "value", size)) for name, size in resolved.serve.recipe.part_bytes.items()}
     engine = EngineTime(widths, 2.0, time_constants("vllm", kind.generation))
     return resolved, (resolved.architecture, kind, engine, ServeLayout(tensor, 1, expert, data))
@@ -127,3 +128,15 @@ def test_power_that_was_measured_replaces_the_model():
     facts = replace(serve_power_facts(resolved.power), measured_w=500.0)
     found = serve_power(*args, LOADS[0], serve_time(*args, LOADS[0]), facts)
     assert found["power_w_per_device"] == pytest.approx(500.0)
+
+
+def test_a_plan_under_a_cap_is_slower_at_prompts_and_never_above_it():
+    serve = {"engine": "vllm", "tensor": 8, "workload": {"batch": 16, "input": 2048, "output": 128}}
+    free, capped = (
+        plan({"model": "llama-3.1-70b", "fleet": {"device": H100, "devices": 8, **cap}, "serve": serve}).phases["serve"]
+        for cap in ({}, {"device_power_limit_w": 300.0})
+    )
+    assert capped["ttft_s"].value > 1.15 * free["ttft_s"].value
+    assert capped["tpot_s"].value == pytest.approx(free["tpot_s"].value, rel=0.05)
+    assert capped["power_w_per_device"].high <= 300.0 + 1e-6
+    assert capped["energy_per_output_token_j"].value < free["energy_per_output_token_j"].value

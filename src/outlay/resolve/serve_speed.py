@@ -13,6 +13,7 @@ from outlay.resolve.drafter import Drafter
 from outlay.resolve.efficiency import borrowed
 from outlay.resolve.engines import Engine, version_of
 from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.power import capped_clock
 from outlay.resolve.record import Notes
 from outlay.resolve.serve_time import (
     SLOW_SHARE,
@@ -107,7 +108,9 @@ def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catal
     """The catalogued device, or one of the user's own with the kernels of the default family; links as given."""
     peaks = {GIVEN_PEAKS[n]: v.value for n, v in facts.peaks.items() if n in GIVEN_PEAKS}
     entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
-    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, fleet.device_power_limit_w)
+    cap, rated = fleet.device_power_limit_w, facts.power_w
+    clock = capped_clock(rated.value, cap) if cap is not None and rated is not None else 1.0
+    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock)
     if facts.entry is None:
         found = replace(found, generation="other")
     found = replace(found, scale_up_devices=hardware.scale_up_devices)

@@ -13,7 +13,6 @@ from outlay.catalog.store import DATA
 from outlay.catalog.utilization import decode_attention, matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.engines import version_of
-from outlay.resolve.power import capped_clock
 from outlay.steps.efficiency import GENERATIONS
 from outlay.steps.serve_time_inputs import Links, TimeDevice
 
@@ -31,9 +30,12 @@ def time_device(
     entry: Entry,
     memory_bytes_per_s: Any = None,
     peaks: dict[str, Any] | None = None,
-    power_limit_w: float | None = None,
+    clock: float = 1.0,
 ) -> TimeDevice:
-    """A catalogued device; bandwidth and peaks may be replaced by what the scenario gives, and clocks held down."""
+    """A catalogued device; bandwidth and peaks may be replaced by what the scenario gives.
+
+    clock: share of its clock that a power cap leaves under full work (`resolve.power.capped_clock`).
+    """
     family = str(entry.value("utilization_family", DEFAULT_FAMILY))
     bandwidth = float(entry.value("memory_bytes_per_s")) if memory_bytes_per_s is None else memory_bytes_per_s
     found = peaks or {}
@@ -42,9 +44,7 @@ def time_device(
         if value is not None:
             found.setdefault(name, float(value))
     found.setdefault("bf16", float(entry.value("peak_fp16_flop_per_s", 0.0) or 0.0))
-    rated = float(entry.value("power_w", 0.0) or 0.0)
-    if power_limit_w is not None and rated:
-        found = {name: value * capped_clock(rated, power_limit_w) for name, value in found.items()}
+    found = {name: value * clock for name, value in found.items()}
     share, floor = _reading(family, float(entry.value("memory_bytes_per_s")))
     link = float(entry.value("link_bytes_per_s", 25e9) or 25e9)
     return TimeDevice(
