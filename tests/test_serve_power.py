@@ -140,3 +140,19 @@ def test_a_plan_under_a_cap_is_slower_at_prompts_and_never_above_it():
     assert capped["tpot_s"].value == pytest.approx(free["tpot_s"].value, rel=0.05)
     assert capped["power_w_per_device"].high <= 300.0 + 1e-6
     assert capped["energy_per_output_token_j"].value < free["energy_per_output_token_j"].value
+
+
+@pytest.mark.parametrize("serve, fleet", [
+    ({"workload": {"rate": 0.05, "input": 500, "output": 200}, "hours": 24}, f"1x{H100}"),
+    ({"workload": {"concurrency": 32, "input": 500, "output": 200}, "hours": 24}, f"1x{H100}"),
+    ({"workload": {"concurrency": 256, "input": 2000, "output": 500}, "hours": 24,
+      "disaggregated": {"prefill": {"tensor": 1, "replicas": 2}, "decode": {"tensor": 1, "replicas": 2}}}, f"4x{H100}"),
+])
+def test_lines_add_up_to_the_energy_of_a_token(serve, fleet):
+    result = plan({"model": "llama-3.1-8b", "fleet": fleet, "serve": {"engine": "vllm", **serve}})
+    found = result.phases["serve"]
+    lines = [x for x in result.lines if x.usage.resource == "energy_j" and x.usage.scope == "device"]
+    whole = sum(x.energy_j.value for x in lines)
+    assert whole == pytest.approx(found["energy_per_output_token_j"].value * found["output_tokens"].value, rel=0.01)
+    held = sum(x.usage.quantity.value for x in result.lines if x.usage.resource == "device_s")
+    assert held == pytest.approx(24 * 3600 * int(fleet.partition("x")[0]), rel=1e-6)

@@ -18,6 +18,7 @@ PHASES = ("prefill", "decode", "idle")
 UNITS = (
     ("power_w_per_device", "W", "power of a device, mean"),
     *((f"{name}_w", "W", f"power of a device, {name}") for name in PHASES),
+    *((f"{name}_share", "", f"share of the devices' time, {name}") for name in PHASES),
     ("energy_per_output_token_j", "J", "device energy an output token"),
     *((f"energy_{name}_per_output_token_j", "J", f"device energy an output token, {name}") for name in PHASES),
 )

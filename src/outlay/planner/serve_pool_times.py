@@ -113,17 +113,19 @@ def pooled_power(power: PowerInputs | None, pools: Pools, asked: Asked, traffic:
     share = pools.devices[0] / sum(pools.devices)
     whole: dict[str, Quantity] = {"prefill_w": first["prefill_w"], "decode_w": second["decode_w"],
                                   "idle_w": second["idle_w"]}
-    whole["power_w_per_device"] = derive(_mean, "power of a device, mean", "W", first_w=first["power_w_per_device"],
-                                         second_w=second["power_w_per_device"], share=share)
+    whole["power_w_per_device"] = derive(_mean, "power of a device, mean", "W", first=first["power_w_per_device"],
+                                         second=second["power_w_per_device"], share=share)
     for name in first:
         if name.startswith("energy_"):
             whole[name] = first[name] + second[name]
+        elif name.endswith("_share"):
+            whole[name] = derive(_mean, first[name].label, "", first=first[name], second=second[name], share=share)
     return whole
 
 
-def _mean(first_w: Any, second_w: Any, share: Any) -> Any:
+def _mean(first: Any, second: Any, share: Any) -> Any:
     """Mean over the devices of both pools."""
-    return first_w * share + second_w * (1.0 - share)
+    return first * share + second * (1.0 - share)
 
 
 def _values(

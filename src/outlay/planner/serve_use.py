@@ -56,10 +56,13 @@ def serving_lines(
     usages: list[Usage] = []
     measured = resolved.power is not None and resolved.power.measured_it_w is not None
     scope: Scope = "node" if measured else "device"
-    shares = (traffic.prompt_share, traffic.busy_share - traffic.prompt_share, 1.0 - traffic.busy_share)
+    shares: tuple[Any, ...] = (traffic.prompt_share, traffic.busy_share - traffic.prompt_share,
+                               1.0 - traffic.busy_share)
+    if watts:  # the phases power was found for, so that lines add up to the energy of a token
+        shares = tuple(watts[WATTS[item].replace("_w", "_share")] for item in ITEMS)
     whole = derive(gp.device_s, "device-seconds in service", "s", elapsed_s=kept, devices=devices)
     for item, share in zip(ITEMS, shares, strict=True):
-        if share > 0.0:
+        if value_of(share) > 0.0:
             held = derive(_share, f"device-seconds, {item}", "s", whole=whole, share=share)
             power = watts.get(WATTS[item])
             usages += device_usage(item, held, power, scope, 0.0, kept.value, resolved.place, PHASE)
