@@ -74,7 +74,7 @@ def test_an_ambiguous_or_partial_name_is_never_guessed(name: str) -> None:
 
 
 def test_ambiguity_names_its_candidates() -> None:
-    with pytest.raises(UnknownName, match="h100-nvl-94gb, h100-pcie-80gb, h100-sxm5-80gb"):
+    with pytest.raises(UnknownName, match="h100-sxm5-80gb, h100-pcie-80gb, h100-nvl-94gb"):
         load().find("device", "h100")
 
 
@@ -271,3 +271,18 @@ def test_personas_have_a_budget_as_a_range_and_a_fleet_that_exists() -> None:
     for entry in known.entries("persona"):
         if "fleet" in entry:
             assert known.find_device(str(entry.value("fleet")).partition("x")[2]).entry.id
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "said"),
+    [
+        ("h100", "h100-sxm5-80gb", "; h100-sxm5-80gb is the one most clouds rent"),
+        ("a100", "a100-sxm4-80gb", "; a100-sxm4-80gb is the one most clouds rent"),
+        ("h200", "h200-sxm-141gb", "; h200-sxm-141gb is the one most clouds rent"),
+        ("m3-max", "m3-max-48gb", ""),
+    ],
+)
+def test_several_devices_of_a_name_come_most_usual_first(name: str, first: str, said: str) -> None:
+    with pytest.raises(UnknownName) as caught:
+        load().find_device(name)
+    assert f"can be any of: {first}, " in caught.value.message and caught.value.message.endswith(said)

@@ -17,7 +17,7 @@ def out(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> s
 def test_bare_shows_counts_date_and_holes(capsys: pytest.CaptureFixture[str]) -> None:
     text = out(capsys)
     assert "Catalogue of 2026-11-23" in text
-    assert "Apple M-series" in text and "device" in text
+    assert "Apple M5 Pro" in text and "device" in text
     whole = json.loads(out(capsys, "--json"))
     assert whole["catalog"] == "2026-11-23" and whole["holes"]
     assert {"device", "model", "site", "price"} <= {row["kind"] for row in whole["kinds"]}

@@ -18,6 +18,7 @@ from catalog_build import common  # noqa: E402
 OUT = HERE.parent / "src" / "outlay" / "catalog" / "data"
 TABLES = (
     "devices",
+    "apple",
     "instances",
     "models",
     "sites",

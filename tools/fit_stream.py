@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from outlay.catalog import load
 from outlay.planner.serve_trial import nominal_recipe
 from outlay.resolve import resolve
+from outlay.resolve.stream import memory_kind
 from outlay.scenario_io import scenario_from
 from outlay.steps.serve_stream import one_stream
 from outlay.validate.case import Case
@@ -42,6 +44,8 @@ TABLES: dict[str, tuple[str, dict[str, tuple[float, float]]]] = {
             "stream_utilization_gddr": (0.8, 0.3),
             "stream_utilization_hbm": (0.6, 0.3),
             "stream_layer_s": (6e-5, 0.7),
+            "stream_utilization_unified": (0.8, 0.3),
+            "stream_layer_unified_s": (6e-5, 0.7),
             "stream_hop_s": (1.5e-4, 0.7),
         },
     ),
@@ -59,17 +63,14 @@ class Run:
     recipe: Any
     layout: Any
     stream: tuple[float, float]
+    memory: str  # hbm, gddr or unified
 
     def log_ratio(self, constants: dict[str, float]) -> float:
         own = {**self.recipe.constants, **constants}
-        if "stream_utilization" in own:
-            memory = (
-                "hbm"
-                if self.recipe.constants["stream_utilization"]
-                == self.recipe.constants["stream_utilization_hbm"]
-                else "gddr"
-            )
-            own["stream_utilization"] = own[f"stream_utilization_{memory}"]
+        if f"stream_utilization_{self.memory}" in own:
+            own["stream_utilization"] = own[f"stream_utilization_{self.memory}"]
+            if self.memory == "unified":
+                own["stream_layer_s"] = own["stream_layer_unified_s"]
         prompt, output = self.stream
         found = one_stream(
             self.arch,
@@ -96,15 +97,18 @@ def runs_of(table: str, folder: Path) -> Iterator[Run]:
             continue
         resolved = resolve(scenario_from(case.scenario), catalog)
         phase = resolved.serve
-        assert phase is not None and phase.one_stream is not None
+        assert phase is not None
         device = replace(
             phase.device,
             memory_bytes_per_s=phase.device.memory_bytes_per_s.value,
             peak_flop_per_s=phase.device.peak_flop_per_s.value,
         )
-        yield Run(
-            case, resolved.architecture, device, nominal_recipe(phase.recipe), phase.layout, phase.one_stream
-        )
+        fleet = case.scenario["fleet"]
+        name = fleet["device"] if isinstance(fleet, dict) else fleet
+        entry = catalog.find_device(name).entry
+        memory = memory_kind(SimpleNamespace(entry=entry))
+        recipe, stream = nominal_recipe(phase.recipe), (float(phase.asked.input), float(phase.asked.output))
+        yield Run(case, resolved.architecture, device, recipe, phase.layout, stream, memory)
 
 
 def fit(runs: list[Run], priors: dict[str, tuple[float, float]]) -> dict[str, float]:
@@ -134,26 +138,31 @@ def main() -> None:
         writer.writerow(["engine", "without", "constant", "value", "low", "high", "runs"])
         for table, (engine, priors) in TABLES.items():
             runs = list(runs_of(table, folder))
-            apart: list[float] = []
+            apart: list[tuple[str, float]] = []
             for group in ("", *sorted({run.case.group for run in runs})):
                 used = [run for run in runs if run.case.group != group]
                 found = fit(used, priors)
                 writer.writerows(
                     [engine, group, name, f"{value:.4g}", "", "", len(used)] for name, value in found.items()
                 )
-                left = [run.log_ratio(found) for run in runs if run.case.group == group] or [
-                    run.log_ratio(found) for run in runs
-                ]
-                apart += left if group else []
+                held = [run for run in runs if run.case.group == group]
+                left = [run.log_ratio(found) for run in held or runs]
+                apart += [(run.memory, log) for run, log in zip(held, left, strict=False)]
+                for run, log in zip(held, left, strict=False):
+                    print("   ", run.case.id, f"{np.expm1(log):+.2f}")
                 print(
                     table,
                     group or "(all)",
                     {k: float(f"{v:.3g}") for k, v in found.items()},
                     f"median error {np.median(np.abs(np.expm1(left))):.3f} of {len(left)}",
                 )
-            low, high = np.quantile(np.exp(-np.array(apart)), (0.1, 0.9))
-            low, high = min(low, 1.0), max(high, 1.0)
-            writer.writerow([engine, "", "stream_residual", 1, f"{low:.3g}", f"{high:.3g}", len(apart)])
+            for name, kinds in (("stream_residual", ("hbm", "gddr")), ("stream_residual_unified", ("unified",))):
+                logs = [log for memory, log in apart if memory in kinds]
+                if logs:
+                    low, high = np.quantile(np.exp(-np.array(logs)), (0.1, 0.9))
+                    low, high = min(low, 1.0), max(high, 1.0)
+                    writer.writerow([engine, "", name, 1, f"{low:.3g}", f"{high:.3g}", len(logs)])
+                    print(table, name, f"median left-out error {np.median(np.abs(np.expm1(logs))):.3f} of {len(logs)}")
 
 
 if __name__ == "__main__":

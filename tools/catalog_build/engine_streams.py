@@ -19,6 +19,9 @@ NOTES = {
     "stream_expert_layer_s": "routing and gathering where a layer has experts",
     "stream_packed_share": "4-bit weights are unpacked before use",
     "stream_prompt_ratio": "attention and small kernels beside a prompt's matrices",
+    "stream_utilization_unified": "share of unified memory's bandwidth the engine's own kernels reach",
+    "stream_layer_unified_s": "small kernels of a layer on a chip with unified memory",
+    "stream_residual_unified": "left-out runs over what was predicted for them, unified memory",
     "stream_utilization_gddr": "share of GDDR bandwidth the engine's own kernels reach",
     "stream_utilization_hbm": "share of stacked memory's bandwidth the engine's own kernels reach",
     "stream_residual": "left-out runs over what was predicted for them",
@@ -38,7 +41,7 @@ def stream_rows() -> list[Row]:
         for engine in together:
             name = f"{engine}@without/{row['without']}" if row["without"] else engine
             note = f"{NOTES[row['constant']]}; fitted on {row['runs']} runs"
-            if row["constant"] == "stream_residual":
+            if row["constant"].startswith("stream_residual"):
                 spread = (float(row["low"]), float(row["high"]))
                 rows.append(
                     Row(

@@ -22,7 +22,7 @@ HOLES = {
         "the .safetensors index of the model, which states it",
     ),
     "apple-devices": (
-        "Apple M-series: no source was read for their peaks and power",
+        "Apple M5 Pro, Max and Ultra, and chips with fewer GPU cores than the most: no source was read",
         "fleet.device as a mapping",
     ),
     "tpu-prices": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -97,7 +98,19 @@ class Catalog:
                 instance = instances.entry(hits[0])
                 device = table.entry(str(instance.value("device")))
                 return DeviceMatch(device, int(instance.value("devices")), instance)
-        return DeviceMatch(table.entry(_only(found, "device", name, field, table)), None, None)
+        usual = ""
+        if len(found) > 1:
+            found, usual = self._usual_first(found)
+        return DeviceMatch(table.entry(_only(found, "device", name, field, table, usual)), None, None)
+
+    def _usual_first(self, found: list[str]) -> tuple[list[str], str]:
+        """Devices by how many providers rent them out, then from the least memory up; and what that says."""
+        offers = Counter(device for device, _ in {(price.device, price.provider) for price in self._all_prices()})
+        table = self.table("device")
+        memory = {name: float(table.entry(name).value("memory_bytes", 0.0)) for name in found}
+        ordered = sorted(found, key=lambda name: (-offers[name], memory[name], name))
+        often = offers[ordered[0]] > offers[ordered[1]]
+        return ordered, f"; {ordered[0]} is the one most clouds rent" if often else ""
 
     def _with_memory(self, name: str, table: Table) -> list[str]:
         """Devices of a name that ends in their memory: "RTX 4090 24GB"."""
@@ -154,7 +167,7 @@ class Catalog:
             raise UnknownName(f"{where}: {error.message}", "prices") from None
 
 
-def _only(found: list[str], kind: str, name: str, field: str, table: Table) -> str:
+def _only(found: list[str], kind: str, name: str, field: str, table: Table, usual: str = "") -> str:
     shown = name if len(name) <= 80 else name[:77] + "..."
     if len(found) == 1:
         return found[0]
@@ -163,7 +176,7 @@ def _only(found: list[str], kind: str, name: str, field: str, table: Table) -> s
         return shortest  # "3090" is the RTX 3090, not the 3090 Ti
     if found:
         listed = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-        raise UnknownName(f"{kind} {shown!r} can be any of: {listed}", field or kind)
+        raise UnknownName(f"{kind} {shown!r} can be any of: {listed}{usual}", field or kind)
     known = {i: i for i in table.rows} | {a: i for i in table.rows for a in table.aliases(i)}
     close: dict[str, str] = {}
     for spelling in nearest(name, known, 9):

@@ -27,6 +27,8 @@ _FEW_BITS = ("mxfp4", "int4", "nvfp4")
 _CONSUMER = ("consumer", "workstation", "apple", "embedded")
 _SERVER_FORMS = (("vllm", "bf16"), ("vllm", "fp8"), ("vllm", "awq-int4"))
 _LOCAL_FORMS = (("llama.cpp", "q8_0"), ("llama.cpp", "q6_k"), ("llama.cpp", "q4_k_m"))
+APPLE = "apple"
+_APPLE_FORMS = (("llama.cpp", "bf16"), *_LOCAL_FORMS)  # the usual servers and trainers have no kernels for it
 Ways = list[dict[str, Any]]
 
 
@@ -44,7 +46,7 @@ def fit_model(model: Any, fleet: str, catalog: Catalog) -> dict[str, Any]:
         "parameters": parameters(model, catalog),
         "run": ways,
         "best": best_way(ways),
-        "tune": tune_ways(model, fleet, catalog),
+        "tune": [] if device.value("class", "") == APPLE else tune_ways(model, fleet, catalog),
     }
 
 
@@ -66,6 +68,8 @@ def forms(device: Entry, model: Any, catalog: Catalog) -> list[tuple[str, str]]:
     if is_gguf(model):
         return [("llama.cpp", "")]
     found = list(_SERVER_FORMS)
+    if str(device.value("class", "")) == APPLE:
+        return list(_APPLE_FORMS)
     if str(device.value("class", "")) in _CONSUMER:
         found = [("vllm", "bf16"), *_LOCAL_FORMS, ("vllm", "awq-int4")]
     if "peak_fp8_flop_per_s" not in device.facts:

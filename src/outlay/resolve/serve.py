@@ -80,12 +80,15 @@ def resolve_serve(
     if arch is None or fleet is None or facts is None or hardware is None:
         raise BadValue("serve: needs a model and a fleet", "serve")
     refuse_unplanned(given)
-    local = is_gguf(model)
+    own = _runs_only_here(facts)
+    local = is_gguf(model) or bool(own)
     wanted = given.engine or (LOCAL_ENGINE if local else None)
     engine = find_engine(wanted, given.engine_version, catalog, without)
     if given.engine is None:
-        why = "what reads such files" if local else "the engine most people serve with"
+        why = own or ("what reads such files" if local else "the engine most people serve with")
         notes.assume(PATH + "engine", engine.id, why, engine.source("name"))
+    elif own and engine.id != LOCAL_ENGINE:
+        notes.warn(f"serve.engine: {engine.name} has no kernels for {facts.id}; planned as if it had")
     if given.engine_version is None:
         notes.assume(
             PATH + "engine_version",
@@ -123,6 +126,12 @@ def resolve_serve(
         _model_id(model, arch, catalog),
     )
     return phase, shown
+
+
+def _runs_only_here(facts: DeviceFacts) -> str:
+    """Why a device has a local engine of its own; empty where the usual engines run."""
+    apple = facts.entry is not None and facts.entry.value("class", "") == "apple"
+    return "what runs on the GPU of Apple's chips" if apple else ""
 
 
 def _peak(facts: DeviceFacts, recipe: ServeRecipe, fallback: Num) -> Num:

@@ -15,6 +15,7 @@ from outlay.steps.serve_inputs import ServeRecipe, StreamDevice
 
 _NATIVE = ("fp8", "mxfp8", "nvfp4")  # computed in their own precision; the rest is widened to 16 bits first
 _STACKED = "HBM"
+_SHARED = "unified"  # with the processor, and kernels of another maker
 _VECTOR = "peak_fp32_flop_per_s"
 
 
@@ -49,10 +50,20 @@ def _core_limit(facts: DeviceFacts, family: str, catalog: Catalog) -> float:
     return 1.0
 
 
+def memory_kind(facts: DeviceFacts) -> str:
+    """hbm, unified or gddr: what an engine's own kernels reach differs by it."""
+    kind = str(facts.entry.value("memory_type", "")) if facts.entry else ""
+    return "hbm" if kind.startswith(_STACKED) else _SHARED if kind.endswith(_SHARED) else "gddr"
+
+
 def with_stream_constants(recipe: ServeRecipe, facts: DeviceFacts) -> ServeRecipe:
     """The engine's share of bandwidth by kind of memory, where it has one of its own."""
-    kind = str(facts.entry.value("memory_type", "")) if facts.entry else ""
-    name = "stream_utilization_hbm" if kind.startswith(_STACKED) else "stream_utilization_gddr"
-    if name not in recipe.constants:
+    memory = memory_kind(facts)
+    found = dict(recipe.constants)
+    if f"stream_utilization_{memory}" not in found:
         return recipe
-    return replace(recipe, constants={**recipe.constants, "stream_utilization": recipe.constants[name]})
+    found["stream_utilization"] = found[f"stream_utilization_{memory}"]
+    if memory == _SHARED:
+        found["stream_layer_s"] = found.get("stream_layer_unified_s", found["stream_layer_s"])
+        found["stream_residual"] = found.get("stream_residual_unified", found["stream_residual"])
+    return replace(recipe, constants=found)

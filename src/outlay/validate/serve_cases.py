@@ -38,6 +38,9 @@ _DEVICES = (
     ("a100-sxm4-40", "a100-sxm4-40gb"),
     ("a100-sxm4-80", "a100-sxm4-80gb"),
     ("h20", "h20-96gb"),
+    ("m1 max", "m1-max-64gb"),
+    ("m2 ultra", "m2-ultra-192gb"),
+    ("m3 max", "m3-max-64gb"),
 )
 
 
