@@ -80,22 +80,7 @@ def resolve_serve(
     if arch is None or fleet is None or facts is None or hardware is None:
         raise BadValue("serve: needs a model and a fleet", "serve")
     refuse_unplanned(given)
-    own = _runs_only_here(facts)
-    local = is_gguf(model) or bool(own)
-    wanted = given.engine or (LOCAL_ENGINE if local else None)
-    engine = find_engine(wanted, given.engine_version, catalog, without)
-    if given.engine is None:
-        why = own or ("what reads such files" if local else "the engine most people serve with")
-        notes.assume(PATH + "engine", engine.id, why, engine.source("name"))
-    elif own and engine.id != LOCAL_ENGINE:
-        notes.warn(f"serve.engine: {engine.name} has no kernels for {facts.id}; planned as if it had")
-    if given.engine_version is None:
-        notes.assume(
-            PATH + "engine_version",
-            engine.version,
-            "the version the catalogue describes",
-            engine.source("version"),
-        )
+    engine = _engine_of(given, model, facts, catalog, notes, without)
     usable = usable_memory(fleet, facts.memory_bytes, engine, seed)
     size = fleet.device_memory_bytes or facts.memory_bytes.value
     shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
@@ -126,6 +111,29 @@ def resolve_serve(
         _model_id(model, arch, catalog),
     )
     return phase, shown
+
+
+def _engine_of(
+    given: Serve, model: Any, facts: DeviceFacts, catalog: Catalog, notes: Notes, without: str
+) -> Engine:
+    """The engine asked for, else the one that reads the file or runs on the device."""
+    own = _runs_only_here(facts)
+    local = is_gguf(model) or bool(own)
+    wanted = given.engine or (LOCAL_ENGINE if local else None)
+    engine = find_engine(wanted, given.engine_version, catalog, without)
+    if given.engine is None:
+        why = own or ("what reads such files" if local else "the engine most people serve with")
+        notes.assume(PATH + "engine", engine.id, why, engine.source("name"))
+    elif own and engine.id != LOCAL_ENGINE:
+        notes.warn(f"serve.engine: {engine.name} has no kernels for {facts.id}; planned as if it had")
+    if given.engine_version is None:
+        notes.assume(
+            PATH + "engine_version",
+            engine.version,
+            "the version the catalogue describes",
+            engine.source("version"),
+        )
+    return engine
 
 
 def _runs_only_here(facts: DeviceFacts) -> str:
