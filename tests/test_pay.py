@@ -188,3 +188,46 @@ def test_json_has_no_infinities() -> None:
                 "pay": {"requests_per_month": 1000, "input": 10, "output": 10}}
     text = plan(document).to_json()
     assert json.loads(text) and "Infinity" not in text
+
+
+def test_no_way_left_is_an_answer_and_not_an_error() -> None:
+    document = {"model": "llama-3.1-405b", "fleet": "l40s",
+                "pay": {"ways": ["rent"], "requests_per_month": 1000, "input": 10, "output": 10}}
+    result = plan(document)
+    assert result.exit_code == 1
+    assert result.to_dict()["pay"]["fits"] is False
+    assert "does not fit" in result.to_dict()["pay"]["serve"]["notes"][0]
+
+
+@pytest.mark.parametrize("workload", [{"rate": 2.0}, {"users": 1500, "requests_per_user_hour": 9.6}])
+def test_a_serving_workload_says_how_many(workload: dict[str, Any]) -> None:
+    """Two requests a second are 5.26M a month; so are 1,500 users of 9.6 requests in an hour of twice the mean."""
+    document = {"model": "llama-3.1-8b", "fleet": "8xh100-sxm5-80gb", "pay": {"ways": ["own"], "peak": 2},
+                "serve": {"workload": {**workload, "input": 1200, "output": 250}}}
+    found = plan(document).to_dict()["pay"]["serve"]
+    assert found["requests_per_month"]["value"] == pytest.approx(2.0 * 2_629_800)
+    assert (found["input"], found["output"]) == (1200, 250)
+
+
+def test_the_snapshot_can_be_checked_against_the_package_it_came_from() -> None:
+    """Where the extra is installed: its own data, read as live prices are, agree with the snapshot."""
+    pytest.importorskip("genai_prices")
+    from outlay.cli.live_prices import live_token_prices
+
+    prices, day = live_token_prices(fetch=False)
+    live = find_offers("openai/gpt-4o", day, prices=prices)[0].first.rungs
+    assert live == find_offers("openai/gpt-4o", DAY)[0].first.rungs
+
+
+def test_live_prices_without_the_extra_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    from outlay.cli.live_prices import live_token_prices
+    from outlay.errors import Unsupported
+
+    def missing(name: str, *rest: Any) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(Unsupported, match=r"outlay\[prices\]"):
+        live_token_prices()

@@ -126,7 +126,7 @@ def _following(document: dict[str, Any], scenario: dict[str, Any]) -> list[str]:
     base = f"outlay pay {name}{told}{api}"
     device = (document["pay"].get("serve") or {}).get("device")
     more = [f"{base} -g {device} --set pay.people.rent=0.25"] if device and name else []
-    return [*more, f"{base} --can-wait"]
+    return [*more, *([] if work.get("can_wait") else [f"{base} --can-wait"])]
 
 
 def _plain(value: Any) -> str:

@@ -9,6 +9,7 @@ from outlay.catalog import Catalog
 from outlay.catalog.token_prices import Offer, TokenPrice
 from outlay.derive import value_of
 from outlay.errors import BadValue, OutlayError
+from outlay.planner.books import in_currency
 from outlay.planner.pay_api import api_lines
 from outlay.planner.pay_capacity import Capacity, capacity, quick_capacity
 from outlay.planner.pay_even import by_use, full_api_usd, full_rent_usd, payback, use_of_machines, volume
@@ -24,6 +25,7 @@ from outlay.scenario import Scenario
 from outlay.usage import Line
 
 OFFERS_SHOWN = 6
+PHASES = ("serve", "pretrain", "finetune")
 QUALITY = ("The same amount of work is compared, not the same quality: models, precisions and providers answer "
            "differently; try yours before deciding")
 LEFT_OUT = "Not counted: taxes, support contracts, moving data in and out, setting up, and switching later"
@@ -46,11 +48,28 @@ def plan_pay(scenario: Scenario, catalog: Catalog, resolved: Resolved, phases: M
     for name in ("pretrain", "finetune"):
         if name in phases:
             found[name] = _training(name, scenario, phase, catalog, resolved, phases[name], lines, defaults)
-    budget = resolved.goal.get("budget")
-    cheapest = (found.get("serve") or {}).get("ways") or []
-    if budget is not None and cheapest and cheapest[0]["usd"] is not None:
-        found["within_goal"] = cheapest[0]["usd"].value <= budget
     return found
+
+
+def settle(pay: dict[str, Any], resolved: Resolved, alone: bool) -> list[Line]:
+    """Whether a way is left and the cheapest is within the budget; its lines, where nothing else is planned.
+
+    alone: no other phase is, so that a budget is one of a month of requests.
+    """
+    ways = [w for n in PHASES if n in pay for w in pay[n]["ways"]]
+    if not ways:
+        pay["fits"] = False  # the notes say why
+    cheapest = next((w for w in ways if w["usd"] is not None), None)
+    lines: list[Line] = cheapest["_lines"] if cheapest is not None and alone else []
+    budget, currency = resolved.goal.get("budget"), resolved.scenario.get("currency")
+    if budget is not None and alone and cheapest is not None:
+        pay["within_goal"] = bool(cheapest["usd"].value <= budget)
+    for way in ways:
+        if currency is not None and way["usd"] is not None:
+            way[f"in_{currency['code'].lower()}"] = in_currency(currency, way)["total"]  # type: ignore[index]
+    for name in (n for n in PHASES if n in pay):
+        pay[name]["ways"] = [{k: v for k, v in w.items() if not k.startswith("_")} for w in pay[name]["ways"]]
+    return lines
 
 
 def _without_one_price(scenario: Scenario, shown: dict[str, Any]) -> None:
@@ -91,13 +110,11 @@ def _serving(scenario: Scenario, phase: PayPhase, catalog: Catalog, resolved: Re
             found += mine
             notes += why
             even = _break_even(phase, found, fleet, cap)
-    if not found:
-        raise BadValue("pay.ways: no way to pay is left; " + "; ".join(notes), "pay.ways")
-    found.sort(key=lambda w: (w["usd"] is None, value_of(w["usd"]) if w["usd"] is not None else 0.0))
+    found.sort(key=lambda w: (w["usd"] is None, value_of(w["usd"]) if w["usd"] is not None else 0.0))  # stable
     values: dict[str, Any] = {
         "requests_per_month": work.requests_per_month, "input": work.input, "output": work.output,
         "cached": work.cached_share, "tokens_per_month": work.requests_per_month.value * (work.input + work.output),
-        "ways": [{k: v for k, v in w.items() if not k.startswith("_")} for w in found], "notes": notes,
+        "ways": found, "notes": notes,
     }
     if fleet is not None:
         values |= {"device": fleet.resolved.scenario["fleet"]["device"], "break_even": even}
@@ -111,7 +128,7 @@ def _api_ways(phase: PayPhase, defaults: Defaults) -> list[dict[str, Any]]:
     for offer in phase.offers:
         for batch in (False, True) if phase.can_wait and offer.batch is not None else (False,):
             found.append((offer, _api_way(phase, offer, batch)))
-    found.sort(key=lambda pair: float(pair[1]["usd"].value))
+    found.sort(key=lambda pair: (float(pair[1]["usd"].value), not pair[0].first.as_of, pair[1]["name"]))
     if not phase.named and len(found) > OFFERS_SHOWN:
         phase.notes.append(f"{len(found)} offers of this model are in the price list; the {OFFERS_SHOWN} cheapest for "
                            "this work are shown")
@@ -140,10 +157,10 @@ def _api_way(phase: PayPhase, offer: Offer, batch: bool) -> dict[str, Any]:
 
 def _offer_name(phase: PayPhase, offer: Offer) -> str:
     """The provider where all sell the same model and this one sells it once; else with the model's own name."""
-    model = offer.first.model.rsplit("/", 1)[-1]
+    provider, model = offer.first.provider.replace("_", " "), offer.first.model.rsplit("/", 1)[-1]
     if not phase.named and sum(o.first.provider == offer.first.provider for o in phase.offers) == 1:
-        return offer.first.provider
-    return f"{offer.first.provider} {model}"
+        return provider
+    return f"{provider} {model}"
 
 
 # ---------------------------------------------------------------- machines

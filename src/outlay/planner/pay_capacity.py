@@ -33,7 +33,7 @@ def capacity(resolved: Resolved) -> Capacity:
     hw, arch = resolved.hardware, resolved.architecture
     assert hw is not None and arch is not None
     values, _ = plan_serve(resolved)
-    replicas = max(int(values["replicas"]), 1)
+    replicas = 1 if values.get("pools") else max(int(values["replicas"]), 1)  # prompts and answers apart: one whole
     devices = int(values["devices_used"]) // replicas
     whole = values.get("capacity_requests_per_s")
     if values["fits_probability"] < UNSURE or whole is None or whole.value <= 0:

@@ -29,7 +29,7 @@ def way_values(name: str, kind: str, lines: Sequence[Line], work: Work | None, *
         found |= unit_costs(usd, work)
     impacts = {k: sums[k] for k in ("energy_j", "co2e_kg", "water_l")} if kind != "api" else dict.fromkeys(
         ("energy_j", "co2e_kg", "water_l"))
-    return found | impacts | more | {"lines": [line.to_dict() for line in lines]}
+    return found | impacts | more | {"lines": [line.to_dict() for line in lines], "_lines": lines}
 
 
 def unit_costs(usd: Quantity | None, work: Work) -> dict[str, Any]:

@@ -49,10 +49,12 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
             phases["serve"]["search"] = found.shown()
             found.tell(resolved.notes)
     lines = tagged(lines, resolved.scenario.get("tags"))
+    paid: list[Line] = []
     if scenario.pay is not None:
-        from outlay.planner.pay import plan_pay
+        from outlay.planner.pay import plan_pay, settle
 
         phases["pay"] = plan_pay(scenario, catalog, resolved, phases, lines, without, token_prices, day)
+        paid = settle(phases["pay"], resolved, alone=len(phases) == 1)
     lines = tagged(_around(resolved, phases, lines), resolved.scenario.get("tags"))
     phases = {name: phases[name] for name in (*PHASES, "life", "pay") if name in phases}
     sums = _totals(lines)
@@ -62,7 +64,7 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
         scenario=resolved.scenario, model=model_values(resolved), phases=phases, lines=tuple(lines),
         totals=sums, assumptions=tuple(a.to_dict() for a in resolved.notes.assumptions),
         warnings=tuple(resolved.notes.warnings), catalog=resolved.catalog_date,
-        budget=tuple(budgets_kept(resolved.goal, lines)),
+        budget=tuple(budgets_kept(resolved.goal, paid or lines)),
         currency=in_currency(resolved.scenario.get("currency"), sums))
 
 

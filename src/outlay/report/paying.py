@@ -38,6 +38,8 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
     """The blocks: verdict, ways, what they are made of, break-even, notes, assumptions."""
     pay = result["pay"]
     blocks: list[Block | None] = [verdict(result)]
+    if pay.get("fits") is False:
+        return [verdict(result)]
     for name in ("serve", "finetune", "pretrain"):
         if name in pay:
             blocks += _phase(name, pay[name], pay, verbose)
@@ -53,7 +55,7 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     phase = pay.get(name) or {}
     ways = [w for w in phase.get("ways") or [] if number(w.get("usd")) is not None]
     if not ways:
-        return Verdict("No way to pay has a price", "bad", tuple(phase.get("notes") or ()))
+        return Verdict("No way to pay is left", "bad", tuple(phase.get("notes") or ()))
     best = ways[0]
     text = f"Cheapest for {_of_what(name, phase)}: {_lower(best['name'])}, {one(best['usd'], 'USD')}"
     mood: Mood = "plain" if pay.get("within_goal") is None else "good" if pay["within_goal"] else "bad"
@@ -94,10 +96,16 @@ def _phase(name: str, phase: Mapping[str, Any], pay: Mapping[str, Any], verbose:
     shown = ways if verbose else chosen(ways)
     blocks: list[Block | None] = [_table(name, phase, shown), _made_of(name, _one_a_kind(shown))]
     blocks += [_even(phase), _by_use(phase)] if name == "serve" else [_definitions(phase)]
-    notes = [*(phase.get("notes") or ()), str(pay["left_out"])]
+    notes = [*(phase.get("notes") or ()), *_abroad(ways), str(pay["left_out"])]
     if len(shown) < len(ways):
         notes.append(f"{len(ways) - len(shown)} more ways with -v")
     return [*blocks, Bullets("Good to know", tuple(notes))]
+
+
+def _abroad(ways: Sequence[Way]) -> list[str]:
+    """The cheapest way in the currency that was asked for."""
+    found = [(k.removeprefix("in_").upper(), v) for w in ways[:1] for k, v in w.items() if k.startswith("in_")]
+    return [f"In {code}: {_lower(ways[0]['name'])} {number(value) or 0.0:,.0f}" for code, value in found]
 
 
 def chosen(ways: Sequence[Way]) -> list[Way]:
@@ -116,23 +124,25 @@ def chosen(ways: Sequence[Way]) -> list[Way]:
 def _table(name: str, phase: Mapping[str, Any], ways: Sequence[Way]) -> Table:
     head = ["", WORK[name], "likely range"]
     if name == "serve":
-        head += ["a million tokens", "machines", "in use"]
-    head.append("first day")
+        head += ["a million tokens", "machines, busy"]
     rows = []
     for way in ways:
         usd = way.get("usd") or {}
         row = [_name(way), _money(usd), _range(usd)]
         if name == "serve":
-            row += [_cents(way.get("usd_per_million_tokens")), _count(way.get("devices")), _percent(way.get("busy"))]
-        rows.append((*row, _money(way.get("upfront_usd")) or "–"))
+            row += [_cents(way.get("usd_per_million_tokens")), _busy(way)]
+        rows.append(tuple(row))
     device = phase.get("device")
     title = f"What {WORK[name]} costs" + (f" (machines: {device})" if device else "")
     return Table(title, tuple(head), tuple(rows), mark=0 if rows else None)
 
 
 def _name(way: Way) -> str:
-    signed = number(way.get("signed_usd"))
-    return f"{way['name']}" + (f" (signs for {short(signed, 'USD')})" if signed else "")
+    """The way, and what it binds or takes at once."""
+    signed, upfront = number(way.get("signed_usd")), number(way.get("upfront_usd"))
+    if signed:
+        return f"{way['name']} (signs for {_money(float(f'{signed:.3g}'))})"
+    return f"{way['name']} ({_money(float(f'{upfront:.3g}'))} on day one)" if upfront else str(way["name"])
 
 
 def _money(value: Any) -> str:
@@ -157,9 +167,10 @@ def _count(value: Any) -> str:
     return "–" if found is None else f"{found:,.0f}" if found >= 1 else f"{found:.2g}"
 
 
-def _percent(value: Any) -> str:
-    found = number(value)
-    return "–" if found is None else f"{100 * found:.0f} %"
+def _busy(way: Way) -> str:
+    """How many machines, and the part of their time that they work."""
+    busy = number(way.get("busy"))
+    return "–" if busy is None else f"{_count(way.get('devices'))} at {100 * busy:.0f} %"
 
 
 def _made_of(name: str, ways: Sequence[Way]) -> Table | None:
@@ -186,7 +197,7 @@ def _dollars(parts: Sequence[float | None]) -> tuple[list[str], str]:
 
 def _short_name(way: Way) -> str:
     if way["kind"] == "api":
-        return f"API {way['provider']}"
+        return f"API {str(way['provider']).replace('_', ' ')}"
     return "own" if way["kind"] == "own" else f"rent {way['provider']}"
 
 
@@ -282,7 +293,9 @@ def _warnings(result: Mapping[str, Any]) -> Bullets | None:
 
 def _assumptions(result: Mapping[str, Any], verbose: bool) -> Bullets | None:
     found = [a for a in result.get("assumptions") or [] if verbose or str(a.get("what")).startswith(ASSUMED)]
+    owned = any(w["kind"] == "own" for n in WORK for w in (result["pay"].get(n) or {}).get("ways") or [])
     found = [a for a in found if verbose or not str(a.get("what")).startswith("fleet.")]
+    found = [a for a in found if verbose or owned or not str(a.get("what")).startswith("site.")]
     if not found:
         return None
     items = []

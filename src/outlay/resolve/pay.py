@@ -16,7 +16,7 @@ from outlay.errors import BadValue, Inconsistent, OutlayError
 from outlay.readers.requests_file import RequestLengths, read_requests
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import given as given_number
-from outlay.scenario import Scenario
+from outlay.scenario import Scenario, Workload
 from outlay.scenario_io import to_plain
 from outlay.scenario_pay import Pay, PayPeople
 from outlay.valuation.energy import YEAR_S
@@ -79,23 +79,24 @@ def resolve_pay(scenario: Scenario, catalog: Catalog, defaults: Defaults, model_
     work = _work(given, scenario, shown, defaults)
     notes: list[str] = []
     ways = tuple(given.ways or WAYS)
+    own = scenario.model is not None  # else nothing could run on machines, and nothing need be assumed of them
     offers: tuple[Offer, ...] = ()
     if "api" in ways and work is not None:
-        offers = _offers(given, model_id, on, prices, notes)
+        offers = _offers(given, model_id, on, prices, notes, own)
     if prices is not None:
         notes.append(f"Token prices were fetched on {on}; the list does not say when each was last compared with its "
                      "provider's page")
     people = given.people or PayPeople()
-    asked = defaults if work is not None else _quiet(defaults)
+    asked = defaults if work is not None and own else _quiet(defaults)
     return PayPhase(
         ways=ways, work=work, offers=offers, named=given.api is not None, can_wait=bool(given.can_wait),
         peak=_number(given.peak, "pay.peak", "pay.peak", "busiest hour over the mean", asked),
         load=_number(given.load, "pay.load", "pay.load", "load in the busiest hour", asked),
-        people={way: _people(people, way, defaults) for way in _peopled(ways, scenario, work)},
+        people={way: _people(people, way, defaults) for way in _peopled(ways if own else ("api",), scenario, work)},
         usd_per_person_s=_person(people, defaults),
         interruptions_per_s=derive(_per_second, "interruptions per second", "1/s", per_hour=_number(
             given.spot_interruptions_per_hour, "rent.spot_interruptions_per_hour", "pay.spot_interruptions_per_hour",
-            "interruptions of spare capacity", defaults if "rent" in ways else _quiet(defaults))),
+            "interruptions of spare capacity", defaults if "rent" in ways and own else _quiet(defaults))),
         restart_s=_quiet(defaults).quantity("goodput.restart_s"), date=on, shown=shown, notes=notes)
 
 
@@ -178,13 +179,11 @@ def _work(given: Pay, scenario: Scenario, shown: dict[str, Any], defaults: Defau
 
     served = scenario.serve.workload if scenario.serve is not None else None
     count = given.requests_per_month
-    if count is None and served is not None and served.rate not in (None, float("inf")):
-        assert served.rate is not None
-        count = float(served.rate) * MONTH_S
-        defaults.notes.assume("pay.requests_per_month", count, "the rate of serve.workload, a month of it")
+    if count is None and served is not None:
+        count = _served(given, served, defaults)
     if count is None:
         trains = scenario.pretrain is not None or scenario.finetune is not None
-        if trains and all(getattr(given, name) is None for name in (*SINGLE, "requests_file", "api")):
+        if trains and all(getattr(given, name) is None for name in (*SINGLE, "requests_file")):
             return None
         raise BadValue("pay.requests_per_month: how many requests in a month? for example 3M", "pay.requests_per_month")
     requests = given_number(float(count), "requests", "requests a month")
@@ -204,6 +203,24 @@ def _work(given: Pay, scenario: Scenario, shown: dict[str, Any], defaults: Defau
                                          np.array([answer + (given.reasoning or 0.0)])))
 
 
+def _served(given: Pay, served: Workload, defaults: Defaults) -> float | None:
+    """A month's requests from a rate, or from the users of the busiest hour; None where the workload has neither."""
+    if served.rate not in (None, float("inf")):
+        assert served.rate is not None
+        defaults.notes.assume("pay.requests_per_month", float(served.rate) * MONTH_S,
+                              "the rate of serve.workload, a month of it")
+        return float(served.rate) * MONTH_S
+    if served.users is None:
+        return None
+    quiet = _quiet(defaults)
+    each = served.requests_per_user_hour or quiet.quantity("serve.requests_per_user_hour").value
+    peak = given.peak or quiet.quantity("pay.peak").value
+    count = float(served.users) * each * MONTH_S / 3600.0 / peak
+    defaults.notes.assume("pay.requests_per_month", count, f"{served.users:,.0f} users who each send {each:g} requests "
+                          f"in the busiest hour, which has {peak:g} times the mean")
+    return count
+
+
 def _length(given: Pay, served: Any, name: str) -> float:
     own = getattr(given, name)
     if own is None and served is not None:
@@ -218,13 +235,17 @@ def _length(given: Pay, served: Any, name: str) -> float:
 # ---------------------------------------------------------------- what providers ask
 
 def _offers(given: Pay, model_id: str, day: str, prices: tuple[TokenPrice, ...] | None,
-            notes: list[str]) -> tuple[Offer, ...]:
+            notes: list[str], own: bool) -> tuple[Offer, ...]:
     """Named offers, or all those of the same model."""
     if given.api is not None:
         found: list[Offer] = []
         for i, name in enumerate(given.api):
             found += [o for o in find_offers(name, day, f"pay.api[{i}]", prices) if o not in found]
         return tuple(found)
+    if not model_id and own:
+        notes.append("No provider is compared: the model is not one the catalogue names; name one, such as "
+                     "--api openai/gpt-5-mini")
+        return ()
     if not model_id:
         raise BadValue("pay.api: name a provider's model, for example openai/gpt-5-mini; or name a model whose prices "
                        "to look for", "pay.api")

@@ -59,10 +59,10 @@ def paid_fleet(scenario: Scenario, fleet: str | Fleet, work: Work, ways: tuple[s
     """One fleet, resolved and priced; `quick`: rents by the hour only, to choose between fleets."""
     from outlay.resolve import resolve
 
-    record = fleet_record(fleet)
-    facts = resolve_device(record.device, catalog, Notes(), defaults.seed)
-    record = whole_instances(record, facts)
-    wide = record if record.devices > 1 else msgspec.structs.replace(record, devices=MOST_OF_ONE_KIND)
+    asked = fleet_record(fleet)
+    facts = resolve_device(asked.device, catalog, Notes(), defaults.seed)
+    record = whole_instances(asked, facts)
+    wide = asked if record.devices > 1 else msgspec.structs.replace(asked, devices=MOST_OF_ONE_KIND)
     resolved = resolve(serving_scenario(scenario, wide, work), catalog, without)
     assert resolved.hardware is not None
     site = resolve_site(scenario.site, record.provider or facts.provider, catalog, Notes(), defaults.seed)

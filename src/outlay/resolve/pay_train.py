@@ -12,6 +12,7 @@ import msgspec
 
 from outlay.catalog import Catalog, Entry
 from outlay.derive import Quantity, derive
+from outlay.errors import UnknownName, suggestion
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import fleet_record, resolve_device
 from outlay.resolve.hardware import whole_instances
@@ -120,10 +121,7 @@ def _facility_w(rated_w: Any, to_server: Any, share: Any, pue: Any) -> Any:
 
 def tuning_offers(scenario: Scenario, resolved: Resolved, catalog: Catalog) -> list[Tuning]:
     """Providers that tune a model of this size in this way, and those named with a price for tuning their own."""
-    named = [name.lower() for name in (scenario.pay.api or [])] if scenario.pay is not None else []
-    found = [_tuning(e) for e in catalog.entries("tuning")
-             if e.value("model") and any(n in (e.value("model"), f"{e.value('provider')}/{e.value('model')}")
-                                         for n in named)]
+    found = _named(scenario, catalog)
     if scenario.finetune is None or resolved.architecture is None or (scenario.finetune.algorithm or "sft") != "sft":
         return found
     method = (scenario.finetune.method or "full").lower()
@@ -137,6 +135,23 @@ def tuning_offers(scenario: Scenario, resolved: Resolved, catalog: Catalog) -> l
             if provider not in least or most < least[provider].value("parameters_up_to"):
                 least[provider] = entry
     return found + [_tuning(entry) for entry in least.values()]
+
+
+def _named(scenario: Scenario, catalog: Catalog) -> list[Tuning]:
+    """Providers' own models that are named; where no requests are paid for, a name must be one of these."""
+    pay = scenario.pay or Pay()
+    known = {name: e for e in catalog.entries("tuning") if (model := e.value("model"))
+             for name in (str(model), f"{e.value('provider')}/{model}")}
+    found = []
+    for i, name in enumerate(pay.api or []):
+        entry = known.get(name.lower())
+        if entry is not None:
+            found.append(_tuning(entry))
+        elif pay.requests_per_month is None and scenario.serve is None:
+            hint = suggestion(name, known)
+            raise UnknownName(f"pay.api[{i}]: no price of fine-tuning {name!r} is known{hint}; known: "
+                              f"{', '.join(known)}", f"pay.api[{i}]")
+    return found
 
 
 def _tuning(entry: Entry) -> Tuning:
