@@ -54,7 +54,8 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
         from outlay.planner.pay import plan_pay, settle
 
         phases["pay"] = plan_pay(scenario, catalog, resolved, phases, lines, without, token_prices, day)
-        paid = settle(phases["pay"], resolved, alone=len(phases) == 1)
+        others = len(phases) > 1 or resolved.data or resolved.maintain or resolved.life
+        paid = settle(phases["pay"], resolved, alone=not others)
     lines = tagged(_around(resolved, phases, lines), resolved.scenario.get("tags"))
     phases = {name: phases[name] for name in (*PHASES, "life", "pay") if name in phases}
     sums = _totals(lines)
