@@ -13,6 +13,7 @@ from outlay import OutlayError, plan
 from outlay.scenario_io import field_paths, set_path
 
 HERE = Path(__file__).parent / "contract"
+TRACE = Path(__file__).parent / "fixtures" / "requests.csv"
 BASES: dict[str, dict[str, Any]] = json.loads((HERE / "serve_bases.json").read_text())
 FIELDS = [json.loads(line) for line in (HERE / "serve.jsonl").read_text().splitlines()]
 _planned: dict[str, Any] = {}
@@ -42,7 +43,8 @@ def test_base_scenarios_fit_and_add_up(name: str) -> None:
 @pytest.mark.parametrize("case", FIELDS, ids=[c["field"] for c in FIELDS])
 def test_no_field_is_ignored(case: dict[str, Any]) -> None:
     more = case.get("more", {})
-    document = scenario(case["base"], more, {case["field"]: case["value"]})
+    value = str(TRACE) if case["value"] == "TRACE" else case["value"]
+    document = scenario(case["base"], more, {case["field"]: value})
     if "unsupported" in case:
         with pytest.raises(OutlayError) as caught:
             plan(document)

@@ -46,6 +46,7 @@ FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--concurrency",), "workload.concurrency", "N", "Requests always in flight."),
     (("--rate",), "workload.rate", "R", "Requests a second; inf queues all at once."),
     (("--users",), "workload.users", "N", "People active in the busiest hour."),
+    (("--trace",), "workload.trace", "FILE", "Requests of your own, replayed: CSV or JSON Lines."),
     (("--requests",), "workload.requests", "N", "How many requests in all, instead of hours."),
     (("--cached",), "prefix_cache_hit", "SHARE", "Of prompt tokens found in the prefix cache."),
     (("--hours",), "hours", "H", "How long it is kept up; a year."),

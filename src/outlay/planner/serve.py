@@ -10,6 +10,7 @@ from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
 from outlay.planner.capacity_rate import most_load
 from outlay.planner.serve_launch import launch
 from outlay.planner.serve_nearest import changes_that_fit, room_left
+from outlay.planner.serve_replay import of_trace
 from outlay.planner.serve_speed import alone, loads_shown, replicas_of, under_load
 from outlay.planner.serve_times import Replicas
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
@@ -33,6 +34,8 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
         from outlay.planner.serve_pools import plan_pools
 
         return plan_pools(resolved)
+    if phase.asked.trace is not None:
+        phase = replace(phase, asked=of_trace(phase.asked, resolved.notes))
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)
     memory = serve_memory(arch, phase.usable_bytes, phase.recipe, layout)
     replicas = phase.replicas or max(1, hw.devices // int(layout.devices))

@@ -9,10 +9,12 @@ from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import stream as st
 from outlay.planner.serve_energy import PHASES, power_values
+from outlay.planner.serve_replay import replayed, spread, wanted
 from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, table_of_loads, times
 from outlay.planner.serve_use import duration, serving_lines, unit_prices
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
+from outlay.resolve.workload import Asked
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import ServeMemory
 from outlay.steps.serve_stream import one_stream
@@ -80,6 +82,10 @@ def under_load(
     """Times, throughput, load, use and unit prices of a deployment."""
     asked = phase.asked
     values, traffic = times(asked, whole)
+    if asked.trace is not None:
+        values |= replayed(asked, phase, whole, resolved.seed)
+    elif wanted(asked, values):
+        values |= spread(asked, phase, whole, values, resolved.seed)
     watts = power_of(resolved, whole, load_of(asked, whole), traffic)
     use, lines = finish(resolved, phase, values, traffic, watts, whole.devices, devices - whole.devices)
     return use, lines, traffic
@@ -113,7 +119,7 @@ def finish(
     values |= promises(asked.slo, asked.percentile, values)
     values["sustained"] = not (values["saturated"] and asked.kind == "open")
     if not values["sustained"]:
-        resolved.notes.warn(saturation(asked.rate, values))
+        resolved.notes.warn(saturation(asked, values))
     return values, lines
 
 
@@ -144,12 +150,15 @@ def promises(slo: dict[str, float], percentile: float | None, values: dict[str, 
     return {"slo": told, "meets_slo": all(x["met"] for x in told.values())}
 
 
-def saturation(rate: float, values: dict[str, Any]) -> str:
-    """Why there is no latency."""
+def saturation(asked: Asked, values: dict[str, Any]) -> str:
+    """Why there is no latency, or only that of a queue which the trace's end cuts off."""
     capacity = values["capacity_requests_per_s"]
+    then = "the queue grows without end and no latency is given"
+    if asked.trace is not None:
+        then = "the queue grows as long as the trace lasts, and its times hold for this trace alone"
     return (
-        f"serve.workload: {rate:.3g} requests/s are more than the {capacity.value:.3g} [{capacity.low:.3g}–"
-        f"{capacity.high:.3g}] that this deployment sustains: the queue grows without end and no latency is given"
+        f"serve.workload: {asked.rate:.3g} requests/s are more than the {capacity.value:.3g} [{capacity.low:.3g}–"
+        f"{capacity.high:.3g}] that this deployment sustains: {then}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Num, Quantity, derive, exact, value_of
-from outlay.errors import BadValue, UnknownName, Unsupported
+from outlay.errors import BadValue, UnknownName
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.calendar import Defaults
@@ -79,7 +79,6 @@ def resolve_serve(
     """Engine, precisions, lengths and layout of a serving phase, and how the scenario shows them."""
     if arch is None or fleet is None or facts is None or hardware is None:
         raise BadValue("serve: needs a model and a fleet", "serve")
-    refuse_unplanned(given)
     engine = _engine_of(given, model, facts, catalog, notes, without)
     usable = usable_memory(fleet, facts.memory_bytes, engine, seed)
     size = fleet.device_memory_bytes or facts.memory_bytes.value
@@ -149,16 +148,6 @@ def _peak(facts: DeviceFacts, recipe: ServeRecipe, fallback: Num) -> Num:
         if name in facts.peaks:
             return facts.peaks[name]
     return next(iter(facts.peaks.values()), fallback)
-
-
-def refuse_unplanned(given: Serve) -> None:
-    """Fields whose planning is not built yet and that memory depends on."""
-    if given.workload is not None and given.workload.trace is not None:
-        raise Unsupported(
-            "serve.workload.trace: replaying a trace is not built in this version; give concurrency, "
-            "input and output",
-            "serve.workload.trace",
-        )
 
 
 def usable_memory(fleet: Fleet, catalogued: Quantity, engine: Engine, seed: int) -> Num:

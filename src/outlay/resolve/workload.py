@@ -9,6 +9,7 @@ from outlay.derive import Quantity, exact
 from outlay.errors import BadValue, Inconsistent
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import given as given_number
+from outlay.resolve.lengths import Lengths, parse_lengths
 from outlay.resolve.serve_defaults import PATH, mean_length
 from outlay.scenario import Serve, Workload
 
@@ -39,6 +40,9 @@ class Asked:
     hours: Quantity | None = None  # None: the requests say how long it takes
     per_user_hour: Quantity = field(default_factory=lambda: exact(1.0, "1/h"))
     users: float | None = None  # as asked; else they follow from the rate
+    trace: str | None = None  # a file of requests; the planner reads it
+    input_lengths: Lengths = field(default_factory=lambda: Lengths(1.0))
+    output_lengths: Lengths = field(default_factory=lambda: Lengths(1.0))
     prefix_hit: float = 0.0
     arrivals: str = "poisson"
     slo: dict[str, float] = field(default_factory=dict)
@@ -71,6 +75,9 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         load = {"kind": "batch", "concurrency": float(work.batch or 1)}
     elif kind == "concurrency":
         load["concurrency"] = float(work.concurrency or 1)
+    elif kind == "trace":
+        _alone(work)
+        load = {"kind": "open", "trace": str(work.trace)}
     else:
         why = "no load was given: one request after another; the table of loads shows what more would do"
         defaults.notes.assume(FIELD + ".concurrency", 1, why)
@@ -89,6 +96,8 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         hours=_hours(given, work, kind, load, defaults),
         per_user_hour=each,
         users=work.users,
+        input_lengths=Lengths(prompt) if work.input is None else parse_lengths(work.input, FIELD + ".input"),
+        output_lengths=Lengths(answer) if work.output is None else parse_lengths(work.output, FIELD + ".output"),
         prefix_hit=float(given.prefix_cache_hit or 0.0),
         arrivals=_arrivals(work, str(load["kind"]), defaults),
         slo=limits,
@@ -96,6 +105,13 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         named=bool(kind),
         **load,
     )
+
+
+def _alone(work: Workload) -> None:
+    """A trace has its own lengths, arrivals and number of requests."""
+    for name in ("input", "output", "arrivals", "requests"):
+        if getattr(work, name) is not None:
+            raise Inconsistent(f"{FIELD}.{name}: the trace says that itself; leave it out", f"{FIELD}.{name}")
 
 
 def _lengths(given: Serve, work: Workload, length: int, defaults: Defaults) -> tuple[float, float]:
