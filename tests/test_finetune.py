@@ -169,6 +169,29 @@ def test_a_row_of_a_search_is_the_scalar_plan() -> None:
         assert float(train_memory(arch, hw, recipe, one).memory_per_device_bytes) == pytest.approx(many[i])
 
 
+@pytest.mark.parametrize(("framework", "splits"), [("deepspeed", False), ("fsdp", False), ("transformers", False),
+                                                   ("nemo", True)])
+def test_software_that_splits_no_layers_is_not_given_such_a_layout(framework: str, splits: bool) -> None:
+    """Unless asked: a row of half a million tokens would fit only split, and that is what the nearest changes say."""
+    asked: dict[str, Any] = {"framework": framework, "method": "lora", "sequence_length": 524288, "micro_batch": 1,
+                             "fleet": "8xh100-sxm5-80gb", "model": "llama-3.1-8b"}
+    layout = tune(**asked)["layout"]
+    assert (layout["tensor"] * layout["context"] * layout["pipeline"] > 1) == splits
+    assert tune(**asked, layout={"context": 8})["layout"]["context"] == 8
+    if not splits:
+        assert layout["shard"] == 8
+        assert any("layout.context" in key for change in tune(**asked)["nearest"] for key in change["set"])
+
+
+def test_the_price_of_a_change_is_not_that_of_a_full_cache() -> None:
+    """A plan that cannot run writes its responses as fast as one with room, so no change is a gift."""
+    phase = tune(model="qwen2.5-32b", fleet="8xh100-sxm5-80gb", method="full", algorithm="grpo", framework="fsdp",
+                 sequence_length=4096, global_batch=128, rollout={"tensor": 4})
+    assert not phase["fits"]
+    assert phase["nearest"]
+    assert all(change["time_ratio"] > 0.9 for change in phase["nearest"])
+
+
 @pytest.mark.parametrize("attention", ["flash", "unfused"])
 def test_rows_of_a_search_have_lengths_of_their_own(attention: str) -> None:
     resolved = resolve(scenario_from({"model": SMALL, "fleet": "2xa100-sxm4-80gb", "finetune": {

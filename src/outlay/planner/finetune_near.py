@@ -16,6 +16,8 @@ from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
 
 MOST_MICRO_BATCH = 4096
+LOSSY = ("sequence_length", "method", "optimizer")  # kinds that change what is trained
+LAYOUT_FIELDS = ("zero", "context")  # of a layout that a change may set
 QUALITY = {"qlora": "the base in 4 bits", "optimizer": "8-bit states", "sequence_length": "rows cut shorter"}
 
 
@@ -82,6 +84,8 @@ class _Finder:
                 if tried.memory_bytes <= self.capacity:
                     found.append(self.told(kind, changed, tried))
                     break
+        if all(change["kind"] in LOSSY for change in found):  # several together may keep rows, method and states
+            found += self.combined([entry for entry in better if entry[0] not in LOSSY])
         if not found:
             found = self.combined(better)
         return sorted(found, key=lambda change: (len(change["set"]), change["time_ratio"]))
@@ -91,15 +95,27 @@ class _Finder:
         changed: dict[str, Any] = {}
         used: set[str] = set()
         for kind, more, _ in sorted(better, key=lambda item: item[2].memory_bytes):
-            if kind in used or set(more) & set(changed):
+            if kind in used or (set(more) & set(changed)) - {"layout"}:
                 continue
-            tried = self.measure(changed | more)
+            both = changed | more
+            if "layout" in changed and "layout" in more:
+                both["layout"] = self.merged(changed["layout"], more["layout"])
+            tried = self.measure(both)
             if tried is None:
                 continue
-            changed, used = changed | more, used | {kind}
+            changed, used = both, used | {kind}
             if tried.memory_bytes <= self.capacity:
                 return [self.told("combined", changed, tried)]
         return []
+
+    def merged(self, first: Any, second: Any) -> Any:
+        """The layout with what either of two changes sets."""
+        import msgspec
+
+        given = self.phase.given.layout
+        return msgspec.structs.replace(first, **{
+            name: value for name in LAYOUT_FIELDS
+            if (value := getattr(second, name)) is not None and value != getattr(given, name, None)})
 
     def kinds(self) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
         given, phase = self.phase.given, self.phase
@@ -112,7 +128,9 @@ class _Finder:
         if recipe.optimizer in ("adamw", "adam"):
             yield "optimizer", iter([{"optimizer": "adamw-8bit"}])
         if self.layout.zero < 3 and phase.hardware.devices > 1 and self.layout.pipeline == 1:
-            yield "zero", ({"layout": self.with_zero(zero)} for zero in range(int(self.layout.zero) + 1, 4))
+            yield "zero", ({"layout": self.with_layout(zero=zero)} for zero in range(int(self.layout.zero) + 1, 4))
+        if phase.hardware.devices > 1 and (given.layout is None or given.layout.context is None):
+            yield "context", ({"layout": self.with_layout(context=ways)} for ways in self.ways())
         yield "offload", ({"offload": kind} for kind in ("optimizer", "all") if recipe.offload == "none")
         yield "method", self.methods(given.method or "lora")
         yield "sequence_length", self.shorter()
@@ -126,12 +144,20 @@ class _Finder:
                     changed["gradient_accumulation"] = steps
                 yield changed
 
-    def with_zero(self, zero: int) -> Any:
+    def ways(self) -> Iterator[int]:
+        """Devices that could share a row: powers of two that divide the fleet, more than now."""
+        ways, devices = 2, self.phase.hardware.devices
+        while ways <= devices and devices % ways == 0:
+            if ways > int(nominal(self.layout.context)):
+                yield ways
+            ways *= 2
+
+    def with_layout(self, **changed: Any) -> Any:
         import msgspec
 
         from outlay.scenario import Layout as GivenLayout
 
-        return msgspec.structs.replace(self.phase.given.layout or GivenLayout(), zero=zero)
+        return msgspec.structs.replace(self.phase.given.layout or GivenLayout(), **changed)
 
     def methods(self, method: str) -> Iterator[dict[str, Any]]:
         if method in ("full", "freeze"):
@@ -165,17 +191,11 @@ class _Finder:
     def room(self) -> dict[str, Any]:
         """The longest rows and the largest micro-batch that still fit, one at a time."""
         def changed(n: int) -> dict[str, Any]:
-            return {"micro_batch": n, "global_batch": None, "gradient_accumulation": None, "layout": self.open_layout()}
+            return {"micro_batch": n, "global_batch": None, "gradient_accumulation": None,
+                    "layout": self.with_layout(micro_batch=None)}
 
         largest = _largest(lambda n: self.fits(changed(n)), MOST_MICRO_BATCH, self.micro_batch)
         return {"longest_sequence": self.longest_sequence(), "largest_micro_batch": largest or None}
-
-    def open_layout(self) -> Any:
-        import msgspec
-
-        from outlay.scenario import Layout as GivenLayout
-
-        return msgspec.structs.replace(self.phase.given.layout or GivenLayout(), micro_batch=None)
 
     def told(self, kind: str, changed: Mapping[str, Any], tried: Tried) -> dict[str, Any]:
         """A change as words and numbers, in the shape every plan's nearest changes have."""
@@ -184,12 +204,15 @@ class _Finder:
         settings = {f"finetune.{name}": value for name, value in changed.items()
                     if name != "layout" and value is not None}
         if "layout" in changed:
-            settings["finetune.layout.zero"] = changed["layout"].zero
+            before = self.phase.given.layout
+            settings |= {f"finetune.layout.{name}": value for name in LAYOUT_FIELDS
+                         if (value := getattr(changed["layout"], name)) is not None
+                         and value != getattr(before, name, None)}
         words = ", ".join(f"{name.removeprefix('finetune.').removeprefix('layout.')} → {value}"
                           for name, value in settings.items())
         quality = QUALITY.get(kind) or QUALITY.get(str(changed.get("method", "")), "")
         freed = self.start.memory_bytes - tried.memory_bytes
         return {"change": words, "kind": kind, "set": settings, "gain": f"{freed / 2**30:+.1f} GiB free",
-                "price": f"{100 * (ratio - 1):+.0f} % time" + (f"; {quality}" if quality else ""),
+                "price": f"{round(100 * (ratio - 1)):+d} % time" + (f"; {quality}" if quality else ""),
                 "memory_per_device_bytes": tried.memory_bytes, "freed_bytes": freed, "step_time_s": tried.step_s,
                 "time_ratio": ratio, "device_time_ratio": ratio}

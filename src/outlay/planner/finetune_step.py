@@ -10,7 +10,7 @@ from outlay.planner.evaluate import nominal
 from outlay.planner.verdict import fit_verdict, with_residual
 from outlay.resolve.finetune import TunePhase
 from outlay.resolve.record import Resolved
-from outlay.steps.inputs import Layout
+from outlay.steps.inputs import Hardware, Layout
 from outlay.steps.train_memory import MemoryResult, train_memory
 from outlay.steps.train_time import train_time
 from outlay.steps.tune_procedure import RolloutMemory, procedure_times, rollout_memory
@@ -43,7 +43,7 @@ def tuned_step(at: Resolved, phase: TunePhase, layout: Layout, plain: bool = Fal
     writing = None
     if procedure.rollout is not None:
         writing = rollout_memory(arch, hw, procedure.rollout, resident_bytes(memory, procedure.rollout.colocate))
-    extra = procedure_times(arch, hw, rows, layout, procedure, times, writing.at_once if writing is not None else None)
+    extra = procedure_times(arch, hw, rows, layout, procedure, times, _room(hw, memory, writing))
     if extra:
         times = times | {"step_time_s": add_all("step time", "s", times["step_time_s"], *extra.values())}
     if "rollout_s" in extra:
@@ -51,6 +51,15 @@ def tuned_step(at: Resolved, phase: TunePhase, layout: Layout, plain: bool = Fal
                                       training=times[name], writing=level, writing_s=extra["rollout_s"],
                                       step_s=times["step_time_s"]) for name, level in WRITING_ACTIVITY.items()}
     return Step(times, extra, memory, writing)
+
+
+def _room(hw: Hardware, memory: MemoryResult, writing: RolloutMemory | None) -> Num:
+    """Sequences written at once; None, all of them, where the step does not fit: its time is that of a device with
+    room, as the time of training is."""
+    if writing is None:
+        return None
+    needed = float(nominal(memory_needed(Step({}, {}, memory, writing))))
+    return writing.at_once if needed <= float(nominal(hw.memory_bytes)) else None
 
 
 def _with_writing(training: Any, writing: float, writing_s: Any, step_s: Any) -> Any:

@@ -47,6 +47,7 @@ FOUR_BIT_DEFAULT = {"qlora": "nf4-dq", "qdora": "nf4-dq"}
 WIDE = ("bf16", "fp16", "fp32")
 STANDS_ON = dict.fromkeys(("trl", "peft", "accelerate", "axolotl", "llama-factory", "unsloth"), "transformers")
 EIGHT_BIT_SOFTWARE = ("megatron", "nemo", "megatron-bridge")
+MODEL_AXES = ("tensor", "pipeline", "context", "expert", "expert_tensor")
 VIRTUAL = ("prefix", "prompt", "adapter", "adapter-v2")
 
 
@@ -376,6 +377,11 @@ class _Resolver:
                                f"{given.recompute}", "finetune.gradient_checkpointing")
         if given.data is None and self.implied_data:
             changes["data"] = self.implied_data
+        if given.data is None and not self.implied_data and not self.row("splits_model"):
+            changes |= {axis: 1 for axis in MODEL_AXES if getattr(given, axis) is None}
+            if given.shard is None and given.zero != 0:  # hybrid sharding is asked for
+                split = (given.tensor or 1) * (given.pipeline or 1) * (given.context or 1)
+                changes["shard"] = max(self.at.hardware.devices // split, 1)
         if given.zero is None and self.at.hardware.devices > 1 and self.row("shards"):
             changes["zero"] = 3
         if given.shard is None and changes.get("zero", given.zero) == 3:

@@ -101,24 +101,26 @@ def _left(memory_bytes: Any, resident: Any, weights: Any) -> Any:
 
 
 def _at_once(left_bytes: Any, sequence_bytes: Any) -> Any:
-    """Whole sequences that fit, at least one."""
-    return np.maximum(left_bytes / max(sequence_bytes, 1.0), 1.0)
+    """Whole sequences that fit; below one the engine cannot work."""
+    return left_bytes / max(sequence_bytes, 1.0)
 
 
 def rollout_times(arch: Architecture, hw: Hardware, rollout: Rollout, at_once: Num) -> dict[str, Num]:
-    """Prompts read, responses written with their long tail, weights sent to the engine."""
+    """Prompts read, responses written with their long tail, weights sent to the engine; at_once None: no limit."""
     each = rollout.sequences / (rollout.devices / rollout.tensor)
     rate = derive(_product, "arithmetic of a writing device", "FLOP/s", each=hw.peak_flop_per_s_16bit,
                   often=rollout.utilisation)
     flop = 2.0 * arch.active_parameters / rollout.tensor
-    held = derive(_together, "sequences written together", "", each=each, at_once=at_once)
+    held = each
+    if at_once is not None:
+        held = derive(_together, "sequences written together", "", each=each, at_once=at_once)
     bandwidth = derive(_product, "memory bandwidth of a writing device", "B/s", each=hw.memory_bytes_per_s,
                        often=hw.efficiency.value("memory.utilisation"))
     one = derive(ro.decode_s, "responses of one fill of the cache", "s", sequences=held, prompt=rollout.prompt,
                  mean=rollout.mean, longest=rollout.longest, weights_bytes=HALF * arch.parameters / rollout.tensor,
                  kv_token_bytes=kv_token_bytes(arch) / rollout.tensor, token_flop=flop, memory_bytes_per_s=bandwidth,
                  flop_per_s=rate, step_s=rollout.step_s)
-    fills = derive(ro.rounds, "fills of the cache", "", sequences=each, at_once=at_once)
+    fills = derive(ro.rounds, "fills of the cache", "", sequences=each, at_once=held)
     written = derive(_product, "writing responses", "s", each=one, often=fills)
     read = derive(ro.prefill_s, "reading prompts", "s", tokens=each * rollout.prompt, token_flop=flop, flop_per_s=rate)
     link = hw.fast_bytes_per_s if rollout.colocate else hw.slow_bytes_per_s
