@@ -43,6 +43,9 @@ TABLES = (
     "deals",
     "evaluations",
     "lifetimes",
+    "rungs",
+    "concentration",
+    "defaults_afford",
     "holes",
     "meta",
 )

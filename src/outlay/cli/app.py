@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "What this hardware can do with a model: run, fine-tune, train; what is enough.",
     ),
     "pay": ("outlay.cli.pay", "Decide", "The same work bought by use, on rented machines, on one's own."),
+    "afford": ("outlay.cli.afford", "Decide", "What a sum of money allows; whose budget a model takes."),
     "compare": ("outlay.cli.compare", "Decide", "Plans beside each other, and what makes the difference."),
     "reconcile": ("outlay.cli.reconcile", "Measure", "A provider's bill beside the plan, both ways."),
     "explain": ("outlay.cli.explain", "Trust", "Where a number comes from: formula, inputs, facts, papers."),
@@ -48,7 +49,6 @@ JOBS = ("Plan", "Decide", "Measure", "Trust", "Share")
 
 # Verbs of the design that have no engine yet -> what works today instead.
 NOT_BUILT: dict[str, str] = {
-    "afford": "`outlay train MODEL -g FLEET --budget USD` searches under a budget",
     "reduce": "`outlay train … --for carbon` and `--vary field=a,b,c` find cheaper choices",
     "when": "`outlay train … --vary site=A,B` compares places",
     "run": "`outlay train … --device-hours H` prices a run already done",
@@ -109,6 +109,8 @@ What do you want to know?
   What if I change one thing?   outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --vary tp=1,2,4
   What does its data take?      outlay data -n 1T --dataset fineweb -s aws:us-east-1
   What does its life take?      outlay life plan.yaml --years 5
+  What can I afford?            outlay afford --budget 5000
+  Why do two plans differ?      outlay compare before.yaml after.yaml
   What did my run take?         outlay train llama-3.1-8b -g 64xh100-sxm --device-hours 12000 -s FR
   Where does it come from?      outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T device_hours
   How far off is it usually?    outlay validate

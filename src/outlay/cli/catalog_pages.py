@@ -60,6 +60,8 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "deal": ("what rights holders were paid for text", ("usd", "usd_per_year")),
     "evaluation": ("what a run of an evaluation suite costs", ("usd", "device_hours")),
     "lifetime": ("how long models stay on sale", ("days",)),
+    "rung": ("ways from using a model to making one", ("people", "skill", "tie")),
+    "concentration": ("who holds training compute and accelerators", ("hhi", "gini", "cr4", "ticket_usd")),
     "persona": ("who wants a model, with the budget of a year", ("budget_usd_per_year", "fleet")),
 }
 HIDDEN = ("meta", "hole")
