@@ -9,6 +9,8 @@ from outlay.simulate.core_kv import (
     BUDGET,
     BUSY,
     DRAFTED,
+    ENGINE_FLOATS,
+    ENGINE_INTS,
     ENGINES,
     FEEDBACK,
     FIRST,
@@ -30,18 +32,24 @@ from outlay.simulate.core_kv import (
     OUTROOM,
     PART,
     PERIOD,
+    PHASES,
     POOL,
+    POOL_FLOATS,
+    POOL_INTS,
     PREFILL_FIRST,
     READ,
     READ_S,
     SEQS,
+    SLOT_FLOATS,
+    SLOT_INTS,
     STAGE,
     STEP,
     TIME,
     WHEAD,
+    WIDE,
     YIELD,
     give_back,
-    heap_pop,
+    heap_drop,
     take_blocks,
 )
 from outlay.simulate.core_step import (
@@ -66,35 +74,35 @@ NEVER = 2**60  # steps
 
 def end_running(st: Any, e: int) -> None:
     """Those whose last token came with the step just done."""
-    engine = st.ei[e]
-    while engine[NDEC] > 0 and st.hk[e][0] <= engine[STEP]:
-        slot = st.hs[e][0]
-        heap_pop(st.hk[e], st.hq[e], st.hs[e], engine[NDEC])
-        out_of_decode(st, e, slot, st.si[slot][LEFT])
+    engine = e * ENGINE_INTS
+    while st.ei[engine + NDEC] > 0 and st.hk[e * st.g[WIDE]] <= st.ei[engine + STEP]:
+        slot = st.hs[e * st.g[WIDE]]
+        heap_drop(st.hk, st.hq, st.hs, e * st.g[WIDE], st.ei[engine + NDEC], 0)
+        out_of_decode(st, e, slot, st.si[slot * SLOT_INTS + LEFT])
         give_back(st, e, slot)
         unlink(st, e, slot)
-        leave(st, slot, st.ef[e][TIME], 0)
+        leave(st, slot, st.ef[e * ENGINE_FLOATS + TIME], 0)
 
 
 def end_prompts(st: Any, e: int, head: int) -> None:
     """Requests whose prompt is now computed have their first token, or the next where they gave way before."""
-    now = st.ef[e][TIME]
+    now = st.ef[e * ENGINE_FLOATS + TIME]
     slot = head
     while slot >= 0:
-        row, floats = st.si[slot], st.sf[slot]
-        after = row[NEXTW]
-        if floats[FIRST] < 0.0:
-            floats[FIRST] = now
-        elif floats[GAP] >= 0.0:
-            log(st, e, GAPPED, 1, 1, 0, floats[GAP], now - floats[GAP])
-            floats[GAP] = -1.0
-        over = row[STAGE] == 0 and st.g[FIRST_POOL] < st.g[ENGINES] and row[OUT] > 1
-        if over or row[LEFT] <= 0:
+        row, floats = (slot * SLOT_INTS, slot * SLOT_FLOATS)
+        after = st.si[row + NEXTW]
+        if st.sf[floats + FIRST] < 0.0:
+            st.sf[floats + FIRST] = now
+        elif st.sf[floats + GAP] >= 0.0:
+            log(st, e, GAPPED, 1, 1, 0, st.sf[floats + GAP], now - st.sf[floats + GAP])
+            st.sf[floats + GAP] = -1.0
+        over = st.si[row + STAGE] == 0 and st.g[FIRST_POOL] < st.g[ENGINES] and (st.si[row + OUT] > 1)
+        if over or st.si[row + LEFT] <= 0:
             give_back(st, e, slot)
             unlink(st, e, slot)
         if over:
-            pend(st, now + st.gf[MOVE] + st.gf[MOVE_TOKEN] * row[INP], HANDOVER, slot)
-        elif row[LEFT] <= 0:
+            pend(st, now + st.gf[MOVE] + st.gf[MOVE_TOKEN] * st.si[row + INP], HANDOVER, slot)
+        elif st.si[row + LEFT] <= 0:
             leave(st, slot, now, 0)
         else:
             into_decode(st, e, slot, 0)
@@ -103,76 +111,76 @@ def end_prompts(st: Any, e: int, head: int) -> None:
 
 def mixed_step(st: Any, e: int) -> None:
     """One step with prompts in it."""
-    engine, floats = st.ei[e], st.ef[e]
-    pool = engine[POOL]
-    pi, pf = st.pi[pool], st.pf[pool]
-    first = pi[PREFILL_FIRST] == 1
+    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
+    pool = st.ei[engine + POOL]
+    pi, pf = (pool * POOL_INTS, pool * POOL_FLOATS)
+    first = st.pi[pi + PREFILL_FIRST] == 1
     gave = False
     if not first:
         gave = secure(st, e)
-    running = 0 if first else engine[NDEC]
-    budget = pi[BUDGET] - running * (1 + pi[DRAFTED])
+    running = 0 if first else st.ei[engine + NDEC]
+    budget = st.pi[pi + BUDGET] - running * (1 + st.pi[pi + DRAFTED])
     tokens, attention, head = prompts(st, e, budget, gave)
     if not first:
-        running = engine[NDEC]
+        running = st.ei[engine + NDEC]
     if running == 0 and tokens == 0:
         return
     seconds = attention
     if tokens > 0:
         seconds += chunk_s(st, pool, running, tokens)
     if running > 0:
-        seconds += st.base[pool][running] + pf[READ_S] * floats[READ]
-    log(st, e, RUN, 1, running, tokens, floats[TIME], seconds)
-    floats[TIME] += seconds
-    floats[BUSY] += seconds
+        seconds += st.base[pool * st.g[WIDE] + running] + st.pf[pf + READ_S] * st.ef[floats + READ]
+    log(st, e, RUN, 1, running, tokens, st.ef[floats + TIME], seconds)
+    st.ef[floats + TIME] += seconds
+    st.ef[floats + BUSY] += seconds
     if running > 0:
-        floats[READ] += running * pf[YIELD]
-        engine[STEP] += 1
+        st.ef[floats + READ] += running * st.pf[pf + YIELD]
+        st.ei[engine + STEP] += 1
         end_running(st, e)
     end_prompts(st, e, head)
 
 
 def decode_run(st: Any, e: int, limit: float, most: int) -> None:
     """All steps, up to `most`, until one ends, blocks run out, or the next would start at `limit`; one at least."""
-    engine, floats = st.ei[e], st.ef[e]
-    pool = engine[POOL]
-    period, pf = st.pi[pool][PERIOD], st.pf[pool]
-    steps = min(int(st.hk[e][0]) - engine[STEP], most)
-    free, phase = engine[FREE], engine[STEP] % period
-    if free < engine[NDEC] * ((steps + period - 1) // period):
+    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
+    pool = st.ei[engine + POOL]
+    period, pf = (st.pi[pool * POOL_INTS + PERIOD], pool * POOL_FLOATS)
+    steps = min(int(st.hk[e * st.g[WIDE]]) - st.ei[engine + STEP], most)
+    free, phase = (st.ei[engine + FREE], st.ei[engine + STEP] % period)
+    if free < st.ei[engine + NDEC] * ((steps + period - 1) // period):
         steps = min(steps, steps_with_blocks(st, e, phase, period))
     dealt = steps == 0
     if dealt:
         secure(st, e)
         steps = 1
-        if engine[NDEC] == 0:
+        if st.ei[engine + NDEC] == 0:
             return
-    running = engine[NDEC]
-    one = st.base[pool][running] + pf[READ_S] * floats[READ]
-    more = pf[READ_S] * running * pf[YIELD]
+    running = st.ei[engine + NDEC]
+    one = st.base[pool * st.g[WIDE] + running] + st.pf[pf + READ_S] * st.ef[floats + READ]
+    more = st.pf[pf + READ_S] * running * st.pf[pf + YIELD]
     if not dealt:
-        steps = min(steps, steps_before(one, more, limit - floats[TIME], steps))
+        steps = min(steps, steps_before(one, more, limit - st.ef[floats + TIME], steps))
         need = steps // period * running
         for at in range(steps % period):
-            need += st.cross[e][(phase + at) % period]
+            need += st.cross[e * st.g[PHASES] + (phase + at) % period]
         take_blocks(st, e, need)
     seconds = steps * one + more * (0.5 * steps * (steps - 1))
-    log(st, e, RUN, steps, running, 0, floats[TIME], seconds)
-    floats[TIME] += seconds
-    floats[BUSY] += seconds
-    floats[READ] += steps * (running * pf[YIELD])
-    engine[STEP] += steps
+    log(st, e, RUN, steps, running, 0, st.ef[floats + TIME], seconds)
+    st.ef[floats + TIME] += seconds
+    st.ef[floats + BUSY] += seconds
+    st.ef[floats + READ] += steps * (running * st.pf[pf + YIELD])
+    st.ei[engine + STEP] += steps
     end_running(st, e)
 
 
 def steps_with_blocks(st: Any, e: int, phase: int, period: int) -> int:
     """Decode steps the free blocks last for."""
-    engine = st.ei[e]
-    rounds = engine[FREE] // engine[NDEC]
-    left = engine[FREE] - rounds * engine[NDEC]
+    engine = e * ENGINE_INTS
+    rounds = st.ei[engine + FREE] // st.ei[engine + NDEC]
+    left = st.ei[engine + FREE] - rounds * st.ei[engine + NDEC]
     at = 0
     while at < period:
-        left -= st.cross[e][(phase + at) % period]
+        left -= st.cross[e * st.g[PHASES] + (phase + at) % period]
         if left < 0:
             break
         at += 1
@@ -203,50 +211,55 @@ def look(st: Any, e: int) -> tuple[bool, int]:
     What blocks the first in line stays so while the same requests run, for free blocks only become fewer; except
     where it begins with cached blocks that nobody holds: as those are taken, it needs fewer.
     """
-    engine = st.ei[e]
-    pi = st.pi[engine[POOL]]
-    if engine[PART] >= 0:
-        return True, 0
-    if engine[WHEAD] < 0 or engine[NRUN] >= pi[SEQS]:
-        return False, NEVER
-    first = pi[PREFILL_FIRST] == 1
-    period = pi[PERIOD]
-    phase = engine[STEP] % period
+    engine = e * ENGINE_INTS
+    pi = st.ei[engine + POOL] * POOL_INTS
+    if st.ei[engine + PART] >= 0:
+        return (True, 0)
+    if st.ei[engine + WHEAD] < 0 or st.ei[engine + NRUN] >= st.pi[pi + SEQS]:
+        return (False, NEVER)
+    first = st.pi[pi + PREFILL_FIRST] == 1
+    period = st.pi[pi + PERIOD]
+    phase = st.ei[engine + STEP] % period
     taken = 0 if first else due(st, e, phase)
-    budget = pi[BUDGET] - (0 if first else engine[NDEC] * (1 + pi[DRAFTED]))
-    fits, hits = offer(st, e, budget, engine[FREE] - taken)[:2]
+    budget = st.pi[pi + BUDGET] - (0 if first else st.ei[engine + NDEC] * (1 + st.pi[pi + DRAFTED]))
+    fits, hits = offer(st, e, budget, st.ei[engine + FREE] - taken)[:2]
     if fits or hits == 0:
-        return fits, NEVER
+        return (fits, NEVER)
     if taken > 0:
-        return True, 0
+        return (True, 0)
     steps = 1
     while steps < period and due(st, e, (phase + steps - int(first)) % period) == 0:
         steps += 1
-    return False, steps
+    return (False, steps)
 
 
 def go(st: Any, e: int, limit: float) -> None:
     """The engine works on until its next step would start at `limit`; at least one action."""
-    g, engine = st.g, st.ei[e]
+    g, engine = (st.g, e * ENGINE_INTS)
     again = True
-    while again and engine[NRUN] + engine[NWAIT] > 0:
+    while again and st.ei[engine + NRUN] + st.ei[engine + NWAIT] > 0:
         prompt, most = look(st, e)
         if prompt:
             mixed_step(st, e)
-        elif engine[NDEC] > 0:
+        elif st.ei[engine + NDEC] > 0:
             decode_run(st, e, limit, most)
-        again = g[FEEDBACK] == 0 and st.ef[e][TIME] < limit and g[NLOG] < g[LOGROOM] and g[NOUT] < g[OUTROOM]
+        again = (
+            g[FEEDBACK] == 0
+            and st.ef[e * ENGINE_FLOATS + TIME] < limit
+            and (g[NLOG] < g[LOGROOM])
+            and (g[NOUT] < g[OUTROOM])
+        )
 
 
 def earliest_end(st: Any, e: int) -> float:
     """No request of the engine ends before this."""
-    engine, floats = st.ei[e], st.ef[e]
-    pool = engine[POOL]
-    steps = int(st.hk[e][0]) - engine[STEP] if engine[NDEC] > 0 else 0
-    period = st.pi[pool][PERIOD]
-    needed = engine[NDEC] * ((steps + period - 1) // period)
-    if engine[NWAIT] > 0 or engine[PART] >= 0 or steps == 0 or engine[FREE] < needed:
-        return float(floats[TIME])
-    more = st.pf[pool][READ_S] * engine[NDEC] * st.pf[pool][YIELD]
-    one = st.base[pool][engine[NDEC]] + st.pf[pool][READ_S] * floats[READ]
-    return float(floats[TIME] + steps * one + more * (0.5 * steps * (steps - 1)))
+    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
+    pool = st.ei[engine + POOL]
+    steps = int(st.hk[e * st.g[WIDE]]) - st.ei[engine + STEP] if st.ei[engine + NDEC] > 0 else 0
+    period = st.pi[pool * POOL_INTS + PERIOD]
+    needed = st.ei[engine + NDEC] * ((steps + period - 1) // period)
+    if st.ei[engine + NWAIT] > 0 or st.ei[engine + PART] >= 0 or steps == 0 or (st.ei[engine + FREE] < needed):
+        return float(st.ef[floats + TIME])
+    more = st.pf[pool * POOL_FLOATS + READ_S] * st.ei[engine + NDEC] * st.pf[pool * POOL_FLOATS + YIELD]
+    one = st.base[pool * st.g[WIDE] + st.ei[engine + NDEC]] + st.pf[pool * POOL_FLOATS + READ_S] * st.ef[floats + READ]
+    return float(st.ef[floats + TIME] + steps * one + more * (0.5 * steps * (steps - 1)))

@@ -3,7 +3,7 @@
 Written over plain indexing so that the same functions run on lists in Python and compiled on arrays. An engine's
 free blocks are counted; with the prefix cache on they also stand in a list from least to most recently freed, in
 which whole prefix blocks keep their key until they are taken for something else (vLLM v1's block pool). `st` is a
-`State`; rows of its tables are indexed by the names below.
+`State`; its tables are flat, a row of so many numbers after another, indexed by the names below.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ READ_S, PAIR_S, WINDOW_S, WINDOW, YIELD, RESERVE, HIT = range(7)
 POOL_FLOATS = 7
 # Global counters and settings.
 CURSOR, COUNT, FINAL, CLOSED, NPEND, NSLOT, NOUT, NLOG, ADMITTED, ROUTER, TURN, FEEDBACK, NNODE, SLACK = range(14)
-OUTROOM, LOGROOM, FIRST_POOL, ENGINES, LOW, HIGH, BELOW, PATIENCE, ARRIVED, INSIDE, BASE, TURN2 = range(14, 26)
-GLOBAL_INTS = 26
+OUTROOM, LOGROOM, FIRST_POOL, ENGINES, LOW, HIGH, BELOW, PATIENCE, ARRIVED, INSIDE = range(14, 24)
+BASE, TURN2, WIDE, PHASES, MASK = range(24, 29)
+GLOBAL_INTS = 29
 THINK, MOVE, MOVE_TOKEN, EVERY, COLD, TARGET = range(6)
 GLOBAL_FLOATS = 6
 
 
 class State(NamedTuple):
-    """Everything that moves. Tables are rows of numbers; keys of `cached` are a prefix block's id and its engine."""
+    """Everything that moves. Tables are rows of numbers. An index finds the node of a prefix block on an engine."""
 
     si: Any  # requests in the system
     sf: Any
@@ -66,7 +67,8 @@ class State(NamedTuple):
     free_slots: Any
     nodes: Any  # free blocks and prefix blocks: previous, next, key, users, blocks
     free_nodes: Any
-    cached: Any
+    ikeys: Any
+    inodes: Any
     oi: Any  # requests that have ended
     of: Any
     li: Any  # runs of steps
@@ -75,33 +77,31 @@ class State(NamedTuple):
 
 PREV, NEXT, KEY, USERS, BLOCKS = range(5)
 NODE_INTS = 5
+OUT_INTS, OUT_FLOATS, LOG_INTS, LOG_FLOATS = 7, 4, 5, 3
 
 
-def heap_push(keys: Any, order: Any, slots: Any, n: int, key: float, seq: int, slot: int) -> None:
+def heap_push(keys: Any, order: Any, slots: Any, base: int, n: int, key: float, seq: int, slot: int) -> None:
+    """Into a heap of n that begins at `base`."""
     i = n
     while i > 0:
         up = (i - 1) // 2
-        if keys[up] < key or (keys[up] == key and order[up] < seq):
+        at = base + up
+        if keys[at] < key or (keys[at] == key and order[at] < seq):
             break
-        keys[i], order[i], slots[i] = keys[up], order[up], slots[up]
+        keys[base + i], order[base + i], slots[base + i] = keys[at], order[at], slots[at]
         i = up
-    keys[i], order[i], slots[i] = key, seq, slot
+    keys[base + i], order[base + i], slots[base + i] = key, seq, slot
 
 
-def heap_pop(keys: Any, order: Any, slots: Any, n: int) -> None:
-    """Take the first away; n is how many there were."""
-    heap_drop(keys, order, slots, n, 0)
-
-
-def heap_drop(keys: Any, order: Any, slots: Any, n: int, at: int) -> None:
-    """Take the one at a place away."""
-    last = n - 1
-    if at == last:
+def heap_drop(keys: Any, order: Any, slots: Any, base: int, n: int, place: int) -> None:
+    """Take the one at a place away from a heap of n that begins at `base`; the first is at 0."""
+    last = base + n - 1
+    if base + place == last:
         return
     key, seq, slot = keys[last], order[last], slots[last]
-    i = at
+    i = place
     while True:
-        down = 2 * i + 1
+        down = base + 2 * i + 1
         if down >= last:
             break
         if down + 1 < last and (
@@ -110,46 +110,46 @@ def heap_drop(keys: Any, order: Any, slots: Any, n: int, at: int) -> None:
             down += 1
         if key < keys[down] or (key == keys[down] and seq < order[down]):
             break
-        keys[i], order[i], slots[i] = keys[down], order[down], slots[down]
-        i = down
+        keys[base + i], order[base + i], slots[base + i] = keys[down], order[down], slots[down]
+        i = down - base
     while i > 0:
-        up = (i - 1) // 2
+        up = base + (i - 1) // 2
         if keys[up] < key or (keys[up] == key and order[up] < seq):
             break
-        keys[i], order[i], slots[i] = keys[up], order[up], slots[up]
-        i = up
-    keys[i], order[i], slots[i] = key, seq, slot
+        keys[base + i], order[base + i], slots[base + i] = keys[up], order[up], slots[up]
+        i = up - base
+    keys[base + i], order[base + i], slots[base + i] = key, seq, slot
 
 
 def node_push(st: Any, e: int, node: int) -> None:
     """A node becomes the most recently freed of its engine."""
-    row, engine = st.nodes[node], st.ei[e]
-    row[PREV], row[NEXT] = engine[LTAIL], -1
-    if engine[LTAIL] >= 0:
-        st.nodes[engine[LTAIL]][NEXT] = node
+    row, engine = (node * NODE_INTS, e * ENGINE_INTS)
+    st.nodes[row + PREV], st.nodes[row + NEXT] = (st.ei[engine + LTAIL], -1)
+    if st.ei[engine + LTAIL] >= 0:
+        st.nodes[st.ei[engine + LTAIL] * NODE_INTS + NEXT] = node
     else:
-        engine[LHEAD] = node
-    engine[LTAIL] = node
+        st.ei[engine + LHEAD] = node
+    st.ei[engine + LTAIL] = node
 
 
 def node_out(st: Any, e: int, node: int) -> None:
-    row, engine = st.nodes[node], st.ei[e]
-    before, after = row[PREV], row[NEXT]
+    row, engine = (node * NODE_INTS, e * ENGINE_INTS)
+    before, after = (st.nodes[row + PREV], st.nodes[row + NEXT])
     if before >= 0:
-        st.nodes[before][NEXT] = after
+        st.nodes[before * NODE_INTS + NEXT] = after
     else:
-        engine[LHEAD] = after
+        st.ei[engine + LHEAD] = after
     if after >= 0:
-        st.nodes[after][PREV] = before
+        st.nodes[after * NODE_INTS + PREV] = before
     else:
-        engine[LTAIL] = before
+        st.ei[engine + LTAIL] = before
 
 
 def node_new(st: Any, key: int, users: int, blocks: int) -> int:
     st.g[NNODE] -= 1
     node = st.free_nodes[st.g[NNODE]]
-    row = st.nodes[node]
-    row[KEY], row[USERS], row[BLOCKS] = key, users, blocks
+    row = node * NODE_INTS
+    st.nodes[row + KEY], st.nodes[row + USERS], st.nodes[row + BLOCKS] = (key, users, blocks)
     return int(node)
 
 
@@ -158,105 +158,148 @@ def node_free(st: Any, node: int) -> None:
     st.g[NNODE] += 1
 
 
+def index_place(key: int, mask: int) -> int:
+    """Where a key is looked for first."""
+    return (key ^ (key >> 9) ^ (key >> 21)) * 40503 & mask
+
+
+def index_find(st: Any, key: int) -> int:
+    """The node of a prefix block on an engine, or -1."""
+    keys, mask = st.ikeys, st.g[MASK]
+    at = index_place(key, mask)
+    while keys[at] >= 0:
+        if keys[at] == key:
+            return int(st.inodes[at])
+        at = (at + 1) & mask
+    return -1
+
+
+def index_put(st: Any, key: int, node: int) -> None:
+    """A key that is not there yet; the table is twice as large as it can be full."""
+    keys, mask = st.ikeys, st.g[MASK]
+    at = index_place(key, mask)
+    while keys[at] >= 0:
+        at = (at + 1) & mask
+    keys[at], st.inodes[at] = key, node
+
+
+def index_drop(st: Any, key: int) -> None:
+    """Take a key out and close the gap, so that what is behind it is found (Knuth, volume 3, 6.4, algorithm R)."""
+    keys, nodes, mask = st.ikeys, st.inodes, st.g[MASK]
+    at = index_place(key, mask)
+    while keys[at] != key:
+        at = (at + 1) & mask
+    gap = at
+    while True:
+        at = (at + 1) & mask
+        if keys[at] < 0:
+            break
+        if ((at - index_place(keys[at], mask)) & mask) >= ((at - gap) & mask):
+            keys[gap], nodes[gap] = keys[at], nodes[at]
+            gap = at
+    keys[gap] = -1
+
+
 def take_blocks(st: Any, e: int, count: int) -> None:
     """Blocks for new tokens: never used ones, then the least recently freed, whose prefix is forgotten."""
-    engine = st.ei[e]
-    engine[FREE] -= count
-    if st.pi[engine[POOL]][HASHED] == 0:
+    engine = e * ENGINE_INTS
+    st.ei[engine + FREE] -= count
+    if st.pi[st.ei[engine + POOL] * POOL_INTS + HASHED] == 0:
         return
-    while count > engine[FRESH]:
-        node = engine[LHEAD]
-        row = st.nodes[node]
-        if row[KEY] >= 0:
-            del st.cached[row[KEY]]
-            row[KEY] = -1
-        wanted = count - engine[FRESH]
-        if row[BLOCKS] <= wanted:
-            engine[FRESH] += row[BLOCKS]
+    while count > st.ei[engine + FRESH]:
+        node = st.ei[engine + LHEAD]
+        row = node * NODE_INTS
+        if st.nodes[row + KEY] >= 0:
+            index_drop(st, st.nodes[row + KEY])
+            st.nodes[row + KEY] = -1
+        wanted = count - st.ei[engine + FRESH]
+        if st.nodes[row + BLOCKS] <= wanted:
+            st.ei[engine + FRESH] += st.nodes[row + BLOCKS]
             node_out(st, e, node)
             node_free(st, node)
         else:
-            row[BLOCKS] -= wanted
-            engine[FRESH] = count
-    engine[FRESH] -= count
+            st.nodes[row + BLOCKS] -= wanted
+            st.ei[engine + FRESH] = count
+    st.ei[engine + FRESH] -= count
 
 
 def give_back(st: Any, e: int, slot: int) -> None:
     """All blocks of a request, its last first, as an engine frees them."""
-    engine, row = st.ei[e], st.si[slot]
-    blocks = row[ANON]
-    row[ANON] = 0
-    engine[FREE] += blocks
-    pool = st.pi[engine[POOL]]
-    if pool[HASHED] == 0:
+    engine, row = (e * ENGINE_INTS, slot * SLOT_INTS)
+    blocks = st.si[row + ANON]
+    st.si[row + ANON] = 0
+    st.ei[engine + FREE] += blocks
+    pool = st.ei[engine + POOL] * POOL_INTS
+    if st.pi[pool + HASHED] == 0:
         return
     if blocks > 0:
-        tail = engine[LTAIL]
-        if tail >= 0 and st.nodes[tail][KEY] < 0:
-            st.nodes[tail][BLOCKS] += blocks
+        tail = st.ei[engine + LTAIL]
+        if tail >= 0 and st.nodes[tail * NODE_INTS + KEY] < 0:
+            st.nodes[tail * NODE_INTS + BLOCKS] += blocks
         else:
             node_push(st, e, node_new(st, -1, 0, blocks))
-    first = row[HSTART] - st.g[BASE]
-    for place in range(first + row[NREG] - 1, first - 1, -1):
+    first = st.si[row + HSTART] - st.g[BASE]
+    for place in range(first + st.si[row + NREG] - 1, first - 1, -1):
         if st.held[place] == 1:
             st.held[place] = 0
-            node = st.cached[st.hid[place] * st.g[ENGINES] + e]
-            st.nodes[node][USERS] -= 1
-            if st.nodes[node][USERS] == 0:
+            node = index_find(st, st.hid[place] * st.g[ENGINES] + e)
+            st.nodes[node * NODE_INTS + USERS] -= 1
+            if st.nodes[node * NODE_INTS + USERS] == 0:
                 node_push(st, e, node)
-                engine[FREE] += pool[HASHED]
-    row[NREG] = 0
-    row[VIA] = 0
+                st.ei[engine + FREE] += st.pi[pool + HASHED]
+    st.si[row + NREG] = 0
+    st.si[row + VIA] = 0
 
 
 def prefix_hits(st: Any, e: int, slot: int) -> tuple[int, int]:
     """Leading prefix blocks of a request that are cached, and cache blocks of them that nobody holds."""
-    row = st.si[slot]
-    hashed, engines = st.pi[st.ei[e][POOL]][HASHED], st.g[ENGINES]
-    found, idle = 0, 0
+    row = slot * SLOT_INTS
+    hashed, engines = (st.pi[st.ei[e * ENGINE_INTS + POOL] * POOL_INTS + HASHED], st.g[ENGINES])
+    found, idle = (0, 0)
     if hashed == 0:
-        return found, idle
-    first = row[HSTART] - st.g[BASE]
-    for place in range(first, first + row[HLEN]):
+        return (found, idle)
+    first = st.si[row + HSTART] - st.g[BASE]
+    for place in range(first, first + st.si[row + HLEN]):
         key = st.hid[place] * engines + e
-        if key not in st.cached:
+        node = index_find(st, key)
+        if node < 0:
             break
-        if st.nodes[st.cached[key]][USERS] == 0:
+        if st.nodes[node * NODE_INTS + USERS] == 0:
             idle += hashed
         found += 1
-    return found, idle
+    return (found, idle)
 
 
 def hold_hits(st: Any, e: int, slot: int, hits: int) -> None:
     """The request becomes a user of the cached blocks it begins with."""
-    row, engine = st.si[slot], st.ei[e]
-    first = row[HSTART] - st.g[BASE]
+    row, engine = (slot * SLOT_INTS, e * ENGINE_INTS)
+    first = st.si[row + HSTART] - st.g[BASE]
     for place in range(first, first + hits):
-        node = st.cached[st.hid[place] * st.g[ENGINES] + e]
-        if st.nodes[node][USERS] == 0:
+        node = index_find(st, st.hid[place] * st.g[ENGINES] + e)
+        if st.nodes[node * NODE_INTS + USERS] == 0:
             node_out(st, e, node)
-            engine[FREE] -= st.nodes[node][BLOCKS]
-        st.nodes[node][USERS] += 1
+            st.ei[engine + FREE] -= st.nodes[node * NODE_INTS + BLOCKS]
+        st.nodes[node * NODE_INTS + USERS] += 1
         st.held[place] = 1
-    row[NREG] = hits
-    row[VIA] = hits * st.pi[engine[POOL]][HASHED]
+    st.si[row + NREG] = hits
+    st.si[row + VIA] = hits * st.pi[st.ei[engine + POOL] * POOL_INTS + HASHED]
 
 
 def register(st: Any, e: int, slot: int) -> None:
     """Prompt blocks computed so far can be found by others from now on."""
-    row = st.si[slot]
-    pool = st.pi[st.ei[e][POOL]]
-    hashed = pool[HASHED]
+    row = slot * SLOT_INTS
+    pool = st.ei[e * ENGINE_INTS + POOL] * POOL_INTS
+    hashed = st.pi[pool + HASHED]
     if hashed == 0:
         return
-    whole = min(row[DONE] // pool[SHARED], row[HLEN])
-    first = row[HSTART] - st.g[BASE]
-    while row[NREG] < whole:
-        place = first + row[NREG]
+    whole = min(st.si[row + DONE] // st.pi[pool + SHARED], st.si[row + HLEN])
+    first = st.si[row + HSTART] - st.g[BASE]
+    while st.si[row + NREG] < whole:
+        place = first + st.si[row + NREG]
         key = st.hid[place] * st.g[ENGINES] + e
-        if key not in st.cached:
-            st.cached[key] = node_new(st, key, 1, hashed)
+        if index_find(st, key) < 0:
+            index_put(st, key, node_new(st, key, 1, hashed))
             st.held[place] = 1
-            row[ANON] -= hashed
-            row[VIA] += hashed
-        row[NREG] += 1
+            st.si[row + ANON] -= hashed
+            st.si[row + VIA] += hashed
+        st.si[row + NREG] += 1

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from outlay.simulate.core_engine import earliest_end, go
+from outlay.simulate.core_engine import (
+    earliest_end,
+    go,
+)
 from outlay.simulate.core_kv import (
     ANON,
     ARR,
@@ -23,6 +26,8 @@ from outlay.simulate.core_kv import (
     CURSOR,
     DONE,
     ENG,
+    ENGINE_FLOATS,
+    ENGINE_INTS,
     ENGINES,
     EVERY,
     FEEDBACK,
@@ -53,6 +58,8 @@ from outlay.simulate.core_kv import (
     OUTROOM,
     PATIENCE,
     PERIOD,
+    POOL_FLOATS,
+    POOL_INTS,
     PRE,
     READY,
     ROUTER,
@@ -60,6 +67,8 @@ from outlay.simulate.core_kv import (
     SHARED,
     SINCE,
     SLACK,
+    SLOT_FLOATS,
+    SLOT_INTS,
     STAGE,
     STATUS,
     TARGET,
@@ -72,10 +81,17 @@ from outlay.simulate.core_kv import (
     WHEAD,
     WTAIL,
     YIELD,
-    heap_pop,
+    heap_drop,
     prefix_hits,
 )
-from outlay.simulate.core_step import ARRIVE, HANDOVER, TICK, UP, leave, pend
+from outlay.simulate.core_step import (
+    ARRIVE,
+    HANDOVER,
+    TICK,
+    UP,
+    leave,
+    pend,
+)
 
 FINISHED, MORE, PLACES, FLUSH = range(4)  # why `run` returns
 OFF, STARTING, UPON, DRAINING = range(4)  # an engine's status
@@ -83,14 +99,14 @@ ROUND_ROBIN, LEAST_LOADED, PREFIX = range(3)
 
 
 def load_of(st: Any, e: int) -> int:
-    return int(st.ei[e][NRUN] + st.ei[e][NWAIT])
+    return int(st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT])
 
 
 def least_loaded(st: Any, low: int, high: int) -> int:
     """Of the engines of a pool that take requests, the one with the fewest inside; the first of equals."""
     best = -1
     for e in range(low, high):
-        if st.ei[e][STATUS] == UPON and (best < 0 or load_of(st, e) < load_of(st, best)):
+        if st.ei[e * ENGINE_INTS + STATUS] == UPON and (best < 0 or load_of(st, e) < load_of(st, best)):
             best = e
     return best
 
@@ -102,18 +118,18 @@ def choose(st: Any, slot: int, low: int, high: int) -> int:
     if g[ROUTER] == LEAST_LOADED:
         return least
     if g[ROUTER] == PREFIX:
-        best, most = least, 0
+        best, most = (least, 0)
         for e in range(low, high):
-            if st.ei[e][STATUS] == UPON and load_of(st, e) <= load_of(st, least) + g[SLACK]:
+            if st.ei[e * ENGINE_INTS + STATUS] == UPON and load_of(st, e) <= load_of(st, least) + g[SLACK]:
                 hits = prefix_hits(st, e, slot)[0]
                 if hits > most:
-                    best, most = e, hits
+                    best, most = (e, hits)
         return best
     turn = TURN if low == 0 else TURN2
     for _ in range(high - low):
         e = low + g[turn] % (high - low)
         g[turn] += 1
-        if st.ei[e][STATUS] == UPON:
+        if st.ei[e * ENGINE_INTS + STATUS] == UPON:
             return int(e)
     return least
 
@@ -121,22 +137,22 @@ def choose(st: Any, slot: int, low: int, high: int) -> int:
 def too_long(st: Any, tokens: int, output: int) -> bool:
     """Longer than the model takes, or than an empty cache of a pool it passes through holds."""
     g = st.g
-    pi = st.pi[0]
-    if tokens + output > pi[LENGTH]:
+    pi = 0 * POOL_INTS
+    if tokens + output > st.pi[pi + LENGTH]:
         return True
     split = g[FIRST_POOL] < g[ENGINES]
-    if most_blocks(st, 0, tokens, 1 if split else output) > st.ei[0][TOTAL]:
+    if most_blocks(st, 0, tokens, 1 if split else output) > st.ei[0 * ENGINE_INTS + TOTAL]:
         return True
-    return bool(split and most_blocks(st, 1, tokens, output) > st.ei[g[FIRST_POOL]][TOTAL])
+    return bool(split and most_blocks(st, 1, tokens, output) > st.ei[g[FIRST_POOL] * ENGINE_INTS + TOTAL])
 
 
 def most_blocks(st: Any, pool: int, tokens: int, output: int) -> int:
     """Blocks a request holds when it ends."""
-    pi, per_step = st.pi[pool], st.pf[pool][YIELD]
-    whole = (tokens + pi[BLOCK] - 1) // pi[BLOCK]
+    pi, per_step = (pool * POOL_INTS, st.pf[pool * POOL_FLOATS + YIELD])
+    whole = (tokens + st.pi[pi + BLOCK] - 1) // st.pi[pi + BLOCK]
     steps = math.ceil((output - 1) / per_step)
-    offset = min(int((whole * pi[BLOCK] - tokens) / per_step), pi[PERIOD] - 1)
-    more = (steps - 1 - offset) // pi[PERIOD] + 1 if steps > offset else 0
+    offset = min(int((whole * st.pi[pi + BLOCK] - tokens) / per_step), st.pi[pi + PERIOD] - 1)
+    more = (steps - 1 - offset) // st.pi[pi + PERIOD] + 1 if steps > offset else 0
     return int(whole + more + (1 if per_step > 1.0 else 0))
 
 
@@ -147,17 +163,29 @@ def arrive(st: Any, time: float) -> None:
     g[CURSOR] += 1
     g[NSLOT] -= 1
     slot = st.free_slots[g[NSLOT]]
-    row, floats = st.si[slot], st.sf[slot]
-    row[ID], row[INP], row[OUT], row[TGT] = g[ARRIVED], st.inp[at], st.out[at], st.inp[at]
+    row, floats = (slot * SLOT_INTS, slot * SLOT_FLOATS)
+    st.si[row + ID], st.si[row + INP], st.si[row + OUT], st.si[row + TGT] = (
+        g[ARRIVED],
+        st.inp[at],
+        st.out[at],
+        st.inp[at],
+    )
     g[ARRIVED] += 1
     g[INSIDE] += 1
-    row[LEFT] = math.ceil((row[OUT] - 1) / st.pf[0][YIELD])
-    row[ANON], row[DONE], row[CACHED], row[PRE], row[NREG], row[VIA] = 0, 0, 0, 0, 0, 0
-    row[READY], row[STAGE], row[ENG] = 0, 0, -1
-    row[HSTART] = st.hfrom[at]
-    row[HLEN] = min(st.hlen[at], row[INP] // st.pi[0][SHARED])
-    floats[ARR], floats[SCHED], floats[FIRST], floats[GAP] = time, -1.0, -1.0, -1.0
-    if too_long(st, row[INP], row[OUT]):
+    st.si[row + LEFT] = math.ceil((st.si[row + OUT] - 1) / st.pf[0 * POOL_FLOATS + YIELD])
+    st.si[row + ANON], st.si[row + DONE], st.si[row + CACHED], st.si[row + PRE], st.si[row + NREG], st.si[row + VIA] = (
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
+    st.si[row + READY], st.si[row + STAGE], st.si[row + ENG] = (0, 0, -1)
+    st.si[row + HSTART] = st.hfrom[at]
+    st.si[row + HLEN] = min(st.hlen[at], st.si[row + INP] // st.pi[0 * POOL_INTS + SHARED])
+    st.sf[floats + ARR], st.sf[floats + SCHED], st.sf[floats + FIRST], st.sf[floats + GAP] = (time, -1.0, -1.0, -1.0)
+    if too_long(st, st.si[row + INP], st.si[row + OUT]):
         leave(st, slot, time, 1)
         return
     join(st, choose(st, slot, 0, g[FIRST_POOL]), slot, time)
@@ -165,35 +193,35 @@ def arrive(st: Any, time: float) -> None:
 
 def join(st: Any, e: int, slot: int, time: float) -> None:
     """To the end of an engine's queue."""
-    engine, row = st.ei[e], st.si[slot]
-    if engine[NRUN] + engine[NWAIT] == 0 and st.ef[e][TIME] < time:
-        st.ef[e][TIME] = time
-    row[ENG], row[NEXTW] = e, -1
-    if engine[WTAIL] >= 0:
-        st.si[engine[WTAIL]][NEXTW] = slot
+    engine, row = (e * ENGINE_INTS, slot * SLOT_INTS)
+    if st.ei[engine + NRUN] + st.ei[engine + NWAIT] == 0 and st.ef[e * ENGINE_FLOATS + TIME] < time:
+        st.ef[e * ENGINE_FLOATS + TIME] = time
+    st.si[row + ENG], st.si[row + NEXTW] = (e, -1)
+    if st.ei[engine + WTAIL] >= 0:
+        st.si[st.ei[engine + WTAIL] * SLOT_INTS + NEXTW] = slot
     else:
-        engine[WHEAD] = slot
-    engine[WTAIL] = slot
-    engine[NWAIT] += 1
+        st.ei[engine + WHEAD] = slot
+    st.ei[engine + WTAIL] = slot
+    st.ei[engine + NWAIT] += 1
 
 
 def hand_over(st: Any, slot: int, time: float) -> None:
     """The cache of a computed prompt has come to the pool that decodes."""
-    row = st.si[slot]
-    row[STAGE], row[READY], row[DONE], row[HLEN] = 1, 1, 0, 0
-    row[TGT] = row[INP]
-    row[LEFT] = math.ceil((row[OUT] - 1) / st.pf[1][YIELD])
+    row = slot * SLOT_INTS
+    st.si[row + STAGE], st.si[row + READY], st.si[row + DONE], st.si[row + HLEN] = (1, 1, 0, 0)
+    st.si[row + TGT] = st.si[row + INP]
+    st.si[row + LEFT] = math.ceil((st.si[row + OUT] - 1) / st.pf[1 * POOL_FLOATS + YIELD])
     join(st, choose(st, slot, st.g[FIRST_POOL], st.g[ENGINES]), slot, time)
 
 
 def tick(st: Any, time: float) -> None:
     """The autoscaler counts and decides."""
-    g, count, idle = st.g, 0, -1
+    g, count, idle = (st.g, 0, -1)
     for e in range(g[ENGINES]):
-        status = st.ei[e][STATUS]
+        status = st.ei[e * ENGINE_INTS + STATUS]
         if status == DRAINING and load_of(st, e) == 0:
-            st.ei[e][STATUS] = OFF
-            st.ef[e][ON] += time - st.ef[e][SINCE]
+            st.ei[e * ENGINE_INTS + STATUS] = OFF
+            st.ef[e * ENGINE_FLOATS + ON] += time - st.ef[e * ENGINE_FLOATS + SINCE]
         elif status in (UPON, STARTING):
             count += 1
     wanted = min(max(math.ceil(g[INSIDE] / st.gf[TARGET]), g[LOW]), g[HIGH])
@@ -203,10 +231,10 @@ def tick(st: Any, time: float) -> None:
     elif g[BELOW] >= g[PATIENCE]:
         g[BELOW] = 0
         for e in range(g[ENGINES]):
-            if st.ei[e][STATUS] == UPON and (idle < 0 or load_of(st, e) <= load_of(st, idle)):
+            if st.ei[e * ENGINE_INTS + STATUS] == UPON and (idle < 0 or load_of(st, e) <= load_of(st, idle)):
                 idle = e
         if idle >= 0 and count > 1:
-            st.ei[idle][STATUS] = DRAINING
+            st.ei[idle * ENGINE_INTS + STATUS] = DRAINING
     if g[INSIDE] > 0 or g[CURSOR] < g[COUNT] or g[FINAL] == 0:
         pend(st, time + st.gf[EVERY], TICK, -1)
 
@@ -214,13 +242,13 @@ def tick(st: Any, time: float) -> None:
 def start_more(st: Any, time: float, more: int) -> None:
     """Engines about to stop take requests again; stopped ones start cold."""
     for e in range(st.g[ENGINES]):
-        if more > 0 and st.ei[e][STATUS] == DRAINING:
-            st.ei[e][STATUS] = UPON
+        if more > 0 and st.ei[e * ENGINE_INTS + STATUS] == DRAINING:
+            st.ei[e * ENGINE_INTS + STATUS] = UPON
             more -= 1
     for e in range(st.g[ENGINES]):
-        if more > 0 and st.ei[e][STATUS] == OFF:
-            st.ei[e][STATUS] = STARTING
-            st.ef[e][SINCE] = time
+        if more > 0 and st.ei[e * ENGINE_INTS + STATUS] == OFF:
+            st.ei[e * ENGINE_INTS + STATUS] = STARTING
+            st.ef[e * ENGINE_FLOATS + SINCE] = time
             pend(st, time + st.gf[COLD], UP, e)
             more -= 1
 
@@ -228,8 +256,8 @@ def start_more(st: Any, time: float, more: int) -> None:
 def happen(st: Any) -> None:
     """The first of what is pending."""
     g = st.g
-    time, kind, what = st.pt[0], st.pq[0] % 4, st.ps[0]
-    heap_pop(st.pt, st.pq, st.ps, g[NPEND])
+    time, kind, what = (st.pt[0], st.pq[0] % 4, st.ps[0])
+    heap_drop(st.pt, st.pq, st.ps, 0, g[NPEND], 0)
     g[NPEND] -= 1
     if kind == ARRIVE:
         if g[CURSOR] < g[COUNT]:
@@ -238,9 +266,9 @@ def happen(st: Any) -> None:
         hand_over(st, what, time)
     elif kind == TICK:
         tick(st, time)
-    elif st.ei[what][STATUS] == STARTING:
-        st.ei[what][STATUS] = UPON
-        st.ef[what][TIME] = time
+    elif st.ei[what * ENGINE_INTS + STATUS] == STARTING:
+        st.ei[what * ENGINE_INTS + STATUS] = UPON
+        st.ef[what * ENGINE_FLOATS + TIME] = time
 
 
 def run(st: Any) -> int:
@@ -257,10 +285,13 @@ def run(st: Any) -> int:
         if g[CURSOR] < g[COUNT] and (g[CLOSED] == 0 or g[ARRIVED] < g[CLOSED]):
             comes = st.arr[g[CURSOR]]
         pending = st.pt[0] if g[NPEND] > 0 else math.inf
-        best, clock = -1, math.inf
+        best, clock = (-1, math.inf)
         for e in range(g[ENGINES]):
-            if st.ei[e][NRUN] + st.ei[e][NWAIT] > 0 and st.ef[e][TIME] < clock:
-                best, clock = e, st.ef[e][TIME]
+            if (
+                st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT] > 0
+                and st.ef[e * ENGINE_FLOATS + TIME] < clock
+            ):
+                best, clock = (e, st.ef[e * ENGINE_FLOATS + TIME])
         after = min(comes, pending)
         if best < 0 and after == math.inf:
             return FINISHED
@@ -272,6 +303,6 @@ def run(st: Any) -> int:
             continue
         if g[FEEDBACK] == 1:
             for e in range(g[ENGINES]):
-                if e != best and st.ei[e][NRUN] + st.ei[e][NWAIT] > 0:
+                if e != best and st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT] > 0:
                     after = min(after, earliest_end(st, e))
         go(st, best, after)

@@ -21,6 +21,8 @@ from outlay.simulate.core_kv import (
     CROSS,
     DONE,
     ENG,
+    ENGINE_FLOATS,
+    ENGINE_INTS,
     FIRST,
     FREE,
     GAP,
@@ -31,6 +33,8 @@ from outlay.simulate.core_kv import (
     INSIDE,
     KEYS,
     LEFT,
+    LOG_FLOATS,
+    LOG_INTS,
     NDEC,
     NEXTR,
     NEXTW,
@@ -41,10 +45,15 @@ from outlay.simulate.core_kv import (
     NSLOT,
     NWAIT,
     OUT,
+    OUT_FLOATS,
+    OUT_INTS,
     PAIR_S,
     PART,
     PERIOD,
+    PHASES,
     POOL,
+    POOL_FLOATS,
+    POOL_INTS,
     PRE,
     PREFILL_FIRST,
     PREVR,
@@ -56,6 +65,8 @@ from outlay.simulate.core_kv import (
     SEQ,
     SEQS,
     SHARED,
+    SLOT_FLOATS,
+    SLOT_INTS,
     STAGE,
     START,
     STEP,
@@ -65,6 +76,7 @@ from outlay.simulate.core_kv import (
     VIA,
     WHEAD,
     WHOLE,
+    WIDE,
     WINDOW,
     WINDOW_S,
     WTAIL,
@@ -84,8 +96,9 @@ ARRIVE, HANDOVER, TICK, UP = range(4)  # kinds of what comes
 
 def chunk_s(st: Any, pool: int, running: int, tokens: int) -> float:
     """Seconds a step takes more with so many prompt tokens; by itself where nothing runs. Bilinear."""
-    ck, nk = st.cknots, st.nknots
-    low, high = 0, len(ck) - 1
+    ck, nk, table = st.cknots, st.nknots, st.chunk
+    wide = len(ck)
+    low, high = 0, wide - 1
     while high - low > 1:
         mid = (low + high) // 2
         if ck[mid] <= tokens:
@@ -93,47 +106,56 @@ def chunk_s(st: Any, pool: int, running: int, tokens: int) -> float:
         else:
             high = mid
     x = (tokens - ck[low]) / (ck[low + 1] - ck[low])
+    at = pool * len(nk) * wide + low
     if running == 0:
-        row = st.chunk[pool][0]
-        return row[low] * (1.0 - x) + row[low + 1] * x  # type: ignore[no-any-return]
-    at = 1
-    while at + 2 < len(nk) and nk[at + 1] < running:
-        at += 1
-    y = (running - nk[at]) / (nk[at + 1] - nk[at])
-    one, two = st.chunk[pool][at], st.chunk[pool][at + 1]
-    return (one[low] * (1.0 - x) + one[low + 1] * x) * (1.0 - y) + (two[low] * (1.0 - x) + two[low + 1] * x) * y  # type: ignore[no-any-return]
+        return float(table[at] * (1.0 - x) + table[at + 1] * x)
+    row = 1
+    while row + 2 < len(nk) and nk[row + 1] < running:
+        row += 1
+    y = (running - nk[row]) / (nk[row + 1] - nk[row])
+    one = at + row * wide
+    two = one + wide
+    lower, upper = table[one] * (1.0 - x) + table[one + 1] * x, table[two] * (1.0 - x) + table[two + 1] * x
+    return float(lower * (1.0 - y) + upper * y)
 
 
 def attention_s(st: Any, pool: int, tokens: int, before: int) -> float:
     """Attention of a chunk over what stands before it and half of itself."""
     span = before + 0.5 * tokens
-    pf = st.pf[pool]
-    return tokens * (pf[PAIR_S] * span + pf[WINDOW_S] * min(span, pf[WINDOW]))  # type: ignore[no-any-return]
+    pf = pool * POOL_FLOATS
+    return float(tokens * (st.pf[pf + PAIR_S] * span + st.pf[pf + WINDOW_S] * min(span, st.pf[pf + WINDOW])))
 
 
 def pend(st: Any, time: float, kind: int, slot: int) -> None:
     """Something that will happen."""
     g = st.g
-    heap_push(st.pt, st.pq, st.ps, g[NPEND], time, g[ADMITTED] * 4 + kind, slot)
+    heap_push(st.pt, st.pq, st.ps, 0, g[NPEND], time, g[ADMITTED] * 4 + kind, slot)
     g[ADMITTED] += 1
     g[NPEND] += 1
 
 
 def log(st: Any, e: int, kind: int, steps: int, running: int, tokens: int, time: float, seconds: float) -> None:
     g = st.g
-    ints, floats = st.li[g[NLOG]], st.lf[g[NLOG]]
-    ints[0], ints[1], ints[2], ints[3], ints[4] = e, kind, steps, running, tokens
-    floats[0], floats[1], floats[2] = time, seconds, st.ef[e][READ]
+    ints, floats = (g[NLOG] * LOG_INTS, g[NLOG] * LOG_FLOATS)
+    li, lf = st.li, st.lf
+    li[ints], li[ints + 1], li[ints + 2], li[ints + 3], li[ints + 4] = e, kind, steps, running, tokens
+    lf[floats], lf[floats + 1], lf[floats + 2] = time, seconds, st.ef[e * ENGINE_FLOATS + READ]
     g[NLOG] += 1
 
 
 def leave(st: Any, slot: int, time: float, dropped: int) -> None:
     """A request ends: its row is written, its place is free, and in a closed loop the next one comes."""
-    g, row, floats = st.g, st.si[slot], st.sf[slot]
-    ints, times = st.oi[g[NOUT]], st.of[g[NOUT]]
-    ints[0], ints[1], ints[2], ints[3], ints[4] = row[ID], row[INP], row[OUT], row[CACHED], row[PRE]
-    ints[5], ints[6] = row[ENG], dropped
-    times[0], times[1], times[2], times[3] = floats[ARR], floats[SCHED], floats[FIRST], time
+    g, row, floats = (st.g, slot * SLOT_INTS, slot * SLOT_FLOATS)
+    ints, times = (g[NOUT] * OUT_INTS, g[NOUT] * OUT_FLOATS)
+    si, sf, oi, of = st.si, st.sf, st.oi, st.of
+    oi[ints], oi[ints + 1], oi[ints + 2] = si[row + ID], si[row + INP], si[row + OUT]
+    oi[ints + 3], oi[ints + 4], oi[ints + 5], oi[ints + 6] = si[row + CACHED], si[row + PRE], si[row + ENG], dropped
+    of[times], of[times + 1], of[times + 2], of[times + 3] = (
+        sf[floats + ARR],
+        sf[floats + SCHED],
+        sf[floats + FIRST],
+        time,
+    )
     g[NOUT] += 1
     st.free_slots[g[NSLOT]] = slot
     g[NSLOT] += 1
@@ -144,90 +166,94 @@ def leave(st: Any, slot: int, time: float, dropped: int) -> None:
 
 def unlink(st: Any, e: int, slot: int) -> None:
     """Out of the engine's running requests."""
-    row, engine = st.si[slot], st.ei[e]
-    if row[PREVR] >= 0:
-        st.si[row[PREVR]][NEXTR] = row[NEXTR]
-    if row[NEXTR] >= 0:
-        st.si[row[NEXTR]][PREVR] = row[PREVR]
+    row, engine = (slot * SLOT_INTS, e * ENGINE_INTS)
+    if st.si[row + PREVR] >= 0:
+        st.si[st.si[row + PREVR] * SLOT_INTS + NEXTR] = st.si[row + NEXTR]
+    if st.si[row + NEXTR] >= 0:
+        st.si[st.si[row + NEXTR] * SLOT_INTS + PREVR] = st.si[row + PREVR]
     else:
-        engine[RTAIL] = row[PREVR]
-    engine[NRUN] -= 1
+        st.ei[engine + RTAIL] = st.si[row + PREVR]
+    st.ei[engine + NRUN] -= 1
 
 
-def crossings(row: Any, period: int, step: int) -> int:
-    """Blocks a running request has taken before a step since it began to decode."""
-    if step <= row[CROSS]:
-        return 0
-    return int((step - 1 - row[CROSS]) // period + 1)
+def crossings(first: int, period: int, step: int) -> int:
+    """Blocks a running request has taken before a step, the first at step `first`."""
+    return 0 if step <= first else (step - 1 - first) // period + 1
 
 
 def out_of_decode(st: Any, e: int, slot: int, done: int) -> None:
     """A request decodes no longer; its blocks become part of what it gives back."""
-    engine, row = st.ei[e], st.si[slot]
-    pool = engine[POOL]
-    period = st.pi[pool][PERIOD]
-    row[ANON] += crossings(row, period, engine[STEP])
-    st.cross[e][row[CROSS] % period] -= 1
-    st.ef[e][READ] -= row[TGT] + st.pf[pool][YIELD] * (done + 1)
-    engine[KEYS] -= row[START] + row[LEFT]
-    engine[NDEC] -= 1
+    engine, row = (e * ENGINE_INTS, slot * SLOT_INTS)
+    pool = st.ei[engine + POOL]
+    period = st.pi[pool * POOL_INTS + PERIOD]
+    st.si[row + ANON] += crossings(st.si[row + CROSS], period, st.ei[engine + STEP])
+    st.cross[e * st.g[PHASES] + st.si[row + CROSS] % period] -= 1
+    st.ef[e * ENGINE_FLOATS + READ] -= st.si[row + TGT] + st.pf[pool * POOL_FLOATS + YIELD] * (done + 1)
+    st.ei[engine + KEYS] -= st.si[row + START] + st.si[row + LEFT]
+    st.ei[engine + NDEC] -= 1
 
 
 def into_decode(st: Any, e: int, slot: int, late: int) -> None:
     """A request whose prompt is computed decodes from the engine's next step on; late: that step's blocks are dealt."""
-    engine, row = st.ei[e], st.si[slot]
-    pool = engine[POOL]
-    pi = st.pi[pool]
-    room = (row[ANON] + row[VIA]) * pi[BLOCK] - row[TGT]
-    row[START] = engine[STEP]
-    row[CROSS] = engine[STEP] + min(int(room / st.pf[pool][YIELD]), pi[PERIOD] - 1 + late)
-    st.cross[e][row[CROSS] % pi[PERIOD]] += 1
-    st.ef[e][READ] += row[TGT] + st.pf[pool][YIELD]
-    end = engine[STEP] + row[LEFT]
-    engine[KEYS] += end
-    heap_push(st.hk[e], st.hq[e], st.hs[e], engine[NDEC], float(end), row[SEQ], slot)
-    engine[NDEC] += 1
+    engine, row = (e * ENGINE_INTS, slot * SLOT_INTS)
+    pool = st.ei[engine + POOL]
+    pi = pool * POOL_INTS
+    room = (st.si[row + ANON] + st.si[row + VIA]) * st.pi[pi + BLOCK] - st.si[row + TGT]
+    st.si[row + START] = st.ei[engine + STEP]
+    st.si[row + CROSS] = st.ei[engine + STEP] + min(
+        int(room / st.pf[pool * POOL_FLOATS + YIELD]), st.pi[pi + PERIOD] - 1 + late
+    )
+    st.cross[e * st.g[PHASES] + st.si[row + CROSS] % st.pi[pi + PERIOD]] += 1
+    st.ef[e * ENGINE_FLOATS + READ] += st.si[row + TGT] + st.pf[pool * POOL_FLOATS + YIELD]
+    end = st.ei[engine + STEP] + st.si[row + LEFT]
+    st.ei[engine + KEYS] += end
+    heap_push(st.hk, st.hq, st.hs, e * st.g[WIDE], st.ei[engine + NDEC], float(end), st.si[row + SEQ], slot)
+    st.ei[engine + NDEC] += 1
 
 
 def give_way(st: Any, e: int) -> int:
     """The last admitted gives its blocks up and waits first in line; whether it needed a block in this step."""
-    engine = st.ei[e]
-    slot = engine[RTAIL]
-    row, needed = st.si[slot], 0
-    if engine[PART] == slot:
-        engine[PART] = -1
+    engine = e * ENGINE_INTS
+    slot = st.ei[engine + RTAIL]
+    row, needed = (slot * SLOT_INTS, 0)
+    if st.ei[engine + PART] == slot:
+        st.ei[engine + PART] = -1
     else:
-        done = engine[STEP] - row[START]
-        period = st.pi[engine[POOL]][PERIOD]
-        needed = 1 if engine[STEP] >= row[CROSS] and (engine[STEP] - row[CROSS]) % period == 0 else 0
-        for at in range(engine[NDEC]):
-            if st.hs[e][at] == slot:
-                heap_drop(st.hk[e], st.hq[e], st.hs[e], engine[NDEC], at)
+        done = st.ei[engine + STEP] - st.si[row + START]
+        period = st.pi[st.ei[engine + POOL] * POOL_INTS + PERIOD]
+        needed = (
+            1
+            if st.ei[engine + STEP] >= st.si[row + CROSS] and (st.ei[engine + STEP] - st.si[row + CROSS]) % period == 0
+            else 0
+        )
+        for at in range(st.ei[engine + NDEC]):
+            if st.hs[e * st.g[WIDE] + at] == slot:
+                heap_drop(st.hk, st.hq, st.hs, e * st.g[WIDE], st.ei[engine + NDEC], at)
                 break
         out_of_decode(st, e, slot, done)
-        row[TGT] += 1 + int(done * st.pf[engine[POOL]][YIELD])
-        row[LEFT] -= done + 1
-        st.sf[slot][GAP] = st.ef[e][TIME]
+        st.si[row + TGT] += 1 + int(done * st.pf[st.ei[engine + POOL] * POOL_FLOATS + YIELD])
+        st.si[row + LEFT] -= done + 1
+        st.sf[slot * SLOT_FLOATS + GAP] = st.ef[e * ENGINE_FLOATS + TIME]
     give_back(st, e, slot)
     unlink(st, e, slot)
-    row[DONE] = 0
-    row[READY] = 0
-    row[PRE] += 1
-    row[NEXTW] = engine[WHEAD]
-    engine[WHEAD] = slot
-    if engine[WTAIL] < 0:
-        engine[WTAIL] = slot
-    engine[NWAIT] += 1
+    st.si[row + DONE] = 0
+    st.si[row + READY] = 0
+    st.si[row + PRE] += 1
+    st.si[row + NEXTW] = st.ei[engine + WHEAD]
+    st.ei[engine + WHEAD] = slot
+    if st.ei[engine + WTAIL] < 0:
+        st.ei[engine + WTAIL] = slot
+    st.ei[engine + NWAIT] += 1
     return needed
 
 
 def secure(st: Any, e: int) -> bool:
     """Blocks for this step of all that decode, the last admitted giving way; whether any did."""
-    engine = st.ei[e]
-    phase = engine[STEP] % st.pi[engine[POOL]][PERIOD]
+    engine = e * ENGINE_INTS
+    phase = st.ei[engine + STEP] % st.pi[st.ei[engine + POOL] * POOL_INTS + PERIOD]
     gave = False
     need = due(st, e, phase)
-    while need > engine[FREE]:
+    while need > st.ei[engine + FREE]:
         need -= give_way(st, e)
         gave = True
     take_blocks(st, e, need)
@@ -236,115 +262,120 @@ def secure(st: Any, e: int) -> bool:
 
 def due(st: Any, e: int, phase: int) -> int:
     """Running requests that take a block in the engine's next step, whose phase is given."""
-    return int(st.cross[e][phase])
+    return int(st.cross[e * st.g[PHASES] + phase])
 
 
 def offer(st: Any, e: int, budget: int, free: int) -> tuple[bool, int, int, int]:
     """Whether the first in line can start now: (yes, cached prefix blocks, tokens computed already, tokens now)."""
-    engine = st.ei[e]
-    slot, pool = engine[WHEAD], engine[POOL]
-    row, pi, pf = st.si[slot], st.pi[pool], st.pf[pool]
-    block = pi[BLOCK]
-    if row[READY] == 1:
-        end = row[TGT] + ahead(st, pool)
-        return (end + block - 1) // block <= free, 0, row[TGT], 0
+    engine = e * ENGINE_INTS
+    slot, pool = (st.ei[engine + WHEAD], st.ei[engine + POOL])
+    row, pi, pf = (slot * SLOT_INTS, pool * POOL_INTS, pool * POOL_FLOATS)
+    block = st.pi[pi + BLOCK]
+    if st.si[row + READY] == 1:
+        end = st.si[row + TGT] + ahead(st, pool)
+        return ((end + block - 1) // block <= free, 0, st.si[row + TGT], 0)
     if budget <= 0:
-        return False, 0, 0, 0
+        return (False, 0, 0, 0)
     hits, idle = prefix_hits(st, e, slot)
-    known = min(hits * pi[SHARED], (row[TGT] - 1) // block * block)
-    if pi[HASHED] == 0 and pf[HIT] > 0.0:
-        known = min(int(pf[HIT] * row[INP]), row[TGT] - 1)
-    now = min(budget, row[TGT] - known)
-    end = row[TGT] if pi[WHOLE] == 1 else known + now
-    need = float((end + block - 1) // block - hits * pi[HASHED] + idle)
-    if pf[RESERVE] > 0.0:
-        rest = max(engine[KEYS] - engine[NDEC] * engine[STEP], 0) + row[LEFT]
-        need += pf[RESERVE] * pf[YIELD] * rest / block
-        if engine[NRUN] == 0:
+    known = min(hits * st.pi[pi + SHARED], (st.si[row + TGT] - 1) // block * block)
+    if st.pi[pi + HASHED] == 0 and st.pf[pf + HIT] > 0.0:
+        known = min(int(st.pf[pf + HIT] * st.si[row + INP]), st.si[row + TGT] - 1)
+    now = min(budget, st.si[row + TGT] - known)
+    end = st.si[row + TGT] if st.pi[pi + WHOLE] == 1 else known + now
+    need = float((end + block - 1) // block - hits * st.pi[pi + HASHED] + idle)
+    if st.pf[pf + RESERVE] > 0.0:
+        rest = max(st.ei[engine + KEYS] - st.ei[engine + NDEC] * st.ei[engine + STEP], 0) + st.si[row + LEFT]
+        need += st.pf[pf + RESERVE] * st.pf[pf + YIELD] * rest / block
+        if st.ei[engine + NRUN] == 0:
             need = 0.0
-    return need <= free, hits, known, now
+    return (need <= free, hits, known, now)
 
 
 def ahead(st: Any, pool: int) -> int:
     """Tokens that one who joins within a step writes in it."""
-    return 0 if st.pi[pool][PREFILL_FIRST] == 1 else math.ceil(st.pf[pool][YIELD])
+    return 0 if st.pi[pool * POOL_INTS + PREFILL_FIRST] == 1 else math.ceil(st.pf[pool * POOL_FLOATS + YIELD])
 
 
 def admit(st: Any, e: int, hits: int, known: int, now: int) -> int:
     """The first in line starts: it takes its blocks and joins the running requests."""
-    engine = st.ei[e]
-    slot = engine[WHEAD]
-    row, pi, g = st.si[slot], st.pi[engine[POOL]], st.g
-    engine[WHEAD] = row[NEXTW]
-    if engine[WHEAD] < 0:
-        engine[WTAIL] = -1
-    engine[NWAIT] -= 1
-    row[PREVR], row[NEXTR] = engine[RTAIL], -1
-    if engine[RTAIL] >= 0:
-        st.si[engine[RTAIL]][NEXTR] = slot
-    engine[RTAIL] = slot
-    engine[NRUN] += 1
-    row[SEQ] = g[ADMITTED]
+    engine = e * ENGINE_INTS
+    slot = st.ei[engine + WHEAD]
+    row, pi, g = (slot * SLOT_INTS, st.ei[engine + POOL] * POOL_INTS, st.g)
+    st.ei[engine + WHEAD] = st.si[row + NEXTW]
+    if st.ei[engine + WHEAD] < 0:
+        st.ei[engine + WTAIL] = -1
+    st.ei[engine + NWAIT] -= 1
+    st.si[row + PREVR], st.si[row + NEXTR] = (st.ei[engine + RTAIL], -1)
+    if st.ei[engine + RTAIL] >= 0:
+        st.si[st.ei[engine + RTAIL] * SLOT_INTS + NEXTR] = slot
+    st.ei[engine + RTAIL] = slot
+    st.ei[engine + NRUN] += 1
+    st.si[row + SEQ] = g[ADMITTED]
     g[ADMITTED] += 1
     if hits > 0:
         hold_hits(st, e, slot, hits)
-    end = known + now if now > 0 else known + ahead(st, engine[POOL])
-    need = (end + pi[BLOCK] - 1) // pi[BLOCK] - hits * pi[HASHED]
+    end = known + now if now > 0 else known + ahead(st, st.ei[engine + POOL])
+    need = (end + st.pi[pi + BLOCK] - 1) // st.pi[pi + BLOCK] - hits * st.pi[pi + HASHED]
     take_blocks(st, e, need)
-    row[ANON] = need
-    row[DONE] = known + now
-    if st.sf[slot][SCHED] < 0.0:
-        st.sf[slot][SCHED] = st.ef[e][TIME]
-        if row[STAGE] == 0:
-            row[CACHED] = known
+    st.si[row + ANON] = need
+    st.si[row + DONE] = known + now
+    if st.sf[slot * SLOT_FLOATS + SCHED] < 0.0:
+        st.sf[slot * SLOT_FLOATS + SCHED] = st.ef[e * ENGINE_FLOATS + TIME]
+        if st.si[row + STAGE] == 0:
+            st.si[row + CACHED] = known
     register(st, e, slot)
     return int(slot)
 
 
 def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int]:
     """Prompt tokens of this step: how many, their attention, and requests now complete as a chain."""
-    engine = st.ei[e]
-    pool = engine[POOL]
-    pi = st.pi[pool]
-    tokens, attention, head, tail = 0, 0.0, -1, -1
-    slot = engine[PART]
+    engine = e * ENGINE_INTS
+    pool = st.ei[engine + POOL]
+    pi = pool * POOL_INTS
+    tokens, attention, head, tail = (0, 0.0, -1, -1)
+    slot = st.ei[engine + PART]
     if slot >= 0 and budget > 0:
-        row = st.si[slot]
-        now = min(budget, row[TGT] - row[DONE])
-        block = pi[BLOCK]
-        need = (row[DONE] + now + block - 1) // block - (row[DONE] + block - 1) // block
-        if need > engine[FREE]:
+        row = slot * SLOT_INTS
+        now = min(budget, st.si[row + TGT] - st.si[row + DONE])
+        block = st.pi[pi + BLOCK]
+        need = (st.si[row + DONE] + now + block - 1) // block - (st.si[row + DONE] + block - 1) // block
+        if need > st.ei[engine + FREE]:
             give_way(st, e)
             gave = True
         else:
             take_blocks(st, e, need)
-            row[ANON] += need
-            attention += attention_s(st, pool, now, row[DONE])
-            row[DONE] += now
-            tokens, budget = tokens + now, budget - now
+            st.si[row + ANON] += need
+            attention += attention_s(st, pool, now, st.si[row + DONE])
+            st.si[row + DONE] += now
+            tokens, budget = (tokens + now, budget - now)
             register(st, e, slot)
-            if row[DONE] >= row[TGT]:
-                engine[PART] = -1
-                row[NEXTW] = -1
-                head, tail = slot, slot
-    while not gave and engine[WHEAD] >= 0 and engine[NRUN] < pi[SEQS] and engine[PART] < 0:
-        fits, hits, known, now = offer(st, e, budget, engine[FREE])
+            if st.si[row + DONE] >= st.si[row + TGT]:
+                st.ei[engine + PART] = -1
+                st.si[row + NEXTW] = -1
+                head, tail = (slot, slot)
+    while (
+        not gave
+        and st.ei[engine + WHEAD] >= 0
+        and (st.ei[engine + NRUN] < st.pi[pi + SEQS])
+        and (st.ei[engine + PART] < 0)
+    ):
+        fits, hits, known, now = offer(st, e, budget, st.ei[engine + FREE])
         if not fits:
             break
         slot = admit(st, e, hits, known, now)
-        row = st.si[slot]
+        row = slot * SLOT_INTS
         if now == 0:
-            into_decode(st, e, slot, 1 - pi[PREFILL_FIRST])
+            into_decode(st, e, slot, 1 - st.pi[pi + PREFILL_FIRST])
             continue
         attention += attention_s(st, pool, now, known)
-        tokens, budget = tokens + now, budget - now
-        if row[DONE] < row[TGT]:
-            engine[PART] = slot
+        tokens, budget = (tokens + now, budget - now)
+        if st.si[row + DONE] < st.si[row + TGT]:
+            st.ei[engine + PART] = slot
             break
-        row[NEXTW] = -1
+        st.si[row + NEXTW] = -1
         if tail >= 0:
-            st.si[tail][NEXTW] = slot
+            st.si[tail * SLOT_INTS + NEXTW] = slot
         else:
             head = slot
         tail = slot
-    return tokens, attention, head
+    return (tokens, attention, head)

@@ -1,25 +1,35 @@
 """The inner loop compiled, where numba is installed (`pip install outlay[fast]`): the same functions, on arrays.
 
-The functions of the inner loop are taken as they are and given names that lead to compiled ones. What is compiled is
-kept beside the source, under a name that changes with any of it.
+The modules of the inner loop are loaded a second time under other names, and there every function is a compiled
+one. What is compiled is kept beside the source, under names that change with any of it.
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
-import types
+import sys
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-MODULES = tuple(f"outlay.simulate.{name}" for name in ("core_kv", "core_step", "core_engine", "core_run"))
+MODULES = ("core_kv", "core_step", "core_engine", "core_run")
 
 
 def installed() -> bool:
     return importlib.util.find_spec("numba") is not None
+
+
+def compiled_before() -> bool:
+    """Whether this version's inner loop lies compiled beside the source: then it loads in about a second."""
+    _, digest = _sources()
+    return any(Path(__file__).with_name("__pycache__").glob(f"core_run.run_{digest}*.nbi"))
+
+
+def _sources() -> tuple[list[Path], str]:
+    paths = [Path(__file__).with_name(f"{name}.py") for name in MODULES]
+    return paths, sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 @lru_cache(maxsize=1)
@@ -27,16 +37,23 @@ def compiled_run() -> Any:
     """The compiled main loop; the first call of it compiles, or loads what was compiled before."""
     import numba  # type: ignore[import-not-found, unused-ignore]
 
-    modules = [importlib.import_module(name) for name in MODULES]
-    digest = sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in modules)).hexdigest()[:12]
-    names: dict[str, Any] = {"__name__": "outlay.simulate.fast_core", "math": importlib.import_module("math")}
-    for module in modules:
-        names.update({k: v for k, v in vars(module).items() if isinstance(v, int)})
-    for module in modules:
-        for name, one in inspect.getmembers(module, inspect.isfunction):
-            if one.__module__ != module.__name__:
-                continue
-            copy = types.FunctionType(one.__code__, names, name)
-            copy.__qualname__ = f"{name}_{digest}"
-            names[name] = numba.njit(cache=True)(copy)
+    paths, digest = _sources()
+    names: dict[str, Any] = {}
+    for name, path in zip(MODULES, paths, strict=True):
+        own = f"outlay.simulate._compiled_{name}_{digest}"
+        spec = importlib.util.spec_from_file_location(own, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[own] = module
+        spec.loader.exec_module(module)
+        vars(module).update({key: value for key, value in names.items() if key in vars(module)})
+        for function, one in inspect.getmembers(module, inspect.isfunction):
+            if one.__module__ == own:
+                one.__qualname__ = f"{function}_{digest}"
+                # Nothing is allocated in there, so nothing needs counting of references.
+                compiled = numba.njit(
+                    cache=True, error_model="numpy", _nrt=False, no_cpython_wrapper=function != "run",
+                    no_cfunc_wrapper=True)(one)
+                setattr(module, function, compiled)
+                names[function] = compiled
     return names["run"]

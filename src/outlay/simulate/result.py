@@ -104,7 +104,8 @@ class SimResult:
         """Mean watts of all devices in equal bins of time: start_s, watts. devices: of one engine."""
         self._needs_tables()
         steps = self.steps
-        edges = np.linspace(0.0, max(self.seconds, 1e-9), bins + 1)
+        first = float(self.requests["arrival_s"].min())
+        edges = first + np.linspace(0.0, max(self.seconds, 1e-9), bins + 1)
         extra = (step_watts(power, steps) - power.idle_w) * devices
         # The integral over time of a sum of boxes, read at the edges.
         starts, ends = steps["start_s"], steps["start_s"] + steps["seconds"]

@@ -10,19 +10,19 @@ import numpy as np
 from outlay.errors import BadValue
 from outlay.simulate import core_kv as c
 from outlay.simulate import fast as compiled
-from outlay.simulate.core_run import FLUSH, MORE, PLACES
+from outlay.simulate.core_run import FLUSH, MORE, OFF, PLACES
 from outlay.simulate.core_run import run as run_plain
 from outlay.simulate.core_step import GAPPED
 from outlay.simulate.measures import ITL, Measure
 from outlay.simulate.records import Power, StepTime, System
 from outlay.simulate.result import SimResult, Slo, good_requests, request_times, step_watts
 from outlay.simulate.state import make_state, more_places, next_batch
-from outlay.simulate.workload import Batch
+from outlay.simulate.workload import ROWS, Batch
 
 PLACES_FIRST = 1024
 INTS = ("request", "input_tokens", "output_tokens", "cached_tokens", "preemptions", "engine", "dropped")
 TIMES = ("arrival_s", "scheduled_s", "first_token_s", "end_s")
-WORTH_COMPILING = 20_000  # requests; loading compiled code takes as long as these in Python
+WORTH_LOADING = 10_000  # requests; loading compiled code takes as long as these in Python
 
 
 class Workload(Protocol):
@@ -67,7 +67,7 @@ def simulate(
     upcoming = next(batches, None)
     if upcoming is None:
         raise BadValue("serve.workload: no requests", "serve.workload")
-    quick = compiled.installed() and len(upcoming.arrival_s) >= WORTH_COMPILING if fast is None else fast
+    quick = _worth(len(upcoming.arrival_s)) if fast is None else fast
     run = compiled.compiled_run() if quick else run_plain
     number, think_s = workload.closed
     st = make_state(system, steps, workload.prefix_tokens, number, think_s, quick, PLACES_FIRST)
@@ -86,6 +86,13 @@ def simulate(
             if why != FLUSH:
                 break
     return gathered.result(st, notes)
+
+
+def _worth(count: int) -> bool:
+    """Compiled code for many requests where it is at hand; compiling it takes a minute, once, for very many."""
+    if not compiled.installed():
+        return False
+    return count >= (WORTH_LOADING if compiled.compiled_before() else ROWS)
 
 
 class _Gathered:
@@ -108,11 +115,9 @@ class _Gathered:
         ended, logged = int(st.g[c.NOUT]), int(st.g[c.NLOG])
         st.g[c.NOUT] = st.g[c.NLOG] = 0
         if ended:
-            ints = np.array(st.oi[:ended], dtype=np.int64)
-            floats = np.array(st.of[:ended], dtype=np.float64)
-            self.take_requests(ints, floats)
+            self.take_requests(_rows(st.oi, ended, c.OUT_INTS, np.int64), _rows(st.of, ended, c.OUT_FLOATS, np.float64))
         if logged:
-            self.take_steps(np.array(st.li[:logged], dtype=np.int64), np.array(st.lf[:logged], dtype=np.float64))
+            self.take_steps(_rows(st.li, logged, c.LOG_INTS, np.int64), _rows(st.lf, logged, c.LOG_FLOATS, np.float64))
 
     def take_requests(self, ints: Any, floats: Any) -> None:
         rows = {name: ints[:, at] for at, name in enumerate(INTS)} | {
@@ -156,12 +161,12 @@ class _Gathered:
         on = np.zeros(len(self.devices))
         start, end = float(self.first), max(self.last, self.first)
         for e in range(len(on)):
-            row = st.ef[e]
-            running = st.ei[e][c.STATUS] != 0
-            on[e] = row[c.ON] + (end - max(row[c.SINCE], start) if running else 0.0)
+            row = e * c.ENGINE_FLOATS
+            running = st.ei[e * c.ENGINE_INTS + c.STATUS] != OFF
+            on[e] = st.ef[row + c.ON] + (end - max(st.ef[row + c.SINCE], start) if running else 0.0)
         energy: dict[str, float] = {}
         if self.power is not None:
-            busy = np.array([st.ef[e][c.BUSY] for e in range(len(on))])
+            busy = np.array([st.ef[e * c.ENGINE_FLOATS + c.BUSY] for e in range(len(on))])
             idle = float((np.maximum(on - busy, 0.0) * self.devices).sum()) * self.power.idle_w
             energy = self.energy | {"idle": idle}
         requests, steps = _joined(self.requests), _joined(self.steps)
@@ -174,6 +179,11 @@ class _Gathered:
         return SimResult(requests, steps, self.measures, self.counts, end - start, self.busy, float(on.sum()),
                          None if self.slo is None else self.good, sum(energy.values()) if energy else None, energy,
                          tuple(notes))
+
+
+def _rows(table: Any, count: int, columns: int, kind: type) -> Any:
+    """The first rows of a flat table, copied."""
+    return np.array(table[: count * columns], dtype=kind).reshape(count, columns)
 
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,27 +16,19 @@ ROOM = 16384  # rows of a table written before it is emptied
 
 
 class Tables:
-    """Makes tables of one kind: nested lists for Python, arrays for compiled code."""
+    """Makes flat tables of one kind: lists for Python, arrays for compiled code."""
 
     def __init__(self, fast: bool) -> None:
         self.fast = fast
 
     def table(self, rows: int, columns: int, kind: type, fill: float = 0) -> Any:
         if self.fast:
-            return np.full((rows, columns), fill, dtype=np.int64 if kind is int else np.float64)
-        return [[kind(fill)] * columns for _ in range(rows)]
+            return np.full(rows * columns, fill, dtype=np.int64 if kind is int else np.float64)
+        return [kind(fill)] * (rows * columns)
 
     def row(self, values: Any, kind: type) -> Any:
         found = np.asarray(values, dtype=np.int64 if kind is int else np.float64)
         return found if self.fast else found.tolist()
-
-    def index(self) -> Any:
-        if not self.fast:
-            return {}
-        from numba import types  # type: ignore[import-not-found, unused-ignore]
-        from numba.typed import Dict  # type: ignore[import-not-found, unused-ignore]
-
-        return Dict.empty(types.int64, types.int64)
 
     def grown(self, old: Any, rows: int, columns: int, kind: type) -> Any:
         """More rows, the first as they were."""
@@ -59,12 +50,12 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     at = 0
     for number, pool in enumerate(pools):
         for _ in range(pool.engines):
-            row = ei[at]
+            row = at * c.ENGINE_INTS
             for column in (c.WHEAD, c.WTAIL, c.RTAIL, c.PART, c.LHEAD, c.LTAIL):
-                row[column] = -1
-            row[c.POOL] = number
-            row[c.TOTAL] = row[c.FREE] = row[c.FRESH] = pool.kv_tokens // pool.block_tokens
-            row[c.STATUS] = UPON if at < started else OFF
+                ei[row + column] = -1
+            ei[row + c.POOL] = number
+            ei[row + c.TOTAL] = ei[row + c.FREE] = ei[row + c.FRESH] = pool.kv_tokens // pool.block_tokens
+            ei[row + c.STATUS] = UPON if at < started else OFF
             at += 1
     hashed = _hashed(system, prefix_tokens)
     pi, pf = _pools(t, system, pools, steps, hashed, prefix_tokens)
@@ -77,16 +68,20 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
         g[name] = value
     gf[c.THINK], gf[c.MOVE], gf[c.MOVE_TOKEN] = think_s, system.move_s, system.move_token_s
     most = max(pool.max_num_seqs for pool in pools) + 1
+    phases = max(pi[number * c.POOL_INTS + c.PERIOD] for number in range(len(pools)))
+    index = 1 << (2 * nodes).bit_length()
+    g[c.WIDE], g[c.PHASES], g[c.MASK] = most, phases, index - 1
     pend = slots + closed + engines + 8
     st = c.State(
         t.table(slots, c.SLOT_INTS, int), t.table(slots, c.SLOT_FLOATS, float), ei, ef, pi, pf, g, gf,
         t.table(engines, most, float), t.table(engines, most, int), t.table(engines, most, int),
-        t.table(engines, max(int(row[c.PERIOD]) for row in pi), int),
+        t.table(engines, phases, int),
         _bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float), _chunks(t, steps),
         *empty_batch(t),  # type: ignore[call-arg]
         t.row([0.0] * pend, float), t.row([0] * pend, int), t.row([0] * pend, int),
         t.row(range(slots - 1, -1, -1), int),
-        t.table(nodes, c.NODE_INTS, int), t.row(range(nodes - 1, -1, -1), int), t.index(),
+        t.table(nodes, c.NODE_INTS, int), t.row(range(nodes - 1, -1, -1), int),
+        t.table(index, 1, int, -1), t.table(index, 1, int),
         *empty_output(t, most, engines),
     )
     if system.autoscale:
@@ -112,7 +107,6 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
            prefix_tokens: int) -> tuple[Any, Any]:
     pi, pf = t.table(len(pools), c.POOL_INTS, int), t.table(len(pools), c.POOL_FLOATS, float)
     for number, (pool, step) in enumerate(zip(pools, steps, strict=True)):
-        ints, floats = pi[number], pf[number]
         first = system.decode is not None and number == 0
         per_step = 1.0 if first else system.accepted
         for column, whole in ((c.SEQS, pool.max_num_seqs), (c.BUDGET, pool.max_num_batched_tokens),
@@ -121,11 +115,11 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
                               (c.HASHED, hashed if number == 0 else 0),
                               (c.PREFILL_FIRST, POLICIES.index(system.policy)), (c.LENGTH, system.max_model_len),
                               (c.WHOLE, int(system.whole_prompt))):
-            ints[column] = whole
+            pi[number * c.POOL_INTS + column] = whole
         for column, real in ((c.READ_S, step.read_s), (c.PAIR_S, step.pair_s), (c.WINDOW_S, step.window_s),
                              (c.WINDOW, step.window), (c.YIELD, per_step), (c.RESERVE, system.reserve),
                              (c.HIT, system.prefix_hit if number == 0 and hashed == 0 else 0.0)):
-            floats[column] = real
+            pf[number * c.POOL_FLOATS + column] = real
     return pi, pf
 
 
@@ -138,15 +132,14 @@ def _bases(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> A
     table = t.table(len(steps), wide, float)
     for number, step in enumerate(steps):
         for n in range(min(wide, len(step.base_s))):
-            table[number][n] = step.base_s[n]
+            table[number * wide + n] = step.base_s[n]
     return table
 
 
 def _chunks(t: Tables, steps: tuple[StepTime, ...]) -> Any:
     if any((one.tokens, one.running) != (steps[0].tokens, steps[0].running) for one in steps):
         raise Inconsistent("step_time: both pools are to be given at the same tokens and running", "step_time.tokens")
-    values = [[list(row) for row in one.chunk_s] for one in steps]
-    return np.asarray(values, dtype=np.float64) if t.fast else values
+    return t.row([s for one in steps for row in one.chunk_s for s in row], float)
 
 
 def empty_batch(t: Tables) -> tuple[Any, ...]:
@@ -156,13 +149,14 @@ def empty_batch(t: Tables) -> tuple[Any, ...]:
 def empty_output(t: Tables, most: int, engines: int) -> tuple[Any, ...]:
     """Room for what ends in one action beyond the mark at which tables are emptied."""
     ends, runs = ROOM + most + 8, ROOM + most + 8
-    return t.table(ends, 7, int), t.table(ends, 4, float), t.table(runs, 5, int), t.table(runs, 3, float)
+    return (t.table(ends, c.OUT_INTS, int), t.table(ends, c.OUT_FLOATS, float),
+            t.table(runs, c.LOG_INTS, int), t.table(runs, c.LOG_FLOATS, float))
 
 
 def more_places(st: c.State, fast: bool) -> c.State:
     """Twice the room for requests at once."""
     t = Tables(fast)
-    old = len(st.si)
+    old = len(st.si) // c.SLOT_INTS
     pend = len(st.pt) + old
     free = t.row(range(2 * old - 1, -1, -1), int)
     kept = int(st.g[c.NSLOT])
@@ -186,7 +180,8 @@ def next_batch(st: c.State, batch: Any, last: bool, fast: bool) -> c.State:
     t = Tables(fast)
     inside = _inside(st)
     base = int(st.g[c.BASE])
-    starts = [int(st.si[slot][c.HSTART]) for slot in inside if st.si[slot][c.HLEN] > 0 or st.si[slot][c.NREG] > 0]
+    starts = [int(st.si[slot * c.SLOT_INTS + c.HSTART]) for slot in inside
+              if st.si[slot * c.SLOT_INTS + c.HLEN] > 0 or st.si[slot * c.SLOT_INTS + c.NREG] > 0]
     keep = min(starts, default=base + len(st.hid)) - base
     old_ids, old_held = st.hid[keep:], st.held[keep:]
     st.g[c.BASE] = base + keep
@@ -207,8 +202,5 @@ def next_batch(st: c.State, batch: Any, last: bool, fast: bool) -> c.State:
 def _inside(st: c.State) -> list[int]:
     """Places taken by requests."""
     free = {int(slot) for slot in st.free_slots[: int(st.g[c.NSLOT])]}
-    return [slot for slot in range(len(st.si)) if slot not in free]
+    return [slot for slot in range(len(st.si) // c.SLOT_INTS) if slot not in free]
 
-
-def infinite(value: float) -> bool:
-    return value == math.inf
