@@ -29,6 +29,14 @@ OTHERS: tuple[tuple[str, str, Any], ...] = (
     ("in France, aws:eu-west-3", "site", "aws:eu-west-3"),
     ("in India, aws:ap-south-1", "site", "aws:ap-south-1"),
 )
+# Who can still make it theirs: the same model and its small siblings, once over a usual set of instructions.
+TUNED: tuple[tuple[str, str, str], ...] = (
+    ("llama-3.1-405b", "lora", "16xh200-sxm"),
+    ("llama-3.1-405b", "qlora", "8xh100-sxm"),
+    ("llama-3.1-70b", "qlora", "1xh100-sxm"),
+    ("llama-3.1-8b", "lora", "1xrtx-4090"),
+)
+ROWS: dict[str, Any] = {"examples": "50k", "epochs": 1, "sequence_length": 2048, "gradient_checkpointing": True}
 
 
 @click.command(cls=Shared, name="demo", short_help="One screen: what a real model takes, from scratch.")
@@ -63,7 +71,21 @@ def results() -> dict[str, Any]:
         settled = set_path(SCENARIO, "pretrain.layout", _given(base["pretrain"].get("layout") or {}))
         settled = set_path(settled, "pretrain.global_batch", base["scenario"]["pretrain"]["global_batch"])
         others = {name: _sums(plan(set_path(settled, path, value))) for name, path, value in OTHERS}
-    return {"base": base, "others": others, "reported": REPORTED}
+        tuned = [_tuned(model, method, fleet) for model, method, fleet in TUNED]
+    return {"base": base, "others": others, "tuned": tuned, "reported": REPORTED}
+
+
+def _tuned(model: str, method: str, fleet: str) -> dict[str, Any]:
+    """One way to fine-tune on the demo's site: what a line of the page shows."""
+    from outlay.api import plain_values, plan
+
+    asked = {"model": model, "fleet": fleet, "site": SCENARIO["site"], "finetune": {"method": method, **ROWS}}
+    result = plan(asked)
+    phase = result.phases["finetune"]
+    kept = ("verdict", "memory_per_device_bytes", "elapsed_s", "trainable_parameters")
+    shown = {name: phase.get(name) for name in kept} | {"usd": result.totals.get("usd")}
+    values: dict[str, Any] = plain_values(shown)
+    return {"model": model, "method": method, "fleet": fleet, "rows": ROWS, **values}
 
 
 def _sums(result: Result) -> dict[str, Any]:

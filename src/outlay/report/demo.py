@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlay.report.blocks import Block, Bullets, Commands, Table, Verdict
@@ -17,11 +17,14 @@ def page(found: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [Verdict(f"{subject(base)}: {fleet(base)} in {place}", "plain")]
     blocks += [compute(base, str(found.get("reported", ""))), money(base), environment(base)]
     blocks.append(choices(found))
+    if found.get("tuned"):
+        blocks.append(access(found["tuned"]))
     blocks.append(brackets())
     blocks.append(
         Commands(
             (
                 "outlay train llama-3.1-405b -g 16384xh100-sxm -n 15.6T -s aws:us-east-1",
+                "outlay tune llama-3.1-405b -g 8xh100-sxm --method qlora --examples 50k",
                 "outlay fit llama-3.1-8b -g rtx-4090",
             )
         )
@@ -96,6 +99,26 @@ def choices(found: Mapping[str, Any]) -> Block:
     rows = [_row(f"as above, {_place(base)}", base)]
     rows += [_row(name, result) for name, result in found["others"].items()]
     return Table("What other choices change", ("", "time", "money", "energy", "CO2e", "water"), tuple(rows))
+
+
+def access(tuned: Sequence[Mapping[str, Any]]) -> Block:
+    """Who can make such a model theirs: fine-tuning it, or a smaller one, on what can be rented or bought."""
+    rows = tuple(
+        (
+            way["model"],
+            way["method"],
+            way["fleet"],
+            str(way["verdict"]),
+            one(way["memory_per_device_bytes"], "B", memory=True, interval=False),
+            one(way["elapsed_s"], "s", interval=False),
+            one(way["usd"], "USD", interval=False),
+        )
+        for way in tuned
+    )
+    asked = tuned[0]["rows"]
+    title = f"Access: fine-tune it once over {asked['examples']} examples of up to {asked['sequence_length']:,} tokens"
+    head = ("model", "method", "on", "", "memory a device", "time", "money")
+    return Table(title, head, rows, text_columns=frozenset({0, 1, 2, 3}))
 
 
 def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
