@@ -136,10 +136,13 @@ def test_demo_has_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
     out = answer(["demo"], capsys)
     places = [out.index(f"\n{part}\n") for part in ("Compute", "Money", "Energy and environment")]
     assert places == sorted(places)
-    assert "\nDeployment" not in out and "\nAccess" not in out  # no engine behind them yet
+    assert out.index("\nAccess: fine-tune it") > places[-1]
     assert max(map(len, out.splitlines())) <= 100
 
 
 def test_demo_json_holds_the_plans(capsys: pytest.CaptureFixture[str]) -> None:
     found: dict[str, Any] = json.loads(answer(["demo", "--json"], capsys))
     assert found["base"]["pretrain"]["fits"] and len(found["others"]) >= 4
+    tuned = {(way["model"], way["method"]): way for way in found["tuned"]}
+    assert tuned["llama-3.1-8b", "lora"]["verdict"] == "fits" and len(tuned) == 4
+    assert all(way["usd"]["value"] > 0 and way["elapsed_s"]["value"] > 0 for way in tuned.values())
