@@ -75,12 +75,13 @@ def focus_text(result: Any, start: str | None, flags: dict[str, Any]) -> str:
 
 
 def beginning(start: str | None, result: Any) -> Any:
-    """The day a plan begins: the one given, or the first of the month after the catalogue's date, which is said."""
+    """The day a plan begins: the one given, that of its life, or the first of the month after the catalogue's date."""
     from outlay.cli.shell import say
     from outlay.ledger.months import day, month_after
 
-    if start is not None:
-        return day(start, "--start")
+    planned = (result.scenario.get("life") or {}).get("start")
+    if start is not None or planned:
+        return day(start or str(planned), "--start")
     found = month_after(result.catalog)
     say(f"note: the plan is taken to begin on {found:%Y-%m-%d}; --start DATE sets it")
     return found
