@@ -13,7 +13,7 @@ from outlay.catalog import Catalog, Entry
 from outlay.derive import derive
 
 DAY_S, YEAR_S = 86400.0, 31_557_600.0
-STEP = 0.7  # of two published models nearer in size than this only the larger is tried
+STEP = 0.7  # of published models nearer in size than this only one is tried
 # least and usual bytes a parameter, least FLOP an active parameter and token
 TUNED = {"lora": (2.0, 3.2, 4.0), "full-finetune": (4.0, 17.0, 6.0), "continued-pretraining": (4.0, 17.0, 6.0)}
 NEXT = {"lora": "full-finetune", "full-finetune": "continued-pretraining", "continued-pretraining": "from-scratch"}
@@ -80,17 +80,28 @@ def afford(ask: Ask, catalog: Catalog, planner: Planner) -> dict[str, Any]:
     for found in rungs:
         _people(found, catalog)
         found["up"] = _up(found, rungs, chosen, catalog, wide, planner)
+    tried = {"what": "models tried", "value": len(models),
+             "why": "published models, one of each size: of those near each other the one that most providers sell",
+             "source": "catalogue: model, token_prices"}
     return {"budget_usd": ask.budget_usd, "fleet": ask.fleet, "deadline_s": chosen.deadline_s, "rungs": rungs,
-            "devices": [offer.device for offer in candidates], "assumptions": list(chosen.assumed)}
+            "devices": [offer.device for offer in candidates], "assumptions": [*chosen.assumed, tried]}
 
 
 def sizes(catalog: Catalog) -> list[Entry]:
-    """Published models, largest first, one of each size."""
-    found = [e for e in catalog.entries("model") if "hf_id" in e and "parameters" in e]
+    """Published models, largest first, one of each size: of those within a step the one that most providers sell."""
+    from collections import Counter
+
+    from outlay.catalog.token_prices import offers as sold
+
+    sellers = Counter(offer.first.serves for offer in sold(catalog.date) if not offer.first.deprecated)
+    found = sorted((e for e in catalog.entries("model") if "hf_id" in e and "parameters" in e),
+                   key=lambda e: -float(e.value("parameters")))
     kept: list[Entry] = []
-    for entry in sorted(found, key=lambda e: -float(e.value("parameters"))):
-        if not kept or float(entry.value("parameters")) <= STEP * float(kept[-1].value("parameters")):
-            kept.append(entry)
+    while found:
+        least = STEP * float(found[0].value("parameters"))
+        near = [e for e in found if float(e.value("parameters")) > least]
+        kept.append(max(near, key=lambda e: (sellers[e.id], float(e.value("parameters")))))
+        found = found[len(near):]
     return kept
 
 

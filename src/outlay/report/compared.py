@@ -16,6 +16,7 @@ _RANKED = ("usd", "elapsed_s", "energy_j", "device_hours")
 _SIGNS = {"+": "+", "-": "−", "~": "~"}
 _AMOUNTS = {"device_s": "device time", "storage_byte_s": "bytes kept", "person_s": "people's time", "usd": "amount"}
 LINES, TINY = 10, 0.002
+NOISE = 1e-9  # of the whole; a difference below it is rounding
 
 
 def page(found: Mapping[str, Any], verbose: bool = False) -> list[Block]:
@@ -53,7 +54,7 @@ def _sentence(difference: Mapping[str, Any]) -> tuple[str, Mood]:
             continue
         words, unit = _NAMES[name]
         delta = number(entry["difference"]) or 0.0
-        if abs(delta) <= 1e-9 * abs(number(entry["before"]) or 0.0):
+        if abs(delta) <= NOISE * abs(number(entry["before"]) or 0.0):
             continue
         sure = entry["less_probability"] if delta < 0 else 1.0 - entry["less_probability"]
         amount = one(dict(entry["difference"], value=abs(delta), low=abs(delta), high=abs(delta), unit=unit), unit)
@@ -75,7 +76,8 @@ def totals(found: Mapping[str, Any]) -> Table | None:
         cells = [one(_bare(v, unit), unit) if number(v) is not None else "unknown" for v in values]
         if len(differences) == 1:
             entry = differences[0]["measures"].get(name)
-            cells += [_signed(entry["difference"], unit), _percent(entry)] if entry else ["", ""]
+            cells += ["", ""] if not entry else [
+                _signed(entry["difference"], unit, number(entry["before"]) or 0.0), _percent(entry)]
         rows.append((words, *cells))
     head = ("", *[s["name"] for s in subjects], *(("difference", "") if len(differences) == 1 else ()))
     return Table("Totals", head, tuple(rows)) if rows else None
@@ -85,10 +87,12 @@ def _bare(value: Any, unit: str) -> Any:
     return dict(value, unit=unit) if isinstance(value, Mapping) else value
 
 
-def _signed(value: Mapping[str, Any], unit: str) -> str:
-    """A difference with its sign and its interval."""
+def _signed(value: Mapping[str, Any], unit: str, whole: float) -> str:
+    """A difference with its sign and its interval; what is nothing beside the whole is 0."""
     nominal = number(value) or 0.0
     low, high = number(value.get("low")) or 0.0, number(value.get("high")) or 0.0
+    if max(abs(nominal), abs(low), abs(high)) <= NOISE * abs(whole):
+        return "0"
     scale = scale_for(max(abs(nominal), abs(low), abs(high)), unit)
     digits = 2 if max(abs(low), abs(high), abs(nominal)) / scale.factor < 10 else 1
 
@@ -101,7 +105,9 @@ def _signed(value: Mapping[str, Any], unit: str) -> str:
 
 def _percent(entry: Mapping[str, Any]) -> str:
     ratio = number(entry.get("ratio"))
-    return "" if ratio is None else f"{100 * (ratio - 1):+.0f} %".replace("-", "−")
+    if ratio is None or abs(ratio - 1.0) <= NOISE:
+        return ""
+    return f"{100 * (ratio - 1):+.0f} %".replace("-", "−")
 
 
 def inputs(difference: Mapping[str, Any], title: str, verbose: bool) -> Bullets | None:
