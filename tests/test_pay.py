@@ -231,3 +231,14 @@ def test_live_prices_without_the_extra_say_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(Unsupported, match=r"outlay\[prices\]"):
         live_token_prices()
+
+
+def test_other_volumes_start_from_this_one(serving: dict[str, Any]) -> None:
+    """At one times the requests a month costs what it costs; more requests never cost less."""
+    rows = serving["break_even"]["by_volume"]
+    cheapest = {w["kind"]: w["usd"]["value"] for w in reversed(serving["ways"])}
+    here = next(r for r in rows if r["times"] == 1.0)
+    for kind in ("api", "rent", "own"):
+        assert here[kind]["value"] == pytest.approx(cheapest[kind])
+        values = [r[kind]["value"] for r in rows]
+        assert values == sorted(values)

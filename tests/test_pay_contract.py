@@ -104,3 +104,20 @@ def test_a_bad_file_of_requests_names_its_line(tmp_path: Path, text: str, line: 
 def test_resolved_scenario_pays_the_same() -> None:
     first = plan(BASES["plain"]).to_dict()
     assert _money(plan(first).to_dict()) == _money(first)
+
+
+@pytest.mark.parametrize(("field", "value"), [("precision", "fp8"), ("max_num_seqs", 8), ("engine", "sglang"),
+                                              ("prefix_cache_hit", 0.9)])
+def test_how_it_is_served_decides_what_machines_cost(field: str, value: Any) -> None:
+    """A serving section without a load says how to serve, with or without machines named, and is no phase."""
+    document = {**BASES["plain"], "serve": {field: value}}
+    found = plan(document).to_dict()
+    assert "serve" not in found and found["scenario"]["serve"] == {field: value}
+    assert _money(found) != _money(json.loads(base("plain")))
+
+
+def test_what_check_prints_pays_the_same() -> None:
+    from outlay.api import check
+
+    document = {**BASES["plain"], "serve": {"precision": "fp8"}}
+    assert _money(plan(check(document)).to_dict()) == _money(plan(document).to_dict())

@@ -78,3 +78,13 @@ def test_bad_flags_leave_with_two(wrong: list[str], capsys: pytest.CaptureFixtur
     captured: Any = capsys.readouterr()
     assert "Traceback" not in captured.err and "defect" not in captured.err
     assert captured.err.strip()
+
+
+def test_token_prices_can_be_looked_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", "list", "token", "gpt-5-mini", "batch"]) == 0
+    assert "openai/gpt-5-mini" in capsys.readouterr().out
+    assert run(["catalog", "list", "token", "claude-sonnet-4-5", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    found = next(r for r in rows if r["provider"] == "anthropic" and r["mode"] == "base")
+    assert (found["input_usd_per_mtok"], found["dearer_above_tokens"]) == (3.0, [200_000.0])
+    assert found["source"] and found["checked"]

@@ -45,7 +45,10 @@ def quantile(samples: Any, q: float) -> float:
     ordered = np.sort(samples)
     at = q * (len(ordered) - 1)
     below = min(int(at), len(ordered) - 2)
-    return float(ordered[below] + (at - below) * (ordered[below + 1] - ordered[below]))
+    under, over, part = ordered[below], ordered[min(below + 1, len(ordered) - 1)], at - below
+    if part == 0 or under == over:  # also where both are infinite
+        return float(under)
+    return float(under + part * (over - under))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

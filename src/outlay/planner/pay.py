@@ -12,11 +12,10 @@ from outlay.errors import BadValue, OutlayError
 from outlay.planner.books import in_currency
 from outlay.planner.pay_api import api_lines
 from outlay.planner.pay_capacity import Capacity, capacity, quick_capacity
-from outlay.planner.pay_even import by_use, full_api_usd, full_rent_usd, payback, use_of_machines, volume
+from outlay.planner.pay_even import by_use, by_volume, full_api_usd, full_rent_usd, payback, use_of_machines, volume
 from outlay.planner.pay_self import Machines, machine_lines, machines_for, upfront_usd
 from outlay.planner.pay_way import way_values
 from outlay.resolve.calendar import Defaults
-from outlay.resolve.fleet import fleet_record
 from outlay.resolve.pay import PayPhase, known_model, old_prices, resolve_pay
 from outlay.resolve.pay_fleet import PaidFleet, paid_fleet, rentable
 from outlay.resolve.pay_rates import YEARS, Tenure
@@ -41,7 +40,6 @@ def plan_pay(scenario: Scenario, catalog: Catalog, resolved: Resolved, phases: M
     defaults = Defaults(catalog, resolved.notes, resolved.seed)
     phase = resolve_pay(scenario, catalog, defaults, known_model(scenario, catalog), prices, day)
     resolved.scenario["pay"] = phase.shown
-    _without_one_price(scenario, resolved.scenario)
     found: dict[str, Any] = {"date": phase.date, "quality": QUALITY, "left_out": LEFT_OUT}
     if phase.work is not None:
         found["serve"] = _serving(scenario, phase, catalog, resolved, defaults, without)
@@ -70,14 +68,6 @@ def settle(pay: dict[str, Any], resolved: Resolved, alone: bool) -> list[Line]:
     for name in (n for n in PHASES if n in pay):
         pay[name]["ways"] = [{k: v for k, v in w.items() if not k.startswith("_")} for w in pay[name]["ways"]]
     return lines
-
-
-def _without_one_price(scenario: Scenario, shown: dict[str, Any]) -> None:
-    """All ways to have the fleet are priced, so the scenario echoed does not narrow them to one."""
-    given = fleet_record(scenario.fleet) if scenario.fleet is not None else None
-    for name in ("tenure", "commitment", "provider", "usd_per_device", "usd_per_device_hour", "utilization"):
-        if given is not None and getattr(given, name) is None:
-            shown["fleet"].pop(name, None)
 
 
 def _training(name: str, scenario: Scenario, phase: PayPhase, catalog: Catalog, resolved: Resolved,
@@ -286,6 +276,7 @@ def _break_even(phase: PayPhase, found: list[dict[str, Any]], fleet: PaidFleet, 
             if w is not None and not w["_machines"].shared]
     if used:
         even["by_use"] = by_use(used, work)
+        even["by_volume"] = by_volume(phase, [*([("api", api, None)] if api is not None else []), *used])
     return even
 
 

@@ -12,6 +12,7 @@ from outlay.valuation import money, ways
 from outlay.valuation.ways import MTOK
 
 USES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
+VOLUMES = (0.1, 1.0, 10.0, 100.0)
 RUNNING = ("building", "electricity", "upkeep", "people")
 
 
@@ -105,6 +106,38 @@ def by_use(found: Sequence[tuple[str, Mapping[str, Any], Machines]], work: Work)
                                use=use, tokens=work.input + work.output)
         rows.append(row)
     return rows
+
+
+def by_volume(phase: PayPhase, ways_: Sequence[tuple[str, Mapping[str, Any], Machines | None]]) -> list[dict[str, Any]]:
+    """A month at other numbers of requests: whole machines as they are needed, people as they are."""
+    work = phase.work
+    assert work is not None
+    rows = []
+    for times in VOLUMES:
+        row: dict[str, Any] = {"times": times, "requests_per_month": times * work.requests_per_month.value}
+        for name, way, machines in ways_:
+            paid, people = _without(way, ("people",)), _part(way, "people")
+            if machines is None:
+                row[name] = derive(_scaled, f"a month at {times:g} times the requests", "USD", usd=paid, times=times,
+                                   people_usd=people)
+                continue
+            row[name] = derive(_machines_at, f"a month at {times:g} times the requests", "USD", usd=paid,
+                               units=machines.units, times=times, requests=work.requests_per_month, peak=phase.peak,
+                               unit_rate=machines.unit_rate, load=phase.load, people_usd=people)
+        rows.append(row)
+    return rows
+
+
+def _scaled(usd: Any, times: Any, people_usd: Any) -> Any:
+    """What is paid by use grows with it; people do not."""
+    return usd * times + people_usd
+
+
+def _machines_at(usd: Any, units: Any, times: Any, requests: Any, peak: Any, unit_rate: Any, load: Any,
+                 people_usd: Any) -> Any:
+    """As many whole machines as other volumes need, each at what one costs now, and people."""
+    needed = ways.units_needed(requests * times / MONTH_S, peak, unit_rate, load)
+    return usd / units * needed + people_usd
 
 
 def _part(way: Mapping[str, Any], name: str) -> Quantity:

@@ -7,6 +7,7 @@ from typing import Any
 
 from outlay.account import totals, why_no_price
 from outlay.derive import Quantity, add_all, derive
+from outlay.planner.influence import least_certain
 from outlay.planner.pay_api import tagged
 from outlay.resolve.pay import Work
 from outlay.usage import Line
@@ -23,6 +24,8 @@ def way_values(name: str, kind: str, lines: Sequence[Line], work: Work | None, *
     sums = totals(lines)
     usd = sums["usd"]
     found: dict[str, Any] = {"name": name, "kind": kind, "usd": usd, "parts": _parts(lines)}
+    named = least_certain(usd) if usd is not None else None
+    found["least_certain"] = None if named is None else {"name": named[0].label, "share": named[1]}
     if usd is None:
         found["why_no_price"] = why_no_price(lines)
     if work is not None:

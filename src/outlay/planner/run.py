@@ -10,6 +10,7 @@ from outlay.derive import Quantity, exact
 from outlay.planner.books import budgets_kept, in_currency, tagged
 from outlay.planner.influence import influence
 from outlay.resolve import Resolved, resolve
+from outlay.resolve.pay import without_how
 from outlay.scenario import Scenario
 from outlay.usage import Line
 
@@ -22,7 +23,8 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
     token_prices, day: live prices of tokens and their date, in place of the snapshot.
     """
     found = None
-    if scenario.serve is not None and scenario.fleet is None and scenario.model is not None:
+    serves = scenario.serve is not None and without_how(scenario).serve is not None
+    if serves and scenario.fleet is None and scenario.model is not None:
         from outlay.planner.capacity import search
 
         found = search(scenario, catalog, without)

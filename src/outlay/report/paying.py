@@ -95,11 +95,18 @@ def _phase(name: str, phase: Mapping[str, Any], pay: Mapping[str, Any], verbose:
     ways = phase.get("ways") or []
     shown = ways if verbose else chosen(ways)
     blocks: list[Block | None] = [_table(name, phase, shown), _made_of(name, _one_a_kind(shown))]
-    blocks += [_even(phase), _by_use(phase)] if name == "serve" else [_definitions(phase)]
-    notes = [*(phase.get("notes") or ()), *_abroad(ways), str(pay["left_out"])]
+    blocks += [_even(phase), _by_volume(phase), _by_use(phase)] if name == "serve" else [_definitions(phase)]
+    notes = [*(phase.get("notes") or ()), *_hangs_on(_one_a_kind(shown)), *_abroad(ways), str(pay["left_out"])]
     if len(shown) < len(ways):
         notes.append(f"{len(ways) - len(shown)} more ways with -v")
     return [*blocks, Bullets("Good to know", tuple(notes))]
+
+
+def _hangs_on(ways: Sequence[Way]) -> list[str]:
+    """What the likely range of each kind comes from most."""
+    said = [f"{_short_name(w)}: {found['name']} ({100 * found['share']:.0f} %)" for w in ways
+            if (found := w.get("least_certain"))]
+    return [f"What the likely range comes from most: {'; '.join(said)}"] if said else []
 
 
 def _abroad(ways: Sequence[Way]) -> list[str]:
@@ -262,6 +269,18 @@ def _months(point: Mapping[str, Any]) -> str:
     if value is None:
         return "its price is not saved again" + ("" if low == "never" else f" [{low} months–never]")
     return f"its price is saved again in {value:,.0f} months [{low}–{high}]"
+
+
+def _by_volume(phase: Mapping[str, Any]) -> Table | None:
+    """A month at other numbers of requests, the cheapest way of each kind."""
+    rows = (phase.get("break_even") or {}).get("by_volume") or []
+    if not rows:
+        return None
+    first = {w["kind"]: _short_name(w) for w in reversed(phase.get("ways") or [])}
+    names = [k for k in ("api", "rent", "own") if k in rows[0]]
+    head = ("requests a month", *(short(float(f"{r['requests_per_month']:.3g}")) for r in rows))
+    body = tuple((first.get(n, n), *(_money(r[n]) for r in rows)) for n in names)
+    return Table("The same month at other volumes, people as they are", head, body)
 
 
 def _by_use(phase: Mapping[str, Any]) -> Table | None:

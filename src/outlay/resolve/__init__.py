@@ -49,14 +49,16 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         fleet = fleet_record(scenario.fleet)
         facts = resolve_device(fleet.device, catalog, notes, seed)
         fleet = whole_instances(fleet, facts)
-        trains = scenario.serve is None or scenario.pretrain is not None or scenario.finetune is not None
+        trains = (scenario.serve is None and scenario.pay is None) or scenario.pretrain is not None \
+            or scenario.finetune is not None
         hardware = resolve_hardware(fleet, facts, scenario.pretrain, catalog, notes, seed, without, whole_nodes=trains)
     site = resolve_site(scenario.site, _provider(fleet, facts), catalog, notes, seed)
     rates = power = None
     if fleet is not None and facts is not None and hardware is not None:
         rates, money = resolve_rates(fleet, facts, site, hardware.devices_per_node, defaults)
         power = resolve_power(fleet, facts, catalog, notes, seed, without)
-        shown["fleet"] = plain_fleet(fleet, facts, shown_hardware(hardware) | money)
+        kept = {} if scenario.pay is not None else money  # all ways to have it are priced: the echo names none
+        shown["fleet"] = plain_fleet(fleet, facts, shown_hardware(hardware) | kept)
     if scenario.site is not None:
         shown["site"] = site.shown
     phase = None
@@ -68,6 +70,13 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
 
         tune, shown["finetune"] = resolve_finetune(scenario.finetune, architecture, fleet, facts, hardware, defaults)
     serve = None
+    if scenario.pay is not None:
+        from outlay.resolve.pay import known_model, resolve_pay, without_how
+
+        shown["pay"] = resolve_pay(scenario, catalog, Defaults(catalog, Notes(), seed),
+                                   known_model(scenario, catalog)).shown
+        shown |= {"serve": to_plain(scenario.serve)} if scenario.serve is not None else {}
+        scenario = without_how(scenario)
     if scenario.serve is not None:
         from outlay.resolve.serve import resolve_serve
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date as Date
 from typing import Any
 
+import msgspec
+
 from outlay.catalog import Catalog
 from outlay.catalog.prices import STALE_DAYS
 from outlay.catalog.token_prices import Offer, TokenPrice, find_offers, offers_of
@@ -109,8 +111,8 @@ def _people(given: PayPeople, way: str, defaults: Defaults) -> Quantity:
     """Full-time equivalents of a way; owners have the people that renters have, and more."""
     own = getattr(given, way)
     if own is not None or way != "own":
-        return _number(own, f"people.{way}_fte", f"pay.people.{way}", f"people, {way}", defaults)
-    renting = _number(given.rent, "people.rent_fte", "pay.people.rent", "people, rent", _quiet(defaults))
+        return _number(own, f"people.{way}_fte", f"pay.people.{way}", f"how many people, {way}", defaults)
+    renting = _number(given.rent, "people.rent_fte", "pay.people.rent", "how many people, rent", _quiet(defaults))
     more = _quiet(defaults).quantity("people.own_extra_fte")
     both: Quantity = derive(_sum, "people, own", "", renting=renting, more=more)
     defaults.notes.assume("pay.people.own", both.value, f"people as in renting, and {more.value:g} for the machines "
@@ -273,6 +275,14 @@ def price_age_days(as_of: str, day: str) -> int | None:
         return (Date.fromisoformat(day) - Date.fromisoformat(as_of)).days
     except ValueError:
         return None
+
+
+def without_how(scenario: Scenario) -> Scenario:
+    """Beside ways to pay, a serving section without a load says how to serve, and is no phase of its own."""
+    serve = scenario.serve
+    if scenario.pay is None or serve is None or serve.workload is not None:
+        return scenario
+    return msgspec.structs.replace(scenario, serve=None)
 
 
 def known_model(scenario: Scenario, catalog: Catalog) -> str:
