@@ -71,12 +71,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         tune, shown["finetune"] = resolve_finetune(scenario.finetune, architecture, fleet, facts, hardware, defaults)
     serve = None
     if scenario.pay is not None:
-        from outlay.resolve.pay import known_model, resolve_pay, without_how
-
-        shown["pay"] = resolve_pay(scenario, catalog, Defaults(catalog, Notes(), seed),
-                                   known_model(scenario, catalog)).shown
-        shown |= {"serve": to_plain(scenario.serve)} if scenario.serve is not None else {}
-        scenario = without_how(scenario)
+        scenario = _paid(scenario, catalog, seed, shown)
     if scenario.serve is not None:
         from outlay.resolve.serve import resolve_serve
 
@@ -86,10 +81,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     shown |= _books(scenario, goal, catalog, notes)
     found = Resolved(
         scenario=shown,
-        architecture=architecture,
-        hardware=hardware,
-        rates=rates,
-        power=power,
+        architecture=architecture, hardware=hardware, rates=rates, power=power,
         pretrain=phase,
         goal=goal,
         notes=notes,
@@ -103,6 +95,16 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         finetune=tune,
     )
     return with_life(found, scenario, site, defaults)
+
+
+def _paid(scenario: Scenario, catalog: Catalog, seed: int, shown: dict[str, Any]) -> Scenario:
+    """Ways to pay as the scenario shows them; a serving section that only says how to serve is no phase."""
+    from outlay.resolve.pay import known_model, resolve_pay, without_how
+
+    defaults = Defaults(catalog, Notes(), seed)
+    shown["pay"] = resolve_pay(scenario, catalog, defaults, known_model(scenario, catalog)).shown
+    shown |= {"serve": to_plain(scenario.serve)} if scenario.serve is not None else {}
+    return without_how(scenario)
 
 
 def _books(scenario: Scenario, goal: dict[str, Any], catalog: Catalog, notes: Notes) -> dict[str, Any]:
