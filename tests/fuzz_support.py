@@ -129,7 +129,7 @@ def _total_faults(found: Mapping[str, Any]) -> list[str]:
         elif totals[name] is not None and values and all(v is None for v in values):
             faults.append(f"totals.{name} where every line is null")
     hours = found["pretrain"].get("device_hours")
-    plain = not any(line["item"] == "experiments" for line in lines)
+    plain = not any(line["item"] == "experiments" or line["phase"] != "pretrain" for line in lines)
     if lines and plain and hours and not math.isclose(hours["value"], totals["device_hours"]["value"],
                                                       rel_tol=RELATIVE):
         faults.append(f"device_hours {hours['value']} in the phase, {totals['device_hours']['value']} in totals")

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from outlay.errors import BadValue
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -26,10 +29,27 @@ if TYPE_CHECKING:
 else:
     Num = Any
 
+USUAL_DRAWS, LEAST_DRAWS, MOST_DRAWS = 400, 50, 20_000
+
+
+def _draws_asked(text: str | None) -> int:
+    """Draws behind every interval: 400, or as many as the environment asks for.
+
+    >>> _draws_asked(None), _draws_asked("1000")
+    (400, 1000)
+    """
+    if not text:
+        return USUAL_DRAWS
+    if not text.isdecimal() or not LEAST_DRAWS <= int(text) <= MOST_DRAWS:
+        raise BadValue(f"OUTLAY_DRAWS: {text[:20]!r} is not a whole number from {LEAST_DRAWS} to {MOST_DRAWS}",
+                       "OUTLAY_DRAWS")
+    return int(text)
+
+
 # how a sum names its terms that are plain numbers
 COUNTED = "what is counted exactly"
 COUNTED_FROM = "the model's shape, the layout and the framework's types, no constant behind it"
-DRAWS = 400
+DRAWS = _draws_asked(os.environ.get("OUTLAY_DRAWS"))
 COVERAGE = 0.80
 Z_EDGE = 1.2815515655446004  # standard normal at the 90th percentile
 

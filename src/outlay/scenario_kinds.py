@@ -35,6 +35,7 @@ Rate = Annotated[float, number("rate_per_s", 1e-12, 1e12)]
 Factor = Annotated[float, number("count", 0, 1e6)]
 Fte = Annotated[float, number("count", 0, 1e5)]
 FlopPerS = Annotated[float, number("flop_per_s", 1e6, 1e21)]
+Throughput = Annotated[float, number("count", 1e-6, 1e9)]  # tokens a second
 Years = Annotated[float, number("count", 0.01, 100)]
 Change = Annotated[float, number("fraction", -0.99, 100)]  # a year: 0.5 grows by half, -0.2 shrinks by a fifth
 Cadence = Annotated[float, number("seconds", 3600, 1e11)]

@@ -18,6 +18,7 @@ from outlay.scenario_kinds import (
     Seconds,
     SecondsOrZero,
     Share,
+    Throughput,
     Usd,
     Years,
 )
@@ -63,7 +64,7 @@ class Synthetic(Record, frozen=True):
     input_per_output: Factor | None = None
     keep: Share | None = None
     usd_per_million_tokens: Usd | None = None
-    tokens_per_s_per_device: Factor | None = None
+    tokens_per_s_per_device: Throughput | None = None
 
 
 class Annotation(Record, frozen=True):
@@ -119,8 +120,8 @@ class Refresh(Record, frozen=True):
     """Training again on what is new, at a fixed cadence or when quality has drifted too far."""
 
     every: Cadence | None = None
-    drift_per_year: Fraction | None = None
-    tolerance: Fraction | None = None
+    drift_per_year: Share | None = None
+    tolerance: Share | None = None
     phase: Literal["pretrain", "finetune"] | None = None
     tokens: Positive | None = None
     share: Share | None = None

@@ -87,7 +87,7 @@ def charges(result: Result, start: datetime) -> tuple[list[Charge], list[str]]:
         if duration <= 0:  # spread over its phase, as no time of its own is known
             begin, end = spans[line.usage.phase]
             duration = end - begin
-        for since, until, share in split(start + timedelta(seconds=begin), duration):
+        for since, until, share in split(start + timedelta(seconds=begin), duration, line.usage.profile):
             rows.append(_charge(line, terms, since, until, share))
     return rows, unpriced
 

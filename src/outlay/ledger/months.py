@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from outlay.errors import BadValue
@@ -39,8 +39,12 @@ def next_month(moment: datetime) -> datetime:
     return first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
 
 
-def split(start: datetime, duration_s: float) -> Iterator[tuple[datetime, datetime, float]]:
+def split(
+    start: datetime, duration_s: float, profile: Sequence[float] = ()
+) -> Iterator[tuple[datetime, datetime, float]]:
     """(from, to, share of the whole) for each calendar month; `to` is not included.
+
+    profile: shares of the whole in equal parts of the duration, as a line that grows has them; empty: evenly.
 
     >>> parts = list(split(day("2026-01-30", ""), 4 * 86400.0))
     >>> [(a.date().isoformat(), round(share, 2)) for a, _, share in parts]
@@ -51,8 +55,22 @@ def split(start: datetime, duration_s: float) -> Iterator[tuple[datetime, dateti
     at = start
     for _ in range(MAX_MONTHS):
         until = min(end, next_month(at))
-        yield at, until, (until - at).total_seconds() / whole
+        before, after = (done_by(profile, (moment - start).total_seconds() / whole) for moment in (at, until))
+        yield at, until, after - before
         if until >= end:
             return
         at = until
     raise BadValue(f"the plan runs for more than {MAX_MONTHS} months; export a part of it", "--start")
+
+
+def done_by(profile: Sequence[float], time: float) -> float:
+    """What part of the whole falls before a part of the duration.
+
+    >>> done_by((), 0.25), done_by((0.1, 0.9), 0.75)
+    (0.25, 0.55)
+    """
+    if not profile:
+        return time
+    at = min(max(time, 0.0), 1.0) * len(profile)
+    whole = int(at)
+    return sum(profile[:whole]) + (profile[whole] * (at - whole) if whole < len(profile) else 0.0)

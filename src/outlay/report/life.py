@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlay.report import books, screen
-from outlay.report.blocks import Block, Bullets, Commands, Pair, Table, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Mood, Pair, Table, Verdict
 from outlay.report.numbers import adding_up, column, fixed, number, one, share, short, span
 from outlay.report.parts import words
 
@@ -59,7 +59,9 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     name = (result.get("scenario") or {}).get("name") or screen.subject(result)
     cost = one(totals.get("usd"), "USD") if number(totals.get("usd")) is not None else "money unknown"
     text = f"{name}, {years:g} year{'' if years == 1 else 's'}: {cost}"
-    mood, text = screen.over_budget(result, "plain", text)
+    missed = books.broken(result)
+    mood: Mood = "bad" if missed else "plain"
+    text += f", but {missed}" if missed else ""
     details = [_most(life), _paid(life, years), _beside(totals)]
     unfit = [NAMES[p] for p in ("pretrain", "finetune", "serve") if (result.get(p) or {}).get("fits") is False]
     if unfit:

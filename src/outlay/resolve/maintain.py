@@ -165,9 +165,6 @@ def _cadence(own: Refresh) -> Quantity:
         if drift == (None, None):
             raise BadValue("maintain.refresh.every: needed, or drift_per_year and tolerance", "maintain.refresh.every")
         raise BadValue(f"maintain.refresh.{missing}: needed beside the other", f"maintain.refresh.{missing}")
-    for name in ("drift_per_year", "tolerance"):
-        if getattr(own, name) == 0:
-            raise BadValue(f"maintain.refresh.{name}: 0 must be above 0", f"maintain.refresh.{name}")
     found: Quantity = derive(
         drift_interval_s,
         "time until drift makes a refresh due",
