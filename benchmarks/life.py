@@ -47,8 +47,8 @@ def main() -> int:
         run = subprocess.run([sys.executable, __file__, "child"], env={**os.environ, "OUTLAY_DRAWS": draws},
                              capture_output=True, text=True, check=True)
         row = json.loads(run.stdout)
-        print(f"{draws:>5} draws: {row['first_s']:.2f} s of CPU, again {row['second_s']:.2f} s, {row['months']:.0f} months, "
-              f"{row['peak_mb']:.0f} MB at most")
+        print(f"{draws:>5} draws: {row['first_s']:.2f} s of CPU, again {row['second_s']:.2f} s, "
+              f"{row['months']:.0f} months, {row['peak_mb']:.0f} MB at most")
     return 0
 
 

@@ -110,17 +110,22 @@ def test_every_command_in_the_pages_exists() -> None:
         {"pretrain": {"device_hours": 20000}, "site": "FR"},
         {"finetune": {"method": "qlora", "examples": "50k"}},
         {"serve": {"max_model_len": 8192}},
+        {"data": {"tokens": "1T"}, "site": "FR"},
+        {"maintain": {"migrate": {}}, "site": "FR"},
+        {"maintain": {}, "life": {}, "site": "FR"},
     ],
-    ids=["pretrain", "device_hours", "finetune", "serve"],
+    ids=["pretrain", "device_hours", "finetune", "serve", "data", "maintain", "life"],
 )
 def test_every_key_of_a_result_is_documented(scenario: dict[str, Any]) -> None:
     import outlay
 
     page = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "result.md").read_text(encoding="utf-8")))
     result = outlay.plan({"model": "llama-3.1-8b", "fleet": "8xh100-sxm", **scenario}).to_dict()
-    phase = next(result[p] for p in ("pretrain", "finetune", "serve") if p in result)
+    phase = next(result[p] for p in ("life", "pretrain", "finetune", "serve", "data", "maintain") if p in result)
     nested = ("memory_parts", "time_parts", "elapsed_parts", "layout", "room", "one_stream", "binding")
     keys = {*result, *result["model"], *phase, *result["totals"], *(result["lines"] or [{}])[0]}
+    keys |= {key for name in ("months", "by_item", "sensitivity", "choices", "budgets") for row in phase.get(name) or ()
+             for key in row}
     keys |= {key for name in nested for key in phase.get(name) or {}}
     assert keys <= page, sorted(keys - page)
 
@@ -136,13 +141,15 @@ def test_commands_of_the_how_to_run(
     from outlay.scenario_io import scenario_from
 
     def resolved(scenario: Any, **options: Any) -> Any:
-        if "serve" in scenario:
+        if {"serve", "data", "life"} & set(scenario):
             return run_plan(scenario_from(scenario), load())
         outlay.api.check(scenario, **options)
         return planner(scenario, **options)
 
     monkeypatch.setattr("outlay.api.plan", resolved)
     fixtures = ROOT / "tests" / "fixtures"
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "examples").symlink_to(ROOT / "docs" / "examples")
     for name, held in (
         ("axolotl.yaml", "trainers/axolotl_qlora.yaml"),
         ("serve.sh", "launch/vllm_variables.sh"),

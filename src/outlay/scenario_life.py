@@ -207,6 +207,7 @@ class Life(Record, frozen=True):
     load: Share | None = None  # of a replica, at which another one is added
     discount_per_year: Fraction | None = None
     serve_from: SecondsOrZero | None = None
+    serve_devices: Degree | None = None  # kept for serving; default all of the fleet
     engineers: Fte | None = None
     usd_per_engineer_year: Usd | None = None
     retire: Retire | None = None

@@ -49,8 +49,7 @@ def least_certain(quantity: Quantity) -> tuple[Quantity, float] | None:
 
 def explained(cause: Any, effect: Any) -> float:
     """Squared correlation of two sets of draws: what part of one's variance the other explains."""
-    spread = float(np.std(cause))
-    if spread == 0.0:
+    if float(np.std(cause)) == 0.0 or float(np.std(effect)) == 0.0:
         return 0.0
     return float(np.corrcoef(cause, effect)[0, 1] ** 2)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from outlay.account import account, totals
-from outlay.derive import Quantity, add_all, derive, exact
+from outlay.derive import Quantity, add_all, derive, exact, value_of
 from outlay.physics import upkeep as up
 from outlay.physics.storage import byte_seconds
 from outlay.physics.upkeep import MONTH_S, YEAR_S
@@ -94,6 +94,12 @@ def _served(
         )
     how = growing(life, serve, resolved.scenario.get("serve") or {})
     found, most = grown(mine, span, how), how.most(span)
+    idle = int(value_of(serve.get("devices_idle") or 0))
+    if idle and life.serve_devices is None:
+        resolved.notes.warn(
+            f"life: {idle} devices of the fleet wait and are paid for as long as it serves; "
+            "life.serve_devices says how many are kept"
+        )
     if found and most > how.replicas:
         why = f"grown from {how.replicas}; one is added when those there are {100 * how.most_load:.0f} % full"
         resolved.notes.assume("replicas in the busiest month", most, f"{why}, on more devices where the fleet is full")
@@ -212,12 +218,11 @@ def _choices(
             ("traffic growing 10 points a year faster", replace(life, growth_per_year=life.growth_per_year + 0.1))
         )
     found = []
-    notes, quiet = resolved.notes, replace(resolved, notes=type(resolved.notes)())
+    quiet = replace(resolved, notes=type(resolved.notes)())
     for what, other in tried:
         usd = _tried(quiet, life, other, phases, lines)
-        if usd is not None:
+        if usd is not None and abs(usd - total.value) > 1e-6 * abs(total.value):
             found.append({"choice": what, "usd_change": usd - total.value})
-    assert notes is resolved.notes
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outlay.derive import value_of
+from outlay.errors import Inconsistent
 from outlay.physics import upkeep as up
 from outlay.physics.upkeep import MONTH_S, YEAR_S
 from outlay.planner.life_calendar import Span
@@ -32,6 +33,7 @@ class Growing:
     load: float
     most_load: float
     period_s: float | None
+    idle_kept: float = 1.0  # of the devices that the layout leaves over, those that are kept
 
     def traffic(self, years: Any) -> NDArray[np.float64]:
         return np.asarray(up.growth(years, self.per_year), dtype=float)
@@ -48,7 +50,10 @@ class Growing:
 
 
 def growing(life: LifePhase, serve: Mapping[str, Any], asked: Mapping[str, Any]) -> Growing:
-    """How the serving of a plan grows. serve: its values; asked: the serve section of the scenario."""
+    """How the serving of a plan grows. serve: its values; asked: the serve section of the scenario.
+
+    Raises Inconsistent when fewer devices are kept than the replicas are on.
+    """
     load = serve.get("load")
     known = 1.0 if load is None else value_of(load)
     hours, work = asked.get("hours"), asked.get("workload") or {}
@@ -60,7 +65,19 @@ def growing(life: LifePhase, serve: Mapping[str, Any], asked: Mapping[str, Any])
         min(1.0, max(1e-6, known)),
         1.0 if load is None else life.most_load.value,
         YEAR_S if yearly or counted else None,
+        _idle_kept(life, int(value_of(serve.get("devices_used") or 0)), int(value_of(serve.get("devices_idle") or 0))),
     )
+
+
+def _idle_kept(life: LifePhase, used: int, idle: int) -> float:
+    """What part of the devices left over is kept while serving."""
+    if life.serve_devices is None or not idle:
+        return 1.0
+    if life.serve_devices < used:
+        raise Inconsistent(
+            f"life.serve_devices: {life.serve_devices}, but the replicas are on {used} devices", "life.serve_devices"
+        )
+    return min(1.0, (life.serve_devices - used) / idle)
 
 
 def grown(lines: Sequence[Line], span: Span, how: Growing) -> list[Usage]:
@@ -79,6 +96,10 @@ def grown(lines: Sequence[Line], span: Span, how: Growing) -> list[Usage]:
     for usage in (line.usage for line in lines if "overhead" not in line.usage.tags):
         level = _level(usage, traffic, fleet)
         period_s = how.period_s or usage.duration_s or YEAR_S
+        if usage.item in STANDING_ITEMS:
+            level = level * how.idle_kept
+            if not how.idle_kept:
+                continue
         even = float(np.ptp(level)) == 0.0
         found.append(
             scaled(

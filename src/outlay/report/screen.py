@@ -12,7 +12,7 @@ from typing import Any
 from outlay.report import books, parts
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Pair, Verdict
 from outlay.report.numbers import number, one, scale_for, share, short
-from outlay.units import si
+from outlay.units import duration, si
 
 ASSUMPTIONS_SHOWN = 5
 
@@ -312,6 +312,9 @@ _SUFFIXES = (
 )
 
 
+_TIMES = (".lifetime", ".retention", ".duration", ".every")
+
+
 def _value(what: str, value: Any) -> str:
     """A value with the unit its name says, and no more digits than it means."""
     if isinstance(value, Mapping):
@@ -319,8 +322,12 @@ def _value(what: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
+        if what.endswith(_TIMES):
+            return duration(float(value))
         for ending, unit in _SUFFIXES:
             if what.endswith(ending):
                 return si(float(value), unit)
-        return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+        if isinstance(value, int) or 1e4 <= abs(value) < 1e9:
+            return f"{float(f'{value:.3g}'):,.0f}" if isinstance(value, float) else f"{value:,}"
+        return f"{value:.3g}"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -43,6 +43,8 @@ def _tell_unused(found: Resolved, kept_up: bool) -> None:
     shown = found.scenario["life"]
     if found.serve is None and shown.get("growth_per_year"):
         found.notes.warn("life.growth_per_year: not used, because the scenario has no serve phase to grow")
+    if found.serve is None and shown.get("serve_devices") is not None:
+        found.notes.warn("life.serve_devices: not used, because the scenario has no serve phase")
     if found.serve is None and not kept_up and shown.get("serve_from") is not None:
         found.notes.warn("life.serve_from: not used, because nothing is served or kept up")
 

@@ -27,6 +27,7 @@ class LifePhase:
     most_load: Quantity
     discount_per_year: Quantity
     serve_from_s: float | None
+    serve_devices: int | None
     engineers: float
     archive_s: float
     retire_weeks: float
@@ -75,6 +76,7 @@ def resolve_life(life: Life, defaults: Defaults) -> tuple[LifePhase, dict[str, A
         _load(life, float(growth), defaults),
         discount,
         life.serve_from,
+        life.serve_devices,
         life.engineers or 0.0,
         retire.archive or 0.0,
         retire.engineer_weeks or 0.0,
