@@ -141,7 +141,7 @@ def test_commands_of_the_how_to_run(
     from outlay.scenario_io import scenario_from
 
     def resolved(scenario: Any, **options: Any) -> Any:
-        if {"serve", "data", "life"} & set(scenario):
+        if {"serve", "data", "life", "pay"} & set(scenario):
             return run_plan(scenario_from(scenario), load())
         outlay.api.check(scenario, **options)
         return planner(scenario, **options)
