@@ -25,11 +25,11 @@ from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import serve_memory
 from outlay.steps.serve_time import Parts, closed, sequences_at_once, time_parts
 from outlay.steps.serve_time_inputs import EngineTime, Load
-from outlay.validate.latency_cases import latency_case
+from outlay.validate.latency_cases import latency_case, merge_copies
 
 # name: (start, unit, how far a fit may go from it as a factor, what it is)
 BASE = {
-    "flow": (0.9, "ratio", 1.3, "large matrix products in an engine against the measured kernels"),
+    "flow": (1.0, "ratio", 1.3, "large matrix products in an engine against the measured kernels"),
     "floor": (0.4, "ratio", 2.0, "what of a small kernel's own time remains in a captured graph"),
     "experts": (1.1, "ratio", 1.6, "grouped expert products against a single product of their bytes"),
     "exchange": (1.0, "ratio", 2.0, "collectives in a step against those measured alone"),
@@ -38,18 +38,25 @@ BASE = {
     "expert_layer_s": (15e-6, "s", 3.0, "routing, sorting and joining of a layer with experts"),
     "step_s": (500e-6, "s", 6.0, "scheduling, sampling and copies of a step"),
     "sequence_s": (8e-6, "s", 8.0, "host work a sequence and step"),
-    "prompt": (1.3, "ratio", 1.6, "prompt processing against the device's parts"),
-    "share": (0.7, "ratio", 1.5, "of other requests' prompts that falls between one's own tokens"),
+    "prompt": (1.1, "ratio", 1.6, "matrix products of a prompt against the measured kernels"),
+    "prompt_experts": (1.2, "ratio", 1.6, "experts of a prompt against single products"),
+    "prompt_attention": (1.0, "ratio", 1.6, "attention of a prompt against half the 16-bit peak"),
+    "share": (1.0, "ratio", 1.2, "of other requests' prompts that falls between one's own tokens"),
     "prompt_layer_s": (100e-6, "s", 8.0, "launching the kernels of a layer one by one, outside a captured graph"),
     "prompt_expert_layer_s": (200e-6, "s", 8.0, "the same of a layer's experts"),
     "first_s": (0.03, "s", 8.0, "request handling before the first token"),
-    "queue": (0.06, "ratio", 8.0, "of other requests' prompts that a request waits for"),
+    "queue": (0.05, "ratio", 4.0, "of a burst of all prompts, waited for on average: half a wave of ten"),
+    "wait": (1.0, "ratio", 16.0, "decode steps until a request is taken up and its first token sent"),
+    "wait_ranks": (10.0, "ratio", 16.0, "decode steps more where attention ranks take up prompts together"),
+    "mixed_layer_s": (20e-6, "s", 8.0, "a layer's launches in a decode step that carries a prompt"),
 }
 # How far an engine or a generation may lie from all, as the deviation of a logarithm: kernels less than hosts.
 SPREADS = {"flow": 0.06, "reading": 0.08, "exchange": 0.12, "floor": 0.1, "experts": 0.1, "layer_s": 0.2,
-           "expert_layer_s": 0.2, "step_s": 0.3, "sequence_s": 0.3, "prompt": 0.4, "share": 0.15, "first_s": 1.4,
-           "queue": 1.2, "prompt_layer_s": 1.2, "prompt_expert_layer_s": 1.2}
-HOST = ("layer_s", "step_s", "prompt_layer_s")
+           "expert_layer_s": 0.2, "step_s": 0.3, "sequence_s": 0.3, "prompt": 0.3, "prompt_experts": 0.3, "prompt_attention": 0.3, "share": 0.15, "first_s": 1.4,
+           "queue": 0.6, "wait": 2.0, "wait_ranks": 1.0, "mixed_layer_s": 0.6, "prompt_layer_s": 1.2, "prompt_expert_layer_s": 1.2}
+HOST = ("layer_s", "step_s", "prompt_layer_s", "mixed_layer_s")
+ENGINES_OWN = ("step_s", "sequence_s", "share", "first_s", "queue", "wait", "wait_ranks", "mixed_layer_s", "prompt_layer_s",
+               "prompt_expert_layer_s")  # of the host and the scheduler, whatever the device
 OLD_SPREAD = 8.0  # of the host's work in an engine of another age
 BY_SCOPE = tuple(SPREADS)
 TIGHT = 4.0  # weight of the priors, chosen by the error on models left out
@@ -58,7 +65,9 @@ COLUMNS = ["id", "parameter", "value", "unit", "low", "high", "source", "retriev
 FEW = 30  # rows below which a kind of model has no percentiles of its own
 SCALE = 0.12  # error from which on a row counts linearly
 TTFT_WEIGHT = 0.35
-POOLS_WEIGHT = 0.15  # rows that print neither the replicas of a pool nor whether tokens were drafted
+TTFT_SCALE = 2.0
+UNTOLD_WEIGHT = 0.0  # rows that do not print how many replicas a pool has
+DRAFTED = 0.35  # faster than told by more than this logarithm: a model that can draft did, though no row says so
 SOURCE = "fit to AIConfigurator silicon rows and Splitwise; python tools/fit_serve_time.py TRUTH --write"
 
 
@@ -75,13 +84,14 @@ class Item:
     first: Any = None  # of a disaggregated row: parts, engine, layout, load, running of the prefill pool
     generation: str = ""
     weight: float = 1.0
+    drafts: bool = False  # whether the model comes with a head that drafts
 
 
 def rows_of(truth: Path, tables: Iterable[str]) -> list[dict[str, Any]]:
     cases = []
     for table in tables:
         with open(truth / f"{table}.csv", newline="", encoding="utf-8") as file:
-            cases += [latency_case(table, row) for row in csv.DictReader(file)]
+            cases += [latency_case(table, row) for row in merge_copies(list(csv.DictReader(file)))]
     return cases
 
 
@@ -126,7 +136,8 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
         pre = replace(load_, concurrency=share, pool="prefill")
         at = sequences_at_once(engine, one, pre)
         first = time_parts(resolved.architecture, device, engine, one, pre, at), one, pre, at
-    return Item(case, parts, engine, layout, load_, running, first, device.generation)
+    return Item(case, parts, engine, layout, load_, running, first, device.generation,
+                drafts=resolved.architecture.mtp_layers > 0)
 
 
 def layout_of(side: dict[str, Any]) -> ServeLayout:
@@ -178,13 +189,21 @@ def predict(
     return out
 
 
+def of_scopes(item: Item) -> tuple[str, ...]:
+    """Whose factors bear on a row."""
+    return item.case["engine"], item.case["engine"].partition("@")[0], item.generation
+
+
 class Fit:
     """Logarithms of the base constants, then factors of every engine and generation among the rows."""
 
     def __init__(self, items: list[Item]) -> None:
         engines = {i.case["engine"] for i in items}
-        self.scopes = sorted(engines | {e.partition("@")[0] for e in engines} | {i.generation for i in items})
-        self.names = [("all", n) for n in BASE] + [(s, n) for s in self.scopes for n in BY_SCOPE]
+        generations = {i.generation for i in items}
+        self.scopes = sorted(engines | {e.partition("@")[0] for e in engines} | generations)
+        self.names = [("all", n) for n in BASE] + [
+            (s, n) for s in self.scopes for n in BY_SCOPE if n not in (ENGINES_OWN if s in generations else ())
+        ]
 
     def table(self, theta: Any) -> dict[tuple[str, str], float]:
         found = {}
@@ -201,32 +220,44 @@ class Fit:
         return of
 
     def run(self, items: list[Item], rounds: int = 14) -> Any:
+        items = [i for i in items if i.weight > 0]
         stacks, n = stacked(items), len(items)
         seen = {name: np.array([i.case["measured"].get(name, np.nan) for i in items]) for name in ("tpot_s", "ttft_s")}
-        weight = np.sqrt(np.array([i.weight for i in items]))
+        whole = np.sqrt(np.array([i.weight for i in items]))
+        drafts = np.array([i.drafts for i in items])
         free = [
             0.6 * math.log(BASE[n][2]) if s == "all" else OLD_SPREAD if "@" in s and n in HOST else SPREADS[n]
             for s, n in self.names
         ]
         prior = TIGHT / np.array(free)
 
-        def errors(theta: Any) -> Any:
-            found = predict(stacks, self.constants(theta), n)
-            parts = []
-            for name, scale, w in (("tpot_s", SCALE, 1.0), ("ttft_s", 2.0 * SCALE, TTFT_WEIGHT)):
+        def errors(theta: Any, found: Any = None) -> Any:
+            found = found or predict(stacks, self.constants(theta), n)
+            parts, weight = [], whole * kept
+            for name, scale, w in (("tpot_s", SCALE, 1.0), ("ttft_s", TTFT_SCALE * SCALE, TTFT_WEIGHT)):
                 e = np.log(found[name] / seen[name]) / scale
                 e = np.where(np.isfinite(e), e, 0.0)
                 parts.append(w * weight * np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)))
             return np.concatenate([*parts, prior * theta])
 
+        kept = np.ones(n)
         theta, damp = np.zeros(len(self.names)), 1.0
         now = errors(theta)
-        for _ in range(rounds):
-            slope = np.empty((len(now), len(theta)))
-            for j in range(len(theta)):
+        for turn in range(rounds):
+            if turn in (4, 8):
+                ahead = np.log(predict(stacks, self.constants(theta), n)["tpot_s"] / seen["tpot_s"])
+                kept = np.where(drafts & (ahead > DRAFTED), 0.0, 1.0)
+                now = errors(theta)
+            slope = np.zeros((len(now), len(theta)))
+            base = predict(stacks, self.constants(theta), n)
+            for j, (scope, _) in enumerate(self.names):
                 step = np.zeros(len(theta))
                 step[j] = 1e-4
-                slope[:, j] = (errors(theta + step) - now) / 1e-4
+                part = [s for s in stacks if scope == "all" or scope in of_scopes(s[1])]
+                if part:
+                    moved = predict(part, self.constants(theta + step), n)
+                    moved = {m: np.where(np.isnan(v), base[m], v) for m, v in moved.items()}
+                    slope[:, j] = (errors(theta + step, moved) - now) / 1e-4
             gram, right = slope.T @ slope, -slope.T @ now
             for _ in range(6):
                 move = np.linalg.solve(gram + damp * np.diag(np.diag(gram)), right)
@@ -281,7 +312,7 @@ def weigh(items: list[Item]) -> None:
         sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]] += 1
     for i in items:
         i.weight = 5.0 / math.sqrt(sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]])
-        i.weight *= POOLS_WEIGHT if i.case["kind"] == "disagg" else 1.0
+        i.weight *= 1.0 if i.case["told"] else UNTOLD_WEIGHT
 
 
 def family(model: str) -> str:

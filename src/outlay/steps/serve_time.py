@@ -31,15 +31,20 @@ ROUNDS = 4  # of the fixed point between how many run and how long they take
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Parts:
-    """Seconds by part, before constants: of a decode step, of a prompt inside one, and of a prompt alone."""
+    """Seconds by part, before constants: of a decode step, of prompts inside one, of one alone and of a burst."""
 
     decode: Pass
     reading: Num
     reading_floor: Num
     inside: Pass
     alone: Pass
-    prompt_attention: Num
-    chunks: Num
+    burst: Pass
+    prompt_attention: Num  # of one prompt
+    at_once: Num  # prompts of a static batch; else one
+    chunks: Num  # of those
+    together: Num  # prompts that share their passes inside decode steps
+    shared_chunks: Num
+    burst_chunks: Num
     sequences: Num  # of one rank
     layers: int
     expert_layers: int
@@ -48,7 +53,10 @@ class Parts:
 def serve_time(
     arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load
 ) -> dict[str, Num]:
-    """ttft_s, tpot_s, e2e_s (means), output_tokens_per_s of the replica, its load (0..1) and what runs at once."""
+    """ttft_s, tpot_s, e2e_s (means), output_tokens_per_s of the replica, its load (0..1) and what runs at once.
+
+    service_s, but for an open loop, is how long one prompt (all of a static batch's) keeps the replica.
+    """
     if load.kind == "open":
         return _open(arch, device, engine, layout, load)
     running = sequences_at_once(engine, layout, load)
@@ -73,22 +81,27 @@ def time_parts(
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
     rows = busy * (1.0 + engine.drafted)
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
-    together = busy if load.kind == "batch" else 1.0
-    chunks = np.ceil(own * together / engine.max_num_batched_tokens)
-    chunk = own * together / chunks
-    passes = _three((rows, rows + chunk, chunk), lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD),
-                    (rows, rows, together))
-    decode, mixed, alone = passes
+    budget = engine.max_num_batched_tokens
+    at_once = busy if load.kind == "batch" else 1.0
+    # As many prompts come in during a step as answers end in it; they share its passes, within the budget.
+    together = np.clip(busy / load.output, 1.0, np.maximum(budget / own, 1.0))
+    chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, busy))
+    chunk = own * together / shared
+    passes = _four((rows, rows + chunk, own * at_once / chunks, own * busy / burst),
+                   lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD),
+                   (rows, rows, at_once, busy))
+    decode, mixed, alone, burst_pass = passes
     context = load.input + 0.5 * load.output
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context)
-    attention = prompt_attention_s(arch, device, layout, own * together, load.input, PROMPT_SHARE)
+    attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     return Parts(
-        decode, reading, floor, _less(mixed, decode), alone, attention, chunks, busy, arch.layers, experts
+        decode, reading, floor, _less(mixed, decode), alone, burst_pass, attention, at_once, chunks, together, shared, burst,
+        busy, arch.layers, experts,
     )
 
 
-def _three(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
+def _four(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
     """Several passes at once, on an axis before those of the numbers."""
     shape = np.broadcast_shapes(*(np.shape(one) for one in (*rows, *sampled))) or (1,)
     whole = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in (rows, sampled)))
@@ -121,15 +134,42 @@ def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
 
 
 def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
-    """A prompt in its chunks: alone, or what it adds to the decode steps that carry it."""
+    """A prompt in its chunks: alone (all of a static batch's), or what it adds to the decode steps that carry it."""
+    return alone_s(parts, constants) if alone else inside_s(parts, constants)
+
+
+def alone_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Prompts processed at once while nothing else runs: their chunks, each with what its pass costs the host."""
     c = constants.__getitem__
-    held = parts.alone if alone else parts.inside
-    passes = parts.chunks * held.total(c) + parts.prompt_attention
-    host = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s") + c("step_s")
-    if not alone:
-        return c("prompt") * passes
-    launched = parts.layers * c("prompt_layer_s") + parts.expert_layers * c("prompt_expert_layer_s")
-    return c("prompt") * passes + parts.chunks * (host + launched)
+    return (
+        parts.chunks * parts.alone.prompt(c) + parts.at_once * c("prompt_attention") * parts.prompt_attention
+        + parts.chunks * _launch_s(parts, constants)
+    )
+
+
+def inside_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """What one prompt adds to the decode steps that carry it and those that come with it."""
+    c = constants.__getitem__
+    passes = parts.shared_chunks * (parts.inside.prompt(c) + parts.layers * c("mixed_layer_s"))
+    return passes / parts.together + c("prompt_attention") * parts.prompt_attention
+
+
+def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Prompts of all that run, coming at once."""
+    c = constants.__getitem__
+    attention = parts.sequences * c("prompt_attention") * parts.prompt_attention
+    return parts.burst_chunks * (parts.burst.prompt(c) + _launch_s(parts, constants)) + attention
+
+
+def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    c = constants.__getitem__
+    layer, experts = c("layer_s") + c("prompt_layer_s"), c("expert_layer_s") + c("prompt_expert_layer_s")
+    return parts.layers * layer + parts.expert_layers * experts + c("step_s")
+
+
+def taken_up(constants: Mapping[str, Num], layout: ServeLayout) -> Num:
+    """Decode steps until a request is taken up: more where attention ranks wait for each other's prompts."""
+    return constants["wait"] + np.where(np.greater(layout.data, 1), constants["wait_ranks"], 0.0)
 
 
 def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
@@ -137,13 +177,21 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     c = engine.constants
     hops = (layout.pipeline - 1) * HOP_S
     step = answered_s(parts, engine, hops)
-    alone, inside = prompt_s(parts, c, True), prompt_s(parts, c, False)
+    alone, inside = alone_s(parts, c), inside_s(parts, c)
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone + c["first_s"]
+    elif load.kind == "queued":
+        tpot, ttft = closed_loop_tpot_s(step, inside, others, load.output, c["share"]), inside
     else:
-        tpot = closed_loop_tpot_s(step, inside, others, load.output, c["share"])
-        ttft = c["first_s"] + alone + 0.5 * step + c["queue"] * others * alone
+        met = c["share"] * others * inside
+        came = c["first_s"] + alone + c["queue"] * np.maximum(burst_s(parts, c) - alone, 0.0)
+        waited = 0.0 if load.pool == "prefill" else taken_up(c, layout)
+        tpot = step + met / load.output
+        for _ in range(ROUNDS):  # prompts that come while one waits for the first token do not fall between the others
+            ttft = came + waited * tpot
+            spent = np.maximum(load.output - 1.0, 1.0) * tpot
+            tpot = step + met / load.output * spent / (spent + ttft)
     e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
     asked = running * layout.data
     if load.kind == "closed":
@@ -156,7 +204,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
         "e2e_s": e2e,
         "output_tokens_per_s": asked * load.output / e2e,
         "running": running * layout.data,
-        "prompt_s": alone if load.kind == "batch" else inside,  # of one prompt, in the time of an attention rank
+        "service_s": alone,
         "load": np.ones_like(tpot) if load.kind != "batch" else np.zeros_like(tpot),
     }
 
@@ -177,16 +225,15 @@ def _open(
     found: dict[str, Num] = {}
     for _ in range(ROUNDS):
         parts = time_parts(arch, device, engine, layout, load, np.maximum(running, 1e-9))
-        step = answered_s(parts, engine)
-        inside = prompt_s(parts, engine.constants, False)
+        c = engine.constants
+        step, inside = answered_s(parts, engine), inside_s(parts, c)
         tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
-        wait = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
-        ttft = engine.constants["first_s"] + prompt_s(parts, engine.constants, True) + 0.5 * step + wait
+        queue = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
+        ttft = c["first_s"] + alone_s(parts, c) + taken_up(c, layout) * tpot + queue
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
         running = np.minimum(rate * e2e, most["running"] / layout.data)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e}
-        found["prompt_s"] = inside
     over = np.greater_equal(busy, SATURATED)
-    found = {n: np.where(over & (n != "prompt_s"), np.inf, value) for n, value in found.items()}
+    found = {name: np.where(over, np.inf, value) for name, value in found.items()}
     rate_out = np.minimum(load.rate * load.output, most["output_tokens_per_s"])
     return found | {"output_tokens_per_s": rate_out, "running": running * layout.data, "load": busy}

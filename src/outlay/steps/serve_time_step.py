@@ -15,7 +15,7 @@ import numpy as np
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics.flops import attention_flop, attention_span
 from outlay.physics.queueing import experts_touched
-from outlay.physics.roofline import Grid, kernel_time_s, look_up, matmul_time_s
+from outlay.physics.roofline import Grid, look_up, matmul_time_s
 from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_time_inputs import Links, TimeDevice
@@ -23,6 +23,7 @@ from outlay.steps.serve_time_inputs import Links, TimeDevice
 Num = Any
 LARGE_BYTES = 2.0**28  # weights of a kernel beyond its launch
 HALF_TILE = 64.0  # rows by which the last tile of an expert is padded, of tiles of 128
+FEW_ROWS, MANY_ROWS = 64.0, 1024.0  # to which reading weights, and from which arithmetic, is what was measured
 FULL_ROWS = 4096.0  # of a product that fills the device
 STATE_BYTES = 4.0  # of an element of recurrent state
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
@@ -38,8 +39,17 @@ class Pass:
     exchange: Num
     head: Num
 
+    def prompt(self, constant: Any) -> Num:
+        """The parts of a pass with a prompt in it: many rows, bound by arithmetic."""
+        return (
+            constant("prompt") * (self.flow + self.head)
+            + constant("floor") * self.floor
+            + constant("prompt_experts") * self.experts
+            + constant("exchange") * self.exchange
+        )
+
     def total(self, constant: Any) -> Num:
-        """The parts by the engine's constants."""
+        """The parts of a decode step."""
         return (
             constant("flow") * (self.flow + self.head)
             + constant("floor") * self.floor
@@ -91,7 +101,11 @@ def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
 
 
 def products(shapes: tuple[Shape, ...], element_bytes: Num, device: TimeDevice) -> tuple[Num, Num]:
-    """Matrix products at the rate of large ones, and what small ones take beyond it."""
+    """Matrix products at the rate of large ones, and what small ones take beyond it.
+
+    What is bound by reading weights flows as a 16-bit product of as many bytes does, whatever its precision;
+    what is bound by arithmetic runs at the share of its own peak that many rows reach.
+    """
     if not shapes:
         return 0.0, 0.0
     peak, grid = arithmetic(element_bytes, device)
@@ -99,9 +113,10 @@ def products(shapes: tuple[Shape, ...], element_bytes: Num, device: TimeDevice) 
     large: Num = 0.0
     for m, n, k, count, result in shapes:
         traffic = (m * k + n * k) * element_bytes + m * n * result
-        share = look_up(grid, m, LARGE_BYTES)
-        large = large + count * kernel_time_s(
-            2.0 * m * n * k, traffic, peak, device.memory_bytes_per_s, share
+        flowing = look_up(device.grids["bf16"], np.minimum(m, FEW_ROWS), LARGE_BYTES)
+        busy = look_up(grid, np.maximum(m, MANY_ROWS), LARGE_BYTES)
+        large = large + count * np.maximum(
+            traffic / (device.memory_bytes_per_s * flowing), 2.0 * m * n * k / (peak * busy)
         )
     return large, np.maximum(whole - large, 0.0)
 

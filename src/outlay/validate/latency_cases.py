@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, str]
@@ -36,9 +36,25 @@ MODELS = {
     "deepseek r1 0528": "deepseek-r1",
 }
 ENGINES = {"trtllm": "tensorrt-llm", "tensorrt-llm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang"}
+COPIED = ("gpu", "input_len", "output_len", "ttft_ms", "tpot_ms", "concurrency")
+WORKERS = re.compile(r"prefill_workers=(\d+).*decode_workers=(\d+)")
 CAPPED_W = 350.0  # of the capped H100, as its study set it
 EARLY = "0.4"  # of vLLM: a step launched kernel by kernel
 WIDEST = 8  # tensor ranks of one group in these runs
+
+
+def merge_copies(rows: Sequence[Row]) -> list[Row]:
+    """One row a measurement: sources of one table copy each other, and copies print less of how it was run.
+
+    The copy that names the workers of each pool stays; without one, the first.
+    """
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for place, row in enumerate(rows):
+        key = tuple(row.get(name, "") for name in COPIED)
+        alone = not (row.get("ttft_ms") and row.get("tpot_ms")) or row["scenario"].startswith("static")
+        found.setdefault((*key, str(place)) if alone else key, []).append(row)
+    return [max(same, key=lambda r: bool(WORKERS.search(r["notes"])))
+            for same in found.values()]
 
 
 def latency_case(table: str, row: Row) -> dict[str, Any]:
@@ -63,6 +79,7 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
         "device": device,
         "engine": f"{engine}@{EARLY}" if "engine_version" in serve else engine,
         "table": table,
+        "told": "disaggregated" not in serve or bool(WORKERS.search(row["notes"])),
     }
 
 
@@ -120,7 +137,7 @@ def pools(row: Row) -> dict[str, Any]:
         sides["prefill"][name], sides["decode"][name] = max(int(first[1:]), 1), max(int(second[1:]), 1)
     sides = {name: _attention_ranks(side) for name, side in sides.items()}
     sizes = [side["tensor"] * side["pipeline"] * side["data"] for side in sides.values()]
-    told = re.search(r"prefill_workers=(\d+).*decode_workers=(\d+)", row["notes"])
+    told = WORKERS.search(row["notes"])
     if told:
         sides["prefill"]["replicas"], sides["decode"]["replicas"] = int(told[1]), int(told[2])
         return dict(sides)
