@@ -19,17 +19,19 @@ import numpy as np
 
 from outlay.catalog import load
 from outlay.resolve import resolve
-from outlay.resolve.serve_time import CONSTANTS, time_constants, time_device
+from outlay.resolve import serve_time as serve_time_tables
+from outlay.resolve.serve_time import CONSTANTS, GROUPS, LEFT_OUT, time_constants, time_device
 from outlay.scenario_io import scenario_from
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import serve_memory
 from outlay.steps.serve_time import Parts, closed, sequences_at_once, time_parts
 from outlay.steps.serve_time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case, merge_copies
+from outlay.validate.serve_time_cases import asked, group_of
 
 # name: (start, unit, how far a fit may go from it as a factor, what it is)
 BASE = {
-    "flow": (1.0, "ratio", 1.3, "large matrix products in an engine against the measured kernels"),
+    "flow": (0.9, "ratio", 1.3, "reading the weights of matrix products against the measured kernels"),
     "floor": (0.4, "ratio", 2.0, "what of a small kernel's own time remains in a captured graph"),
     "experts": (1.1, "ratio", 1.6, "grouped expert products against a single product of their bytes"),
     "exchange": (1.0, "ratio", 2.0, "collectives in a step against those measured alone"),
@@ -38,8 +40,8 @@ BASE = {
     "expert_layer_s": (15e-6, "s", 3.0, "routing, sorting and joining of a layer with experts"),
     "step_s": (500e-6, "s", 6.0, "scheduling, sampling and copies of a step"),
     "sequence_s": (8e-6, "s", 8.0, "host work a sequence and step"),
-    "prompt": (1.1, "ratio", 1.6, "matrix products of a prompt against the measured kernels"),
-    "prompt_experts": (1.2, "ratio", 1.6, "experts of a prompt against single products"),
+    "work": (1.1, "ratio", 1.6, "matrix products bound by arithmetic against the measured kernels"),
+    "expert_work": (1.5, "ratio", 1.6, "experts bound by arithmetic against single products of their tiles"),
     "prompt_attention": (1.0, "ratio", 1.6, "attention of a prompt against half the 16-bit peak"),
     "share": (1.0, "ratio", 1.2, "of other requests' prompts that falls between one's own tokens"),
     "prompt_layer_s": (100e-6, "s", 8.0, "launching the kernels of a layer one by one, outside a captured graph"),
@@ -50,25 +52,25 @@ BASE = {
     "wait_ranks": (10.0, "ratio", 16.0, "decode steps more where attention ranks take up prompts together"),
     "mixed_layer_s": (20e-6, "s", 8.0, "a layer's launches in a decode step that carries a prompt"),
 }
-# How far an engine or a generation may lie from all, as the deviation of a logarithm: kernels less than hosts.
-SPREADS = {"flow": 0.06, "reading": 0.08, "exchange": 0.12, "floor": 0.1, "experts": 0.1, "layer_s": 0.2,
-           "expert_layer_s": 0.2, "step_s": 0.3, "sequence_s": 0.3, "prompt": 0.3, "prompt_experts": 0.3, "prompt_attention": 0.3, "share": 0.15, "first_s": 1.4,
-           "queue": 0.6, "wait": 2.0, "wait_ranks": 1.0, "mixed_layer_s": 0.6, "prompt_layer_s": 1.2, "prompt_expert_layer_s": 1.2}
-HOST = ("layer_s", "step_s", "prompt_layer_s", "mixed_layer_s")
-ENGINES_OWN = ("step_s", "sequence_s", "share", "first_s", "queue", "wait", "wait_ranks", "mixed_layer_s", "prompt_layer_s",
-               "prompt_expert_layer_s")  # of the host and the scheduler, whatever the device
-OLD_SPREAD = 8.0  # of the host's work in an engine of another age
-BY_SCOPE = tuple(SPREADS)
-TIGHT = 4.0  # weight of the priors, chosen by the error on models left out
-FITTED = ("aiconfigurator_silicon", "splitwise_perf_model")
+# How far an engine may lie from all, as the deviation of a logarithm: how it takes requests up, not its kernels;
+# and a generation of devices. What is not here is of all: factors of their own cost more on models left out.
+BY_ENGINE = {"first_s": 0.4, "wait": 0.5, "wait_ranks": 0.25, "queue": 0.15, "prompt_layer_s": 0.3,
+             "prompt_expert_layer_s": 0.3}
+BY_GENERATION = {"layer_s": 0.02, "work": 0.02}
+BY_AGE = {"layer_s": 0.5, "step_s": 0.5}  # of old versions
+OF_ALL = 16.0  # of the priors of all, chosen with the above by the error on models left out
+FITTED = ("aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview")
 COLUMNS = ["id", "parameter", "value", "unit", "low", "high", "source", "retrieved", "how", "note"]
+NUDGE = 1e-4
 FEW = 30  # rows below which a kind of model has no percentiles of its own
 SCALE = 0.12  # error from which on a row counts linearly
-TTFT_WEIGHT = 0.35
-TTFT_SCALE = 2.0
-UNTOLD_WEIGHT = 0.0  # rows that do not print how many replicas a pool has
-DRAFTED = 0.35  # faster than told by more than this logarithm: a model that can draft did, though no row says so
-SOURCE = "fit to AIConfigurator silicon rows and Splitwise; python tools/fit_serve_time.py TRUTH --write"
+# Numbers that are fitted, with the error from which on each counts linearly and its weight.
+NUMBERS = (("tpot_s", SCALE, 1.0), ("ttft_s", 2.0 * SCALE, 0.35), ("output_tokens_per_s", 1.5 * SCALE, 0.5))
+POOLS_WEIGHT = 0.15  # rows of two pools are many of one model
+UNTOLD_WEIGHT = 0.05  # rows that do not print how many replicas a pool has
+SOURCE = "fit to AIConfigurator silicon, Splitwise and TensorRT-LLM overview rows; tools/fit_serve_time.py TRUTH"
+TODAY = datetime.date.today().isoformat()
+SHAPES = ("dense", "moe", "mla")
 
 
 @dataclass
@@ -84,7 +86,6 @@ class Item:
     first: Any = None  # of a disaggregated row: parts, engine, layout, load, running of the prefill pool
     generation: str = ""
     weight: float = 1.0
-    drafts: bool = False  # whether the model comes with a head that drafts
 
 
 def rows_of(truth: Path, tables: Iterable[str]) -> list[dict[str, Any]]:
@@ -113,7 +114,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     plain_of = lambda x: float(getattr(x, "value", x))  # noqa: E731
     drafted = 0.0
     engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
-                        8192.0, 4096.0, drafted, 0.0)
+                        8192.0, 2048.0, drafted, 0.0)
     kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"
     layout = layout_of(side)
     count = float(work.get("concurrency", work.get("batch", 1)))
@@ -126,7 +127,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
         cache = least if kind == "queued" else math.inf
     replicas = side.get("replicas", 1)
     load_ = Load(kind, work["input"], work["output"], max(count / replicas, 1.0), 0.0, cache,
-                 "decode" if split else "both")
+                 "decode" if split else "both", float(work.get("requests", math.inf)))
     running = sequences_at_once(engine, layout, load_)
     parts = time_parts(resolved.architecture, device, engine, layout, load_, running)
     first = None
@@ -136,8 +137,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
         pre = replace(load_, concurrency=share, pool="prefill")
         at = sequences_at_once(engine, one, pre)
         first = time_parts(resolved.architecture, device, engine, one, pre, at), one, pre, at
-    return Item(case, parts, engine, layout, load_, running, first, device.generation,
-                drafts=resolved.architecture.mtp_layers > 0)
+    return Item(case, parts, engine, layout, load_, running, first, device.generation)
 
 
 def layout_of(side: dict[str, Any]) -> ServeLayout:
@@ -174,16 +174,22 @@ def _stack(values: list[Any]) -> Any:
     return np.array([float(v) for v in values])
 
 
+def answer(item: Item, constants: dict[str, Any]) -> dict[str, Any]:
+    """The model's answer for a stack of rows; of two pools the first token comes from the prefill pool."""
+    found = closed(item.parts, replace(item.engine, constants=constants), item.layout, item.load, item.running)
+    if item.first is not None:
+        parts, layout, load_, running = item.first
+        engine = replace(item.engine, constants=constants)
+        found["ttft_s"] = closed(parts, engine, layout, load_, running)["ttft_s"]
+    return found
+
+
 def predict(
     stacks: list[tuple[list[int], Item]], constants: Callable[[Item], dict[str, float]], n: int
 ) -> dict[str, Any]:
     out = {name: np.full(n, np.nan) for name in ("ttft_s", "tpot_s", "output_tokens_per_s")}
     for places, item in stacks:
-        engine = replace(item.engine, constants=constants(item))
-        found = closed(item.parts, engine, item.layout, item.load, item.running)
-        if item.first is not None:
-            parts, layout, load_, running = item.first
-            found["ttft_s"] = closed(parts, engine, layout, load_, running)["ttft_s"]
+        found = answer(item, constants(item))
         for name in out:
             out[name][places] = found[name]
     return out
@@ -201,9 +207,9 @@ class Fit:
         engines = {i.case["engine"] for i in items}
         generations = {i.generation for i in items}
         self.scopes = sorted(engines | {e.partition("@")[0] for e in engines} | generations)
-        self.names = [("all", n) for n in BASE] + [
-            (s, n) for s in self.scopes for n in BY_SCOPE if n not in (ENGINES_OWN if s in generations else ())
-        ]
+        free = {s: BY_GENERATION if s in generations else BY_AGE if "@" in s else BY_ENGINE for s in self.scopes}
+        self.names = [("all", n) for n in BASE] + [(s, n) for s in self.scopes for n in free[s]]
+        self.spreads = [0.6 * math.log(BASE[n][2]) / OF_ALL if s == "all" else free[s][n] for s, n in self.names]
 
     def table(self, theta: Any) -> dict[tuple[str, str], float]:
         found = {}
@@ -220,55 +226,59 @@ class Fit:
         return of
 
     def run(self, items: list[Item], rounds: int = 14) -> Any:
+        """Gauss and Newton's method on errors that count linearly when large, with a prior on every logarithm."""
         items = [i for i in items if i.weight > 0]
         stacks, n = stacked(items), len(items)
-        seen = {name: np.array([i.case["measured"].get(name, np.nan) for i in items]) for name in ("tpot_s", "ttft_s")}
+        seen = {name: np.array([i.case["measured"].get(name, np.nan) for i in items]) for name, _, _ in NUMBERS}
+        seen["output_tokens_per_s"][[i.load.kind != "queued" for i in items]] = np.nan
+        seen["ttft_s"][[i.first is not None for i in items]] = np.nan  # waiting for a pool is the planner's
         whole = np.sqrt(np.array([i.weight for i in items]))
-        drafts = np.array([i.drafts for i in items])
-        free = [
-            0.6 * math.log(BASE[n][2]) if s == "all" else OLD_SPREAD if "@" in s and n in HOST else SPREADS[n]
-            for s, n in self.names
-        ]
-        prior = TIGHT / np.array(free)
+        prior = 1.0 / np.array(self.spreads)
+        member = np.array([[s == "all" or s in of_scopes(i) for i in items] for s, _ in self.names]).T
 
-        def errors(theta: Any, found: Any = None) -> Any:
-            found = found or predict(stacks, self.constants(theta), n)
-            parts, weight = [], whole * kept
-            for name, scale, w in (("tpot_s", SCALE, 1.0), ("ttft_s", TTFT_SCALE * SCALE, TTFT_WEIGHT)):
+        def errors(theta: Any) -> tuple[Any, Any]:
+            """Residuals, and their slope by the logarithm of each constant of a row."""
+            found = moved_by_each(stacks, self.constants(theta), n)
+            parts, slopes = [], []
+            for name, scale, w in NUMBERS:
                 e = np.log(found[name] / seen[name]) / scale
-                e = np.where(np.isfinite(e), e, 0.0)
-                parts.append(w * weight * np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)))
-            return np.concatenate([*parts, prior * theta])
+                slope = (e[1:] - e[0]) / NUDGE
+                e = np.where(np.isfinite(e[0]), e[0], 0.0)
+                bent = np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0))
+                parts.append(w * whole * np.sign(e) * bent)
+                turn = np.where(bent > 1e-9, np.abs(e) / np.maximum(bent, 1e-9) / np.sqrt(1.0 + e * e), 1.0)
+                slopes.append(w * whole * turn * np.where(np.isfinite(slope), slope, 0.0))
+            column = [list(BASE).index(name) for _, name in self.names]
+            return np.concatenate([*parts, prior * theta]), np.concatenate(
+                [*(member * slope[column].T for slope in slopes), np.diag(prior)])
 
-        kept = np.ones(n)
         theta, damp = np.zeros(len(self.names)), 1.0
-        now = errors(theta)
-        for turn in range(rounds):
-            if turn in (4, 8):
-                ahead = np.log(predict(stacks, self.constants(theta), n)["tpot_s"] / seen["tpot_s"])
-                kept = np.where(drafts & (ahead > DRAFTED), 0.0, 1.0)
-                now = errors(theta)
-            slope = np.zeros((len(now), len(theta)))
-            base = predict(stacks, self.constants(theta), n)
-            for j, (scope, _) in enumerate(self.names):
-                step = np.zeros(len(theta))
-                step[j] = 1e-4
-                part = [s for s in stacks if scope == "all" or scope in of_scopes(s[1])]
-                if part:
-                    moved = predict(part, self.constants(theta + step), n)
-                    moved = {m: np.where(np.isnan(v), base[m], v) for m, v in moved.items()}
-                    slope[:, j] = (errors(theta + step, moved) - now) / 1e-4
+        now, slope = errors(theta)
+        for _ in range(rounds):
             gram, right = slope.T @ slope, -slope.T @ now
             for _ in range(6):
-                move = np.linalg.solve(gram + damp * np.diag(np.diag(gram)), right)
-                new = errors(theta + np.clip(move, -1, 1))
+                move = np.clip(np.linalg.solve(gram + damp * np.diag(np.diag(gram)), right), -1, 1)
+                new, steeper = errors(theta + move)
                 if new @ new < now @ now:
-                    theta, now, damp = theta + np.clip(move, -1, 1), new, damp / 4
+                    theta, now, slope, damp = theta + move, new, steeper, damp / 4
                     break
                 damp *= 4
             else:
                 break
         return theta
+
+
+def moved_by_each(stacks: list[tuple[list[int], Item]], constants: Callable[[Item], dict[str, float]], n: int) -> Any:
+    """What is predicted, then the same with each constant a little larger: an axis before that of the rows."""
+    out = {name: np.full((len(BASE) + 1, n), np.nan) for name, _, _ in NUMBERS}
+    for places, item in stacks:
+        plain = constants(item)
+        nudged = {name: plain[name] * np.exp(NUDGE * (np.arange(len(BASE) + 1) == 1 + j))[:, None]
+                  for j, name in enumerate(BASE)}
+        found = answer(item, nudged)
+        for name in out:
+            out[name][:, places] = found[name]
+    return out
 
 
 def report(title: str, items: list[Item], found: dict[str, Any]) -> None:
@@ -312,66 +322,87 @@ def weigh(items: list[Item]) -> None:
         sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]] += 1
     for i in items:
         i.weight = 5.0 / math.sqrt(sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]])
-        i.weight *= 1.0 if i.case["told"] else UNTOLD_WEIGHT
+        i.weight *= 1.0 if i.case["kind"] != "disagg" else POOLS_WEIGHT if i.case["told"] else UNTOLD_WEIGHT
 
 
-def family(model: str) -> str:
-    return "deepseek" if model.startswith("deepseek") else model
-
-
-def left_out(items: list[Item], fitted: list[Item], key: Callable[[Item], str]) -> dict[str, Any]:
+def left_out(items: list[Item], what: str) -> tuple[dict[str, Any], dict[str, dict[tuple[str, str], float]]]:
+    """What is predicted for every row by a fit without its own model, device or engine, and those fits' constants."""
+    key: Callable[[Item], str] = lambda i: group_of(i.case, what)  # noqa: E731
     out = {name: np.full(len(items), np.nan) for name in ("ttft_s", "tpot_s", "output_tokens_per_s")}
+    tables = {}
     for group in sorted({key(i) for i in items}):
-        rest = [i for i in fitted if key(i) != group]
+        rest = [i for i in items if key(i) != group]
         fit = Fit(rest)
-        theta = fit.run(rest, 8)
+        theta = fit.run(rest)
+        tables[f"{GROUPS}{what}/{group}"] = fit.table(theta)
         places = [p for p, i in enumerate(items) if key(i) == group]
         held = [items[p] for p in places]
         found = predict(stacked(held), fit.constants(theta), len(held))
         for name in out:
             out[name][places] = found[name]
-    return out
+    return out, tables
 
 
-def residuals(items: list[Item], found: dict[str, Any], scope: str, what: str) -> list[list[str]]:
+def residuals(ratios: Callable[[str, str], Any], scope: str, what: str, tail: str = "") -> list[list[str]]:
     """Measured over predicted of a group left out, 10th to 90th percentile: what intervals are.
 
     A kind of model with too few rows of its own takes those of all kinds.
     """
     rows = []
-    for pools in (False, True):
-        for shape in ("dense", "moe", "mla"):
-            for number in ("tpot_s", "ttft_s", "output_tokens_per_s"):
-                ratio, note = _ratios(items, found, number, shape, pools), what
-                if len(ratio) < FEW:
-                    ratio = np.concatenate([_ratios(items, found, number, s, pools) for s in ("dense", "moe", "mla")])
-                    note += "; too few rows of this kind, all kinds"
-                low, value, high = np.quantile(ratio, (0.1, 0.5, 0.9))
-                span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
-                name = f"{number}.{shape}" + (".pools" if pools else "")
-                rows.append([f"residual.{scope}", name, *span, SOURCE, datetime.date.today().isoformat(), "derived",
-                             f"measured over predicted, {note}, {len(ratio)} rows"])
+    for shape in SHAPES:
+        for number in ("tpot_s", "ttft_s", "output_tokens_per_s"):
+            ratio, note = ratios(number, shape), what
+            if len(ratio) < FEW:
+                ratio = np.concatenate([ratios(number, s) for s in SHAPES])
+                note += "; too few rows of this kind, all kinds"
+            low, value, high = np.quantile(ratio, (0.1, 0.5, 0.9))
+            span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
+            rows.append([f"residual.{scope}", f"{number}.{shape}{tail}", *span, SOURCE, TODAY, "derived",
+                         f"measured over predicted, {note}, {len(ratio)} rows"])
     return rows
 
 
-def _ratios(items: list[Item], found: dict[str, Any], number: str, shape: str, pools: bool) -> Any:
-    """Of throughput: as a closed loop's own latencies tell it where the table prints none."""
-    ratio = []
-    for place, item in enumerate(items):
-        case, work = item.case, item.case["scenario"]["serve"]["workload"]
-        if shape_of(item.case["model"]) != shape or (case["kind"] == "disagg") != pools or "static" in case["kind"]:
+def pool_ratios(items: list[Item], what: str) -> Callable[[str, str], Any]:
+    """Measured over planned, of two pools whose replicas are told: how prompts wait for a pool is the planner's."""
+    from outlay.planner.run import run_plan
+
+    catalog, found = load(), defaultdict(list)
+    for item in items:
+        case = item.case
+        if case["kind"] != "disagg" or not case["told"]:
             continue
-        seen = dict(case["measured"])
-        if "output_tokens_per_s" not in seen and {"tpot_s", "ttft_s"} <= set(seen) and "concurrency" in work:
-            out = work["output"]
-            seen["output_tokens_per_s"] = work["concurrency"] * out / (seen["ttft_s"] + (out - 1) * seen["tpot_s"])
-        if number in seen:
-            ratio.append(seen[number] / found[number][place])
-    return np.array([r for r in ratio if np.isfinite(r)])
+        group = f"{GROUPS}{what}/{group_of(case, what)}"
+        result = run_plan(scenario_from(asked(case["scenario"])), catalog, without=group)
+        for number, seen in with_throughput(case).items():
+            found[number, shape_of(case["model"])].append(seen / result.explain(f"serve.{number}").value)
+    return lambda number, shape: np.array(found[number, shape])
+
+
+def with_throughput(case: dict[str, Any]) -> dict[str, float]:
+    """What was measured, and the throughput that a closed loop's own latencies tell where the table prints none."""
+    seen, work = dict(case["measured"]), case["scenario"]["serve"]["workload"]
+    if "output_tokens_per_s" not in seen and {"tpot_s", "ttft_s"} <= set(seen) and "concurrency" in work:
+        stay = seen["ttft_s"] + (work["output"] - 1) * seen["tpot_s"]
+        seen["output_tokens_per_s"] = work["concurrency"] * work["output"] / stay
+    return seen
+
+
+def ratios_of(items: list[Item], found: dict[str, Any]) -> Callable[[str, str], Any]:
+    """Measured over predicted, of one pool, by number and kind of model; throughput of what is queued all at once."""
+
+    def ratios(number: str, shape: str) -> Any:
+        ratio = [
+            with_throughput(item.case)[number] / found[number][place]
+            for place, item in enumerate(items)
+            if shape_of(item.case["model"]) == shape and item.first is None and "static" not in item.case["kind"]
+            and number in with_throughput(item.case)
+        ]
+        return np.array([r for r in ratio if np.isfinite(r)])
+
+    return ratios
 
 
 def write(fit: Fit, theta: Any, extra: list[list[str]]) -> None:
-    today = datetime.date.today().isoformat()
     with open(CONSTANTS, "w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(COLUMNS)
@@ -380,43 +411,59 @@ def write(fit: Fit, theta: Any, extra: list[list[str]]) -> None:
             wide = 1.15 if scope == "all" else 1.0
             note = BASE[name][3] if scope == "all" else "factor on that of all"
             span = [f"{value / wide:.4g}", f"{value * wide:.4g}"]
-            out.writerow([scope, name, f"{value:.4g}", unit, *span, SOURCE, today, "derived", note])
+            out.writerow([scope, name, f"{value:.4g}", unit, *span, SOURCE, TODAY, "derived", note])
         out.writerows(extra)
+
+
+def write_left_out(tables: dict[str, dict[tuple[str, str], float]]) -> None:
+    with open(LEFT_OUT, "w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["id", "parameter", "value"])
+        for group, table in tables.items():
+            out.writerows([f"{scope}@without/{group}", name, f"{value:.4g}"] for (scope, name), value in table.items())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("truth", type=Path)
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--leave-out", action="store_true")
-    parser.add_argument("--keep", type=Path, help="parts kept between runs while trying")
+    parser.add_argument("--write", action="store_true", help="what was found, with its residuals and left-out fits")
+    parser.add_argument("--leave-out", action="store_true", help="only score: models, devices and engines left out")
     given = parser.parse_args()
-    import pickle
-
-    if given.keep and given.keep.exists():
-        items = pickle.loads(given.keep.read_bytes())
-    else:
-        catalog, kept = load(), {}
-        items = [build(c, catalog, kept) for c in rows_of(given.truth, FITTED)]
-        if given.keep:
-            given.keep.write_bytes(pickle.dumps(items))
+    catalog, kept = load(), {}
+    items = [build(c, catalog, kept) for c in rows_of(given.truth, FITTED)]
     weigh(items)
     fit = Fit(items)
     theta = fit.run(items)
     report("fitted to all", items, predict(stacked(items), fit.constants(theta), len(items)))
-    for (scope, name), value in fit.table(theta).items():
-        print(scope, name, f"{value:.4g}")
+    if not given.leave_out and not given.write:
+        return
     extra: list[list[str]] = []
-    if given.leave_out:
-        found = left_out(items, items, lambda i: family(i.case["model"]))
-        report("a model left out", items, found)
-        extra = residuals(items, found, "seen", "a model left out")
-        found = left_out(items, items, lambda i: i.case["device"])
-        report("a device left out", items, found)
-        extra += residuals(items, found, "unseen", "a device left out")
-        report("an engine left out", items, left_out(items, items, lambda i: i.case["engine"]))
-    if given.write:
-        write(fit, theta, extra)
+    tables: dict[str, Any] = {}
+    for what, scope in (("model", "seen"), ("device", "unseen"), ("engine", "")):
+        found, fits = left_out(items, what)
+        report(f"{what} left out", items, found)
+        tables |= fits
+        if scope:
+            extra += residuals(ratios_of(items, found), scope, f"{what} left out")
+    if not given.write:
+        return
+    write_left_out(tables)
+    write(fit, theta, extra + pools_like(extra))
+    forget()
+    for what, scope in (("model", "seen"), ("device", "unseen")):
+        extra += residuals(pool_ratios(items, what), scope, f"{what} left out, two pools", ".pools")
+    write(fit, theta, extra)
+
+
+def pools_like(extra: list[list[str]]) -> list[list[str]]:
+    """Rows that stand in for those of two pools until these are known."""
+    return [[row[0], row[1] + ".pools", *row[2:]] for row in extra]
+
+
+def forget() -> None:
+    """What was read of the tables before they were written."""
+    for kept in (serve_time_tables._rows, serve_time_tables._left_out, serve_time_tables._spans):
+        kept.cache_clear()
 
 
 if __name__ == "__main__":

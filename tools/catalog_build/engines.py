@@ -228,6 +228,9 @@ ENGINES: dict[str, dict[str, Value]] = {
         "pool": _text("free", _TRT, "a share of what is free after loading and one run"),
         "memory_utilization": _count(0.9, _TRT, "free_gpu_memory_fraction"),
         "max_num_seqs": _count(2048, _TRT, "max_batch_size"),
+        "kv_precision_quantized": _text(
+            "fp8", _TRT, "dtype auto takes the checkpoint's; ModelOpt's fp8 and nvfp4 ones cache in fp8"
+        ),
         "max_num_batched_tokens": _count(8192, _TRT, "max_num_tokens"),
         "block_tokens": _count(32, _TRT),
         "logit_bytes": Value(6.0, "byte", _TRT, "assumed", 4.0, 12.0),

@@ -70,6 +70,7 @@ def load_of(asked: Asked, whole: Replicas) -> Load:
         max(asked.concurrency / whole.count, 1e-9),
         asked.rate / whole.count,
         max(whole.cache_tokens, asked.input + asked.output),
+        requests=np.inf if asked.requests is None else asked.requests / whole.count,
         arrival_cv=ARRIVALS[asked.arrivals],
     )
 

@@ -43,6 +43,7 @@ from outlay.steps.serve_inputs import ServeLayout, ServeRecipe, StreamDevice
 
 _RANK = 16
 LOCAL_ENGINE = "llama.cpp"
+QUANTIZED = ("fp8", "nvfp4")  # weights that a quantization tool wrote beside what it says of the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +232,13 @@ def _weights(
 
 def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) -> dict[str, Any]:
     """How the cache is kept, and its size where it is given."""
-    name = given.kv_precision or engine.text("kv_precision", "bf16")
+    usual, why, row = engine.text("kv_precision", "bf16"), "the engine's default", "name"
+    if shown.get("precision") in QUANTIZED:  # by a tool that says how the cache is kept, too
+        row = "kv_precision_quantized"
+        usual, why = engine.text(row, usual), f"the engine's default with weights in {shown['precision']}"
+    name = given.kv_precision or usual
     if given.kv_precision is None:
-        notes.assume(PATH + "kv_precision", name, "the engine's default", engine.source("name"))
+        notes.assume(PATH + "kv_precision", name, why, engine.source(row if engine.text(row, "") else "name"))
     shown["kv_precision"] = name
     size = given.kv_cache_bytes_per_device
     own = exact(size, "bytes", "cache of a device", "given in the scenario", basis="given") if size else None

@@ -100,7 +100,7 @@ def resolve_speed(
         draft_share=_draft_share(drafter, recipe, arch),
     )
     measured = borrowed(facts) <= 1.0
-    seen = measured and is_seen(engine.id, device.generation)
+    seen = measured and is_seen(engine.id, device.generation, without)
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from functools import lru_cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -18,11 +19,14 @@ from outlay.steps.serve_time_inputs import Links, TimeDevice
 
 CONSTANTS = DATA / "serve_time_constants.csv"
 VERSIONS = DATA / "serve_version_constants.csv"
+LEFT_OUT = DATA / "grids" / "serve_time_left_out.csv"  # the same, fitted without one group each
 COLLECTIVES = DATA / "grids" / "utilization_collectives.csv"
 LARGE_READ = 2**30
 SLOW_SHARE = 0.85  # of a network card's rate
 UNMEASURED = ((2.0, 4.0, 8.0), (10e-6, 12e-6, 15e-6))  # devices and latency where no table exists
 LINK_SHARE = 0.75  # of a link's rate that a collective reaches where none was measured
+GRAPHS_SINCE = (0, 6)  # of vLLM
+GROUPS = "serve-time/"  # what a group that is left out starts with
 PLAIN = {"nvfp4": "fp4"}
 
 
@@ -104,7 +108,16 @@ def links(family: str, kind: str, link_bytes_per_s: float) -> Links:
 
 @lru_cache(maxsize=1)
 def _rows() -> dict[tuple[str, str], float]:
-    with open(CONSTANTS, newline="", encoding="utf-8") as file:
+    return _read(CONSTANTS)
+
+
+@lru_cache(maxsize=1)
+def _left_out() -> dict[tuple[str, str], float]:
+    return _read(LEFT_OUT)
+
+
+def _read(path: Path) -> dict[tuple[str, str], float]:
+    with open(path, newline="", encoding="utf-8") as file:
         return {(row["id"], row["parameter"]): float(row["value"]) for row in csv.DictReader(file)}
 
 
@@ -149,10 +162,17 @@ def time_residual(number: str, shape: str, pools: bool, seen: bool) -> tuple[flo
     return _spans()[scope, f"{number}.{shape}{'.pools' if pools else ''}"]
 
 
-def is_seen(engine: str, generation_name: str) -> bool:
+def is_seen(engine: str, generation_name: str, without: str = "") -> bool:
     """Whether constants were fitted to rows of this engine and of this generation of device."""
     scopes = {scope for scope, _ in _rows()}
-    return engine.partition("@")[0] in scopes and generation_name in scopes
+    known = engine.partition("@")[0] in scopes and generation_name in scopes
+    return known and not without.startswith((f"{GROUPS}device/", f"{GROUPS}engine/"))
+
+
+def _launched(engine: str) -> bool:
+    """Whether an engine is of an age that captured no graphs of its decode steps."""
+    version = version_of(engine.partition("@")[2])
+    return bool(version) and version < GRAPHS_SINCE
 
 
 def time_constants(
@@ -160,8 +180,12 @@ def time_constants(
 ) -> dict[str, float]:
     """Constants of all engines, times those of this engine and of this generation; `without` a group left out."""
     table = _rows() if rows is None else rows
-    tail = f"@without/{without}" if without and ("all@without/" + without, "flow") in table else ""
+    tail = f"@without/{without}" if without.startswith(GROUPS) else ""
+    table = _left_out() if tail and rows is None else table
     found = {name: value for (scope, name), value in table.items() if scope == f"all{tail}"}
+    if found and _launched(engine):  # a decode step kernel by kernel, as a prompt still is
+        found["layer_s"] += found["prompt_layer_s"]
+        found["expert_layer_s"] += found["prompt_expert_layer_s"]
     for scope in (engine.partition("@")[0], engine if "@" in engine else "", generation_name):
         for name in found:
             found[name] *= table.get((f"{scope}{tail}", name), 1.0)

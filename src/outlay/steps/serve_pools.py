@@ -109,6 +109,8 @@ def _balance(
     each: Mapping[str, Num] = {}
     rate: Num = load.rate
     ttft: Num = prompt_s
+    # A loop starts with all of its prompts at once; each waits for its share of them, spread over its requests.
+    burst = first.engine.constants["queue"] * np.maximum(load.concurrency - 1.0, 0.0)
     for _ in range(ROUNDS):
         each = _decode(
             arch, device, second, replace(load, kind="closed"), np.maximum(inside / second.replicas, 1e-6)
@@ -119,7 +121,7 @@ def _balance(
             ttft = prompt_s + 0.5 * service * used / (1.0 - used)
             inside = load.rate * stay
         else:
-            ttft = prompt_s + service * waiting
+            ttft = prompt_s + service * (waiting + burst)
             rate = np.minimum(load.concurrency / (ttft + stay), capacity)
             ttft = np.maximum(ttft, load.concurrency / rate - stay)
             waiting = 0.5 * waiting + 0.5 * np.maximum(rate * (ttft - prompt_s + service) - 1.0, 0.0)

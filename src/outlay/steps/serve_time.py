@@ -21,7 +21,7 @@ from outlay.steps.serve_time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve_time_step import Pass, decode_attention_s, prompt_attention_s, step_pass
 
 Num = Any
-PARTS = ("flow", "floor", "experts", "exchange", "head")
+PARTS = ("flow", "work", "floor", "experts", "expert_work", "exchange")
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
@@ -36,7 +36,7 @@ class Parts:
     decode: Pass
     reading: Num
     reading_floor: Num
-    inside: Pass
+    mixed: Pass  # a decode step with prompts in it
     alone: Pass
     burst: Pass
     prompt_attention: Num  # of one prompt
@@ -69,7 +69,7 @@ def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Nu
     room = load.cache_tokens / layout.data / (load.input + 0.5 * load.output)
     limit = np.maximum(np.minimum(engine.max_num_seqs, room), 1.0)
     if load.kind == "queued":
-        return limit
+        return np.minimum(limit, np.maximum(load.requests / layout.data, 1.0))
     return np.minimum(np.maximum(load.concurrency / layout.data, 1.0 / layout.data), limit)
 
 
@@ -96,7 +96,7 @@ def time_parts(
     attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     return Parts(
-        decode, reading, floor, _less(mixed, decode), alone, burst_pass, attention, at_once, chunks, together, shared, burst,
+        decode, reading, floor, mixed, alone, burst_pass, attention, at_once, chunks, together, shared, burst,
         busy, arch.layers, experts,
     )
 
@@ -110,13 +110,6 @@ def _four(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pas
     spread = [np.broadcast_to(field, full) for field in fields]
     single = full[1:] == (1,) and not any(np.shape(one) for one in (*rows, *sampled))
     return tuple(Pass(*(f[place, 0] if single else f[place] for f in spread)) for place in range(len(rows)))
-
-
-def _less(a: Pass, b: Pass) -> Pass:
-    """What one pass takes more than another."""
-    return Pass(
-        *(np.maximum(getattr(a, n) - getattr(b, n), 0.0) for n in PARTS)
-    )
 
 
 def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
@@ -142,7 +135,7 @@ def alone_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """Prompts processed at once while nothing else runs: their chunks, each with what its pass costs the host."""
     c = constants.__getitem__
     return (
-        parts.chunks * parts.alone.prompt(c) + parts.at_once * c("prompt_attention") * parts.prompt_attention
+        parts.chunks * parts.alone.total(c) + parts.at_once * c("prompt_attention") * parts.prompt_attention
         + parts.chunks * _launch_s(parts, constants)
     )
 
@@ -150,7 +143,8 @@ def alone_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
 def inside_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """What one prompt adds to the decode steps that carry it and those that come with it."""
     c = constants.__getitem__
-    passes = parts.shared_chunks * (parts.inside.prompt(c) + parts.layers * c("mixed_layer_s"))
+    longer = np.maximum(parts.mixed.total(c) - parts.decode.total(c), 0.0)
+    passes = parts.shared_chunks * (longer + parts.layers * c("mixed_layer_s"))
     return passes / parts.together + c("prompt_attention") * parts.prompt_attention
 
 
@@ -158,7 +152,7 @@ def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """Prompts of all that run, coming at once."""
     c = constants.__getitem__
     attention = parts.sequences * c("prompt_attention") * parts.prompt_attention
-    return parts.burst_chunks * (parts.burst.prompt(c) + _launch_s(parts, constants)) + attention
+    return parts.burst_chunks * (parts.burst.total(c) + _launch_s(parts, constants)) + attention
 
 
 def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:

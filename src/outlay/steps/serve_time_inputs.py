@@ -75,4 +75,5 @@ class Load:
     rate: Num = 0.0
     cache_tokens: Num = np.inf
     pool: str = "both"  # both | prefill | decode: what this replica does of a request
+    requests: Num = np.inf  # of a replica, where everything is queued at once
     arrival_cv: Num = 1.0  # deviation of the gaps between arrivals over their mean; 1 is Poisson

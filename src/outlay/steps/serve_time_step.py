@@ -14,7 +14,7 @@ import numpy as np
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics.flops import attention_flop, attention_span
-from outlay.physics.queueing import experts_touched
+from outlay.physics.queueing import busiest_rank, experts_touched
 from outlay.physics.roofline import Grid, look_up, matmul_time_s
 from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
 from outlay.steps.serve_inputs import ServeLayout
@@ -31,29 +31,21 @@ STATE_SHARE = 0.7  # of bandwidth where states are read and written
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pass:
-    """Seconds of one step by part, before what the engine makes of them."""
+    """Seconds of one step by part, before what the engine makes of them: reading weights and arithmetic apart."""
 
-    flow: Num  # matrix products at the rate of large ones
-    floor: Num  # what small kernels take beyond that
+    flow: Num  # matrix products at the rate weights are read
+    work: Num  # at the rate of arithmetic
+    floor: Num  # what small kernels take beyond the slower of both
     experts: Num
+    expert_work: Num
     exchange: Num
-    head: Num
-
-    def prompt(self, constant: Any) -> Num:
-        """The parts of a pass with a prompt in it: many rows, bound by arithmetic."""
-        return (
-            constant("prompt") * (self.flow + self.head)
-            + constant("floor") * self.floor
-            + constant("prompt_experts") * self.experts
-            + constant("exchange") * self.exchange
-        )
 
     def total(self, constant: Any) -> Num:
-        """The parts of a decode step."""
+        """The parts by the engine's constants."""
         return (
-            constant("flow") * (self.flow + self.head)
+            np.maximum(constant("flow") * self.flow, constant("work") * self.work)
+            + np.maximum(constant("experts") * self.experts, constant("expert_work") * self.expert_work)
             + constant("floor") * self.floor
-            + constant("experts") * self.experts
             + constant("exchange") * self.exchange
         )
 
@@ -69,9 +61,10 @@ def step_pass(
 ) -> Pass:
     """Matrix products and exchanges of a step with `rows` tokens an attention rank, `sampled` of them answered."""
     split = Split(rows, layout.tensor, 1.0, 1.0, 1.0, False)
-    flow: Num = 0.0
-    floor: Num = 0.0
+    head = ((sampled, arch.vocab / layout.tensor, arch.hidden, 1.0, HALF),)
+    flow, work, floor = products(head, part_bytes["head"], device)
     experts: Num = 0.0
+    expert_work: Num = 0.0
     exchange: Num = 0.0
     for kind, count in arch.groups:
         mixer = "latent" if kind.mixer == "mla" else "attention" if kind.mixer == "attention" else "mixer"
@@ -80,16 +73,13 @@ def step_pass(
             (mixer_shapes(kind, arch.hidden, split), mixer),
             (mlp_shapes(kind, arch.hidden, split), dense),
         ):
-            large, small = products(shapes, part_bytes[part], device)
-            flow, floor = flow + count * large, floor + count * small
+            read, busy, small = products(shapes, part_bytes[part], device)
+            flow, work, floor = flow + count * read, work + count * busy, floor + count * small
         if kind.mlp == "moe":
-            experts = experts + count * expert_s(
-                kind, arch, device, part_bytes["experts"], layout, rows, spread
-            )
+            read, busy = expert_s(kind, arch, device, part_bytes["experts"], layout, rows, spread)
+            experts, expert_work = experts + count * read, expert_work + count * busy
         exchange = exchange + count * exchange_s(kind, arch.hidden, device, layout, rows)
-    shape = ((sampled, arch.vocab / layout.tensor, arch.hidden, 1.0, HALF),)
-    head = products(shape, part_bytes["head"], device)[0]
-    return Pass(flow, floor, experts, exchange, head)
+    return Pass(flow, work, floor, experts, expert_work, exchange)
 
 
 def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
@@ -100,25 +90,26 @@ def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
     return device.peaks[name], device.grids.get(name) or device.grids["bf16"]
 
 
-def products(shapes: tuple[Shape, ...], element_bytes: Num, device: TimeDevice) -> tuple[Num, Num]:
-    """Matrix products at the rate of large ones, and what small ones take beyond it.
+def products(shapes: tuple[Shape, ...], element_bytes: Num, device: TimeDevice) -> tuple[Num, Num, Num]:
+    """Matrix products: reading weights, arithmetic, and what small kernels take beyond the slower of both.
 
-    What is bound by reading weights flows as a 16-bit product of as many bytes does, whatever its precision;
-    what is bound by arithmetic runs at the share of its own peak that many rows reach.
+    What is bound by reading flows as a 16-bit product of as many bytes does, whatever its precision; what is
+    bound by arithmetic runs at the share of its own peak that many rows reach.
     """
     if not shapes:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     peak, grid = arithmetic(element_bytes, device)
     whole = matmul_time_s(shapes, element_bytes, peak, device.memory_bytes_per_s, np.inf, grid, 1.0, 0.0)
-    large: Num = 0.0
+    rows = shapes[0][0]
+    flowing = device.memory_bytes_per_s * look_up(device.grids["bf16"], np.minimum(rows, FEW_ROWS), LARGE_BYTES)
+    busy = peak * look_up(grid, np.maximum(rows, MANY_ROWS), LARGE_BYTES)
+    moved: Num = 0.0
+    flop: Num = 0.0
     for m, n, k, count, result in shapes:
-        traffic = (m * k + n * k) * element_bytes + m * n * result
-        flowing = look_up(device.grids["bf16"], np.minimum(m, FEW_ROWS), LARGE_BYTES)
-        busy = look_up(grid, np.maximum(m, MANY_ROWS), LARGE_BYTES)
-        large = large + count * np.maximum(
-            traffic / (device.memory_bytes_per_s * flowing), 2.0 * m * n * k / (peak * busy)
-        )
-    return large, np.maximum(whole - large, 0.0)
+        moved = moved + count * ((m * k + n * k) * element_bytes + m * n * result)
+        flop = flop + 2.0 * count * m * n * k
+    read, work = moved / flowing, flop / busy
+    return read, work, np.maximum(whole - np.maximum(read, work), 0.0)
 
 
 def expert_s(
@@ -129,7 +120,7 @@ def expert_s(
     layout: ServeLayout,
     rows: Num,
     spread: Num,
-) -> Num:
+) -> tuple[Num, Num]:
     """Routed experts of one layer on one device: the weights of those touched, the arithmetic of their tokens."""
     tokens = rows * layout.data
     touched = experts_touched(kind.experts, kind.experts_per_token, tokens, spread)
@@ -143,9 +134,9 @@ def expert_s(
     # A grouped kernel is launched once: what it reads flows as in a 16-bit product of as many bytes.
     share = look_up(device.grids["bf16"], each, 0.5 * moved)
     flop = 2.0 * (each + HALF_TILE) * weights
-    return np.maximum(
-        moved / (device.memory_bytes_per_s * share), flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES))
-    )
+    read = moved / (device.memory_bytes_per_s * share)
+    busiest = busiest_rank(kind.experts, layout.expert, spread)
+    return read, busiest * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES))
 
 
 def exchange_s(kind: LayerKind, hidden: int, device: TimeDevice, layout: ServeLayout, rows: Num) -> Num:

@@ -38,6 +38,10 @@ MODELS = {
 ENGINES = {"trtllm": "tensorrt-llm", "tensorrt-llm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang"}
 COPIED = ("gpu", "input_len", "output_len", "ttft_ms", "tpot_ms", "concurrency")
 WORKERS = re.compile(r"prefill_workers=(\d+).*decode_workers=(\d+)")
+# How many requests were queued for each pair of lengths, as TensorRT-LLM's performance overview says.
+REQUESTS = {("128", "128"): 30000, ("128", "2048"): 3000, ("128", "4096"): 1500, ("500", "2000"): 3000,
+            ("1000", "1000"): 3000, ("1000", "2000"): 1500, ("2048", "128"): 3000, ("2048", "2048"): 1500,
+            ("5000", "500"): 1500, ("20000", "2000"): 1000}
 CAPPED_W = 350.0  # of the capped H100, as its study set it
 EARLY = "0.4"  # of vLLM: a step launched kernel by kernel
 WIDEST = 8  # tensor ranks of one group in these runs
@@ -161,7 +165,8 @@ def _workload(table: str, row: Row) -> dict[str, Any]:
     if table == "splitwise_perf_model":
         return lengths | {"batch": int(row["batch"])}
     if row["request_rate"] == "inf":
-        return lengths | {"rate": float("inf")}
+        queued = REQUESTS.get((row["input_len"], row["output_len"]))
+        return lengths | {"rate": float("inf")} | ({"requests": queued} if queued else {})
     return lengths | {"concurrency": float(row["concurrency"] or row["batch"] or 1.0)}
 
 
