@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay.catalog import load
-from outlay.physics.queueing import accepted_tokens, experts_touched, service_wait_s
+from outlay.physics.queueing import accepted_tokens, busiest_rank, experts_touched, service_wait_s
 from outlay.readers import architecture_from_mapping
 from outlay.resolve.serve_time import (
     CONSTANTS,
+    LEFT_OUT,
     is_seen,
     shape_of,
     time_constants,
@@ -25,7 +26,9 @@ from outlay.resolve.serve_time import (
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_time import serve_time
 from outlay.steps.serve_time_inputs import EngineTime, Load
-from outlay.validate.latency_cases import latency_case
+from outlay.validate.latency_cases import latency_case, merge_copies
+from outlay.validate.scoreboard import read_rows
+from outlay.validate.serve_time_cases import TABLES, serve_time_cases
 
 DENSE = architecture_from_mapping(
     {"layers": 80, "hidden": 8192, "heads": 64, "kv_heads": 8, "head_dim": 128, "ffn": 28672, "gated": True,
@@ -163,3 +166,35 @@ def test_residuals_are_there_for_every_kind_and_wider_where_unseen() -> None:
 
 def test_the_shape_is_of_the_architecture() -> None:
     assert (shape_of(DENSE), shape_of(MIXED)) == ("dense", "moe")
+
+
+def test_copies_of_a_measurement_are_one_row_with_the_workers_told() -> None:
+    row = {"gpu": "gb200", "input_len": "1024", "output_len": "1024", "ttft_ms": "1.5", "tpot_ms": "2.5",
+           "concurrency": "8", "scenario": "disagg", "notes": "prefill_workers= decode_workers="}
+    full = row | {"notes": "prefill_workers=1 decode_bs=2 decode_workers=4"}
+    assert merge_copies([row, full, row | {"tpot_ms": "2.6"}]) == [full, row | {"tpot_ms": "2.6"}]
+
+
+def test_every_shipped_case_names_a_group_that_was_left_out() -> None:
+    with open(LEFT_OUT, newline="", encoding="utf-8") as file:
+        groups = {row["id"].partition("@without/")[2] for row in csv.DictReader(file)}
+    found = [case for table in TABLES for case in serve_time_cases(table, read_rows(table))]
+    assert len(found) > 1000 and {case.group for case in found} <= groups
+    assert {case.number for case in found} == {"serve.ttft_s", "serve.tpot_s", "serve.output_tokens_per_s"}
+
+
+def test_a_left_out_fit_is_another_fit() -> None:
+    whole = time_constants("vllm", "hopper")
+    apart = time_constants("vllm", "hopper", without="serve-time/model/deepseek")
+    assert apart != whole and apart.keys() == whole.keys()
+
+
+def test_requests_bound_what_runs_at_once() -> None:
+    few = times(Load("queued", 128.0, 2048.0, requests=100.0))
+    assert float(few["running"]) == 100.0 and float(times(Load("queued", 128.0, 2048.0))["running"]) > 100.0
+
+
+def test_the_busiest_rank_sets_the_pace_of_experts() -> None:
+    assert busiest_rank(128.0, 1.0, 0.8) == 1.0
+    assert 1.0 < busiest_rank(128.0, 4.0, 0.8) < busiest_rank(128.0, 16.0, 0.8)
+    assert busiest_rank(128.0, 16.0, 0.0) == 1.0

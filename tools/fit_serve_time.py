@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -19,15 +19,27 @@ import numpy as np
 
 from outlay.catalog import load
 from outlay.resolve import resolve
-from outlay.resolve import serve_time as serve_time_tables
-from outlay.resolve.serve_time import CONSTANTS, GROUPS, LEFT_OUT, time_constants, time_device
+from outlay.resolve.serve_time import GROUPS, shape_of, time_constants, time_device
 from outlay.scenario_io import scenario_from
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import serve_memory
 from outlay.steps.serve_time import Parts, closed, sequences_at_once, time_parts
 from outlay.steps.serve_time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case, merge_copies
-from outlay.validate.serve_time_cases import asked, group_of
+from outlay.validate.serve_time_cases import group_of
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from serve_time_scores import (
+    forget,
+    pool_ratios,
+    pools_like,
+    ratios_of,
+    report,
+    residuals,
+    write,
+    write_left_out,
+)
 
 # name: (start, unit, how far a fit may go from it as a factor, what it is)
 BASE = {
@@ -60,17 +72,13 @@ BY_GENERATION = {"layer_s": 0.02, "work": 0.02}
 BY_AGE = {"layer_s": 0.5, "step_s": 0.5}  # of old versions
 OF_ALL = 16.0  # of the priors of all, chosen with the above by the error on models left out
 FITTED = ("aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview")
-COLUMNS = ["id", "parameter", "value", "unit", "low", "high", "source", "retrieved", "how", "note"]
 NUDGE = 1e-4
-FEW = 30  # rows below which a kind of model has no percentiles of its own
+DATED = "vllm@0.11"
 SCALE = 0.12  # error from which on a row counts linearly
 # Numbers that are fitted, with the error from which on each counts linearly and its weight.
 NUMBERS = (("tpot_s", SCALE, 1.0), ("ttft_s", 2.0 * SCALE, 0.35), ("output_tokens_per_s", 1.5 * SCALE, 0.5))
 POOLS_WEIGHT = 0.15  # rows of two pools are many of one model
 UNTOLD_WEIGHT = 0.05  # rows that do not print how many replicas a pool has
-SOURCE = "fit to AIConfigurator silicon, Splitwise and TensorRT-LLM overview rows; tools/fit_serve_time.py TRUTH"
-TODAY = datetime.date.today().isoformat()
-SHAPES = ("dense", "moe", "mla")
 
 
 @dataclass
@@ -111,6 +119,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
             catalog.find("device", case["device"], ""))
     resolved, device = kept[key]
     recipe = resolved.serve.recipe
+    case = case | {"shape": shape_of(resolved.architecture)}
     plain_of = lambda x: float(getattr(x, "value", x))  # noqa: E731
     drafted = 0.0
     engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
@@ -204,7 +213,7 @@ class Fit:
     """Logarithms of the base constants, then factors of every engine and generation among the rows."""
 
     def __init__(self, items: list[Item]) -> None:
-        engines = {i.case["engine"] for i in items}
+        engines = {i.case["engine"] for i in items if i.case["engine"] != DATED}
         generations = {i.generation for i in items}
         self.scopes = sorted(engines | {e.partition("@")[0] for e in engines} | generations)
         free = {s: BY_GENERATION if s in generations else BY_AGE if "@" in s else BY_ENGINE for s in self.scopes}
@@ -281,40 +290,6 @@ def moved_by_each(stacks: list[tuple[list[int], Item]], constants: Callable[[Ite
     return out
 
 
-def report(title: str, items: list[Item], found: dict[str, Any]) -> None:
-    print(f"-- {title}")
-    classes: dict[str, list[int]] = defaultdict(list)
-    for place, item in enumerate(items):
-        case = item.case
-        kind = case["kind"] if case["kind"] in ("agg", "disagg") else "static" if "static" in case["kind"] else \
-            "queued" if "offline" in case["kind"] else "steady"
-        shape = shape_of(case["model"])
-        classes[f"{kind} {shape}"].append(place)
-        if kind == "agg":
-            classes["agg all"].append(place)
-            classes["agg engine " + case["engine"]].append(place)
-            classes["agg device " + case["device"]].append(place)
-            classes["agg model " + case["model"]].append(place)
-        if kind == "disagg":
-            classes["disagg all"].append(place)
-    for name, places in sorted(classes.items()):
-        line = f"{name:34s} n={len(places):4d}"
-        for number in ("tpot_s", "ttft_s", "output_tokens_per_s"):
-            seen = np.array([items[i].case["measured"].get(number, np.nan) for i in places])
-            ratio = found[number][places] / seen
-            ratio = ratio[np.isfinite(ratio)]
-            if len(ratio):
-                e = np.abs(ratio - 1)
-                middle, high, bias = np.median(e), np.quantile(e, 0.9), np.median(ratio)
-                line += f" | {number[:6]} {middle:6.1%} p90 {high:6.1%} bias {bias:5.2f}"
-        print(line)
-
-
-def shape_of(model: str) -> str:
-    return "mla" if model.startswith(("deepseek", "glm-5", "kimi")) else "moe" if any(
-        w in model for w in ("gpt-oss", "-a", "mixtral", "llama-4")) else "dense"
-
-
 def weigh(items: list[Item]) -> None:
     """A group of rows with the same model, device, engine and kind counts as the square root of its size."""
     sizes: dict[Any, int] = defaultdict(int)
@@ -322,6 +297,8 @@ def weigh(items: list[Item]) -> None:
         sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]] += 1
     for i in items:
         i.weight = 5.0 / math.sqrt(sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]])
+        if i.case["engine"] == DATED:  # constants of their own: tools/fit_serve_versions.py
+            i.weight = 0.0
         i.weight *= 1.0 if i.case["kind"] != "disagg" else POOLS_WEIGHT if i.case["told"] else UNTOLD_WEIGHT
 
 
@@ -341,86 +318,6 @@ def left_out(items: list[Item], what: str) -> tuple[dict[str, Any], dict[str, di
         for name in out:
             out[name][places] = found[name]
     return out, tables
-
-
-def residuals(ratios: Callable[[str, str], Any], scope: str, what: str, tail: str = "") -> list[list[str]]:
-    """Measured over predicted of a group left out, 10th to 90th percentile: what intervals are.
-
-    A kind of model with too few rows of its own takes those of all kinds.
-    """
-    rows = []
-    for shape in SHAPES:
-        for number in ("tpot_s", "ttft_s", "output_tokens_per_s"):
-            ratio, note = ratios(number, shape), what
-            if len(ratio) < FEW:
-                ratio = np.concatenate([ratios(number, s) for s in SHAPES])
-                note += "; too few rows of this kind, all kinds"
-            low, value, high = np.quantile(ratio, (0.1, 0.5, 0.9))
-            span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
-            rows.append([f"residual.{scope}", f"{number}.{shape}{tail}", *span, SOURCE, TODAY, "derived",
-                         f"measured over predicted, {note}, {len(ratio)} rows"])
-    return rows
-
-
-def pool_ratios(items: list[Item], what: str) -> Callable[[str, str], Any]:
-    """Measured over planned, of two pools whose replicas are told: how prompts wait for a pool is the planner's."""
-    from outlay.planner.run import run_plan
-
-    catalog, found = load(), defaultdict(list)
-    for item in items:
-        case = item.case
-        if case["kind"] != "disagg" or not case["told"]:
-            continue
-        group = f"{GROUPS}{what}/{group_of(case, what)}"
-        result = run_plan(scenario_from(asked(case["scenario"])), catalog, without=group)
-        for number, seen in with_throughput(case).items():
-            found[number, shape_of(case["model"])].append(seen / result.explain(f"serve.{number}").value)
-    return lambda number, shape: np.array(found[number, shape])
-
-
-def with_throughput(case: dict[str, Any]) -> dict[str, float]:
-    """What was measured, and the throughput that a closed loop's own latencies tell where the table prints none."""
-    seen, work = dict(case["measured"]), case["scenario"]["serve"]["workload"]
-    if "output_tokens_per_s" not in seen and {"tpot_s", "ttft_s"} <= set(seen) and "concurrency" in work:
-        stay = seen["ttft_s"] + (work["output"] - 1) * seen["tpot_s"]
-        seen["output_tokens_per_s"] = work["concurrency"] * work["output"] / stay
-    return seen
-
-
-def ratios_of(items: list[Item], found: dict[str, Any]) -> Callable[[str, str], Any]:
-    """Measured over predicted, of one pool, by number and kind of model; throughput of what is queued all at once."""
-
-    def ratios(number: str, shape: str) -> Any:
-        ratio = [
-            with_throughput(item.case)[number] / found[number][place]
-            for place, item in enumerate(items)
-            if shape_of(item.case["model"]) == shape and item.first is None and "static" not in item.case["kind"]
-            and number in with_throughput(item.case)
-        ]
-        return np.array([r for r in ratio if np.isfinite(r)])
-
-    return ratios
-
-
-def write(fit: Fit, theta: Any, extra: list[list[str]]) -> None:
-    with open(CONSTANTS, "w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(COLUMNS)
-        for (scope, name), value in fit.table(theta).items():
-            unit = BASE[name][1] if scope == "all" else "ratio"
-            wide = 1.15 if scope == "all" else 1.0
-            note = BASE[name][3] if scope == "all" else "factor on that of all"
-            span = [f"{value / wide:.4g}", f"{value * wide:.4g}"]
-            out.writerow([scope, name, f"{value:.4g}", unit, *span, SOURCE, TODAY, "derived", note])
-        out.writerows(extra)
-
-
-def write_left_out(tables: dict[str, dict[tuple[str, str], float]]) -> None:
-    with open(LEFT_OUT, "w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(["id", "parameter", "value"])
-        for group, table in tables.items():
-            out.writerows([f"{scope}@without/{group}", name, f"{value:.4g}"] for (scope, name), value in table.items())
 
 
 def main() -> None:
@@ -448,22 +345,11 @@ def main() -> None:
     if not given.write:
         return
     write_left_out(tables)
-    write(fit, theta, extra + pools_like(extra))
+    write(fit.table(theta), BASE, extra + pools_like(extra))
     forget()
     for what, scope in (("model", "seen"), ("device", "unseen")):
         extra += residuals(pool_ratios(items, what), scope, f"{what} left out, two pools", ".pools")
-    write(fit, theta, extra)
-
-
-def pools_like(extra: list[list[str]]) -> list[list[str]]:
-    """Rows that stand in for those of two pools until these are known."""
-    return [[row[0], row[1] + ".pools", *row[2:]] for row in extra]
-
-
-def forget() -> None:
-    """What was read of the tables before they were written."""
-    for kept in (serve_time_tables._rows, serve_time_tables._left_out, serve_time_tables._spans):
-        kept.cache_clear()
+    write(fit.table(theta), BASE, extra)
 
 
 if __name__ == "__main__":

@@ -189,8 +189,8 @@ def time_constants(
     for scope in (engine.partition("@")[0], engine if "@" in engine else "", generation_name):
         for name in found:
             found[name] *= table.get((f"{scope}{tail}", name), 1.0)
-    if rows is None and "@" in engine:
-        apart = f"{engine}@without/{without}"
+    if "@" in engine:
+        apart = f"{engine}@without/{without.rpartition('/')[2]}"
         dated = apart if (apart, "layer_s") in _versions() else engine
         for name in found:
             found[name] *= float(_versions().get((dated, name), 1.0))

@@ -43,6 +43,8 @@ REQUESTS = {("128", "128"): 30000, ("128", "2048"): 3000, ("128", "4096"): 1500,
             ("1000", "1000"): 3000, ("1000", "2000"): 1500, ("2048", "128"): 3000, ("2048", "2048"): 1500,
             ("5000", "500"): 1500, ("20000", "2000"): 1000}
 CAPPED_W = 350.0  # of the capped H100, as its study set it
+OLDER = re.compile(r"vllm (0\.1[1-4])\b")
+AGES = {f"0.{minor}": "0.11" for minor in range(11, 15)}  # versions whose host work is that of one age
 EARLY = "0.4"  # of vLLM: a step launched kernel by kernel
 WIDEST = 8  # tensor ranks of one group in these runs
 
@@ -57,7 +59,7 @@ def merge_copies(rows: Sequence[Row]) -> list[Row]:
         key = tuple(row.get(name, "") for name in COPIED)
         alone = not (row.get("ttft_ms") and row.get("tpot_ms")) or row["scenario"].startswith("static")
         found.setdefault((*key, str(place)) if alone else key, []).append(row)
-    return [max(same, key=lambda r: bool(WORKERS.search(r["notes"])))
+    return [max(same, key=lambda r: bool(WORKERS.search(r.get("notes", ""))))
             for same in found.values()]
 
 
@@ -70,8 +72,9 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
     serve |= _parallel(row) if row["scenario"] != "disagg" else {"disaggregated": pools(row)}
     serve["workload"] = _workload(table, row)
     fleet: dict[str, Any] = {"device": device, "devices": _devices(row, serve)}
-    if table == "splitwise_perf_model":
-        serve["engine_version"] = EARLY
+    age = _age(table, row)
+    if age:
+        serve["engine_version"] = age
     if row["gpu"].endswith("pcap"):
         fleet["device_power_limit_w"] = CAPPED_W
     scenario = {"model": model, "fleet": fleet, "serve": serve}
@@ -81,10 +84,18 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
         "kind": row["scenario"],
         "model": model,
         "device": device,
-        "engine": f"{engine}@{EARLY}" if "engine_version" in serve else engine,
+        "engine": f"{engine}@{AGES.get(age, age)}" if age else engine,
         "table": table,
-        "told": "disaggregated" not in serve or bool(WORKERS.search(row["notes"])),
+        "told": "disaggregated" not in serve or bool(WORKERS.search(row.get("notes", ""))),
     }
+
+
+def _age(table: str, row: Row) -> str:
+    """The version, where it is of an age with constants of its own."""
+    if table == "splitwise_perf_model":
+        return EARLY
+    told = OLDER.match(row["engine_version"])
+    return told[1] if told else ""
 
 
 def _devices(row: Row, serve: dict[str, Any]) -> int:
@@ -113,10 +124,10 @@ def precision(row: Row, model: str) -> str:
 
 def _parallel(row: Row) -> dict[str, int]:
     names = (("tp", "tensor"), ("pp", "pipeline"), ("dp", "data"), ("ep", "expert"))
-    found = {name: max(int(row[field] or 1), 1) for field, name in names}
+    found = {name: max(int(row.get(field) or 1), 1) for field, name in names}
     if found["expert"] > found["tensor"] * found["data"]:  # experts over all devices, attention split like them
         found["tensor"] = found["expert"]
-    told = re.search(r"moe_tp=(\d+)", row["notes"])
+    told = re.search(r"moe_tp=(\d+)", row.get("notes", ""))
     if told and int(told[1]) == found["expert"] > 1:  # the table multiplied both splits of the experts; its
         twice = found["expert"]  # own identifiers say tp8_ep8 where it prints 64 devices
         found["data" if found["data"] > 1 else "tensor"] //= twice
@@ -141,7 +152,7 @@ def pools(row: Row) -> dict[str, Any]:
         sides["prefill"][name], sides["decode"][name] = max(int(first[1:]), 1), max(int(second[1:]), 1)
     sides = {name: _attention_ranks(side) for name, side in sides.items()}
     sizes = [side["tensor"] * side["pipeline"] * side["data"] for side in sides.values()]
-    told = WORKERS.search(row["notes"])
+    told = WORKERS.search(row.get("notes", ""))
     if told:
         sides["prefill"]["replicas"], sides["decode"]["replicas"] = int(told[1]), int(told[2])
         return dict(sides)
@@ -164,10 +175,10 @@ def _workload(table: str, row: Row) -> dict[str, Any]:
     }
     if table == "splitwise_perf_model":
         return lengths | {"batch": int(row["batch"])}
-    if row["request_rate"] == "inf":
+    if row.get("request_rate") == "inf":
         queued = REQUESTS.get((row["input_len"], row["output_len"]))
         return lengths | {"rate": float("inf")} | ({"requests": queued} if queued else {})
-    return lengths | {"concurrency": float(row["concurrency"] or row["batch"] or 1.0)}
+    return lengths | {"concurrency": float(row.get("concurrency") or row.get("batch") or 1.0)}
 
 
 def _measured(row: Row) -> dict[str, float]:
@@ -177,8 +188,8 @@ def _measured(row: Row) -> dict[str, float]:
         ("tpot_s", "tpot_ms", 1e-3),
         ("output_tokens_per_s", "output_tok_s_total", 1.0),
     ):
-        if row[column]:
+        if row.get(column):
             found[name] = float(row[column]) * unit
-    if not row["tpot_ms"] and row["itl_ms"]:
+    if not row.get("tpot_ms") and row.get("itl_ms"):
         found["tpot_s"] = float(row["itl_ms"]) * 1e-3
     return found

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CASES = Path(__file__).parent / "cases"
 MEMORY_TABLES = ("simumax_b200", "torchtitan", "megatron_golden_memory", "korthikanti_2022")
+LARGE = ("vtrain_single", "silicon", "Splitwise", "TensorRT-LLM")
 SAMPLE_EVERY = 10  # of the source whose rows are hundreds of near-repeats, when a quick answer is wanted
 Row = dict[str, str]
 
@@ -38,7 +39,15 @@ def read_rows(table: str, folder: Path = CASES) -> list[Row]:
 
 def cases(folder: Path = CASES) -> list[Case]:
     """Every case of every table in the folder, in a stable order."""
-    from outlay.validate import cost_cases, impact_cases, power_cases, serve_cases, time_cases, tune_cases
+    from outlay.validate import (
+        cost_cases,
+        impact_cases,
+        power_cases,
+        serve_cases,
+        serve_time_cases,
+        time_cases,
+        tune_cases,
+    )
 
     found: list[Case] = []
     for table in time_cases.ADAPTERS:
@@ -53,6 +62,8 @@ def cases(folder: Path = CASES) -> list[Case]:
         found += serve_cases.serve_cases(table, read_rows(table, folder))
     for table in power_cases.TABLES:
         found += power_cases.power_cases(table, read_rows(table, folder))
+    for table in serve_time_cases.TABLES:
+        found += serve_time_cases.serve_time_cases(table, read_rows(table, folder))
     for table in cost_cases.TABLES:
         found += cost_cases.cost_cases(table, read_rows(table, folder))
     return merge_repeats(found)
@@ -88,12 +99,20 @@ def merge_repeats(found: Iterable[Case]) -> list[Case]:
             for same in by_key.values()]
 
 
-def predict(case: Case, catalog: Catalog) -> Outcome:
-    """Plan one case without its own group's fit; an error is an outcome, never dropped."""
+def predict(case: Case, catalog: Catalog, planned: dict[str, Any] | None = None) -> Outcome:
+    """Plan one case without its own group's fit; an error is an outcome, never dropped.
+
+    planned: keeps the last plan, for cases that ask several numbers of one.
+    """
     from outlay.planner.run import run_plan
 
+    kept = {} if planned is None else planned
+    key = repr((case.scenario, case.group))
     try:
-        result = run_plan(scenario_from(case.scenario), catalog, without=case.group)
+        if kept.get("key") != key:
+            kept["result"] = run_plan(scenario_from(case.scenario), catalog, without=case.group)
+            kept["key"] = key
+        result = kept["result"]
         quantity = _number(result, case.number)
     except OutlayError as error:
         return Outcome(case, float("nan"), float("nan"), float("nan"), error=f"{error.kind}: {error.message}")
@@ -129,6 +148,10 @@ def _baseline(case: Case, result: Any) -> float | None:
         from outlay.validate import cost_cases
 
         return cost_cases.baseline(case, result)
+    if case.group.startswith("serve-time/"):
+        from outlay.validate import serve_time_cases
+
+        return serve_time_cases.baseline(case, result)
     if case.number.startswith("serve."):
         from outlay.validate import serve_cases
 
@@ -158,11 +181,12 @@ def outcomes(
     """Every case predicted. quick takes each tenth row of the largest source."""
     catalog = load()
     wanted = [
-        c for i, c in enumerate(cases(folder)) if not (quick and c.source == "vtrain_single" and i % SAMPLE_EVERY)
+        c for i, c in enumerate(cases(folder)) if not (quick and c.source.startswith(LARGE) and i % SAMPLE_EVERY)
     ]
-    found = []
+    found: list[Outcome] = []
+    planned: dict[str, Any] = {}
     for index, case in enumerate(wanted):
-        found.append(predict(case, catalog))
+        found.append(predict(case, catalog, planned))
         if progress is not None:
             progress(index + 1, len(wanted))
     given = read_rows("mlenergy_v3_llm", folder)  # only where a folder holds it: its rows may not be shipped
