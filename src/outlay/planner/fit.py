@@ -28,6 +28,7 @@ _CONSUMER = ("consumer", "workstation", "apple", "embedded")
 _SERVER_FORMS = (("vllm", "bf16"), ("vllm", "fp8"), ("vllm", "awq-int4"))
 _LOCAL_FORMS = (("llama.cpp", "q8_0"), ("llama.cpp", "q6_k"), ("llama.cpp", "q4_k_m"))
 APPLE = "apple"
+NO_TRAINER = "fine-tuning on Apple's chips is not planned: the trainers known here have no kernels for them"
 _APPLE_FORMS = (("llama.cpp", "bf16"), *_LOCAL_FORMS)  # the usual servers and trainers have no kernels for it
 Ways = list[dict[str, Any]]
 
@@ -47,6 +48,7 @@ def fit_model(model: Any, fleet: str, catalog: Catalog) -> dict[str, Any]:
         "run": ways,
         "best": best_way(ways),
         "tune": [] if device.value("class", "") == APPLE else tune_ways(model, fleet, catalog),
+        "tune_unplanned": NO_TRAINER if device.value("class", "") == APPLE else None,
     }
 
 
@@ -219,7 +221,10 @@ def facts(device: Entry, fleet: str, catalog: Catalog) -> dict[str, Any]:
     from outlay.units import split_fleet
 
     count = split_fleet(fleet)[0]
-    rents = [p.usd_per_device_hour for p in catalog.prices(device=device.id, kind="on_demand")]
+    cheapest: dict[str, float] = {}  # by provider: regions of one are not so many more offers
+    for offer in catalog.prices(device=device.id, kind="on_demand"):
+        cheapest.setdefault(offer.provider, offer.usd_per_device_hour)  # prices come cheapest first
+    rents = list(cheapest.values())
     watts, price = device.value("power_w"), device.value("price_usd")
     return {
         "device": device.id,

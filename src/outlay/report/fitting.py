@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report.blocks import Block, Commands, Mood, Table, Verdict
+from outlay.report.blocks import Block, Commands, Mood, Note, Table, Verdict
 from outlay.report.numbers import number, one
 
 _TRAINED_TOKENS = 20.0  # a parameter; Hoffmann et al. 2022 (arXiv:2203.15556)
@@ -20,6 +20,8 @@ def model_page(
     blocks: list[Block | None] = [_verdict(found, name)]
     if len(found) == 1:
         blocks += [_run(found[0]), _tune(found[0], parameters)]
+        if found[0].get("tune_unplanned"):
+            blocks.append(Note(str(found[0]["tune_unplanned"])))
     else:
         blocks.append(_compared(found))
     blocks.append(_smallest(smallest, name))
@@ -143,7 +145,8 @@ def _compared(found: Sequence[Mapping[str, Any]]) -> Table:
                 _speed(best),
             )
         )
-        rows.append((fleet["fleet"], *_cost(fleet), *shown, ", ".join(tune) or "none"))
+        none = "not planned" if fleet.get("tune_unplanned") else "none"
+        rows.append((fleet["fleet"], *_cost(fleet), *shown, ", ".join(tune) or none))
     head = (
         "fleet",
         "to buy",
