@@ -177,7 +177,7 @@ def _negotiated(price: Quantity | None, basis: str, fleet: Fleet, label: str) ->
         return price, basis
     share = given(fleet.discount, "", "negotiated discount")
     paid: Quantity = derive(_less, label, price.unit, price=price, discount=share)
-    return paid, f"{basis}, less {100 * fleet.discount:.4g} % negotiated"
+    return paid, f"{100 * fleet.discount:.4g} % negotiated off {basis}"  # the date stays last
 
 
 def _less(price: Any, discount: Any) -> Any:
