@@ -183,6 +183,18 @@ def test_software_that_splits_no_layers_is_not_given_such_a_layout(framework: st
         assert any("layout.context" in key for change in tune(**asked)["nearest"] for key in change["set"])
 
 
+def test_gathering_weights_one_by_one_keeps_short_rows_waiting() -> None:
+    """ZeRO-3 of DeepSpeed is bound by its host at short rows, and by the device at long ones; FSDP is not."""
+    def step_s(framework: str, length: int, zero: int = 3) -> float:
+        phase = tune(model="llama-2-7b", fleet="8xa100-sxm4-80gb", method="full", framework=framework,
+                     sequence_length=length, layout={"zero": zero}, gradient_checkpointing=True)
+        return float(phase["step_time_s"].value)
+
+    assert step_s("deepspeed", 512) < 1.1 * step_s("deepspeed", 256)
+    assert step_s("deepspeed", 256) > 1.5 * max(step_s("deepspeed", 256, zero=2), step_s("fsdp", 256))
+    assert step_s("deepspeed", 8192) < 1.15 * step_s("deepspeed", 8192, zero=2)
+
+
 def test_the_price_of_a_change_is_not_that_of_a_full_cache() -> None:
     """A plan that cannot run writes its responses as fast as one with room, so no change is a gift."""
     phase = tune(model="qwen2.5-32b", fleet="8xh100-sxm5-80gb", method="full", algorithm="grpo", framework="fsdp",

@@ -37,6 +37,7 @@ class Software:
     dequantise_ratio: Num = 1.0  # traffic of making a quantised matrix whole over the least
     quantised_launch: Num = 0.0  # host time of one quantised product over that of a layer
     adapter_launch: Num = 0.2  # host time of one adapter over that of a layer
+    gather_launch: Num = 0.0  # host time of one sharded weight gathered by itself, over that of a layer
     adapter_weight_bytes: float = 4.0
     adapter_gradient_bytes: float = 4.0
     adapter_state_bytes: float = 8.0  # of AdamW with its master copy, if any
@@ -205,6 +206,19 @@ def adapter_shapes(kind: LayerKind, hidden: int, adapted: frozenset[str],
             for at, (i, _, n) in enumerate(shapes[name]):
                 found.append((name, i, sum(shapes[other][at][1] for other in group if other in shapes), n))
     return found
+
+
+def weight_tensors(kind: LayerKind, hidden: int, fused: tuple[tuple[str, ...], ...] = ()) -> float:
+    """Weights of a layer that are tensors of their own: every expert's, a fused product once.
+
+    >>> from outlay.architecture import LayerKind
+    >>> kind = LayerKind(heads=32, kv_heads=32, head_dim=128, ffn=11008)
+    >>> weight_tensors(kind, 4096), weight_tensors(kind, 4096, (("q", "k", "v"),))
+    (7.0, 5.0)
+    """
+    shapes = matrices(kind, hidden)
+    joined = sum(shapes[name][0][2] for group in fused for name in [n for n in group if n in shapes][1:])
+    return sum(count for group in shapes.values() for _, _, count in group) - joined
 
 
 def _passes(kind: LayerKind, count: float) -> float:
