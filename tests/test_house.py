@@ -36,7 +36,7 @@ ROOMS = (
     ("steps",),
     ("simulate",),
     ("planner",),
-    ("api", "subject"),
+    ("api", "subject", "workers"),
     ("ledger", "advise", "validate"),
     ("charts", "report"),
     ("web", "cli"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, TextIO
 
 import click
@@ -12,6 +13,7 @@ import click
 from outlay.errors import OutlayError, Unreadable
 
 MAX_LINE = 8_000_000
+FAILED = '{"error"'
 
 
 @click.command(name="batch", short_help="One scenario a line in, one result a line out.")
@@ -21,6 +23,7 @@ MAX_LINE = 8_000_000
 )
 @click.option("--prices", "prices", metavar="FILE", multiple=True, help="A file of prices of your own.")
 @click.option("-o", "--output", "opt_output", metavar="FILE", help="Write there, whole or not at all.")
+@click.option("--cluster", metavar="WHERE", help="Where lines are planned: local, local:4, auto or ray://host:10001.")
 @click.option("-q", "--quiet", is_flag=True, help="No summary on standard error.")
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="JSON Lines is what it always writes.")
 def command(
@@ -28,6 +31,7 @@ def command(
     catalog: tuple[str, ...],
     prices: tuple[str, ...],
     opt_output: str | None,
+    cluster: str | None,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -35,7 +39,8 @@ def command(
 
     A scenario that cannot be planned gives {"error": {"kind", "message", "field"}} on its line and the batch
     goes on. Blank lines are skipped. Each result is written as soon as it is known, and memory does not grow
-    with the number of lines.
+    with the number of lines. With --cluster, lines are planned by other processes or a Ray cluster
+    (outlay[cluster]); results are the same and in the same order.
 
     \b
     outlay batch < scenarios.jsonl > results.jsonl
@@ -47,9 +52,9 @@ def command(
         if opt_output:
             check_writable(opt_output)
             with whole_file(opt_output) as target:
-                _run(source, target, options, quiet)
+                _run(source, target, options, quiet, cluster)
         else:
-            _run(source, sys.stdout, options, quiet)
+            _run(source, sys.stdout, options, quiet, cluster)
     return 0
 
 
@@ -62,15 +67,17 @@ def _source(file: str) -> BinaryIO:
         raise Unreadable(f"{file}: {error.strerror or error}", "FILE") from None
 
 
-def _run(source: BinaryIO, target: TextIO, options: dict[str, Any], quiet: bool) -> None:
+def _run(source: BinaryIO, target: TextIO, options: dict[str, Any], quiet: bool, cluster: str | None) -> None:
     from outlay.cli.shell import say
+    from outlay.workers import run_all
 
     total = failed = 0
-    for answer in answers(_lines(source), options):
-        target.write(to_line(answer))
+    asked = (line for line in _lines(source) if line.strip())
+    for text in run_all(partial(answer_text, options=options), asked, cluster):
+        target.write(text)
         target.flush()
         total += 1
-        failed += "error" in answer
+        failed += text.startswith(FAILED)
     if failed and not quiet:
         say(f"{failed} of {total} lines could not be planned")
 
@@ -89,6 +96,12 @@ def answers(lines: Iterable[bytes], options: dict[str, Any] | None = None) -> It
     for line in lines:
         if line.strip():
             yield answer_one(line, options or {})
+
+
+def answer_text(line: bytes | str, options: dict[str, Any] | None = None) -> str:
+    """The line written for a line read."""
+    raw = line.encode() if isinstance(line, str) else line
+    return to_line(answer_one(raw, options or {}))
 
 
 def answer_one(line: bytes, options: dict[str, Any]) -> dict[str, Any]:

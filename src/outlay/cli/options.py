@@ -103,6 +103,7 @@ ANSWERS: tuple[Flag, ...] = (
         FILES,
         many=True,
     ),
+    Flag(("--cluster",), "", "WHERE", "Where --vary plans: local, local:4, auto, ray://host:10001.", FILES),
     Flag(("--save",), "", "FILE", "Write the scenario asked about, to use with -f.", FILES),
     Flag(
         ("--catalog",), "", "FOLDER", "A folder of catalogue rows of your own. Repeatable.", FILES, many=True

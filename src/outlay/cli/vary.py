@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from outlay.cli.answer import form_of, to_json, write, write_blocks
-from outlay.cli.ask import ask
+from outlay.cli.ask import ask, plan_options
+from outlay.cli.progress import waiting
 from outlay.cli.shell import NO, YES
 from outlay.errors import Inconsistent, OutlayError
+from outlay.workers import run_all
 
 if TYPE_CHECKING:
     from outlay.report.blocks import Block
 
+Varied = tuple[dict[str, str], dict[str, Any]]
 _PHASES = ("pretrain", "finetune", "serve")
 # goal -> (section, name, whether more is better, how it is said); the first that is known ranks
 _RANKED: dict[str, tuple[tuple[str, str, bool, str], ...]] = {
     "time": (
         ("phase", "elapsed_s", False, "Least time"),
         ("phase", "tokens_per_s_per_device", True, "Most tokens/s"),
+        ("phase", "e2e_s", False, "Least time of a request"),
         ("phase", "kv_cache_tokens", True, "Most tokens in the cache"),
     ),
     "money": (("totals", "usd", False, "Least money"),),
@@ -34,6 +39,10 @@ _COLUMNS = (
     ("energy", "totals", "energy_j", "J"),
     ("CO2e", "totals", "co2e_kg", "kgCO2e"),
     ("water", "totals", "water_l", "L"),
+    ("first token", "phase", "ttft_s", "s"),
+    ("each token", "phase", "tpot_s", "s"),
+    ("load", "phase", "load", ""),
+    ("$/M out", "phase", "usd_per_million_output_tokens", "USD"),
     ("cache, tokens", "phase", "kv_cache_tokens", ""),
     ("longest at once", "phase", "max_concurrency", ""),
     ("a token, alone", "one_stream", "tpot_s", "s"),
@@ -44,16 +53,11 @@ def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str,
     """Plan every variant and write them as one table; one that cannot be planned says why below it."""
     if flags.get("opt_save"):
         raise Inconsistent("--save writes one scenario and --vary asks for several; choose one", "--save")
-    found: list[tuple[dict[str, str], dict[str, Any]]] = []
-    errors: list[OutlayError] = []
-    for chosen, scenario in asked:
-        try:
-            found.append((chosen, ask(scenario, flags).to_dict()))
-        except OutlayError as error:
-            errors.append(error)
-            found.append((chosen, {"error": error.to_dict()}))
-    if len(errors) == len(found):
-        raise errors[0]
+    one = partial(_planned, options=plan_options(flags), read=tuple(flags.get("read") or ()))
+    with waiting("planning", quiet=bool(flags.get("opt_quiet"))):
+        found = list(run_all(one, asked, flags.get("opt_cluster")))
+    if all("error" in result for _, result in found):
+        ask(asked[0][1], flags)  # raises what was wrong
     goal = _goal(asked)
     best, said = _best(found, goal)
     form = form_of(flags)
@@ -67,6 +71,18 @@ def compare(asked: list[tuple[dict[str, str], dict[str, Any]]], flags: dict[str,
     else:
         write_blocks(_table(found, best, said), flags)
     return YES if any(_fits(result) == "yes" for _, result in found) else NO
+
+
+def _planned(item: Varied, options: dict[str, Any], read: tuple[Any, ...]) -> Varied:
+    """One row: the result, or its error; in whichever process."""
+    from outlay.api import plan
+    from outlay.subject import with_reading
+
+    chosen, scenario = item
+    try:
+        return chosen, with_reading(plan(scenario, **options), read).to_dict()
+    except OutlayError as error:
+        return chosen, {"error": error.to_dict()}
 
 
 def _goal(asked: list[tuple[dict[str, str], dict[str, Any]]]) -> str:
@@ -104,11 +120,14 @@ def _best(found: list[tuple[dict[str, str], dict[str, Any]]], goal: str) -> tupl
     return first or (None, "These fit" if able else "None of these fits")
 
 
+_NEEDED = ("fits", "within_goal", "meets_slo", "sustained")
+
+
 def _fits(result: dict[str, Any]) -> str:
     if "error" in result:
         return "error"
     phase = _phase(result)
-    return "no" if phase.get("fits") is False or phase.get("within_goal") is False else "yes"
+    return "no" if any(phase.get(key) is False for key in _NEEDED) else "yes"
 
 
 def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[str, Any]:
