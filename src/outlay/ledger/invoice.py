@@ -14,6 +14,10 @@ from outlay.errors import BadValue, Unreadable, suggestion
 NEEDED = ("ServiceCategory", "BillingCurrency")
 COSTS = {"effective": "EffectiveCost", "billed": "BilledCost", "contracted": "ContractedCost", "list": "ListCost"}
 PERIODS = ("ChargePeriodStart", "BillingPeriodStart")
+# what a charge is told apart by; moments first
+CELLS = (*PERIODS, "ServiceCategory", "Tags", "ResourceId", "ServiceName", "ProviderName", "ServiceProviderName",
+         "RegionId", "ChargeCategory")
+SHORT = 7  # characters of a date that say the month
 MAX_KEYS = 1_000_000
 Rate = Callable[[str], float]  # units of a currency for one dollar; raises where none is known
 
@@ -48,38 +52,48 @@ def read_invoice(path: str | Path, cost: str, rate: Rate) -> Bill:
     if cost not in COSTS:
         raise BadValue(f"--cost: {cost!r} is not one of {', '.join(COSTS)}{suggestion(cost, COSTS)}", "--cost")
     sums: dict[Key, float] = {}
-    currencies: dict[str, float] = {}
+    rates: dict[str, float] = {}
+    keys: dict[tuple[str, ...], Key] = {}  # rows of a bill repeat their names; each is read once
     count = 0
-    for where, row in _rows(Path(path), COSTS[cost]):
-        code = row["BillingCurrency"].strip().upper()
-        if code not in currencies:
-            currencies[code] = 1.0 if code == "USD" else rate(code)
-        key = _key(row, where)
-        sums[key] = sums.get(key, 0.0) + _amount(row[COSTS[cost]], COSTS[cost], where) / currencies[code]
+    for where, amount, code, cells in _rows(Path(path), COSTS[cost]):
+        if code not in rates:
+            rates[code] = 1.0 if code == "USD" else rate(code)
+        key = keys.get(cells)
+        if key is None:
+            key = _key(dict(zip(CELLS, cells, strict=True)), where)
+            if len(keys) < MAX_KEYS:
+                keys[cells] = key
+        sums[key] = sums.get(key, 0.0) + amount / rates[code]
         count += 1
         if len(sums) > MAX_KEYS:
             raise Unreadable(f"{where}: more than {MAX_KEYS:,} different resources; split the bill", "--invoice")
     if not count:
         raise Unreadable(f"{path}: no charges in it", "--invoice")
-    return Bill(sums, count, tuple(currencies))
+    return Bill(sums, count, tuple(rates))
 
 
-def _rows(path: Path, cost: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _rows(path: Path, cost: str) -> Iterator[tuple[str, float, str, tuple[str, ...]]]:
+    """(file:line, amount, currency, the cells of `CELLS`) of each row; a month is all that is kept of a moment."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            head = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = head
+            reader = csv.reader(handle)
+            head = [name.strip() for name in next(reader, [])]
             missing = [name for name in (*NEEDED, cost) if name not in head]
             if not any(name in head for name in PERIODS):
                 missing.append(PERIODS[0])
             if missing:
                 raise Unreadable(f"{path}:1: no column {missing[0]}; a bill in FOCUS form has it", "--invoice")
+            places = [head.index(name) if name in head else None for name in CELLS]
+            money, currency, width = head.index(cost), head.index("BillingCurrency"), len(head)
             for row in reader:
+                if not row:
+                    continue
                 where = f"{path}:{reader.line_num}"
-                if None in row or None in row.values():
-                    raise Unreadable(f"{where}: not as many cells as the header has", "--invoice")
-                yield where, row
+                if len(row) != width:
+                    raise Unreadable(f"{where}: {len(row)} cells, the header has {width}", "--invoice")
+                cells = tuple("" if at is None else row[at] for at in places)
+                moments = tuple(text.strip()[:SHORT] for text in cells[: len(PERIODS)])
+                yield where, _amount(row[money], cost, where), row[currency].strip().upper(), moments + cells[2:]
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror or error}", "--invoice") from None
     except (UnicodeDecodeError, csv.Error) as error:
