@@ -183,6 +183,32 @@ def test_break_even_is_where_the_lines_cross(price: float, fixed: float, unit: f
     assert needed * unit + fixed >= price * less * (1 - 1e-9)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(offers(DAY)), st.integers(1, 5_000_000),
+       st.lists(st.tuples(st.integers(0, 600_000), st.floats(0, 1), st.integers(1, 30_000)), min_size=1, max_size=12))
+def test_a_bill_is_the_sum_of_its_requests(offer: Any, count: int, rows: list[tuple[int, float, int]]) -> None:
+    """Any offer, any requests: lines add up to each request priced alone, times how often it comes."""
+    from outlay.derive import exact
+    from outlay.planner.pay_api import api_lines
+    from outlay.readers.requests_file import RequestLengths
+    from outlay.resolve.pay import PayPhase, Work
+
+    asked, shares, answered = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    lengths = RequestLengths(asked, np.floor(asked * shares), 0.0 * asked, answered)
+    nothing = exact(0.0)
+    phase = PayPhase(("api",), Work(exact(float(count)), lengths), (), True, False, nothing, nothing, {"api": nothing},
+                     nothing, nothing, nothing, DAY, {}, [])
+    wanted = 0.0
+    for price, share in offer.shares():
+        for i in range(len(rows)):
+            rung = [r for r in price.rungs if asked[i] > r.above or r.above == 0.0][-1]
+            cached = rung.input if rung.cached is None else rung.cached
+            wanted += share * float(ways.request_usd(asked[i], lengths.cached[i], 0.0, answered[i], rung.input, cached,
+                                                     0.0, rung.output, price.usd_per_request))
+    found = sum(line.usd.value for line in api_lines(phase, offer) if line.usd is not None)
+    assert found == pytest.approx(wanted * count / len(rows), rel=1e-9)
+
+
 def test_json_has_no_infinities() -> None:
     document = {"model": "llama-3.1-8b", "fleet": "h100-sxm5-80gb",
                 "pay": {"requests_per_month": 1000, "input": 10, "output": 10}}

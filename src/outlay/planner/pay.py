@@ -194,7 +194,8 @@ def _cheapest_device(phase: PayPhase, catalog: Catalog, tried: Any) -> str:
         except OutlayError:
             continue
         if cap.fits and cap.requests_per_s.value > 0 and fleet.tenures:
-            costs.append((len(fleet.missing), _least_rent(phase, fleet, cap), name))
+            kinds = len({t.kind for t in fleet.tenures})
+            costs.append((-kinds, _least_rent(phase, fleet, cap), name))
     if not costs:
         raise BadValue("fleet: the model does not fit on eight of any device with a known price; name machines with -g",
                        "fleet")

@@ -48,15 +48,18 @@ class Tenure:
 
 def tenures(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node: int, pay: Pay, ways: Iterable[str],
             defaults: Defaults, usd_per_person_s: Quantity) -> tuple[list[Tenure], list[str]]:
-    """Every way to rent and own this fleet that has a price, and why others have none."""
+    """Every way to rent and own this fleet that has a price, and what to say of the others."""
     found: list[Tenure] = []
     missing: list[str] = []
     if "rent" in ways:
         found += _rented(fleet, facts, site, per_node, pay, defaults)
         if not found:
-            missing.append(f"Renting: no price of {facts.id} is known"
-                           f"{' at ' + ', '.join(pay.providers) if pay.providers else ''}; give "
-                           "fleet.usd_per_device_hour")
+            where = ", ".join(pay.providers or ([site.provider] if site.provider else []))
+            missing.append(f"Renting: no price of {facts.id} is known{' at ' + where if where else ''}; give "
+                           "fleet.usd_per_device_hour, or name others with --provider")
+        elif site.provider and not (pay.providers or fleet.provider) and {x.provider for x in found} == {site.provider}:
+            missing.append(f"Rents are those of {site.provider}, in the place that was named; name others with "
+                           "--provider")
     if "own" in ways:
         one = _owned(fleet, facts, site, per_node, pay, defaults)
         if one is None:
@@ -106,7 +109,9 @@ def _providers(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, pay: Pay, cat
                                   field)
         return [name.lower() for name in asked if name.lower() in here]
     own = facts.provider or site.provider
-    return [own] if own in here else here
+    if own in here:
+        return [own]
+    return [] if own in {p.provider for p in catalog.prices()} else here  # not in the place that was named
 
 
 def _has_price(facts: DeviceFacts, provider: str, commitment: str, catalog: Catalog) -> bool:
