@@ -167,3 +167,10 @@ def test_a_budget_is_checked_when_serving(capsys: pytest.CaptureFixture[str]) ->
     assert run([*ask, "--budget", "100"]) == 1
     assert "misses the budget" in capsys.readouterr().out.splitlines()[0]
     assert run([*ask, "--budget", "1M"]) == 0
+
+
+def test_a_tag_is_no_formula_in_a_spreadsheet() -> None:
+    from outlay.report.rows import lines_csv
+
+    told = plan({**BASE, "tags": {"=HYPERLINK(1)": "x"}}).to_dict()
+    assert all(row["tags"].startswith("'=") for row in csv.DictReader(io.StringIO(lines_csv(told["lines"]))))

@@ -29,7 +29,7 @@ def lines_csv(lines: Sequence[Mapping[str, Any]], currency: Mapping[str, Any] | 
             parts = value if isinstance(value, Mapping) else {}
             row += [parts.get("value", ""), parts.get("low", ""), parts.get("high", "")]
         row += [_cell(line.get(name, "")) for name in _AFTER]
-        row.append(";".join(f"{k}={v}" for k, v in (line.get("tags") or {}).items()))
+        row.append(_cell(";".join(f"{k}={v}" for k, v in (line.get("tags") or {}).items())))
         if currency:
             usd = (line.get("usd") or {}).get("value")
             row += ["" if usd is None else usd * currency["per_usd"], currency["code"]]
