@@ -47,7 +47,10 @@ def step_time(
     running = _knots(max(most, 2), 2.0)
     rows = [_chunk_s(arch, device, engine, layout, float(max(n, 1)), tokens, n == 0, hops) for n in running]
     pair, window_pair, window = _attention(arch, device, layout)
-    prompt = engine.constants["prompt_attention"] * slower_first
+    attention = _parts(arch, device, engine, layout, 1.0, 1.0)
+    prompt = slower_first * float(
+        prompt_s(replace(attention, prompt_attention=1.0), engine.constants, False)
+        - prompt_s(attention, engine.constants, False))
     return StepTime(
         (0.0, *(float(s) for s in bare * drafting)), float(slope * read * drafting), tokens, running,
         tuple(tuple(float(s) * slower_first for s in row) for row in rows),
@@ -66,8 +69,9 @@ def _parts(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: S
            ) -> Parts:
     """Seconds by part with so many running on one engine and a chunk of so many prompt tokens, attention left out."""
     whole = replace(engine, max_num_batched_tokens=FAR**2, prefix_hit=0.0)
+    # Answers without end: one prompt comes in a step.
     found = time_parts(arch, device, whole, layout, Load("closed", tokens, FAR), running * layout.pipeline)
-    return replace(found, chunks=1.0, shared_chunks=1.0, prompt_attention=0.0)
+    return replace(found, prompt_attention=0.0)
 
 
 def _chunk_s(
