@@ -97,14 +97,17 @@ def with_throughput(case: dict[str, Any]) -> dict[str, float]:
 
 
 def ratios_of(items: list[Any], found: dict[str, Any]) -> Callable[[str, str], Any]:
-    """Measured over predicted, of one pool, by number and kind of model; throughput of what is queued all at once."""
+    """Measured over predicted, of one pool, by number and kind of model.
+
+    Throughput is that of everything queued at once, which is what a replica sustains; a loop's follows from its times.
+    """
 
     def ratios(number: str, shape: str) -> Any:
         ratio = [
-            with_throughput(item.case)[number] / found[number][place]
+            item.case["measured"][number] / found[number][place]
             for place, item in enumerate(items)
-            if item.case["shape"] == shape and item.first is None and "static" not in item.case["kind"]
-            and number in with_throughput(item.case)
+            if item.case["shape"] == shape and item.first is None and number in item.case["measured"]
+            and (item.load.kind == "queued" if number == "output_tokens_per_s" else item.load.kind == "closed")
         ]
         return np.array([r for r in ratio if np.isfinite(r)])
 
