@@ -134,3 +134,22 @@ def test_training_leaves_the_life_out(plan_file: str, capsys: pytest.CaptureFixt
     captured = capsys.readouterr()
     assert "life" not in json.loads(captured.out)
     assert "leaves out" in captured.err
+
+
+@pytest.mark.parametrize("by", ["month", "year", "phase", "item"])
+def test_groups_are_the_total(by: str, plan_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["life", plan_file, "--json"]) == 0
+    total = json.loads(capsys.readouterr().out)["totals"]
+    assert run(["life", plan_file, "--by", by, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) >= 3
+    for key in ("usd", "energy_j", "co2e_kg", "water_l"):
+        assert sum(float(row[key]) for row in rows) == pytest.approx(total[key]["value"])
+    assert run(["life", plan_file, "--by", by]) == 0
+    assert f"By {by}" in capsys.readouterr().out
+
+
+def test_a_number_of_a_life_can_be_asked(plan_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", plan_file, "life.present_value_usd", "--depth", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "discount rate" in out and "lines times the part of them" in out

@@ -32,7 +32,7 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
     outlay explain server.log -g 2xh100-sxm
     """
     from outlay.cli.answer import check_outputs, form_of, to_json, write
-    from outlay.cli.ask import ask, scenario_of
+    from outlay.cli.ask import ask, scenario_of, whole_scenario
     from outlay.cli.explain_log import explain_log, log_of
     from outlay.cli.subjects import launch_words
     from outlay.report import lineage
@@ -43,7 +43,8 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
     if (flags.get("opt_file") or launch_words()) and subject is not None and number is None:
         subject, number = None, subject  # with -f or a launch line the only argument is the number
     phase = _phase(subject, flags)
-    result = ask(scenario_of(subject, flags, phase), flags)
+    whole = whole_scenario(subject, flags, phase, asked=False) if phase == "life" else None
+    result = ask(whole or scenario_of(subject, flags, phase), flags)
     as_json = form_of(flags) == "json"
     if number is None:
         names = _names(result, bool(flags.get("opt_verbose")))
@@ -69,11 +70,11 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
 
 
 def _phase(subject: str | None, flags: dict[str, Any]) -> str:
-    """The phase that is meant: one a flag sets, else the one the scenario has, else training."""
+    """What is meant: the life the scenario has, else a phase that it has or a flag sets, else training."""
     from outlay.cli.ask import PHASES, whole_scenario
 
     document = whole_scenario(subject, flags, "pretrain", asked=False)
-    found = [phase for phase in PHASES if document.get(phase) is not None]
+    found = [phase for phase in ("life", *PHASES) if document.get(phase) is not None]
     return found[0] if found else "pretrain"
 
 

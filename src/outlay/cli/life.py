@@ -20,6 +20,7 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("--discount-rate", "life.discount_per_year", "SHARE", "Discount a year: 8%."),
     ("--engineers", "life.engineers", "N", "People who build it, until it serves."),
 )
+GROUPS = ("month", "year", "phase", "item")
 PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
 NOT_SHARED = (
     "--tokens",
@@ -47,6 +48,9 @@ NOT_SHARED = (
 def _flags(function: Any) -> Any:
     for flag, field, metavar, text in reversed(FIELDS):
         function = click.option(flag, field.replace(".", "_"), metavar=metavar, help=text)(function)
+    function = click.option("--by", "by", type=click.Choice(GROUPS), help="One table: by month, year, phase or item.")(
+        function
+    )
     return click.option("--only", "only", type=click.Choice(PHASES), help="Show one phase of it alone.")(function)
 
 
@@ -64,6 +68,7 @@ def command(subject: str | None, **flags: Any) -> int:
     \b
     outlay life plan.yaml --years 5 --growth 50%
     outlay life plan.yaml --only maintain
+    outlay life plan.yaml --by month --csv -o months.csv
     outlay life plan.yaml --json -o life.json
     """
     given = [(path, flags.pop(path.replace(".", "_"), None)) for _, path, _, _ in FIELDS]
@@ -75,8 +80,12 @@ def answer_life(subject: str | None, flags: dict[str, Any], section: str, only: 
     """Plan data alone, or a life, and write it; the exit code says whether it works out."""
     from outlay.cli.answer import check_outputs, save_scenario
     from outlay.cli.ask import ask, whole_scenario
+    from outlay.errors import Inconsistent
 
     check_outputs(flags)
+    by = flags.pop("by", None)
+    if by and only:
+        raise Inconsistent("--by and --only at once; choose one", "--only")
     document = whole_scenario(subject, flags, section, asked=False)
     flags["subject"] = subject
     document = _data_alone(document) if section == "data" else _with_phases(document, only)
@@ -86,7 +95,7 @@ def answer_life(subject: str | None, flags: dict[str, Any], section: str, only: 
 
         return compare(variants(document, flags, section), flags)
     result = ask(document, flags)
-    _show(result, document, flags, only or ("data" if section == "data" else ""))
+    _show(result, flags, only or ("data" if section == "data" else ""), by or "")
     if flags.get("opt_save"):
         save_scenario(document, flags["opt_save"])
     return result.exit_code
@@ -128,7 +137,7 @@ def _with_phases(document: dict[str, Any], only: str | None) -> dict[str, Any]:
 # ---------------------------------------------------------------- showing
 
 
-def _show(result: Result, document: dict[str, Any], flags: dict[str, Any], only: str) -> None:
+def _show(result: Result, flags: dict[str, Any], only: str, by: str) -> None:
     from outlay.cli.answer import form_of, to_json, write, write_blocks
     from outlay.report.numbers import money_in
 
@@ -137,13 +146,18 @@ def _show(result: Result, document: dict[str, Any], flags: dict[str, Any], only:
     form = form_of(flags)
     if form == "json":
         write(to_json(told) + "\n", flags)
+    elif form == "csv" and by:
+        from outlay.report.life_groups import flat
+        from outlay.report.rows import rows_csv
+
+        write(rows_csv(flat(told["life"], by)), flags)
     elif form == "csv":
         from outlay.report.rows import lines_csv
 
         write(lines_csv(told.get("lines") or [], told.get("currency")), flags)
     else:
         with money_in(told.get("currency")):
-            blocks = page_of(told, flags, only)
+            blocks = page_of(told, flags, only, by)
         write_blocks(blocks, flags)
 
 
@@ -157,9 +171,9 @@ def alone(result: Result, phase: str) -> Result:
     return replace(result, phases={phase: result.phases[phase]}, lines=lines, totals=totals(lines) if lines else {})
 
 
-def page_of(document: dict[str, Any], flags: dict[str, Any], only: str) -> list[Block]:
-    """The page of a life, of its data, of its maintenance, or of another phase alone."""
-    from outlay.report import life, life_parts, screen
+def page_of(document: dict[str, Any], flags: dict[str, Any], only: str, by: str = "") -> list[Block]:
+    """The page of a life, of its data, of its maintenance, or of another phase alone; by: one table of it."""
+    from outlay.report import life, life_groups, life_parts, screen
     from outlay.report.blocks import Verdict
 
     verbose = bool(flags.get("opt_verbose"))
@@ -168,6 +182,8 @@ def page_of(document: dict[str, Any], flags: dict[str, Any], only: str) -> list[
         page = life_parts.data_page(document, verbose, following)
     elif only == "maintain":
         page = life_parts.maintain_page(document, verbose, following)
+    elif by:
+        page = [life.verdict(document), life_groups.table(document["life"], by)]
     elif only:
         page = life_parts.phase_page(document, only, verbose)
     else:
@@ -189,4 +205,4 @@ def next_of(document: dict[str, Any], flags: dict[str, Any], only: str) -> list[
         return []
     if only:
         return [f"outlay life {where}", f"outlay life {where} --only {only} -v"]
-    return [f"outlay life {where} --only maintain", f"outlay life {where} --csv -o life.csv"]
+    return [f"outlay life {where} --only maintain", f"outlay life {where} --by month --csv -o months.csv"]
