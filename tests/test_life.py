@@ -158,6 +158,21 @@ def test_without_growth_the_hours_of_a_year_come_every_year() -> None:
     assert grew.quantity.value == pytest.approx(3000.0) and grew.profile == ()
 
 
+def test_grown_energy_is_near_that_of_the_traffic_planned_anew() -> None:
+    """Ten times the requests on replicas with room: within 15 % of the device energy that the planner finds for them."""
+    def energy(rate: float) -> dict[str, float]:
+        result = plan({"model": "llama-3.1-8b", "fleet": "2xh100-sxm5-80gb", "site": "FR", "serve": {
+            "precision": "fp8", "max_model_len": 8192, "replicas": 2,
+            "workload": {"rate": rate, "input": 1024, "output": 256}}})
+        return {x.usage.item: x.usage.quantity.value for x in result.lines
+                if x.usage.resource == "energy_j" and "overhead" not in x.usage.tags}
+
+    today, anew = energy(4), energy(40)
+    lines = [serving("energy_j", joules, item, MONTH_S) for item, joules in today.items()]
+    tenfold = grown(lines, Span(0.0, MONTH_S), Growing(10.0**24 - 1, 2, 0.06, 0.7, None))  # in the middle of the month
+    assert sum(x.quantity.value for x in tenfold) == pytest.approx(sum(anew.values()), rel=0.15)
+
+
 # ---------------------------------------------------------------- money in time
 
 def test_discounting_is_what_money_and_time_say() -> None:
