@@ -159,7 +159,7 @@ def test_without_growth_the_hours_of_a_year_come_every_year() -> None:
 
 
 def test_grown_energy_is_near_that_of_the_traffic_planned_anew() -> None:
-    """Ten times the requests on replicas with room: within 15 % of the device energy that the planner finds for them."""
+    """Ten times the requests on replicas with room: within 15 % of the energy that the planner finds for them."""
     def energy(rate: float) -> dict[str, float]:
         result = plan({"model": "llama-3.1-8b", "fleet": "2xh100-sxm5-80gb", "site": "FR", "serve": {
             "precision": "fp8", "max_model_len": 8192, "replicas": 2,
