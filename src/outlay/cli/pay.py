@@ -26,7 +26,7 @@ PER_MONTH = {"s": 2_629_800.0, "sec": 2_629_800.0, "second": 2_629_800.0, "min":
              "month": 1.0, "mo": 1.0, "year": 1 / 12, "y": 1 / 12}
 NOT_SHARED = ("--tokens", "--seq", "--global-batch", "--optimizer", "--framework", "--device-hours", "--tp", "--pp",
               "--dp", "--ep", "--cp", "--vpp", "--zero", "--micro-batch", "--recompute", "--deadline", "--top-k",
-              "--for", "--vary")
+              "--for", "--vary", "--cluster")
 
 
 def _flags(function: Any) -> Any:
