@@ -20,7 +20,7 @@ class Request:
         self.computed = self.steps = self.until_block = self.shared = 0  # steps: since its prompt was computed
         self.cached = self.preemptions = self.stage = 0
         self.blocks: list[Any] = []  # ("own", 0) or ("prefix", id)
-        self.ready = self.dropped = False
+        self.ready = self.dropped = self.joined = False
         self.engine = -1
         self.scheduled = self.first = self.end = -1.0
 
@@ -109,7 +109,7 @@ class Engine:
         if request.computed >= request.target:
             request.target += 1 + int(request.steps * self.per_step)
             request.left -= request.steps + 1
-        request.computed, request.ready, request.shared = 0, False, 0
+        request.computed, request.ready, request.shared, request.joined = 0, False, 0, False
         request.preemptions += 1
         self.waiting.appendleft(request)
         return request
@@ -119,7 +119,7 @@ class Engine:
 
     def begin_decode(self, request: Request, late: int) -> None:
         room = self.owned(request) * self.spec.block_tokens - request.target
-        request.steps = 0
+        request.steps, request.joined = 0, True
         request.until_block = min(int(room / self.per_step), self.period - 1 + late)
 
     def start_waiting(self, budget: int, first: bool) -> tuple[int, float, list[Request]]:
@@ -145,7 +145,11 @@ class Engine:
             now = min(budget, request.target - known)
             idle = sum(self.hashed for key in hits if self.users[key] == 0)
             whole = request.target if self.naive.system.whole_prompt else known + now
-            if math.ceil(whole / block) - len(hits) * self.hashed + idle > self.free:
+            kept = 0.0
+            if self.running:
+                rest = sum(r.left - r.steps for r in self.running if r.joined) + request.left
+                kept = self.naive.system.reserve * self.per_step * rest / block
+            if math.ceil(whole / block) - len(hits) * self.hashed + idle + kept > self.free:
                 break
             self.join(request)
             for key in hits:

@@ -57,6 +57,7 @@ SYSTEMS = st.builds(
     cache=st.sampled_from([400, 1000, 4000, 10**6]), policy=st.sampled_from(["mixed", "prefill_first"]),
     whole_prompt=st.booleans(), prefix_cache=st.booleans(),
     router=st.sampled_from(["round_robin", "least_loaded", "prefix"]), slack=st.integers(0, 4),
+    reserve=st.sampled_from([0.0, 0.0, 0.098, 0.7]),
     accepted=st.sampled_from([1.0, 1.0, 1.0, 2.6]), drafted=st.sampled_from([0, 3]))
 
 

@@ -194,6 +194,9 @@ ENGINES: dict[str, dict[str, Value]] = {
         "name": _text("SGLang", _SGL),
         "version": _text("0.5", _SGL),
         "pool": _text("static", _SGL, "a share of the device for weights and cache together"),
+        "schedule": _text("prefill_first", _SGL, "prompts run in steps of their own unless mixed chunks are asked for"),
+        "schedule_reserve": _count(
+            0.098, _SGL, "share of tokens still to come kept free: 0.7 at first, by 600 steps 0.14 of that", "derived"),
         "static_reserve_bytes": Value(512 * MIB, "byte", _SGL, note="left free: constant part"),
         "static_token_bytes": Value(
             1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"

@@ -145,6 +145,7 @@ def replay(
         "pool": pool, "max_model_len": int(length), "prefix_hit": float(engine.prefix_hit),
         "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)), "drafted": drafted,
         "first_s": float(engine.constants["first_s"]) * slower_first,
+        "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
     }
     return simulate(workload, System(**(fields | system)), steps, seed, slo=slo, power=power, keep=keep)
 

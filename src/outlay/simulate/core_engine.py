@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from outlay.simulate.core_kv import (
+    BLOCK,
     BUDGET,
     BUSY,
     DRAFTED,
@@ -39,6 +40,7 @@ from outlay.simulate.core_kv import (
     PREFILL_FIRST,
     READ,
     READ_S,
+    RESERVE,
     SEQS,
     SLOT_FLOATS,
     SLOT_INTS,
@@ -209,7 +211,8 @@ def look(st: Any, e: int) -> tuple[bool, int]:
     """Whether the next step has prompts in it; else how many steps pass before that is to be looked at again.
 
     What blocks the first in line stays so while the same requests run, for free blocks only become fewer; except
-    where it begins with cached blocks that nobody holds: as those are taken, it needs fewer.
+    where it begins with cached blocks that nobody holds: as those are taken, it needs fewer; and where blocks are kept
+    for what running requests will write: each step asks for fewer.
     """
     engine = e * ENGINE_INTS
     pi = st.ei[engine + POOL] * POOL_INTS
@@ -222,15 +225,20 @@ def look(st: Any, e: int) -> tuple[bool, int]:
     phase = st.ei[engine + STEP] % period
     taken = 0 if first else due(st, e, phase)
     budget = st.pi[pi + BUDGET] - (0 if first else st.ei[engine + NDEC] * (1 + st.pi[pi + DRAFTED]))
-    fits, hits = offer(st, e, budget, st.ei[engine + FREE] - taken)[:2]
+    fits, hits, _, _, short = offer(st, e, budget, st.ei[engine + FREE] - taken)
+    steps = NEVER
+    pf = st.ei[engine + POOL] * POOL_FLOATS
+    if not fits and short > 0.0 and st.pf[pf + RESERVE] > 0.0 and st.ei[engine + NDEC] > 0:
+        each = st.pf[pf + RESERVE] * st.pf[pf + YIELD] * st.ei[engine + NDEC] / st.pi[pi + BLOCK]
+        steps = max(int(short / each), 1)
     if fits or hits == 0:
-        return (fits, NEVER)
+        return (fits, steps)
     if taken > 0:
         return (True, 0)
-    steps = 1
-    while steps < period and due(st, e, (phase + steps - int(first)) % period) == 0:
-        steps += 1
-    return (False, steps)
+    until = 1
+    while until < period and due(st, e, (phase + until - int(first)) % period) == 0:
+        until += 1
+    return (False, min(until, steps))
 
 
 def go(st: Any, e: int, limit: float) -> None:

@@ -265,17 +265,18 @@ def due(st: Any, e: int, phase: int) -> int:
     return int(st.cross[e * st.g[PHASES] + phase])
 
 
-def offer(st: Any, e: int, budget: int, free: int) -> tuple[bool, int, int, int]:
-    """Whether the first in line can start now: (yes, cached prefix blocks, tokens computed already, tokens now)."""
+def offer(st: Any, e: int, budget: int, free: int) -> tuple[bool, int, int, int, float]:
+    """Whether the first in line can start now: (yes, cached prefix blocks, tokens computed already, tokens now, blocks
+    it is short of only because of what is kept for others)."""
     engine = e * ENGINE_INTS
     slot, pool = (st.ei[engine + WHEAD], st.ei[engine + POOL])
     row, pi, pf = (slot * SLOT_INTS, pool * POOL_INTS, pool * POOL_FLOATS)
     block = st.pi[pi + BLOCK]
     if st.si[row + READY] == 1:
         end = st.si[row + TGT] + ahead(st, pool)
-        return ((end + block - 1) // block <= free, 0, st.si[row + TGT], 0)
+        return ((end + block - 1) // block <= free, 0, st.si[row + TGT], 0, 0.0)
     if budget <= 0:
-        return (False, 0, 0, 0)
+        return (False, 0, 0, 0, 0.0)
     hits, idle = prefix_hits(st, e, slot)
     known = min(hits * st.pi[pi + SHARED], (st.si[row + TGT] - 1) // block * block)
     if st.pi[pi + HASHED] == 0 and st.pf[pf + HIT] > 0.0:
@@ -285,10 +286,9 @@ def offer(st: Any, e: int, budget: int, free: int) -> tuple[bool, int, int, int]
     need = float((end + block - 1) // block - hits * st.pi[pi + HASHED] + idle)
     if st.pf[pf + RESERVE] > 0.0:
         rest = max(st.ei[engine + KEYS] - st.ei[engine + NDEC] * st.ei[engine + STEP], 0) + st.si[row + LEFT]
-        need += st.pf[pf + RESERVE] * st.pf[pf + YIELD] * rest / block
-        if st.ei[engine + NRUN] == 0:
-            need = 0.0
-    return (need <= free, hits, known, now)
+        if st.ei[engine + NRUN] > 0:
+            need += st.pf[pf + RESERVE] * st.pf[pf + YIELD] * rest / block
+    return (need <= free, hits, known, now, need - free)
 
 
 def ahead(st: Any, pool: int) -> int:
@@ -359,7 +359,7 @@ def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int]:
         and (st.ei[engine + NRUN] < st.pi[pi + SEQS])
         and (st.ei[engine + PART] < 0)
     ):
-        fits, hits, known, now = offer(st, e, budget, st.ei[engine + FREE])
+        fits, hits, known, now, _ = offer(st, e, budget, st.ei[engine + FREE])
         if not fits:
             break
         slot = admit(st, e, hits, known, now)
