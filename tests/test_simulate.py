@@ -76,3 +76,15 @@ def test_a_closed_loop_equals_stepping(
     system: System, seed: int, count: int, users: int, think_s: float
 ) -> None:
     compare(workload(seed, count, 0.0, 90, 2), system, (users, think_s))
+
+
+def test_compiled_is_the_same_to_the_last_digit() -> None:
+    """Where numba is installed; the first run compiles, for most of a minute."""
+    pytest.importorskip("numba")
+    system = System(Pool(2, 16, 300, 1000, 16), 10_000, router="prefix")
+    requests = workload(3, 300, 0.02, 330, 2)
+    one, two = (simulate(Given(requests, 32), system, STEP, fast=quick) for quick in (False, True))
+    assert one.counts["preemptions"] > 0 and one.counts["cached_tokens"] > 0
+    for name in (*one.requests, *one.steps):
+        table = "requests" if name in one.requests else "steps"
+        assert np.array_equal(getattr(one, table)[name], getattr(two, table)[name], equal_nan=True), name

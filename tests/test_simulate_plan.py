@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from outlay.catalog import load
-from outlay.planner.serve_simulate import contract_values, pool_of, step_time
+from outlay.planner.serve_simulate import contract_values, pool_of, replay, replay_pools, step_time
 from outlay.readers import architecture_from_mapping
+from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths
 from outlay.resolve.serve_time import time_constants, time_device
+from outlay.scenario_io import scenario_from
 from outlay.simulate import Arrivals, Pool, Synthetic, System, simulate
 from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_pools import Side, pools_time
 from outlay.steps.serve_time import answered_s, prompt_s, serve_time, time_parts
 from outlay.steps.serve_time_inputs import EngineTime, Load
 
@@ -106,3 +109,35 @@ def test_what_a_replay_gives_has_the_contracts_names() -> None:
     values = contract_values(simulate(work, ROOM, steps, fast=False))
     assert {f"{t}_p{p}_s" for t in ("ttft", "tpot", "itl", "e2e") for p in (50, 90, 99)} <= set(values)
     assert values["tpot_s"] is None and values["ttft_p99_s"] >= values["ttft_p50_s"] > 0
+
+
+def planned(**serve: Any) -> Any:
+    load_ = {"rate": 4.0, "input": 1024, "output": 256}
+    return resolve(scenario_from({"model": "llama-3.1-8b", "fleet": "4xh100-sxm5-80gb",
+                                  "serve": {"max_model_len": 8192, "workload": load_, **serve}}), load())
+
+
+def test_two_pools_of_a_plan_agree_with_their_closed_form() -> None:
+    """Light load: TPOT within 5 %, end to end within 10 %."""
+    pool = {"tensor": 1, "replicas": 2}
+    found = planned(disaggregated={"prefill": pool, "decode": pool, "kv_transfer_bytes_per_s": 25e9})
+    phase, arch = found.serve, found.architecture
+    sides = [Side(one.layout, one.replicas, phase.speed.engine, 300_000.0) for one in phase.pools]
+    moved = 1024 * 131_072.0
+    work = Synthetic(Arrivals(rate=4.0), Lengths(1024.0), Lengths(256.0), 400)
+    run = replay_pools(arch, phase, sides[0], sides[1], moved, 25e9, work)
+    form = pools_time(arch, phase.speed.device, sides[0], sides[1], Load("open", 1024.0, 256.0, rate=4.0), moved, 25e9)
+    assert run.counts["completed"] == 400
+    assert run.measures["tpot_s"].mean == pytest.approx(float(form["tpot_s"]), rel=0.05)
+    assert run.measures["e2e_s"].mean == pytest.approx(float(form["e2e_s"]), rel=0.10)
+    assert (run.steps["running"][run.steps["engine"] < 2] == 0).all()
+    assert (run.steps["prompt_tokens"][run.steps["engine"] >= 2] == 0).all()
+
+
+@pytest.mark.parametrize(("engine", "apart"), [("sglang", True), ("vllm", False)])
+def test_an_engine_schedules_prompts_its_own_way(engine: str, apart: bool) -> None:
+    found = planned(engine=engine, tensor=1, replicas=1)
+    work = Synthetic(Arrivals("all_at_once"), Lengths(2000.0, 0.5), Lengths(100.0, 0.5), 60)
+    run = replay(found.architecture, found.serve, found.serve.layout, 1, 300_000.0, work)
+    prompts = run.steps["prompt_tokens"] > 0
+    assert (run.steps["running"][prompts] == 0).all() == apart

@@ -18,6 +18,7 @@ from outlay.resolve.serve_speed import Speed
 from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simulate
 from outlay.simulate.run import Workload
 from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_pools import HANDOVER_S, Side
 from outlay.steps.serve_time import HOP_S, PROMPT_SHARE, Parts, decode_step_s, prompt_s, time_parts
 from outlay.steps.serve_time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve_time_step import decode_attention_s, prompt_attention_s
@@ -135,19 +136,47 @@ def replay(
     speed: Speed = phase.speed
     engine = speed.engine
     length = phase.recipe.max_model_len
-    block = value_of(phase.recipe.constant("block_tokens", BLOCK_TOKENS))
-    pool = pool_of(layout, engine, replicas, cache_tokens, block, length)
+    pool = pool_of(layout, engine, replicas, cache_tokens, _block(phase), length)
     mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
                       slower_first)
-    drafted = round(float(engine.drafted))
-    fields: dict[str, Any] = {
-        "pool": pool, "max_model_len": int(length), "prefix_hit": float(engine.prefix_hit),
-        "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)), "drafted": drafted,
-        "first_s": float(engine.constants["first_s"]) * slower_first,
+    whole = System(**(_fields(phase, pool, engine, slower_first) | system))
+    return simulate(workload, whole, steps, seed, slo=slo, power=power, keep=keep)
+
+
+def replay_pools(
+    arch: Architecture, phase: ServePhase, first: Side, second: Side, moved_bytes: float, link_bytes_per_s: float,
+    workload: Workload, seed: int = 0, *, slower: float = 1.0, slower_first: float = 1.0, slo: Slo | None = None,
+    power: Power | None = None, keep: str = "tables", **system: Any,
+) -> SimResult:
+    """The same for a pool that computes prompts and one that answers. moved_bytes: cache of a mean prompt, over a link
+    of an engine's own; `Side.cache_tokens` and the rest are of one replica."""
+    context = phase.asked.input + 0.5 * phase.asked.output
+    pools, length = [], phase.recipe.max_model_len
+    for side in (first, second):
+        cache = float(value_of(side.cache_tokens))
+        pools.append(pool_of(side.layout, side.engine, int(value_of(side.replicas)), cache, _block(phase), length))
+    most, budget = max(p.max_num_seqs for p in pools), max(p.max_num_batched_tokens for p in pools)
+    steps = tuple(step_time(arch, phase.speed.device, side.engine, side.layout, context, most, budget, slower,
+                            slower_first) for side in (first, second))
+    moving = moved_bytes / phase.asked.input / link_bytes_per_s
+    whole = System(**(_fields(phase, pools[0], second.engine, slower_first)
+                      | {"decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
+    return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
+
+
+def _block(phase: ServePhase) -> float:
+    return float(value_of(phase.recipe.constant("block_tokens", BLOCK_TOKENS)))
+
+
+def _fields(phase: ServePhase, pool: Pool, engine: EngineTime, slower_first: float) -> dict[str, Any]:
+    """What a plan says of a deployment, in the simulator's words."""
+    return {
+        "pool": pool, "max_model_len": int(phase.recipe.max_model_len), "prefix_hit": float(engine.prefix_hit),
+        "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)),
+        "drafted": round(float(engine.drafted)), "first_s": float(engine.constants["first_s"]) * slower_first,
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
     }
-    return simulate(workload, System(**(fields | system)), steps, seed, slo=slo, power=power, keep=keep)
 
 
 def contract_values(found: SimResult) -> dict[str, float | None]:
