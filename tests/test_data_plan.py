@@ -103,3 +103,21 @@ def test_bad_input_is_named(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(OutlayError) as caught:
         data(**fields)
     assert caught.value.field == field
+
+
+def test_synthetic_text_is_written_at_what_the_serving_plan_sustains() -> None:
+    scenario: dict[str, Any] = {
+        "model": "llama-3.1-8b", "fleet": "1xh100-sxm5-80gb", "site": "US",
+        "serve": {"max_model_len": 4096, "workload": {"rate": 1, "input": 500, "output": 500}},
+        "data": {"tokens": "1B", "synthetic": {"tokens": "1B"}}}
+    result = plan(scenario)
+    serve = result.phases["serve"]
+    held = sum(x.usage.quantity.value for x in result.lines if x.usage.item == "synthetic"
+               and x.usage.resource == "device_s")
+    assert 1e9 / held == pytest.approx(serve["capacity_requests_per_s"].value * 500)
+    assert 1e9 / held > 100 * serve["output_tokens_per_s"].value / 500
+
+
+def test_work_that_the_fleet_cannot_do_in_time_is_said() -> None:
+    scenario = {"site": "US", "fleet": "1xh100-sxm5-80gb", "data": {"tokens": "1B", "ablation_device_hours": 50_000}}
+    assert any(w.startswith("data.duration") for w in plan(scenario).warnings)

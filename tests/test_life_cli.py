@@ -153,3 +153,10 @@ def test_a_number_of_a_life_can_be_asked(plan_file: str, capsys: pytest.CaptureF
     assert run(["explain", plan_file, "life.present_value_usd", "--depth", "3"]) == 0
     out = capsys.readouterr().out
     assert "discount rate" in out and "lines times the part of them" in out
+
+
+def test_other_verbs_show_the_life_too(plan_file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", plan_file, "--as", "md"]) == 0
+    assert "small lab, 3 years" in capsys.readouterr().out
+    assert run(["life", plan_file, "--vary", "growth_per_year=0,2"]) == 0
+    assert "Least money: growth_per_year = 0" in capsys.readouterr().out

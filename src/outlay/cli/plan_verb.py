@@ -52,6 +52,11 @@ def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -
     from outlay.report import screen, serving
     from outlay.report.influence import hangs_on
 
+    around = _around(document)
+    if around:
+        from outlay.cli.life import page_of
+
+        return page_of(document, flags, "" if around == "life" else around)
     serves = "serve" in document and not document.get("pretrain")
     if flags.get("opt_quiet"):
         return screen.quiet((serving if serves else screen).verdict(document))
@@ -62,6 +67,14 @@ def blocks_of(result: Result, document: dict[str, Any], flags: dict[str, Any]) -
     else:
         page = screen.page(document, bool(flags.get("opt_verbose")), following, hangs_on(result))
     return [*page[:1], *read, *page[1:]]
+
+
+def _around(document: dict[str, Any]) -> str:
+    """The life that the result is of; or its data or maintenance, where no other phase is there."""
+    if "life" in document:
+        return "life"
+    phases = [p for p in ("data", "pretrain", "finetune", "serve", "maintain", "pay") if p in document]
+    return phases[0] if phases in (["data"], ["maintain"]) else ""
 
 
 def verdict_code(yes: bool) -> int:

@@ -92,6 +92,8 @@ def _goal(asked: list[tuple[dict[str, str], dict[str, Any]]]) -> str:
 
 
 def _phase(result: dict[str, Any]) -> dict[str, Any]:
+    if result.get("life"):
+        return {}  # what is compared is the whole: its totals
     return next((dict(result[p]) for p in _PHASES if result.get(p)), {})
 
 
@@ -126,8 +128,8 @@ _NEEDED = ("fits", "within_goal", "meets_slo", "sustained")
 def _fits(result: dict[str, Any]) -> str:
     if "error" in result:
         return "error"
-    phase = _phase(result)
-    return "no" if any(phase.get(key) is False for key in _NEEDED) else "yes"
+    phases = [result.get(p) or {} for p in _PHASES] if result.get("life") else [_phase(result)]
+    return "no" if any(phase.get(key) is False for phase in phases for key in _NEEDED) else "yes"
 
 
 def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.account import account, totals
-from outlay.derive import Quantity, add_all, derive, exact
+from outlay.derive import Quantity, add_all, derive, exact, value_of
 from outlay.errors import BadValue
 from outlay.physics import storage as st
 from outlay.physics.upkeep import person_s
@@ -50,6 +50,7 @@ def plan_data(resolved: Resolved, serve: dict[str, Any] | None = None) -> tuple[
         "core_hours": hours_of(lines, "core_s", "core-hours"),
         "person_hours": hours_of(lines, "person_s", "person-hours"),
     }
+    _tell_late(resolved, phase, lines)
     sums = totals(lines)
     values["device_hours"] = sums["device_hours"]
     usd = sums["usd"]
@@ -58,6 +59,19 @@ def plan_data(resolved: Resolved, serve: dict[str, Any] | None = None) -> tuple[
             _per_million, "money per million tokens", "USD", usd=usd, tokens=phase.tokens
         )
     return values, lines
+
+
+def _tell_late(resolved: Resolved, phase: DataPhase, lines: list[Line]) -> None:
+    """Work that the fleet cannot do in the time given is said."""
+    held = sum(x.usage.quantity.value for x in lines if x.usage.resource == "device_s")
+    if resolved.hardware is None or held <= resolved.hardware.devices * phase.duration_s.value:
+        return
+    days = held / resolved.hardware.devices / 86_400.0
+    given = phase.duration_s.value / 86_400.0
+    resolved.notes.warn(
+        f"data.duration: the devices' work on the data takes {days:,.0f} days on this fleet, longer than the "
+        f"{given:,.0f} days given to it"
+    )
 
 
 def _per_million(usd: Any, tokens: Any) -> Any:
@@ -182,7 +196,7 @@ def _written(resolved: Resolved, phase: DataPhase, serve: dict[str, Any]) -> lis
             use(PHASE, "synthetic", "tokens_out", out, "tokens", resolved.place, 0.0, long_s, "synthetic"),
             use(PHASE, "synthetic", "tokens_in", read, "tokens", resolved.place, 0.0, long_s, "synthetic"),
         ]
-    rate = own["tokens_per_s_per_device"] or serve.get("output_tokens_per_s_per_device")
+    rate = own["tokens_per_s_per_device"] or _sustained(serve)
     if rate is None:
         raise BadValue(
             "data.synthetic.tokens_per_s_per_device: needed, or usd_per_million_tokens; or add a serve "
@@ -190,9 +204,25 @@ def _written(resolved: Resolved, phase: DataPhase, serve: dict[str, Any]) -> lis
             "data.synthetic",
         )
     if own["tokens_per_s_per_device"] is None:
-        resolved.notes.assume("data.synthetic.tokens_per_s_per_device", rate, "the rate of this scenario's serve phase")
+        why = "what this scenario's serve phase sustains at most, at its own lengths of prompts and answers"
+        resolved.notes.assume("data.synthetic.tokens_per_s_per_device", rate, why)
     held = derive(_over, "device-seconds of writing", "s", tokens=out, rate=rate)
     return device_work(resolved, PHASE, "synthetic", held, 0.0, long_s)
+
+
+def _sustained(serve: dict[str, Any]) -> Quantity | None:
+    """Tokens a second that one device of a serving plan writes at most; None where the plan does not say."""
+    requests, used = serve.get("capacity_requests_per_s"), serve.get("devices_used")
+    if not isinstance(requests, Quantity) or not used or serve.get("output") is None:
+        return None
+    found: Quantity = derive(_rate, "tokens a second and device, at most", "tokens/s", requests_per_s=requests,
+                             tokens=value_of(serve["output"]), devices=float(used))
+    return found
+
+
+def _rate(requests_per_s: Any, tokens: Any, devices: Any) -> Any:
+    """Requests a second by the tokens of each, over the devices."""
+    return requests_per_s * tokens / devices
 
 
 def _product(tokens: Any, each: Any) -> Any:

@@ -81,6 +81,8 @@ def resolve_data(
     duration = or_default(data.duration, "s", "time to gather the data", "data.duration_s", "data.duration", defaults)
     cores = cleaned > 0
     prices |= _cores(data, defaults) if cores else {}
+    defaults.notes.assume("embodied carbon of storage and cores", 0.0, "not counted: no factor with a source is in the "
+                          "catalogue; what they draw is")
     hours = _people(data, prices, defaults)
     _gathering(data, cores, prices, defaults)
     return DataPhase(
