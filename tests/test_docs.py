@@ -155,6 +155,7 @@ def test_commands_of_the_how_to_run(
         ("serve.sh", "launch/vllm_variables.sh"),
         ("ds_z3.json", "trainers/ds_z3_offload.json"),
         ("pretrain_175b.sh", "trainers/megatron_175b.sh"),
+        ("requests.csv", "requests.csv"),
     ):
         (tmp_path / name).write_bytes((fixtures / held).read_bytes())
     monkeypatch.chdir(tmp_path)
