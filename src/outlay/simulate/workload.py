@@ -17,6 +17,7 @@ from outlay.errors import BadValue, Inconsistent, UnknownName, suggestion
 from outlay.resolve.lengths import Lengths
 
 ROWS = 65536  # of a batch
+IN_A_BURST = 20.0  # requests on average, where no length of bursts is given
 KINDS = ("poisson", "gamma", "bursty", "diurnal", "even", "all_at_once", "closed")
 
 
@@ -43,7 +44,8 @@ class Arrivals:
     """When requests come.
 
     poisson; gamma: times between them of a coefficient of variation cv; bursty: two Poisson rates in turn (a
-    Markov-modulated process), `burst` times the mean for a share of the time, burst_s on average; diurnal: a rate
+    Markov-modulated process), `burst` times the mean for a share of the time, burst_s on average or as long as
+    twenty requests take to come in one; diurnal: a rate
     that swings by `swing` around its mean once in period_s; even: equal gaps; all_at_once; closed: `concurrency`
     requests are kept inside, the next coming think_s after one ends.
     """
@@ -53,7 +55,7 @@ class Arrivals:
     cv: float = 1.0
     burst: float = 5.0
     burst_share: float = 0.1
-    burst_s: float = 10.0
+    burst_s: float | None = None
     swing: float = 0.5
     period_s: float = 86400.0
     concurrency: int = 0
@@ -206,7 +208,8 @@ class _Switched:
     def __init__(self, arrivals: Arrivals, rng: np.random.Generator) -> None:
         share, burst = arrivals.burst_share, arrivals.burst
         self.rates = (arrivals.rate * (1.0 - burst * share) / (1.0 - share), arrivals.rate * burst)
-        self.stay = (arrivals.burst_s * (1.0 - share) / share, arrivals.burst_s)
+        each = arrivals.burst_s or IN_A_BURST / (arrivals.rate * burst)
+        self.stay = (each * (1.0 - share) / share, each)
         self.rng, self.last, self.state = rng, 0.0, int(rng.uniform() < share)
         self.held: NDArray[np.float64] = np.zeros(0)
 
