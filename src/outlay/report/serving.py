@@ -72,7 +72,6 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     else:
         lines = [*under.said(phase), under.next_step(phase), _margin(phase), _layout(phase)]
         text += _headline(phase)
-        mood = "bad" if phase.get("sustained") is False or phase.get("meets_slo") is False else mood
     return Verdict(text, mood, tuple(line for line in lines if line))
 
 
@@ -92,14 +91,20 @@ def _headline(phase: Mapping[str, Any]) -> str:
     if rate is None or number(phase.get("tpot_s")) is None:
         return ""
     money = f", {one(cost, 'USD')} per million" if number(cost) is not None else ""
-    return f": {rate:,.0f} output tokens/s{money}"
+    said = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+    return f": {said} output tokens/s{money}"
 
 
 def _word(phase: Mapping[str, Any]) -> tuple[Mood, str]:
     probability = number(phase.get("fits_probability"))
     if probability is not None and 0.1 <= probability <= 0.9:
         return "doubtful", f"Borderline, {100 * probability:.0f} % likely to fit"
-    return ("bad", "Does not fit") if phase.get("fits") is False else ("good", "Fits")
+    if phase.get("fits") is False:
+        return "bad", "Does not fit"
+    if phase.get("sustained") is False:
+        return "bad", f"Fits, but saturates at {under.times_over(phase)} of what it sustains"
+    broken = [name.upper() for name, found in (phase.get("slo") or {}).items() if not found["met"]]
+    return ("bad", f"Fits, but breaks the promised {' and '.join(broken)}") if broken else ("good", "Fits")
 
 
 def _precision(scenario: Mapping[str, Any]) -> str:

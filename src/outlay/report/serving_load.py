@@ -132,7 +132,7 @@ def said(phase: Mapping[str, Any]) -> list[str]:
     lines = []
     at = number(phase.get("load"))
     if at is not None and number(phase.get("capacity_requests_per_s")) is not None:
-        lines.append(_load_line(phase, at))
+        lines.append(_load_line(phase))
     for name, found in (phase.get("slo") or {}).items():
         value = number(found.get("value"))
         seen = "no latency, saturated" if value is None else f"{one(found['value'], 's')} ({found['of']})"
@@ -141,16 +141,22 @@ def said(phase: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _load_line(phase: Mapping[str, Any], at: float) -> str:
+def times_over(phase: Mapping[str, Any]) -> str:
+    """The load as a share of what is sustained, with its interval."""
     load_q = phase.get("load")
-    span = ""
-    if isinstance(load_q, Mapping):
-        low, high = number(load_q.get("low")), number(load_q.get("high"))
-        if low is not None and high is not None and round(100 * low) != round(100 * high):
-            span = f" [{100 * low:.0f}–{100 * high:.0f}]"
-    text = f"Load: {100 * at:.0f} %{span} of what it sustains"
+    at = number(load_q) or 0.0
+    if at < 0.01:
+        return "less than 1 %"
+    low, high = (number(load_q.get(k)) for k in ("low", "high")) if isinstance(load_q, Mapping) else (None, None)
+    if low is None or high is None or round(100 * low) == round(100 * high):
+        return f"{100 * at:,.0f} %"
+    return f"{100 * at:,.0f} % [{100 * low:,.0f}–{100 * high:,.0f}]"
+
+
+def _load_line(phase: Mapping[str, Any]) -> str:
+    text = f"Load: {times_over(phase)} of what it sustains"
     if phase.get("sustained") is False:
-        return f"Saturated: asked {100 * at:.0f} %{span} of what it sustains; the queue grows without end"
+        return f"Saturated: asked {times_over(phase)} of what it sustains; the queue grows without end"
     chance = number(phase.get("saturation_probability")) or 0.0
     return text + (f"; {100 * chance:.0f} % likely saturated" if 0.02 <= chance < 1.0 else "")
 
