@@ -41,7 +41,7 @@ def plan_maintain(
     sums = totals(lines)
     values: dict[str, Any] = {
         "elapsed_s": exact(long_s, "s", "time kept up", basis="given"),
-        "cadences": {item: {"every_s": every, "times": at.times(every)} for item, every in _cadences(phase).items()},
+        "cadences": _often(at),
         "person_hours": hours_of(lines, "person_s", "person-hours"),
         "people": add_all("people", "", *phase.people.values()),
         "device_hours": sums["device_hours"],
@@ -49,6 +49,14 @@ def plan_maintain(
     if sums["usd"] is not None:
         values["usd_per_year"] = derive(_per_year, "money a year", "USD", usd=sums["usd"], years=long_s / YEAR_S)
     return values, lines
+
+
+def _often(at: _Span) -> dict[str, dict[str, Quantity]]:
+    """By item, its interval and how often it comes; the evaluation comes after every change too."""
+    found = {item: {"every_s": every, "times": at.times(every)} for item, every in _cadences(at.phase).items()}
+    if at.phase.evaluation is not None:
+        found["evaluation"]["times"] = _evaluated(at, at.phase.evaluation)
+    return found
 
 
 def _per_year(usd: Any, years: Any) -> Any:
@@ -180,11 +188,15 @@ def _evaluations(at: _Span) -> list[Usage]:
     task, phase = at.phase.evaluation, at.phase
     if task is None:
         return []
-    cadences = _cadences(phase)
-    runs = at.times(task.every_s)
-    if phase.after_changes and phase.changes:
-        runs = add_all("evaluations", "", runs, *(at.times(cadences[name]) for name in phase.changes))
-    return _task(at, task, derive(_over, "evaluation runs", "", pieces=runs, times=phase.repeats))
+    return _task(at, task, derive(_over, "evaluation runs", "", pieces=_evaluated(at, task), times=phase.repeats))
+
+
+def _evaluated(at: _Span, task: Task) -> Quantity:
+    """How often the model is evaluated: at the suite's cadence, and after every change."""
+    cadences, runs = _cadences(at.phase), at.times(task.every_s)
+    if at.phase.after_changes and at.phase.changes:
+        runs = add_all("evaluations", "", runs, *(at.times(cadences[name]) for name in at.phase.changes))
+    return runs
 
 
 # ---------------------------------------------------------------- standing

@@ -43,7 +43,7 @@ def _page(result: Mapping[str, Any], verbose: bool, following: Sequence[str], fi
     blocks = [
         *first,
         unpriced(result),
-        parts.takes(result, verbose),
+        parts.takes(result, verbose, money_digits=4),
         *books.blocks(result),
         screen.warnings(result),
         screen.assumptions(result, verbose),
@@ -140,7 +140,9 @@ def maintain_verdict(result: Mapping[str, Any]) -> Verdict:
 
 def cadences(kept: Mapping[str, Any]) -> Bullets | None:
     """What comes back, how often."""
-    said = tuple(
-        f"{item}: every {one(row['every_s'], 's')}, {one(row['times'])} times" for item, row in kept["cadences"].items()
-    )
-    return Bullets("What comes back", said) if said else None
+    said = []
+    for item, row in kept["cadences"].items():
+        by_itself = (number(kept["elapsed_s"]) or 0.0) / (number(row["every_s"]) or 1.0)
+        also = " and after every change" if (number(row["times"]) or 0.0) > 1.001 * by_itself else ""
+        said.append(f"{item}: every {one(row['every_s'], 's')}{also}, {one(row['times'])} times")
+    return Bullets("What comes back", tuple(said)) if said else None

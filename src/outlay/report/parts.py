@@ -207,7 +207,7 @@ _MEASURES = (
 )
 
 
-def takes(result: Mapping[str, Any], verbose: bool = False) -> Table | None:
+def takes(result: Mapping[str, Any], verbose: bool = False, money_digits: int = 0) -> Table | None:
     """What it takes, by item: money, energy, carbon, water, each column adding up to its total."""
     items = by_item(result.get("lines") or [])
     items = items if verbose else small_together(items)
@@ -219,7 +219,8 @@ def takes(result: Mapping[str, Any], verbose: bool = False) -> Table | None:
         return None
     heads, columns, ends, belows = [""], [], ["total"], [_INTERVAL]
     for key, unit, name in measures:
-        cells, total, scale, decimals = column([row[key] for row in items.values()], unit)
+        digits = money_digits if unit == "USD" else 0
+        cells, total, scale, decimals = column([row[key] for row in items.values()], unit, digits=digits)
         heads.append(f"{name}, {scale.before}{scale.after.strip()}")
         columns.append(cells)
         ends.append(total)
