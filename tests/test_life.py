@@ -232,6 +232,8 @@ def test_percentiles_sensitivity_and_budgets_are_those_of_the_total() -> None:
     ({"life": {"serve_from": "4y"}}, "life.serve_from"),
     ({"life": {"growth_per_year": -1}}, "life.growth_per_year"),
     ({"pretrain": {"device_hours": 1e9}}, "life.years"),
+    ({"pretrain": {"device_hours": None, "tokens": None, "sequence_length": 2048, "global_batch": 8}},
+     "pretrain.tokens"),
     ({"maintain": {"refresh": {"every": 0}}}, "maintain.refresh.every"),
     ({"maintain": {"refresh": {}}}, "maintain.refresh.every"),
     ({"maintain": {"refresh": {"drift_per_year": 0.1}}}, "maintain.refresh.tolerance"),

@@ -10,11 +10,12 @@ import numpy as np
 
 from outlay.account import account, totals
 from outlay.derive import Quantity, add_all, derive, exact, value_of
+from outlay.errors import BadValue
 from outlay.physics import upkeep as up
 from outlay.physics.storage import byte_seconds
 from outlay.physics.upkeep import MONTH_S, YEAR_S
 from outlay.planner import life_sums as sums
-from outlay.planner.life_calendar import Span, calendar, months_of, placed
+from outlay.planner.life_calendar import TRAINING, Span, calendar, months_of, placed
 from outlay.planner.life_cash import cash_lines
 from outlay.planner.life_growth import growing, grown
 from outlay.planner.maintain import WEEKS, plan_maintain
@@ -41,10 +42,14 @@ def plan_life(
 ) -> tuple[dict[str, Any], dict[str, Any], list[Line]]:
     """(the life, its maintenance, all lines on the calendar) from phases already planned.
 
-    Raises Inconsistent when the years given do not hold the phases.
+    Raises Inconsistent when the years given do not hold the phases, BadValue for training without an end.
     """
     life = resolved.life
     assert life is not None
+    for name in TRAINING:
+        if name in phases and not any(x.usage.phase == name for x in lines):
+            field = f"{name}.tokens"
+            raise BadValue(f"{field}: needed for a life, because without it only one step is planned", field)
     lived = live(resolved, life, phases, lines)
     months = months_of(lived.lines, life.horizon_s)
     table = sums.Table(lived.lines, months)

@@ -118,7 +118,7 @@ def by_phase(result: Mapping[str, Any]) -> Table:
         )
         heads.append(f"{name}, {scale.before}{scale.after.strip()}")
         columns.append(cells)
-        ends.append(total)
+        ends.append("?" if "?" in cells else total)
         belows.append(span(totals.get(key), scale, decimals).strip())
     hours = [number(row.get("device_hours")) for row in rows.values()]
     if any(hours):
@@ -189,11 +189,16 @@ def items(life: Mapping[str, Any], verbose: bool) -> Table | None:
         for name, cell, bracket, size in zip(names, cells, ranges, sizes, strict=True)
     )
     return Table(
-        "Largest items" if rest else "Items",
+        _items_title(life, bool(rest)),
         ("", f"money, {scale.before}{scale.after.strip()}", "", ""),
         rows,
         ("total", total, "", ""),
     )
+
+
+def _items_title(life: Mapping[str, Any], cut: bool) -> str:
+    whole = all(number(row.get("usd")) is not None for row in life["by_item"])
+    return ("Largest items" if cut else "Items") + ("" if whole else " of those with a price")
 
 
 # ---------------------------------------------------------------- when, how sure, for whom

@@ -55,8 +55,7 @@ def flat(life: Mapping[str, Any], by: str) -> list[dict[str, Any]]:
         one: dict[str, Any] = dict(keys)
         for key, _, _ in MEASURES:
             value = row.get(key)
-            one[key] = number(value)
-            if isinstance(value, Mapping):
-                one |= {f"{key}_low": value["low"], f"{key}_high": value["high"]}
+            ends = value if isinstance(value, Mapping) else {}
+            one |= {key: number(value), f"{key}_low": ends.get("low"), f"{key}_high": ends.get("high")}
         found.append(one)
     return found
