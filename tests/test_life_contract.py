@@ -5,9 +5,13 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from outlay import plan
 from outlay.scenario_io import field_paths, set_path
@@ -16,6 +20,7 @@ HERE = Path(__file__).parent / "contract"
 BASES: dict[str, dict[str, Any]] = json.loads((HERE / "life_bases.json").read_text())
 FIELDS = [json.loads(line) for line in (HERE / "life.jsonl").read_text().splitlines()]
 SECTIONS = ("data", "maintain", "life")
+support = SimpleNamespace(**run_path(str(Path(__file__).with_name("fuzz_support.py"))))
 
 
 def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -49,3 +54,10 @@ def test_the_resolved_scenario_gives_the_same_again(name: str) -> None:
     again = plan(first).to_dict()
     assert again["totals"] == first["totals"]
     assert again.get("life") == first.get("life")
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(FIELDS), st.sampled_from(support.WRONG_VALUES))
+def test_any_value_gives_an_answer_or_an_error(case: dict[str, Any], wrong: Any) -> None:
+    base = changed(BASES[case["base"]], case.get("beside", {}))
+    assert support.faults_of(support.answer(set_path(base, case.get("path", case["field"]), wrong))) == []

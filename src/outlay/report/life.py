@@ -198,7 +198,7 @@ def items(life: Mapping[str, Any], verbose: bool) -> Table | None:
 
 def _items_title(life: Mapping[str, Any], cut: bool) -> str:
     whole = all(number(row.get("usd")) is not None for row in life["by_item"])
-    return ("Largest items" if cut else "Items") + ("" if whole else " of those with a price")
+    return ("Largest items" if cut else "Items") + ("" if whole else " with a known price")
 
 
 # ---------------------------------------------------------------- when, how sure, for whom
