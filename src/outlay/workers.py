@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -47,7 +48,7 @@ class RayExecutor(Executor):
 
     def __init__(self, address: str, **options: Any) -> None:
         try:
-            import ray
+            ray: Any = import_module("ray")
         except ImportError:
             raise Unsupported("--cluster: needs Ray: pip install 'outlay[cluster]'", FIELD) from None
         self.ray = ray
@@ -57,7 +58,7 @@ class RayExecutor(Executor):
                 _join(ray, address, options)
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                 raise BadValue(f"--cluster: no Ray cluster answers at {address}: {_first(error)}", FIELD) from None
-        held: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        held: dict[str, float] = ray.cluster_resources()
         self.workers = max(1, int(held.get("CPU", 1)))
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:

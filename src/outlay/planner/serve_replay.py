@@ -10,7 +10,8 @@ import numpy as np
 
 from outlay.derive import derive, exact, value_of
 from outlay.errors import BadValue
-from outlay.planner.serve_simulate import contract_values, replay
+from outlay.planner.serve_pool_times import Pools
+from outlay.planner.serve_simulate import contract_values, replay, replay_pools
 from outlay.planner.serve_times import PERCENTILES, TIMES, Replicas
 from outlay.resolve.record import Notes
 from outlay.resolve.serve import ServePhase
@@ -56,7 +57,22 @@ def wanted(asked: Asked, values: Mapping[str, Any]) -> bool:
 
 def spread(asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Percentiles: the closed form's means, spread as a replay of the same load is around its own."""
-    found = contract_values(_replay(phase, whole, _workload(asked), seed, asked))
+    return _around(asked, values, _replay(phase, whole, _workload(asked), seed, asked))
+
+
+def spread_pools(
+    asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """The same of two pools."""
+    found = replay_pools(
+        pools.arch, replace(phase, asked=asked), pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s,
+        _workload(asked), seed, slo=_limits(asked), keep="measures",
+    )
+    return _around(asked, values, found)
+
+
+def _around(asked: Asked, values: Mapping[str, Any], run: SimResult) -> dict[str, Any]:
+    found = contract_values(run)
     spreads: dict[str, Any] = {}
     for name in TIMES:
         mean, model = found.get(f"{name}_s"), values.get(f"{name}_s")
@@ -94,11 +110,14 @@ def replayed(asked: Asked, phase: ServePhase, whole: Replicas, seed: int) -> dic
 def _replay(
     phase: ServePhase, whole: Replicas, workload: Any, seed: int, asked: Asked, slower: float = 1.0, first: float = 1.0
 ) -> SimResult:
-    limits = Slo(**{f"{name}_s": limit for name, limit in asked.slo.items()}) if asked.slo else None
     own, own_first = value_of(whole.slower), value_of(whole.slower_first)
     own_phase = replace(phase, asked=asked)
     return replay(whole.arch, own_phase, whole.layout, whole.count, whole.cache_tokens, workload, seed,
-                  slower=slower * own, slower_first=first * own_first, slo=limits, keep="measures")
+                  slower=slower * own, slower_first=first * own_first, slo=_limits(asked), keep="measures")
+
+
+def _limits(asked: Asked) -> Slo | None:
+    return Slo(**{f"{name}_s": limit for name, limit in asked.slo.items()}) if asked.slo else None
 
 
 def _workload(asked: Asked) -> Synthetic:

@@ -35,7 +35,7 @@ def _sources() -> tuple[list[Path], str]:
 @lru_cache(maxsize=1)
 def compiled_run() -> Any:
     """The compiled main loop; the first call of it compiles, or loads what was compiled before."""
-    import numba  # type: ignore[import-not-found, unused-ignore]
+    numba: Any = importlib.import_module("numba")
 
     paths, digest = _sources()
     names: dict[str, Any] = {}
