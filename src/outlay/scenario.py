@@ -127,6 +127,8 @@ class Fleet(Record, frozen=True):
     usd_per_device: Usd | None = None
     discount: Annotated[float, _number("fraction", 0, 0.99)] | None = None
     utilization: Share | None = None
+    network_price_share: Part | None = None  # owned: network over the price of all; 0 for a machine by itself
+    space_usd_per_kw_month: Usd | None = None  # owned: building, power and cooling without energy; 0 at home
     lifetime: Seconds | None = None
     failures_per_device_hour: Factor | None = None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from outlay.cli.options import FIELDS
 from outlay.cli.shell import say
-from outlay.errors import BadValue, Unreadable
+from outlay.errors import BadValue, Inconsistent, Unreadable
 
 if TYPE_CHECKING:
     from outlay.api import Result
@@ -88,7 +88,13 @@ def _file(flags: dict[str, Any], phase: str, asked: bool) -> dict[str, Any]:
     from outlay.cli.subjects import keep
     from outlay.subject import subject_of
 
-    file = flags.get("opt_file")
+    file, ready = flags.get("opt_file"), flags.get("preset")
+    if ready is not None:
+        from outlay.readers.presets import preset
+
+        if file is not None:
+            raise Inconsistent("--preset and -f at once; choose one", "--preset")
+        return preset(ready).scenario
     if file is None:
         return {}
     if file == "-":

@@ -51,6 +51,8 @@ def _flags(function: Any) -> Any:
     function = click.option("--by", "by", type=click.Choice(GROUPS), help="One table: by month, year, phase or item.")(
         function
     )
+    text = "A ready-made scenario, each number with its reason; `list` names them."
+    function = click.option("--preset", "preset", metavar="NAME", help=text)(function)
     return click.option("--only", "only", type=click.Choice(PHASES), help="Show one phase of it alone.")(function)
 
 
@@ -70,7 +72,13 @@ def command(subject: str | None, **flags: Any) -> int:
     outlay life plan.yaml --only maintain
     outlay life plan.yaml --by month --csv -o months.csv
     outlay life plan.yaml --json -o life.json
+    outlay life --preset list
+    outlay life --preset student --save my-plan.yaml
     """
+    if flags["preset"] == "list":
+        from outlay.cli.presets import show_list
+
+        return show_list(flags)
     given = [(path, flags.pop(path.replace(".", "_"), None)) for _, path, _, _ in FIELDS]
     flags["opt_set"] = (*[f"{p}={v}" for p, v in given if v is not None], *(flags.get("opt_set") or ()))
     return answer_life(subject, flags, "life", flags.pop("only", None))
@@ -97,7 +105,10 @@ def answer_life(subject: str | None, flags: dict[str, Any], section: str, only: 
     result = ask(document, flags)
     _show(result, flags, only or ("data" if section == "data" else ""), by or "")
     if flags.get("opt_save"):
-        save_scenario(document, flags["opt_save"])
+        from outlay.cli.presets import save_as_it_is
+
+        if not save_as_it_is(document, flags):
+            save_scenario(document, flags["opt_save"])
     return result.exit_code
 
 
@@ -199,10 +210,14 @@ def next_of(document: dict[str, Any], flags: dict[str, Any], only: str) -> list[
 
     where = flags.get("opt_file") and f"-f {shlex.quote(str(flags['opt_file']))}"
     where = where or (shlex.quote(str(flags["subject"])) if flags.get("subject") else "")
+    if flags.get("preset"):
+        where = f"{where} --preset {flags['preset']}".strip()
     if only == "data":
         return [f"outlay data {where or '-n 1T'} --dataset fineweb", "outlay catalog list dataset"]
     if not where:
         return []
     if only:
         return [f"outlay life {where}", f"outlay life {where} --only {only} -v"]
+    if flags.get("preset") and not flags.get("opt_save"):
+        return [f"outlay life {where} --by month", f"outlay life {where} --save my-plan.yaml"]
     return [f"outlay life {where} --only maintain", f"outlay life {where} --by month --csv -o months.csv"]

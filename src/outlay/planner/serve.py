@@ -52,10 +52,10 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
         "pipeline": layout.pipeline,
         "replicas": replicas,
     }
-    if hw.devices > used:
+    kept = min(hw.devices, (resolved.life and resolved.life.serve_devices) or hw.devices)
+    if kept > used:
         resolved.notes.warn(
-            f"serve: {hw.devices - used} of {hw.devices} devices are left over by the layout; they "
-            "idle and are billed"
+            f"serve: {kept - used} of {kept} devices are left over by the layout; they idle and are billed"
         )
     values |= memory_values(arch, phase, memory)
     values |= verdict(phase, memory)

@@ -18,6 +18,7 @@ from outlay.resolve.serve import ServePhase
 from outlay.resolve.workload import Asked
 from outlay.simulate import Arrivals, SimResult, Slo, Synthetic, Trace
 
+REPLAYED = 8  # replicas of one deployment; their router has as good as nothing to gain from more
 REQUESTS = 1000  # enough for a 99th percentile of ten
 LONG_TRACE = 5_000  # requests from which only the nominal replay is made
 FASTEST = 1e-6
@@ -57,7 +58,8 @@ def wanted(asked: Asked, values: Mapping[str, Any]) -> bool:
 
 def spread(asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Percentiles: the closed form's means, spread as a replay of the same load is around its own."""
-    return _around(asked, values, _replay(phase, whole, _workload(asked), seed, asked))
+    few, part = _few(asked, whole)
+    return _around(asked, values, _replay(phase, few, _workload(part), seed, part), whole.count / few.count)
 
 
 def spread_pools(
@@ -71,7 +73,7 @@ def spread_pools(
     return _around(asked, values, found)
 
 
-def _around(asked: Asked, values: Mapping[str, Any], run: SimResult) -> dict[str, Any]:
+def _around(asked: Asked, values: Mapping[str, Any], run: SimResult, times: float = 1.0) -> dict[str, Any]:
     found = contract_values(run)
     spreads: dict[str, Any] = {}
     for name in TIMES:
@@ -80,7 +82,15 @@ def _around(asked: Asked, values: Mapping[str, Any], run: SimResult) -> dict[str
             at = found.get(f"{name}_{p}_s")
             if model is not None and mean and at is not None:
                 spreads[f"{name}_{p}_s"] = derive(_spread, f"{name} {p}", "s", mean_s=model, over_mean=at / mean)
-    return spreads | {"replay": _told(found, asked)}
+    return spreads | {"replay": _told(found, asked, times)}
+
+
+def _few(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
+    """A few of many equal replicas with their part of the load: a thousand requests over hundreds load none of them."""
+    if whole.count <= REPLAYED:
+        return whole, asked
+    part = REPLAYED / whole.count
+    return replace(whole, count=REPLAYED), replace(asked, rate=asked.rate * part, concurrency=asked.concurrency * part)
 
 
 def replayed(asked: Asked, phase: ServePhase, whole: Replicas, seed: int) -> dict[str, Any]:
@@ -131,11 +141,13 @@ def _workload(asked: Asked) -> Synthetic:
     return Synthetic(arrivals, asked.input_lengths, asked.output_lengths, count)
 
 
-def _told(found: Mapping[str, float | None], asked: Asked) -> dict[str, Any]:
-    """What a replay says beside times."""
+def _told(found: Mapping[str, float | None], asked: Asked, times: float = 1.0) -> dict[str, Any]:
+    """What a replay says beside times; what flows, so many times over."""
     names = ("requests_per_s", "output_tokens_per_s", "utilization", "dropped", "preemptions", "cached_share",
              "goodput_share", "goodput_per_s")
-    return {name: found.get(name) for name in names if found.get(name) is not None}
+    flows = ("requests_per_s", "output_tokens_per_s", "goodput_per_s")
+    known = {name: value for name in names if (value := found.get(name)) is not None}
+    return {name: value * times if name in flows else value for name, value in known.items()}
 
 
 def _between(slower: tuple[float, ...], times_s: tuple[float, ...]) -> Any:

@@ -90,6 +90,17 @@ def _least_certain(asked: Quantity) -> str:
     return f"least certain: {_said(leaf)}, {share(part, 1.0)} of the spread"
 
 
+def named(label: str, source: str = "") -> str:
+    """An input's name in words, from its label and the catalogue row it comes from.
+
+    >>> named("lifetime years"), named("train_time.dense-megatron", "residual.train_time.dense-megatron: a fit")
+    ('lifetime of the hardware', 'measured over modelled time')
+    """
+    if source.startswith(("residual.", "tune_constants.")) or "_time." in label:
+        return "measured over modelled time"
+    return _SAID.get(label, label.replace("_", " "))
+
+
 def _said(leaf: Quantity) -> str:
     """An input's name in words; the scatter of published runs is named for what it is.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report import books, screen
+from outlay.report import books, paying, screen
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Pair, Table, Verdict
+from outlay.report.influence import named
 from outlay.report.numbers import adding_up, column, fixed, number, one, share, short, span
 from outlay.report.parts import words
 
@@ -39,6 +40,7 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
         by_year(life),
         items(life, verbose),
         Pair(when(life), spread(life)),
+        paying.in_short(result),
         budgets(life),
         moves(life),
         *books.blocks(result),
@@ -98,7 +100,7 @@ def _beside(totals: Mapping[str, Any]) -> str:
     said = [one(totals.get(k), u, interval=False) for k, u, _ in MEASURES[1:] if number(totals.get(k)) is not None]
     hours = number(totals.get("device_hours"))
     if hours:
-        said.append(f"{fixed(hours, 0, 3)} device-hours")
+        said.append(f"{one(hours, interval=False)} device-hours")
     return "Beside it: " + ", ".join(said) if said else ""
 
 
@@ -242,20 +244,32 @@ def _part(value: Any) -> str:
     nominal = number(value) or 0.0
     if nominal >= 2:
         return f"{fixed(nominal, 0, 2)} budgets" if nominal >= 10 else f"{nominal:.1f} budgets"
-    return f"{100 * nominal:.2g} %" if nominal < 1 else f"{100 * nominal:.0f} %"
+    if nominal >= 1:
+        return f"{100 * nominal:.0f} %"
+    return f"{100 * nominal:.2g} %" if nominal >= 1e-4 else "<0.01 %"
 
 
 def moves(life: Mapping[str, Any]) -> Bullets | None:
     """The uncertain inputs and the choices that move the total most."""
     said = []
     for row in (life.get("sensitivity") or [])[:INPUTS_SHOWN]:
-        unit = f" {row['unit']}" if row["unit"] and row["unit"] != "USD" else ""
         said.append(
-            f"{row['input']} from {_figure(row['low'])} to {_figure(row['high'])}{unit}: "
+            f"{named(row['input'], row.get('source', ''))} from {_bounds(row)}: "
             f"{_signed(row['usd_change'])}, {100 * row['explains']:.0f} % of the spread"
         )
     said += [f"{row['choice']}: {_signed(row['usd_change'])}" for row in life.get("choices") or []]
     return Bullets("What moves it", tuple(said)) if said else None
+
+
+def _bounds(row: Mapping[str, Any]) -> str:
+    """From where to where an input may lie, money as money."""
+    unit = str(row["unit"])
+    if unit[:3].lower() == "usd":
+        per = "" if "year" in row["input"] else unit[3:].replace("/yr", " a year").replace("/", " a ")
+        return " to ".join(f"{short(float(f'{row[k]:.3g}'), 'USD')}" for k in ("low", "high")) + per
+    if unit == "1/year":
+        return f"{100 * row['low']:.2g} to {100 * row['high']:.2g} % a year"
+    return f"{_figure(row['low'])} to {_figure(row['high'])}" + (f" {unit}" if unit else "")
 
 
 def _figure(value: float) -> str:

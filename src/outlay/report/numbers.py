@@ -252,7 +252,8 @@ def column(
     """
     known = [p for p in parts if p is not None]
     total = sum(known)
-    scale = scale_for(total, unit, memory)
+    whole_dollars = unit == "USD" and abs(total) < 1e4  # a small sum reads better whole than as thousandths of 1,000
+    scale = scale_for(min(abs(total), 1.0) if whole_dollars else total, unit, memory)
     digits = digits or (2 if unit in IMPACTS else 3)
     decimals = 1 if memory else decimals_for(total / scale.factor, digits)
     rounded = iter(adding_up([p / scale.factor for p in known], decimals))

@@ -144,6 +144,17 @@ def _table(name: str, phase: Mapping[str, Any], ways: Sequence[Way]) -> Table:
     return Table(title, tuple(head), tuple(rows), mark=0 if rows else None)
 
 
+def in_short(result: Mapping[str, Any]) -> Table | None:
+    """The cheapest way of each kind for a month of requests, on the page of something larger."""
+    phase = (result.get("pay") or {}).get("serve")
+    ways = [w for w in _one_a_kind((phase or {}).get("ways") or []) if number(w.get("usd")) is not None]
+    if phase is None or not ways:
+        return None
+    rows = tuple((_name(w), _money(w["usd"]), _range(w["usd"]), _busy(w)) for w in ways)
+    title = f"{_of_what('serve', phase)[:1].upper()}{_of_what('serve', phase)[1:]}, bought, rented or owned"
+    return Table(title, ("", "a month", "likely range", "machines, busy"), rows, mark=0)
+
+
 def _name(way: Way) -> str:
     """The way, and what it binds or takes at once."""
     signed, upfront = number(way.get("signed_usd")), number(way.get("upfront_usd"))

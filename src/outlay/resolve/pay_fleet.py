@@ -50,8 +50,8 @@ def serving_scenario(scenario: Scenario, fleet: str | Fleet, work: Work) -> Scen
                        f"{longest:,.0f} tokens", "serve.max_model_len")
     if given.prefix_cache_hit is None and work.cached_share > 0:
         changed["prefix_cache_hit"] = work.cached_share
-    return msgspec.structs.replace(scenario, pay=None, pretrain=None, finetune=None, goal=None, fleet=fleet,
-                                   serve=msgspec.structs.replace(given, **changed))
+    return msgspec.structs.replace(scenario, pay=None, data=None, pretrain=None, finetune=None, maintain=None,
+                                   life=None, goal=None, fleet=fleet, serve=msgspec.structs.replace(given, **changed))
 
 
 def paid_fleet(scenario: Scenario, fleet: str | Fleet, work: Work, ways: tuple[str, ...], usd_per_person_s: Quantity,

@@ -127,7 +127,8 @@ def _tenure(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node: int, p
             defaults: Defaults) -> Tenure | None:
     notes = Notes()
     changed = msgspec.structs.replace(fleet, tenure="rent", provider=provider or None, commitment=commitment,
-                                      usd_per_device=None, utilization=None)
+                                      usd_per_device=None, utilization=None,
+                                      network_price_share=None, space_usd_per_kw_month=None)
     rates, _ = resolve_rates(changed, facts, site, per_node, Defaults(defaults.catalog, notes, defaults.seed))
     if rates.usd_per_device_s is None:
         return None

@@ -19,7 +19,8 @@ HOUR_S = 3600.0
 _TENURE = {"on_demand": "on_demand", "spot": "spot", "1y": "commit_1y", "3y": "commit_3y"}
 
 
-OTHER_TENURE = {"own": ("provider", "commitment", "usd_per_device_hour"), "rent": ("usd_per_device", "utilization")}
+OTHER_TENURE = {"own": ("provider", "commitment", "usd_per_device_hour"),
+                "rent": ("usd_per_device", "utilization", "network_price_share", "space_usd_per_kw_month")}
 
 
 def resolve_rates(
@@ -286,6 +287,7 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
         shown["utilization"] = fleet.utilization
     else:
         use = defaults.quantity("own.utilization", "fleet.utilization")
+    network, space = _around(fleet, shown, defaults)
     host = defaults.quantity("energy.host_factor")
     rated = facts.power_w or exact(0.0, "W", "rated power")
     provisioned = derive(
@@ -294,13 +296,26 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
     owned = Owned(
         device_price_usd=price if paid is None else paid,
         server_overhead=defaults.quantity("own.server_overhead", "server over device price"),
-        network_share=defaults.quantity("own.network_share", "network share of the cluster's price"),
+        network_share=network,
         wacc_per_year=defaults.quantity("own.wacc_per_year", "cost of capital"),
         lifetime_s=_lifetime(fleet, "own.lifetime_years", defaults),
         upkeep_per_year=defaults.quantity("own.upkeep_per_year", "upkeep over price"),
-        utilization=use, usd_per_kw_month=defaults.quantity("own.space_usd_per_kw_month", "building and cooling"),
+        utilization=use, usd_per_kw_month=space,
         provisioned_w=provisioned)
     return owned, basis, "", shown
+
+
+def _around(fleet: Fleet, shown: dict[str, Any], defaults: Defaults) -> tuple[Quantity, Quantity]:
+    """What stands around owned devices: the network's share of the price, and the rent of the building."""
+    found = []
+    for field, default, unit, label in (
+            ("network_price_share", "own.network_share", "", "network share of the cluster's price"),
+            ("space_usd_per_kw_month", "own.space_usd_per_kw_month", "USD/kW/month", "building and cooling")):
+        own = getattr(fleet, field)
+        if own is not None:
+            shown[field] = own
+        found.append(defaults.quantity(default, label) if own is None else given(own, unit, label))
+    return found[0], found[1]
 
 
 def _host_w(facts: DeviceFacts, defaults: Defaults) -> Quantity | None:
