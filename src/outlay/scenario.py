@@ -286,6 +286,8 @@ class Workload(Record, frozen=True):
     requests: Positive | None = None
     arrivals: str | None = None
     requests_per_user_hour: Factor | None = None
+    images: Factor | None = None  # of a request, beside its input
+    image_tokens: Positive | None = None  # that one becomes
 
 
 class ServeOptions(Record, frozen=True):

@@ -26,6 +26,11 @@ SERVE = (
             0.4, 0.8),
     Default("serve.acceptance.ngram", 0.3, "", OURS, "assumed", "chance that a copied token is kept; depends on how "
             "much an answer repeats its prompt", 0.05, 0.6),
+    Default("serve.image_tokens", 1275.0, "token", "Qwen2.5-VL technical report, arXiv:2502.13923: a token for 28 x 28 "
+            "pixels; LLaVA-1.5, arXiv:2310.03744: 576 an image", "derived", "tokens of an image of a megapixel", 576.0,
+            2900.0),
+    Default("serve.adapter_layer_s", 2.5e-5, "s", OURS, "assumed", "small kernels of adapters in a layer: two for each "
+            "adapted matrix", 1e-5, 6e-5),
     Default("serve.drafted_tokens", 1.0, "token", "DeepSeek-V3, arXiv:2412.19437: one prediction layer", "published",
             "tokens drafted a step"),
     Default("energy.host_share", 0.28, "", "Dell MLPerf Training v4.1 node power less eight H100 and supply losses "

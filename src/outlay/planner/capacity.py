@@ -21,6 +21,7 @@ from outlay.derive import value_of
 from outlay.errors import Inconsistent, OutlayError
 from outlay.planner.capacity_rate import Most, most_load, tails
 from outlay.planner.pareto import front
+from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_speed import alone, replicas_of
 from outlay.planner.serve_times import HOUR_S, Replicas, load_of
 from outlay.planner.serve_trial import nominal_recipe, tensor_degrees
@@ -186,7 +187,12 @@ def _of_device(
         if spare < SPARE * limit:
             continue
         one = replicas_of(
-            arch, phase, layout, 1, memory, alone(arch, phase, layout) if not phase.speed.fitted else {}
+            arch,
+            with_extras(phase, arch, layout),
+            layout,
+            1,
+            memory,
+            alone(arch, phase, layout) if not phase.speed.fitted else {},
         )
         most = most_load(phase.asked, one)
         made = _option(resolved, phase, device, one, most, most_devices)

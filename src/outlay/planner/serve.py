@@ -8,6 +8,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
 from outlay.planner.capacity_rate import most_load
+from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_launch import launch
 from outlay.planner.serve_nearest import changes_that_fit, room_left
 from outlay.planner.serve_replay import of_trace
@@ -37,6 +38,7 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
     if phase.asked.trace is not None:
         phase = replace(phase, asked=of_trace(phase.asked, resolved.notes))
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)
+    phase = with_extras(phase, arch, layout)
     memory = serve_memory(arch, phase.usable_bytes, phase.recipe, layout)
     replicas = phase.replicas or max(1, hw.devices // int(layout.devices))
     used = replicas * int(layout.devices)

@@ -7,6 +7,7 @@ from typing import Any
 
 from outlay.derive import value_of
 from outlay.planner.serve import memory_values, shown_layout, verdict
+from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve_replay import spread_pools, wanted
 from outlay.planner.serve_speed import alone, finish
@@ -24,6 +25,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     """The decode pool's memory with that of both pools beside, and the times of a request through both."""
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
+    phase = with_extras(phase, arch, phase.pools[-1].layout)
     pools: dict[str, Any] = {}
     sides: dict[str, Side] = {}
     for pool in phase.pools:

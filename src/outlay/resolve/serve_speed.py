@@ -34,6 +34,7 @@ FITTED = (
     "sglang",
     "tensorrt-llm",
 )  # engines with constants of their own; others are held to their one stream
+PATCHES = 4.0  # of an image behind each token it becomes (Qwen2.5-VL, arXiv:2502.13923: two by two are merged)
 EARLY = (0, 6)  # versions before it launched a step kernel by kernel
 EARLY_SCOPES = {"vllm": "vllm@0.4"}
 GIVEN_PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
@@ -49,6 +50,8 @@ class Speed:
     seen: bool
     fitted: bool  # the engine has constants of its own, and the device kernels that were measured
     seed: int
+    adapter_layer_s: float = 0.0  # what adapters add to a layer of a step, beside reading them
+    image_flop: float = 0.0  # of encoding a request's images
 
     def residual(self, number: str, pools: bool = False) -> Quantity:
         """Measured over predicted, of published runs that were left out of the fit."""
@@ -101,7 +104,28 @@ def resolve_speed(
     )
     measured = borrowed(facts) <= 1.0
     seen = measured and is_seen(engine.id, device.generation, without)
-    return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed)
+    extra = _adapter_layer_s(recipe, catalog, notes), _image_flop(given, arch, catalog, notes)
+    return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra)
+
+
+def _adapter_layer_s(recipe: ServeRecipe, catalog: Catalog, notes: Notes) -> float:
+    """Small kernels that adapters add to a layer of a step."""
+    if not recipe.adapters:
+        return 0.0
+    fact = catalog.find("default", "serve.adapter_layer_s").fact("value")
+    notes.assume("serve.adapters, kernels of a layer", float(fact.value), fact.note, fact.source)
+    return float(fact.value)
+
+
+def _image_flop(given: Serve, arch: Architecture, catalog: Catalog, notes: Notes) -> float:
+    """Arithmetic of encoding a request's images."""
+    work = given.workload
+    if work is None or not work.images:
+        return 0.0
+    if not arch.vision_parameters:
+        notes.warn(f"serve.workload.images: no vision tower of {arch.name} is known; only its tokens count")
+    tokens = float(work.image_tokens or catalog.find("default", "serve.image_tokens").value("value"))
+    return 2.0 * arch.vision_parameters * PATCHES * tokens * float(work.images)
 
 
 def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catalog) -> TimeDevice:

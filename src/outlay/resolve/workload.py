@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outlay.derive import Quantity, exact
@@ -64,6 +64,8 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         )
     kind = told[0] if told else ""
     prompt, answer = _lengths(given, work, length, defaults)
+    seen = _image_tokens(work, defaults)
+    prompt += seen
     each = _per_user(work, defaults, told=kind == "users")
     load: dict[str, Any] = {"kind": "closed"}
     if kind == "rate":
@@ -96,7 +98,7 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         hours=_hours(given, work, kind, load, defaults),
         per_user_hour=each,
         users=work.users,
-        input_lengths=Lengths(prompt) if work.input is None else parse_lengths(work.input, FIELD + ".input"),
+        input_lengths=_longer(work, prompt, seen),
         output_lengths=Lengths(answer) if work.output is None else parse_lengths(work.output, FIELD + ".output"),
         prefix_hit=float(given.prefix_cache_hit or 0.0),
         arrivals=_arrivals(work, str(load["kind"]), defaults),
@@ -107,9 +109,30 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
     )
 
 
+def _image_tokens(work: Workload, defaults: Defaults) -> float:
+    """Prompt tokens that a request's images become."""
+    if work.images is None:
+        if work.image_tokens is not None:
+            raise Inconsistent(f"{FIELD}.image_tokens: needs images beside it", f"{FIELD}.image_tokens")
+        return 0.0
+    each = work.image_tokens
+    if each is None:
+        each = defaults.quantity("serve.image_tokens", FIELD + ".image_tokens").value
+    return float(work.images) * float(each)
+
+
+def _longer(work: Workload, prompt: float, by: float) -> Lengths:
+    """The prompt's lengths with its images."""
+    if work.input is None:
+        return Lengths(prompt)
+    told = parse_lengths(work.input, FIELD + ".input")
+    return replace(told, mean=told.mean + by, low=told.low + by, high=told.high + by,
+                   values=tuple(value + by for value in told.values))
+
+
 def _alone(work: Workload) -> None:
     """A trace has its own lengths, arrivals and number of requests."""
-    for name in ("input", "output", "arrivals", "requests"):
+    for name in ("input", "output", "arrivals", "requests", "images"):
         if getattr(work, name) is not None:
             raise Inconsistent(f"{FIELD}.{name}: the trace says that itself; leave it out", f"{FIELD}.{name}")
 
