@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlay.derive import Quantity, derive, exact
-from outlay.planner.serve import choose_layout, plan_serve, verdict
+from outlay.planner.serve import choose_layout, plan_serve
+from outlay.planner.serve_memory_values import verdict
 from outlay.planner.serve_speed import alone, replicas_of
 from outlay.planner.serve_times import times
 from outlay.planner.use import idle_power

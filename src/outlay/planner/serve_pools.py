@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.derive import value_of
-from outlay.planner.serve import memory_values, shown_layout, verdict
 from outlay.planner.serve_extras import with_extras
+from outlay.planner.serve_memory_values import memory_values, shown_layout, verdict
 from outlay.planner.serve_pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve_replay import spread_pools, wanted
 from outlay.planner.serve_speed import alone, finish

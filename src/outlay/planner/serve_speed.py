@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.architecture import Architecture
-from outlay.derive import Quantity, derive, exact, value_of
+from outlay.derive import Quantity, derive, value_of
 from outlay.physics import stream as st
 from outlay.planner.serve_energy import PHASES, power_values
+from outlay.planner.serve_memory_values import as_q
 from outlay.planner.serve_replay import replayed, spread, wanted
 from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, table_of_loads, times
 from outlay.planner.serve_use import duration, serving_lines, unit_prices
@@ -165,15 +166,6 @@ def saturation(asked: Asked, values: dict[str, Any]) -> str:
 def loads_shown(phase: ServePhase, whole: Replicas) -> dict[str, Any]:
     """The table of loads beside the answer."""
     return {"loads": table_of_loads(phase.asked, whole)}
-
-
-def as_q(value: Any, unit: str, label: str) -> Quantity:
-    """A number as a quantity of this name."""
-    return (
-        value.named(label, unit)
-        if isinstance(value, Quantity)
-        else exact(float(value), unit, label, basis="derived")
-    )
 
 
 def _per_second(token_s: Any) -> Any:
