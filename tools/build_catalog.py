@@ -26,6 +26,7 @@ TABLES = (
     "defaults",
     "defaults_pay",
     "defaults_serve",
+    "load_shapes",
     "tunings",
     "nodes",
     "frameworks",

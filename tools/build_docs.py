@@ -95,7 +95,7 @@ def describe(hint: Any) -> tuple[str, list[Any]]:
     if get_origin(hint) is Annotated:
         extra = hint.__metadata__[0].extra or {}
         if extra.get("length"):
-            return "a number or a distribution", []
+            return extra.get("words", "a number or a distribution"), []
         if "kind" not in extra:
             return "anything", []
         bounds = [f"at least {extra['low']:g}"] if extra.get("low") is not None else []

@@ -17,6 +17,7 @@ from outlay.scenario_kinds import (
     Factor,
     FlopPerS,
     Fraction,
+    Hourly,
     Layers,
     Length,
     Part,
@@ -288,6 +289,7 @@ class Workload(Record, frozen=True):
     requests_per_user_hour: Factor | None = None
     images: Factor | None = None  # of a request, beside its input
     image_tokens: Positive | None = None  # that one becomes
+    hourly: Hourly | None = None  # the load above is that of the busiest hour
 
 
 class ServeOptions(Record, frozen=True):
@@ -325,6 +327,8 @@ class Serve(Record, frozen=True):
     slo: Slo | None = None
     hours: Factor | None = None
     workload: Workload | None = None
+    scaling: Literal["fixed", "autoscale", "mixed"] | None = None
+    cold_start: SecondsOrZero | None = None  # until a replica that is started answers
     options: ServeOptions | None = None
 
 

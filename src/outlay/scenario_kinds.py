@@ -41,6 +41,10 @@ Change = Annotated[float, number("fraction", -0.99, 100)]  # a year: 0.5 grows b
 Cadence = Annotated[float, number("seconds", 3600, 1e11)]
 Length = Annotated[Any, Meta(extra={"length": True})]  # a number or a distribution; read by the serving plan
 
+# hours of a day, week or year over the busiest; read by the serving plan
+Hourly = Annotated[Any, Meta(extra={"length": True, "words": "24, 168 or 8760 loads, a CSV file of them, or the "
+                                    "name of a shape"})]
+
 
 class Record(Struct, frozen=True, omit_defaults=True):
     """Base of every record."""

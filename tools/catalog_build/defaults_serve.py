@@ -18,6 +18,12 @@ SERVE = (
     Default("serve.requests_per_user_hour", 10.0, "1/h", OURS, "assumed",
             "requests of a person in the busiest hour; an agent sends many times more", 3.0, 30.0),
     Default("serve.hours", 8760.0, "h", OURS, "assumed", "a year of service, as budgets are made"),
+    Default("serve.start_bytes_per_s", 1e9, "byte/s", "weights from storage into devices: 22 GB in 142 s from a local "
+            "drive without streaming (route179.dev, 2026-06-30) to 5 GB/s streamed in parallel", "assumed",
+            "of a replica's weights, when it starts", 2e8, 5e9),
+    Default("serve.start_engine_s", 90.0, "s", "steps of starting vLLM: arXiv:2606.07362; compilation 39 s and "
+            "profiling beside it (route179.dev, 2026-06-30)", "assumed",
+            "from a machine that is there to an engine that answers, loading its weights left out", 45.0, 240.0),
     Default("serve.acceptance.mtp", 0.75, "", "DeepSeek-V3 technical report, arXiv:2412.19437, section 5.4.3: second "
             "token accepted 85-90 %; later ones less", "derived", "chance that a drafted token is kept", 0.6, 0.9),
     Default("serve.acceptance.eagle", 0.7, "", OURS, "assumed", "chance that a drafted token is kept; give your own",

@@ -46,6 +46,8 @@ FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--concurrency",), "workload.concurrency", "N", "Requests always in flight."),
     (("--rate",), "workload.rate", "R", "Requests a second; inf queues all at once."),
     (("--users",), "workload.users", "N", "People active in the busiest hour."),
+    (("--hourly",), "workload.hourly", "SHAPE", "Loads by the hour, a CSV or office-hours, consumer, flat."),
+    (("--scaling",), "scaling", "HOW", "fixed, autoscale or mixed: how replicas follow the hours."),
     (("--trace",), "workload.trace", "FILE", "Requests of your own, replayed: CSV or JSON Lines."),
     (("--requests",), "workload.requests", "N", "How many requests in all, instead of hours."),
     (("--cached",), "prefix_cache_hit", "SHARE", "Of prompt tokens found in the prefix cache."),

@@ -229,7 +229,7 @@ def _option(
         return None
     whole = replace(one, count=count)
     load = load_of(asked, whole)
-    found = whole.found(load)
+    found = whole.own(load)
     if asked.kind == "open" and float(found["load"]) >= 1.0:
         return None
     seen = {

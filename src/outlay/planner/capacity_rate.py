@@ -32,7 +32,7 @@ class Most:
 def most_load(asked: Asked, one: Replicas) -> Most | None:
     """None where even the smallest load breaks a promise."""
     base = replace(load_of(asked, one), kind="queued")
-    full = one.found(base)
+    full = one.own(base)
     sustained, slots = float(full["output_tokens_per_s"]) / asked.output, float(full["running"])
     by_rate = asked.kind == "open"
     points = STEPS * sustained if by_rate else np.unique(np.round(STEPS * slots).clip(1.0))
@@ -56,14 +56,14 @@ def most_load(asked: Asked, one: Replicas) -> Most | None:
 def _at(point: Any, one: Replicas, base: Load, by_rate: bool, breaks: str) -> Most:
     kind = "open" if by_rate else "closed"
     load = replace(base, kind=kind, rate=float(point), concurrency=max(float(point), 1.0))
-    found = one.found(load)
+    found = one.own(load)
     rate = float(point) if by_rate else float(found["output_tokens_per_s"]) / base.output
     return Most(rate, float(found["running"]) if by_rate else float(point), breaks)
 
 
 def _broken(asked: Asked, one: Replicas, base: Load, points: Floats, by_rate: bool) -> dict[str, Any]:
     load = replace(base, kind="open" if by_rate else "closed", rate=points, concurrency=points)
-    seen = tails(asked, one, one.found(load), base)
+    seen = tails(asked, one, one.own(load), base)
     return {name: np.logical_not(np.less_equal(seen[name], limit)) for name, limit in asked.slo.items()}
 
 
@@ -75,7 +75,7 @@ def tails(asked: Asked, one: Replicas, found: Mapping[str, Any], base: Load) -> 
     """
     ttft, tpot = np.asarray(found["ttft_s"], dtype=float), np.asarray(found["tpot_s"], dtype=float)
     if asked.percentile is not None:
-        quick = one.found(replace(base, kind="closed", concurrency=1.0))
+        quick = one.own(replace(base, kind="closed", concurrency=1.0))
         stretch = max(math.log(1.0 / max(1.0 - asked.percentile / 100.0, 1e-4)), 1.0)
         alone_s, step_s = float(quick["ttft_s"]), float(quick["tpot_s"])
         ttft = alone_s + (ttft - alone_s) * stretch

@@ -64,7 +64,7 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
     lines: list[Line] = []
     if under:
         whole = replicas_of(arch, phase, layout, replicas, memory, single)
-        found, lines, _ = under_load(resolved, phase, whole, hw.devices)
+        found, lines, _ = under_load(resolved, phase, whole, hw.devices, _replica_weights(values, layout))
         values |= found | loads_shown(phase, whole)
     held, length = memory.kv_cache_tokens, phase.recipe.max_model_len
     if values["fits"] and value_of(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
@@ -75,6 +75,18 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
     values |= _around(phase, arch, layout, hw.devices, values)
     values["launch"] = launch(phase.engine.id, phase.model_id, _as_started(resolved, layout))
     return values, lines
+
+
+def _replica_weights(values: dict[str, Any], layout: ServeLayout) -> Quantity:
+    """Weights that a replica reads from storage when it starts."""
+    found: Quantity = derive(_all_of, "weights of a replica", BYTES, each=values["weights_bytes_per_device"],
+                             devices=int(layout.devices))
+    return found
+
+
+def _all_of(each: Any, devices: Any) -> Any:
+    """What every device holds, over all of them."""
+    return each * devices
 
 
 def _as_started(resolved: Resolved, layout: ServeLayout) -> dict[str, Any]:

@@ -78,9 +78,9 @@ def replicas_of(
 
 
 def under_load(
-    resolved: Resolved, phase: ServePhase, whole: Replicas, devices: int
+    resolved: Resolved, phase: ServePhase, whole: Replicas, devices: int, weights_bytes: Any = 0.0
 ) -> tuple[dict[str, Any], list[Line], Traffic]:
-    """Times, throughput, load, use and unit prices of a deployment."""
+    """Times, throughput, load, use and unit prices of a deployment; times are those of the busiest hour."""
     asked = phase.asked
     values, traffic = times(asked, whole)
     if asked.trace is not None:
@@ -88,7 +88,13 @@ def under_load(
     elif wanted(asked, values):
         values |= spread(asked, phase, whole, values, resolved.seed)
     watts = power_of(resolved, whole, load_of(asked, whole), traffic)
-    use, lines = finish(resolved, phase, values, traffic, watts, whole.devices, devices - whole.devices)
+    left, own = devices - whole.devices, None
+    if asked.hourly is not None and resolved.rates is not None:
+        from outlay.planner.serve_day import plan_day
+
+        way, values["day"] = plan_day(resolved, phase, whole, values, traffic, watts, left, weights_bytes)
+        traffic, watts, own = way.traffic, way.watts, way.lines
+    use, lines = finish(resolved, phase, values, traffic, watts, whole.devices, left, own)
     return use, lines, traffic
 
 
@@ -108,14 +114,15 @@ def finish(
     watts: dict[str, Quantity],
     used: int,
     idle: int,
+    own: list[Line] | None = None,
 ) -> tuple[dict[str, Any], list[Line]]:
-    """What the times make of money, energy and promises."""
+    """What the times make of money, energy and promises; own: lines that are accounted already."""
     asked = phase.asked
     values |= percentile_keys(values) | {"input": asked.input, "output": asked.output} | power_shown(watts)
     lines: list[Line] = []
     kept = duration(asked, traffic, values.get("e2e_s"))
     if kept is not None and resolved.rates is not None:
-        lines = serving_lines(resolved, traffic, kept, used, watts, idle)
+        lines = serving_lines(resolved, traffic, kept, used, watts, idle) if own is None else own
         values |= unit_prices(asked, traffic, kept, lines, values.get("users"))
     values |= promises(asked.slo, asked.percentile, values)
     values["sustained"] = not (values["saturated"] and asked.kind == "open")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,13 @@ def duration(asked: Asked, traffic: Traffic, e2e: Quantity | None) -> Quantity |
 
 
 def serving_lines(
-    resolved: Resolved, traffic: Traffic, kept: Quantity, devices: int, watts: Mapping[str, Quantity], idle: int = 0
+    resolved: Resolved, traffic: Traffic, kept: Quantity, devices: Any, watts: Mapping[str, Quantity], idle: int = 0,
+    run: str = "",
 ) -> list[Line]:
     """Lines of the devices in use by what they do, and of those that the layout leaves over.
 
-    watts: power by phase as `serve_energy.power_values` names it; empty where it is not known.
+    watts: power by phase as `serve_energy.power_values` names it; empty where it is not known. run: a name for these
+    devices, where others at another price are told beside them.
     """
     rates = resolved.rates
     assert rates is not None
@@ -70,6 +73,9 @@ def serving_lines(
         held = derive(gp.device_s, "device-seconds of devices left over", "s", elapsed_s=kept, devices=idle)
         power = watts.get(WATTS["waiting"])
         usages += device_usage(LEFT_OVER, held, power, scope, 0.0, kept.value, resolved.place, PHASE)
+    if run:
+        usages = [replace(u, id=f"{PHASE}.{run}{u.id.removeprefix(PHASE)}", tags={**u.tags, "run": run})
+                  for u in usages]
     return account(usages, rates)
 
 

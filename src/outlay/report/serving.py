@@ -35,7 +35,8 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
     phase = result["serve"]
     blocks: list[Block | None] = [verdict(result), *under.options(phase), parts.memory(phase)]
     if phase.get("fits") is not False:
-        blocks += [under.latency(phase), under.load(phase), under.other_loads(phase), under.prices(phase)]
+        blocks += [under.latency(phase), under.load(phase), under.other_loads(phase)]
+        blocks += [under.by_hour(phase), under.prices(phase)]
         blocks += [parts.unpriced(result), parts.takes(result, verbose)]
         blocks += [holds(phase), lengths(phase), alone(phase)] if verbose else [lengths(phase)]
     changes = screen.nearest(phase) if phase.get("nearest") else None

@@ -63,6 +63,41 @@ def other_loads(phase: Mapping[str, Any]) -> Table | None:
     return Table("Other loads", head, rows)
 
 
+_WAYS = {"fixed": "all the time", "autoscale": "by the hour"}
+_PERIODS = {24: "day", 168: "week", 8760: "year"}
+
+
+def by_hour(phase: Mapping[str, Any]) -> Table | None:
+    """What it comes to when the load is followed by the hour, over the time in service."""
+    day = phase.get("day")
+    if not day:
+        return None
+    ways = day["ways"]
+    rows = tuple(
+        (
+            _way(row), _replicas(row), one(row.get("device_hours"), "h"), one(row.get("usd"), "USD"),
+            f"{100 * row['idle_share']:.0f} %", one(row.get("energy_j"), "J"), one(row.get("co2e_kg"), "kg"),
+        )
+        for row in ways
+    )
+    mean = f"{100 * day['mean_over_peak']:.0f} % of the busiest hour on average"
+    title = f"A {_PERIODS.get(day['hours'], 'cycle')} of {day['shape']}: {mean}"
+    mark = next((i for i, row in enumerate(ways) if row["way"] == day["scaling"]), 0)
+    head = ("", "replicas", "device-hours", "money", "idle", "energy", "carbon")
+    return Table(title, head, rows, mark=mark)
+
+
+def _way(row: Mapping[str, Any]) -> str:
+    if row["way"] == "mixed":
+        return f"{row['reserved_replicas']} for {row['commitment']}" if row.get("commitment") else "none reserved"
+    return _WAYS[str(row["way"])]
+
+
+def _replicas(row: Mapping[str, Any]) -> str:
+    mean = number(row.get("replicas")) or 0.0
+    return f"{mean:,.1f} of {row['replicas_most']:,}" if row["way"] != "fixed" else f"{mean:,.0f}"
+
+
 def options(phase: Mapping[str, Any]) -> list[Table]:
     """Deployments a search found: the best by its aim, and what no other beats in everything."""
     found = phase.get("search") or {}

@@ -77,6 +77,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
 
         serve, shown["serve"] = resolve_serve(
             scenario.serve, scenario.model, architecture, fleet, facts, hardware, catalog, notes, seed, without)
+        serve = _by_the_hour(serve, fleet, facts, hardware, site, rates, defaults)
     goal = to_plain(scenario.goal) if scenario.goal is not None else {}
     shown |= _books(scenario, goal, catalog, notes)
     found = Resolved(
@@ -95,6 +96,17 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         finetune=tune,
     )
     return with_life(found, scenario, site, defaults)
+
+
+def _by_the_hour(serve: Any, fleet: Fleet | None, facts: DeviceFacts | None, hardware: Hardware | None, site: Any,
+                 rates: Any, defaults: Defaults) -> Any:
+    """A serving phase with the prices that a load by the hour can be followed at."""
+    if serve.asked.hourly is None or fleet is None or facts is None or hardware is None:
+        return serve
+    from outlay.resolve.hourly import resolve_tenures
+
+    found = resolve_tenures(fleet, facts, site, hardware.devices_per_node, rates, serve.asked.hourly.scaling, defaults)
+    return replace(serve, tenures=found)
 
 
 def _paid(scenario: Scenario, catalog: Catalog, seed: int, shown: dict[str, Any]) -> Scenario:

@@ -161,7 +161,7 @@ def _rent(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults
                 shown,
             )
         base = _spread_of(on_demand, facts, "on_demand", defaults)
-        share = _commitment_share(commitment, provider, defaults)
+        share = commitment_share(commitment, provider, defaults)
         price = derive(_discounted, f"rent per device-hour, {commitment}", "USD/h", on_demand=base, share=share)
         exactly = on_demand
     if ":" in facts.id:
@@ -224,7 +224,7 @@ def _spread_of(prices: list[Price], facts: DeviceFacts, kind: str, defaults: Def
                      seed=defaults.seed, key=f"price.{facts.id}.{kind}")
 
 
-def _commitment_share(commitment: str, provider: str, defaults: Defaults) -> Quantity:
+def commitment_share(commitment: str, provider: str, defaults: Defaults) -> Quantity:
     """What part of the on-demand price is paid on spot or under a commitment of one or three years."""
     if commitment == "spot":
         return defaults.quantity("rent.spot_share", "spot price over on-demand")

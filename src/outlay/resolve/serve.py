@@ -15,6 +15,7 @@ from outlay.resolve.calendar import Defaults
 from outlay.resolve.drafter import Drafter, resolve_drafter
 from outlay.resolve.engines import Engine, find_engine
 from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.hourly import Tenures
 from outlay.resolve.precision import (
     file_layers,
     is_gguf,
@@ -63,6 +64,7 @@ class ServePhase:
     pools: tuple[PoolLayout, ...] = ()
     link_bytes_per_s: Num = 0.0  # between two pools
     model_id: str = ""  # as an engine is told it: a hub id, or a path
+    tenures: Tenures | None = None  # prices by the hour and by the year, where the load is known by the hour
 
 
 def resolve_serve(

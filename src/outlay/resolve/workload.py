@@ -9,6 +9,7 @@ from outlay.derive import Quantity, exact
 from outlay.errors import BadValue, Inconsistent
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import given as given_number
+from outlay.resolve.hourly import Hourly, resolve_hourly
 from outlay.resolve.lengths import Lengths, parse_lengths
 from outlay.resolve.serve_defaults import PATH, mean_length
 from outlay.scenario import Serve, Workload
@@ -48,6 +49,7 @@ class Asked:
     slo: dict[str, float] = field(default_factory=dict)
     percentile: float | None = None
     named: bool = True  # a load was given; else one request at a time stands in
+    hourly: Hourly | None = None  # the load is then that of the busiest hour
 
 
 def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
@@ -105,6 +107,7 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         slo=limits,
         percentile=None if slo is None else slo.percentile,
         named=bool(kind),
+        hourly=resolve_hourly(given, kind, defaults),
         **load,
     )
 
