@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from outlay.cli.options import Shared, shared_flags
+from outlay.cli.options import OF_TRAINING, Shared, shared_flags
 
 # spellings, field of the scenario, metavar, help
 FIELDS: tuple[tuple[str, str, str, str], ...] = (
@@ -20,26 +20,7 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("--engineers", "engineers", "N", "People at work on the data."),
 )
 MANY = ("datasets", "licences")
-NOT_SHARED = (
-    "--seq",
-    "--global-batch",
-    "--optimizer",
-    "--framework",
-    "--device-hours",
-    "-p",
-    "--tp",
-    "--pp",
-    "--dp",
-    "--ep",
-    "--cp",
-    "--vpp",
-    "--zero",
-    "--micro-batch",
-    "--recompute",
-    "--deadline",
-    "--top-k",
-    "--for",
-)
+NOT_SHARED = (*(f for f in OF_TRAINING if f != "--tokens"), "-p", "--deadline", "--top-k", "--for")
 
 
 def _flags(function: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outlay.cli.options import Shared, shared_flags
+from outlay.cli.options import OF_TRAINING, Shared, shared_flags
 
 if TYPE_CHECKING:
     from outlay.api import Result
@@ -22,27 +22,7 @@ FIELDS: tuple[tuple[str, str, str, str], ...] = (
 )
 GROUPS = ("month", "year", "phase", "item")
 PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
-NOT_SHARED = (
-    "--tokens",
-    "--seq",
-    "--global-batch",
-    "--optimizer",
-    "--framework",
-    "--device-hours",
-    "-p",
-    "--tp",
-    "--pp",
-    "--dp",
-    "--ep",
-    "--cp",
-    "--vpp",
-    "--zero",
-    "--micro-batch",
-    "--recompute",
-    "--deadline",
-    "--top-k",
-    "--for",
-)
+NOT_SHARED = (*OF_TRAINING, "-p", "--deadline", "--top-k", "--for")
 
 
 def _flags(function: Any) -> Any:

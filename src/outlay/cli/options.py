@@ -79,6 +79,10 @@ FIELDS: tuple[Flag, ...] = (
     Flag(("--discount",), "fleet.discount", "SHARE", "Negotiated, off the listed price: 15%.", MONEY),
 )
 
+# Flags of a training run's layout and of its recipe, which other verbs leave out.
+OF_LAYOUT = tuple(spelling for flag in FIELDS if flag.group == LAYOUT for spelling in flag.spellings)
+OF_TRAINING = ("--tokens", "--seq", "--global-batch", "--optimizer", "--framework", "--device-hours", *OF_LAYOUT)
+
 ANSWERS: tuple[Flag, ...] = (
     Flag(
         ("-f", "--file"),

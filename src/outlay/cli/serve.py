@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from outlay.cli.options import shared_flags
+from outlay.cli.options import OF_TRAINING, shared_flags
 from outlay.cli.subjects import Launching
 
 # spellings (ours, then the engines'), field of the scenario, metavar, help
@@ -60,25 +60,7 @@ FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--at",), "slo.percentile", "P", "Of requests that the promise holds for: p99."),
 )
 PERCENTILE, LISTED = "slo.percentile", "options.devices"
-NOT_SHARED = (
-    "--tokens",
-    "--seq",
-    "--global-batch",
-    "--optimizer",
-    "--framework",
-    "--device-hours",
-    "--tp",
-    "--pp",
-    "--dp",
-    "--ep",
-    "--cp",
-    "--vpp",
-    "--zero",
-    "--micro-batch",
-    "--recompute",
-    "--deadline",
-    "--top-k",
-)
+NOT_SHARED = (*OF_TRAINING, "--deadline", "--top-k")
 
 
 def _flags(function: Any) -> Any:
