@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from outlay.architecture import Architecture
-from outlay.derive import Num, Quantity, value_of
+from outlay.derive import Num, Quantity, derive, value_of
 from outlay.planner.capacity_rate import most_load
 from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_launch import launch
@@ -79,7 +79,7 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
 
 def _replica_weights(values: dict[str, Any], layout: ServeLayout) -> Quantity:
     """Weights that a replica reads from storage when it starts."""
-    found: Quantity = derive(_all_of, "weights of a replica", BYTES, each=values["weights_bytes_per_device"],
+    found: Quantity = derive(_all_of, "weights of a replica", "bytes", each=values["weights_bytes_per_device"],
                              devices=int(layout.devices))
     return found
 
