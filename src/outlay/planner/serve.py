@@ -10,7 +10,7 @@ from outlay.derive import Num, Quantity, derive, value_of
 from outlay.planner.capacity_rate import most_load
 from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_launch import launch
-from outlay.planner.serve_memory_values import BYTES, memory_values, shown_layout, verdict
+from outlay.planner.serve_memory_values import memory_values, shown_layout, verdict
 from outlay.planner.serve_nearest import changes_that_fit, room_left
 from outlay.planner.serve_pools import plan_pools
 from outlay.planner.serve_replay import of_trace
