@@ -156,6 +156,7 @@ def test_commands_of_the_how_to_run(
         ("ds_z3.json", "trainers/ds_z3_offload.json"),
         ("pretrain_175b.sh", "trainers/megatron_175b.sh"),
         ("requests.csv", "requests.csv"),
+        *((f"c{n}.json", "bench/vllm_c32.json") for n in (16, 32, 64)),
     ):
         (tmp_path / name).write_bytes((fixtures / held).read_bytes())
     monkeypatch.chdir(tmp_path)

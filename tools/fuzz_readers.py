@@ -1,6 +1,6 @@
 """Fuzz the readers for as long as you like: python tools/fuzz_readers.py [SECONDS] [SEED] [KIND …].
 
-Kinds: model safetensors gguf launch trainer log (all of them when none is named). Mutates sound files of each and
+Kinds: model safetensors gguf launch trainer log bench (all of them when none is named). Mutates sound files of each and
 counts what happens. Anything but a reading or an OutlayError,
 or a reading that takes longer than a second, is printed and ends the run with exit code 1.
 """
@@ -23,6 +23,8 @@ from typing import Any
 from outlay.errors import OutlayError
 from outlay.readers import architecture_from_mapping, model_from_path, read_hf_config, read_safetensors
 from outlay.readers.any_file import read_any
+from outlay.readers.bench_file import read_bench, runs_of
+from outlay.readers.bench_record import scenario_parts
 from outlay.readers.gguf import read_gguf
 from outlay.readers.gguf_model import model_from_gguf
 from outlay.readers.launch_line import _ENGINES, read_launch
@@ -45,6 +47,11 @@ SETTINGS = [
     if path.suffix in (".yaml", ".json", ".toml")
 ]
 LOGS = [path.read_text("utf-8", errors="replace").splitlines() for path in sorted((FIXTURES / "logs").glob("*.log"))]
+BENCHES = [
+    json.loads(line)
+    for path in sorted((FIXTURES / "bench").iterdir())
+    for line in (path.read_text("utf-8").splitlines() if path.suffix == ".jsonl" else [path.read_text("utf-8")])
+]
 GGUF_KEYS = (
     "block_count", "embedding_length", "attention.head_count", "attention.head_count_kv", "attention.key_length",
     "attention.sliding_window", "attention.sliding_window_pattern", "attention.kv_lora_rank", "expert_count",
@@ -246,6 +253,17 @@ def fuzz_log(rng: random.Random, folder: Path) -> None:
         read_any(path)
 
 
+def fuzz_bench(rng: random.Random, folder: Path) -> None:
+    if rng.random() < 0.4:
+        path = folder / "b.json"
+        path.write_bytes(garbled(json.dumps(rng.choice(BENCHES)).encode(), rng))
+        runs = list(read_bench(path).runs)
+    else:
+        runs = runs_of(mutated(rng.choice(BENCHES), rng, rng.choice((0.02, 0.1, 0.3))))
+    for run in runs:
+        scenario_from(scenario_parts(run))
+
+
 KINDS = {
     "model": fuzz_model,
     "safetensors": fuzz_safetensors,
@@ -253,6 +271,7 @@ KINDS = {
     "launch": fuzz_launch,
     "trainer": fuzz_trainer,
     "log": fuzz_log,
+    "bench": fuzz_bench,
 }
 
 

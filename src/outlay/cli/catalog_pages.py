@@ -62,6 +62,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lifetime": ("how long models stay on sale", ("days",)),
     "rung": ("ways from using a model to making one", ("people", "skill", "tie")),
     "concentration": ("who holds training compute and accelerators", ("hhi", "gini", "cr4", "ticket_usd")),
+    "calibration": ("what one's own runs measured over what is modelled", ("planned_with",)),
     "persona": ("who wants a model, with the budget of a year", ("budget_usd_per_year", "fleet")),
 }
 HIDDEN = ("meta", "hole")

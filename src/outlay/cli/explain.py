@@ -1,4 +1,4 @@
-"""`outlay explain`: where a number comes from; what an engine's start-up log says beside what was to be expected."""
+"""`outlay explain`: where a number comes from; a start-up log or a benchmark beside what was to be expected."""
 
 from __future__ import annotations
 
@@ -21,23 +21,28 @@ if TYPE_CHECKING:
 )
 @shared_flags("--vary", "--csv", "--md", "--save")
 def command(subject: str | None, number: str | None, depth: int, **flags: Any) -> int:
-    """Walk a number down to formulas, inputs, catalogue rows and papers; or explain an engine's start-up log.
+    """Walk a number down to formulas, inputs, catalogue rows and papers; or explain a log or a benchmark.
 
     SUBJECT is what `outlay train` takes; without NUMBER, the numbers that can be asked are listed. A start-up
-    log of vLLM, SGLang, llama.cpp or TensorRT-LLM (- is standard input) is laid beside what was to be expected.
+    log of vLLM, SGLang, llama.cpp or TensorRT-LLM (- is standard input) is laid beside what was to be expected,
+    and so is a result of vllm bench serve, SGLang's bench_serving, guidellm or aiperf.
 
     \b
     outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T
     outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T device_hours
     outlay explain server.log -g 2xh100-sxm
+    outlay explain benchmark.json -g 1xh100-sxm
     """
     from outlay.cli.answer import check_outputs, form_of, to_json, write
     from outlay.cli.ask import ask, scenario_of, whole_scenario
+    from outlay.cli.explain_bench import bench_of, explain_bench
     from outlay.cli.explain_log import explain_log, log_of
     from outlay.cli.subjects import launch_words
     from outlay.report import lineage
 
     check_outputs(flags)
+    if number is None and (bench := bench_of(subject)) is not None:
+        return explain_bench(bench, flags)
     if number is None and (log := log_of(subject)) is not None:
         return explain_log(log, flags)
     if (flags.get("opt_file") or launch_words()) and subject is not None and number is None:

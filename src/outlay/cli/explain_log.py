@@ -94,13 +94,13 @@ def _scenario(found: Subject, flags: dict[str, Any]) -> dict[str, Any]:
     if lacking:
         raise BadValue(f"the {found.title} does not name {', nor '.join(lacking)}", "fleet" if named else "model")
     if named == found.scenario.get("model", printed.value if printed else None):
-        document["model"] = _known(str(named), load(tuple(plan_options(flags).get("extra", ()))), found)
+        document["model"] = known_model(str(named), load(tuple(plan_options(flags).get("extra", ()))), found.title)
     document = {k: v for k, v in document.items() if k not in VERBS or k == "serve"}
     return with_fleet(document, [found], "serve")
 
 
-def _known(named: str, catalog: Catalog, found: Subject) -> str:
-    """The model a log names, by its id or the last parts of its path; UnknownName says how to name it."""
+def known_model(named: str, catalog: Catalog, title: str) -> str:
+    """The model a file names, by its id or the last parts of its path; UnknownName says how to name it."""
     parts = [part for part in named.rstrip("/").split("/") if part]
     cached = next((p.removeprefix("models--").replace("--", "/") for p in parts if p.startswith("models--")), "")
     tries = [named, cached, "/".join(parts[-2:]), *parts[-1:], named.replace(" ", "-")]
@@ -110,7 +110,7 @@ def _known(named: str, catalog: Catalog, found: Subject) -> str:
         except UnknownName:
             continue
     raise UnknownName(
-        f"the {found.title} names the model {named[:80]!r}, which is not in the catalogue; give one with "
+        f"the {title} names the model {named[:80]!r}, which is not in the catalogue; give one with "
         "--set model=NAME or the path of its config.json",
         "model",
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from outlay.derive import derive, exact, value_of
+from outlay.derive import derive, exact
 from outlay.errors import BadValue
 from outlay.planner.serve_pool_times import Pools
 from outlay.planner.serve_simulate import contract_values, replay, replay_pools
-from outlay.planner.serve_times import PERCENTILES, TIMES, Replicas
+from outlay.planner.serve_times import PERCENTILES, TIMES, Replicas, load_of, own_slower, place
 from outlay.resolve.record import Notes
 from outlay.resolve.serve import ServePhase
 from outlay.resolve.workload import Asked
@@ -95,8 +95,9 @@ def _few(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
 
 def replayed(asked: Asked, phase: ServePhase, whole: Replicas, seed: int) -> dict[str, Any]:
     """A trace's own times and percentiles; nominal, and on devices as much slower and faster as left-out runs were."""
-    residual = whole.speed.residual("tpot_s")
-    first = whole.speed.residual("ttft_s")
+    load = load_of(asked, whole)
+    at_load = place(whole, load, whole.found(load))
+    residual, first = whole.speed.residual("tpot_s", at=at_load), whole.speed.residual("ttft_s", at=at_load)
     trace = Trace(str(asked.trace))
     long = (asked.requests or 0) > LONG_TRACE
     at = [(1.0, 1.0)] if long else [(residual.low, first.low), (1.0, 1.0), (residual.high, first.high)]
@@ -120,7 +121,7 @@ def replayed(asked: Asked, phase: ServePhase, whole: Replicas, seed: int) -> dic
 def _replay(
     phase: ServePhase, whole: Replicas, workload: Any, seed: int, asked: Asked, slower: float = 1.0, first: float = 1.0
 ) -> SimResult:
-    own, own_first = value_of(whole.slower), value_of(whole.slower_first)
+    own, own_first = own_slower(whole, load_of(asked, whole))
     own_phase = replace(phase, asked=asked)
     return replay(whole.arch, own_phase, whole.layout, whole.count, whole.cache_tokens, workload, seed,
                   slower=slower * own, slower_first=first * own_first, slo=_limits(asked), keep="measures")

@@ -11,7 +11,7 @@ from outlay.physics import stream as st
 from outlay.planner.serve_energy import PHASES, power_values
 from outlay.planner.serve_memory_values import as_q
 from outlay.planner.serve_replay import replayed, spread, wanted
-from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, table_of_loads, times
+from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, place, table_of_loads, times
 from outlay.planner.serve_use import duration, serving_lines, unit_prices
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
@@ -57,7 +57,7 @@ def replicas_of(
     if phase.speed.fitted:
         return whole
     load = replace(load_of(phase.asked, whole), kind="closed", concurrency=1.0)
-    found = whole.found(load)
+    found = whole.modelled(load)
     return replace(
         whole,
         slower=derive(
@@ -102,7 +102,11 @@ def power_of(resolved: Resolved, whole: Replicas, load: Load, traffic: Traffic) 
     """Power by phase and energy of a token, of one replica."""
     rate = derive(_of_one, "output tokens a second of a replica", "tokens/s", rate_per_s=traffic.requests_per_s,
                   output=load.output, replicas=whole.count)
-    return power_values(resolved.power, whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, rate,
+    power = resolved.power
+    if power is not None and whole.speed.own is not None:
+        at = place(whole, load, {"running": traffic.running})
+        power = replace(power, residual=whole.speed.own_power(power.residual, at))
+    return power_values(power, whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, rate,
                         max(traffic.running, 1e-9))
 
 

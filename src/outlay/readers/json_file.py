@@ -51,10 +51,16 @@ def read_json(path: str | os.PathLike[str], most_bytes: int = CONFIG_BYTES) -> A
     return parse_json(_at_most(path, most_bytes, "too large for such a file"), str(path))
 
 
-def parse_json(data: bytes, name: str) -> Any:
+def read_bytes(path: str | os.PathLike[str], most_bytes: int, refusal: str) -> bytes:
+    """The bytes of a regular file; `refusal` says why a longer one is not read."""
+    return _at_most(path, most_bytes, refusal)
+
+
+def parse_json(data: bytes, name: str, nan: bool = False) -> Any:
     """Parse JSON; deep nesting, duplicate keys, NaN and numbers of absurd length are refused.
 
-    Infinity is allowed: published configurations hold it as an open upper limit.
+    Infinity is allowed: published configurations hold it as an open upper limit. nan: NaN too, for files whose
+    writers put it where they have no number.
     """
     import json
 
@@ -63,7 +69,8 @@ def parse_json(data: bytes, name: str) -> Any:
     except UnicodeDecodeError as error:
         raise Unreadable(f"{name}: not UTF-8 text (byte {error.start})") from None
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=float if nan else _constant,
+                          parse_int=_integer)
     except _Refused as error:
         raise Unreadable(f"{name}: {error}") from None
     except json.JSONDecodeError as error:

@@ -8,11 +8,13 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, uncertain, value_of
+from outlay.physics.calibration import load_point
 from outlay.resolve.drafter import FIELD as DRAFTING
 from outlay.resolve.drafter import Drafter
 from outlay.resolve.efficiency import borrowed
 from outlay.resolve.engines import Engine, version_of
 from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.own_runs import POOLS, POWER, OwnRuns, Point, own_runs
 from outlay.resolve.power import capped_clock
 from outlay.resolve.record import Notes
 from outlay.resolve.serve_time import (
@@ -52,15 +54,27 @@ class Speed:
     seed: int
     adapter_layer_s: float = 0.0  # what adapters add to a layer of a step, beside reading them
     image_flop: float = 0.0  # of encoding a request's images
+    own: OwnRuns | None = None  # what a person measured of this model, device and engine
+    weight_bytes: float = 2.0
+    key: tuple[str, str, str] = ("", "", "")  # model, device, engine: what such runs are kept under
 
-    def residual(self, number: str, pools: bool = False) -> Quantity:
-        """Measured over predicted, of published runs that were left out of the fit."""
-        low, _, high = time_residual(number, self.shape, pools, self.seen)
+    def residual(self, number: str, pools: bool = False, at: Point | None = None) -> Quantity:
+        """Measured over predicted, of published runs that were left out of the fit; of one's own runs where there are.
+
+        at: where the load lies (`place`), which says how alike those runs are.
+        """
+        low, middle, high = time_residual(number, self.shape, pools, self.seen)
         name = number.removesuffix("_s").replace("_", " ")
         kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
         source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
+        value, basis = min(max(1.0, low), high), "derived"
+        key = number + POOLS * pools
+        factor = None if self.own is None else self.own.factor(key, (low, middle, high), at)
+        if self.own is not None and factor is not None:  # its middle is in the model already (`nominal`)
+            value, low, high, basis = 1.0, factor.low / factor.value, factor.high / factor.value, "measured"
+            source = self.own.told(key)
         return uncertain(
-            min(max(1.0, low), high),
+            value,
             low,
             high,
             "ratio",
@@ -68,8 +82,32 @@ class Speed:
             source,
             seed=self.seed,
             key=f"serve.{number}.{self.shape}",
-            basis="derived",
+            basis=basis,
         )
+
+    def published(self, number: str) -> tuple[float, float, float]:
+        """Measured over predicted of published runs left out of the fit: 10th, 50th, 90th percentile."""
+        return time_residual(number, self.shape, False, self.seen)
+
+    def nominal(self, number: str, in_flight: Any, prompt: Any, output: Any, devices: float) -> Any:
+        """The factor of one's own runs on a number of a replica, by requests in flight (an array or one); else 1."""
+        if self.own is None or number not in self.own.ratios:
+            return 1.0
+        prior = time_residual(number, self.shape, False, self.seen)
+        return self.own.by_load(number, prior, in_flight, prompt, output, devices, self.weight_bytes)
+
+    def own_power(self, residual: Quantity, at: Point | None) -> Quantity:
+        """Measured over predicted power: of one's own runs where there are, else as it is."""
+        prior = (residual.low, residual.value, residual.high)
+        factor = None if self.own is None else self.own.factor(POWER, prior, at)
+        if self.own is None or factor is None:
+            return residual
+        return uncertain(factor.value, factor.low, factor.high, "ratio", residual.label, self.own.told(POWER),
+                         seed=self.seed, key="power.residual", basis="measured")
+
+    def place(self, in_flight: float, prompt: float, output: float, devices: float) -> Point | None:
+        """Where a load on a replica lies among those of one's own runs; None where there are none."""
+        return None if self.own is None else load_point(in_flight, prompt, output, devices, self.weight_bytes)
 
 
 def resolve_speed(
@@ -105,7 +143,11 @@ def resolve_speed(
     measured = borrowed(facts) <= 1.0
     seen = measured and is_seen(engine.id, device.generation, without)
     extra = _adapter_layer_s(recipe, catalog, notes), _image_flop(given, arch, catalog, notes)
-    return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra)
+    key = (arch.name, facts.id, name)  # with the age of an engine whose constants are of its own
+    own = own_runs(*key, catalog, notes) if not without else None
+    narrowest = min((value_of(each) for each in recipe.part_bytes.values()), default=2.0)
+    return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
+                 key)
 
 
 def _adapter_layer_s(recipe: ServeRecipe, catalog: Catalog, notes: Notes) -> float:
