@@ -150,11 +150,17 @@ def prices(phase: Mapping[str, Any]) -> Table | None:
         ("  of it a million output tokens", one(phase.get("usd_per_million_output_tokens_allocated"), "USD")),
         ("a request", one(phase.get("usd_per_request"), "USD")),
         ("a user active in the busiest hour, a month", one(phase.get("usd_per_user_month"), "USD")),
-        ("energy of an output token, devices", one(phase.get("energy_per_output_token_j"), "J")),
-        ("energy of an output token, facility", one(phase.get("facility_energy_per_output_token_j"), "J")),
+        ("energy of an output token, devices", _joules(phase.get("energy_per_output_token_j"))),
+        ("energy of an output token, facility", _joules(phase.get("facility_energy_per_output_token_j"))),
     ]
     told = tuple(row for row in rows if row[1] and number_in(row[1]))
     return Table("What a token costs", ("", ""), told) if told else None
+
+
+def _joules(value: Any) -> str:
+    """Joules, as energy of a token is spoken of."""
+    text = count(value, 2)
+    return "" if text == "–" else text + " J"
 
 
 def number_in(text: str) -> bool:
