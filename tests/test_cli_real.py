@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,17 +133,27 @@ def test_varying_a_place_keeps_the_draws(capsys: pytest.CaptureFixture[str]) -> 
     assert times[0] == times[1]
 
 
-def test_demo_has_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("columns", [80, 100])
+def test_demo_has_its_five_parts(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    before = time.process_time()
     out = answer(["demo"], capsys)
-    places = [out.index(f"\n{part}\n") for part in ("Compute", "Money", "Energy and environment")]
+    assert time.process_time() - before < 4  # of one core; about 1.5 s on one that does nothing else
+    parts = ("Compute\n", "Money\n", "Energy and environment\n", "Deployment: ", "Access: ")
+    places = [out.index(f"\n{part}") for part in parts]
     assert places == sorted(places)
-    assert out.index("\nAccess: fine-tune it") > places[-1]
-    assert max(map(len, out.splitlines())) <= 100
+    assert max(map(len, out.splitlines())) <= columns
+    assert "unknown" not in out and "does not fit" not in out
 
 
 def test_demo_json_holds_the_plans(capsys: pytest.CaptureFixture[str]) -> None:
     found: dict[str, Any] = json.loads(answer(["demo", "--json"], capsys))
-    assert found["base"]["pretrain"]["fits"] and len(found["others"]) >= 4
+    assert found["base"]["pretrain"]["fits"] and len(found["others"]) == 4
+    assert len(found["served"]) == 4 and all(0.3 < way["load"]["value"] < 0.8 for way in found["served"])
+    prices = [way["usd_per_million_output_tokens"]["value"] for way in found["served"]]
+    assert prices == sorted(prices, reverse=True)  # from the largest model to the smallest, then on a card at home
     tuned = {(way["model"], way["method"]): way for way in found["tuned"]}
     assert tuned["llama-3.1-8b", "lora"]["verdict"] == "fits" and len(tuned) == 4
     assert all(way["usd"]["value"] > 0 and way["elapsed_s"]["value"] > 0 for way in tuned.values())

@@ -70,6 +70,16 @@ def test_shown_outputs_are_real(page: Path) -> None:
     assert tool("docs_console").refreshed(text) == text, FRESHEN
 
 
+def test_each_of_the_five_costs_has_its_command_and_screen() -> None:
+    page = (ROOT / "docs" / "five-costs.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    titles = [part.splitlines()[0] for part in parts]
+    assert titles == ["Compute", "Money", "Energy and environment", "Deployment", "Access"]
+    for part in parts:
+        shown = tool("docs_console").commands_of(part)
+        assert shown and all(command.split()[1] in VERBS for command in shown), part.splitlines()[0]
+
+
 def test_python_in_the_readme_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert blocks

@@ -141,3 +141,21 @@ def test_an_engine_schedules_prompts_its_own_way(engine: str, apart: bool) -> No
     run = replay(found.architecture, found.serve, found.serve.layout, 1, 300_000.0, work)
     prompts = run.steps["prompt_tokens"] > 0
     assert (run.steps["running"][prompts] == 0).all() == apart
+
+
+def test_many_replicas_wait_as_a_few_with_their_part_do() -> None:
+    """Percentiles of a hundred replicas are those of eight with eight hundredths of the load, not of idle ones."""
+    import outlay
+
+    def served(replicas: int) -> dict[str, Any]:
+        serve = {"engine": "vllm", "precision": "fp8", "replicas": replicas, "max_model_len": 8192,
+                 "workload": {"rate": 20.0 * replicas, "input": 1024, "output": 256}}
+        asked = {"model": "llama-3.1-8b", "fleet": f"{replicas}xh100-sxm", "site": "US", "serve": serve}
+        found: dict[str, Any] = outlay.plan(asked).to_dict()["serve"]
+        return found
+
+    few, many = served(8), served(100)
+    assert few["load"]["value"] > 0.5
+    for name in ("ttft_p99_s", "tpot_p99_s", "e2e_p50_s"):
+        assert many[name]["value"] == pytest.approx(few[name]["value"], rel=1e-6)
+    assert many["replay"]["requests_per_s"] == pytest.approx(12.5 * few["replay"]["requests_per_s"])

@@ -1,7 +1,7 @@
 """Console blocks of README and docs: run what they show, so that the output shown is the program's own.
 
 A block is fenced as `console`; a line `$ outlay …` is a command, the lines up to the next one its output. A
-command may end in `| head -N`, as a reader would cut it.
+command may end in `| head -N` or `| sed -n A,Bp`, as a reader would cut it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
-HEAD = re.compile(r"\s*\|\s*head -(?:n ?)?(\d+)\s*$")
+CUT = re.compile(r"\s*\|\s*(?:head -(?:n ?)?(?P<head>\d+)|sed -n (?P<first>\d+),(?P<last>\d+)p)\s*$")
 
 
 def output_of(command: str) -> str:
     """What an outlay command prints on standard output, at 100 columns and without colour."""
-    cut = HEAD.search(command)
-    words = shlex.split(HEAD.sub("", command))
+    cut = CUT.search(command)
+    words = shlex.split(CUT.sub("", command))
     if words[0] != "outlay":
         raise ValueError(f"only outlay is run in console blocks: {command}")
     env = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
@@ -38,7 +38,10 @@ def output_of(command: str) -> str:
     if done.returncode not in (0, 1):
         raise ValueError(f"{command}: {done.stderr.strip()}")
     lines = done.stdout.splitlines()
-    return "\n".join(lines[: int(cut.group(1))] if cut else lines)
+    if cut is None:
+        return "\n".join(lines)
+    first = int(cut.group("first") or 1)
+    return "\n".join(lines[first - 1 : int(cut.group("head") or cut.group("last"))])
 
 
 def commands_of(text: str) -> list[str]:

@@ -108,7 +108,8 @@ What do you want to know?
   Can it be done in time?       outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --deadline 9d
   What if I change one thing?   outlay train llama-3.1-8b -g 64xh100-sxm -n 1T --vary tp=1,2,4
   What does its data take?      outlay data -n 1T --dataset fineweb -s aws:us-east-1
-  What does its life take?      outlay life plan.yaml --years 5
+  What does its life take?      outlay life --preset university-7b
+  Is there one like me?         outlay life --preset list
   What can I afford?            outlay afford --budget 5000
   Why do two plans differ?      outlay compare before.yaml after.yaml
   What did my run take?         outlay train llama-3.1-8b -g 64xh100-sxm --device-hours 12000 -s FR

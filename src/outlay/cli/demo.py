@@ -1,4 +1,4 @@
-"""`outlay demo`: one screen about a real model; a part without an engine behind it is left out."""
+"""`outlay demo`: one screen about a real model, in the five parts in which such models are a burden."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ SCENARIO: dict[str, Any] = {
 # What its makers say it took: meta-llama/llama-models, models/llama3_1/MODEL_CARD.md, read 2026-11-23.
 REPORTED = "its makers report 30.84M (Llama 3.1 model card)"
 OTHERS: tuple[tuple[str, str, Any], ...] = (
-    ("trained twice as long", "pretrain.tokens", "31.2T"),
     ("owned, not rented", "fleet.tenure", "own"),
     ("in Sweden, aws:eu-north-1", "site", "aws:eu-north-1"),
     ("in France, aws:eu-west-3", "site", "aws:eu-west-3"),
     ("in India, aws:ap-south-1", "site", "aws:ap-south-1"),
 )
+# What serving it and its small siblings takes: fleets whose replicas are about half to two thirds full under this load.
+SERVED: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("llama-3.1-405b", "32xh100-sxm", {"precision": "fp8", "tensor": 8}),
+    ("llama-3.1-70b", "8xh100-sxm", {"precision": "fp8", "tensor": 4}),
+    ("llama-3.1-8b", "1xh100-sxm", {"precision": "fp8"}),
+    ("llama-3.1-8b", "4xrtx-4090", {"precision": "fp8"}),
+)
+LOAD: dict[str, Any] = {"users": 5000, "input": 1024, "output": 256}
 # Who can still make it theirs: the same model and its small siblings, once over a usual set of instructions.
 TUNED: tuple[tuple[str, str, str], ...] = (
     ("llama-3.1-405b", "lora", "16xh200-sxm"),
@@ -44,9 +51,9 @@ ROWS: dict[str, Any] = {"examples": "50k", "epochs": 1, "sequence_length": 2048,
 @click.option("--md", "opt_md", is_flag=True, help="The screen as Markdown.")
 @click.option("-o", "--output", "opt_output", metavar="FILE", help="Write there, whole or not at all.")
 def command(**flags: Any) -> int:
-    """What a real model takes, from scratch: compute, money, energy and environment.
+    """What a real model takes, in five parts: compute, money, energy and environment, deployment, access.
 
-    Plans Llama 3.1 405B on 15.6T tokens, then the same with longer training and in other places.
+    Plans Llama 3.1 405B on 15.6T tokens from scratch, the same in other places, serving it to people, and fine-tuning it.
     """
     from outlay.cli.answer import check_outputs, form_of, to_json, write, write_blocks
     from outlay.report.demo import page
@@ -71,8 +78,21 @@ def results() -> dict[str, Any]:
         settled = set_path(SCENARIO, "pretrain.layout", _given(base["pretrain"].get("layout") or {}))
         settled = set_path(settled, "pretrain.global_batch", base["scenario"]["pretrain"]["global_batch"])
         others = {name: _sums(plan(set_path(settled, path, value))) for name, path, value in OTHERS}
+        served = [_served(model, fleet, how) for model, fleet, how in SERVED]
         tuned = [_tuned(model, method, fleet) for model, method, fleet in TUNED]
-    return {"base": base, "others": others, "tuned": tuned, "reported": REPORTED}
+    return {"base": base, "others": others, "served": served, "tuned": tuned, "reported": REPORTED}
+
+
+def _served(model: str, fleet: str, how: dict[str, Any]) -> dict[str, Any]:
+    """One way to serve it on the demo's site: what a line of the page shows."""
+    from outlay.api import plain_values, plan
+
+    how = {"engine": "vllm", "max_model_len": 8192, **how, "workload": LOAD}
+    phase = plan({"model": model, "fleet": fleet, "site": SCENARIO["site"], "serve": how}).phases["serve"]
+    kept = ("verdict", "load", "users", "rate", "ttft_s", "ttft_p99_s", "tpot_s", "energy_per_output_token_j")
+    shown = {name: phase.get(name) for name in (*kept, "usd_per_million_output_tokens")}
+    values: dict[str, Any] = plain_values(shown)
+    return {"model": model, "precision": how["precision"], "fleet": fleet, "work": LOAD, **values}
 
 
 def _tuned(model: str, method: str, fleet: str) -> dict[str, Any]:

@@ -17,6 +17,8 @@ def page(found: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [Verdict(f"{subject(base)}: {fleet(base)} in {place}", "plain")]
     blocks += [compute(base, str(found.get("reported", ""))), money(base), environment(base)]
     blocks.append(choices(found))
+    if found.get("served"):
+        blocks.append(deployment(found["served"]))
     if found.get("tuned"):
         blocks.append(access(found["tuned"]))
     blocks.append(brackets())
@@ -24,8 +26,9 @@ def page(found: Mapping[str, Any]) -> list[Block]:
         Commands(
             (
                 "outlay train llama-3.1-405b -g 16384xh100-sxm -n 15.6T -s aws:us-east-1",
+                "outlay serve llama-3.1-8b --users 5000 --ttft 500ms --tpot 50ms --at p99",
                 "outlay tune llama-3.1-405b -g 8xh100-sxm --method qlora --examples 50k",
-                "outlay fit llama-3.1-8b -g rtx-4090",
+                "outlay life --preset list",
             )
         )
     )
@@ -94,11 +97,36 @@ def environment(base: Mapping[str, Any]) -> Block:
 
 
 def choices(found: Mapping[str, Any]) -> Block:
-    """The plan beside longer training, owning and other places."""
+    """The plan beside owning and other places."""
     base = found["base"]
     rows = [_row(f"as above, {_place(base)}", base)]
     rows += [_row(name, result) for name, result in found["others"].items()]
     return Table("What other choices change", ("", "time", "money", "energy", "CO2e", "water"), tuple(rows))
+
+
+def deployment(served: Sequence[Mapping[str, Any]]) -> Block:
+    """What it takes to answer many people at once: devices, waiting, money and energy of a token."""
+    rows = tuple(
+        (
+            way["model"],
+            way["precision"],
+            way["fleet"],
+            _percent(way["load"]),
+            one(way["ttft_p99_s"] or way["ttft_s"], "s", interval=False),
+            one(way["tpot_s"], "s", interval=False),
+            f"{number(way['usd_per_million_output_tokens']) or 0.0:,.2f}",
+            f"{number(way['energy_per_output_token_j']) or 0.0:.2g}",
+        )
+        for way in served
+    )
+    work = served[0]["work"]
+    each = (number(served[0]["rate"]) or 0.0) * 3600 / work["users"]
+    title = (
+        f"Deployment: answer {work['users']:,} people in the busiest hour, {each:.0f} requests each of "
+        f"{work['input']:,} tokens in and {work['output']:,} out"
+    )
+    head = ("model", "in", "on", "busy", "99 % start in", "a token", "$/M tokens", "J/token")
+    return Table(title, head, rows, text_columns=frozenset({0, 1, 2}))
 
 
 def access(tuned: Sequence[Mapping[str, Any]]) -> Block:
