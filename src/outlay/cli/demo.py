@@ -53,7 +53,7 @@ ROWS: dict[str, Any] = {"examples": "50k", "epochs": 1, "sequence_length": 2048,
 def command(**flags: Any) -> int:
     """What a real model takes, in five parts: compute, money, energy and environment, deployment, access.
 
-    Plans Llama 3.1 405B on 15.6T tokens from scratch, the same in other places, serving it to people, and fine-tuning it.
+    Plans Llama 3.1 405B on 15.6T tokens from scratch, the same in other places, serving it to people, fine-tuning it.
     """
     from outlay.cli.answer import check_outputs, form_of, to_json, write, write_blocks
     from outlay.report.demo import page
