@@ -14,67 +14,28 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from outlay.account import unit_value
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import value_of
 from outlay.errors import Inconsistent, OutlayError
-from outlay.planner.capacity_rate import Most, most_load, tails
+from outlay.planner.capacity_option import Option, option_of, ranked
+from outlay.planner.capacity_rate import most_load
+from outlay.planner.capacity_verify import verify
 from outlay.planner.pareto import front
 from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_speed import alone, replicas_of
-from outlay.planner.serve_times import HOUR_S, Replicas, load_of
+from outlay.planner.serve_times import HOUR_S
 from outlay.planner.serve_trial import nominal_recipe, tensor_degrees
 from outlay.resolve import Notes, Resolved, resolve
-from outlay.resolve.power import serve_power_facts
 from outlay.resolve.serve import ServePhase
 from outlay.resolve.serve_options import Space, options_space
 from outlay.scenario import Scenario
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import serve_memory
-from outlay.steps.serve_power import serve_power
 
 SPARE = 0.01  # of the device, kept free so that what fits here fits with confidence
 SHOWN = 8
 AIMS = {"money": "usd_per_hour", "energy": "power_w", "carbon": "co2e_kg_per_hour", "time": "e2e_s"}
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Option:
-    """One way to serve the load, at nominal inputs."""
-
-    device: str
-    engine: str
-    precision: str
-    layout: ServeLayout
-    replicas: int
-    most: Most
-    numbers: dict[str, float]
-    meets: bool
-
-    @property
-    def devices(self) -> int:
-        return self.replicas * int(self.layout.devices)
-
-    def shown(self, per_user_hour: float) -> dict[str, Any]:
-        """As a row of the result."""
-        layout = self.layout
-        return {
-            "fleet": f"{self.devices}x{self.device}" if self.devices > 1 else self.device,
-            "device": self.device,
-            "devices": self.devices,
-            "engine": self.engine,
-            "precision": self.precision,
-            "tensor": int(layout.tensor),
-            "data": int(layout.data),
-            "expert": int(layout.expert),
-            "replicas": self.replicas,
-            "meets_slo": self.meets,
-            "users_per_replica": self.most.rate_per_s * HOUR_S / per_user_hour,
-            "requests_per_s_per_replica": self.most.rate_per_s,
-            "breaks_first": self.most.breaks,
-            **self.numbers,
-        }
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -116,6 +77,9 @@ class Found:
                 f"none of {len(self.options)} options keeps its promises: the nearest to the aim, {self.aim}"
             )
             notes.warn(f"serve.slo: {why}")
+        replayed = sorted({of for of in self.best.seen.values() if of != "mean"})
+        if kept and replayed:
+            why += f"; its requests replayed one by one keep them at {', '.join(replayed)}"
         notes.assume("fleet", f"{self.best.devices}x{self.best.device}", why)
 
     def shown(self) -> dict[str, Any]:
@@ -124,6 +88,8 @@ class Found:
         return {
             "aim": self.aim,
             "considered": len(self.options),
+            "verified": self.best.verified,
+            "verified_by": self.best.seen,
             "best": [o.shown(self.per_user_hour) for o in kept[:SHOWN]],
             "front": [o.shown(self.per_user_hour) for o in on_front(self.options)],
             "next_step": _next(self, self.best),
@@ -151,7 +117,8 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
     if not options:
         why = "; ".join(f"{device}: {reason}" for device, reason in list(skipped.items())[:3])
         raise Inconsistent(f"fleet: none was named and no option serves this ({why}); name one", "fleet")
-    return Found(_ranked(options, AIMS[aim]), aim, skipped, per_user)
+    best = verify(ranked(options, AIMS[aim]), AIMS[aim], space.most_devices)
+    return Found(best, aim, skipped, per_user)
 
 
 def _resolved(
@@ -186,16 +153,10 @@ def _of_device(
         spare = min(value_of(s.room_bytes) - value_of(s.need_bytes) for s in memory.stages)
         if spare < SPARE * limit:
             continue
-        one = replicas_of(
-            arch,
-            with_extras(phase, arch, layout),
-            layout,
-            1,
-            memory,
-            alone(arch, phase, layout) if not phase.speed.fitted else {},
-        )
-        most = most_load(phase.asked, one)
-        made = _option(resolved, phase, device, one, most, most_devices)
+        own = with_extras(phase, arch, layout)
+        one = replicas_of(arch, own, layout, 1, memory, alone(arch, own, layout) if not own.speed.fitted else {})
+        most = most_load(own.asked, one)
+        made = option_of(resolved, own, device, one, most, most_devices)
         if made is not None:
             yield made
 
@@ -213,76 +174,6 @@ def layouts(phase: ServePhase, arch: Architecture, most: int) -> list[ServeLayou
             ServeLayout(1, given.pipeline, n, n, given.context) for n in (2, 4, 8, 16, 32, 64) if n <= most
         ]
     return found
-
-
-def _option(
-    resolved: Resolved, phase: ServePhase, device: str, one: Replicas, most: Most | None, most_devices: int
-) -> Option | None:
-    """As many replicas as the load needs, and the times, money and energy of them under it."""
-    asked, each = phase.asked, int(one.layout.devices)
-    meets = most is not None
-    if most is None:  # the promise is out of reach: shown at light load, after all that keep theirs
-        most = Most(max(asked.rate, 1e-9), max(asked.concurrency, 1.0), "light load")
-    wanted = asked.rate / most.rate_per_s if asked.kind == "open" else asked.concurrency / most.concurrency
-    count = int(phase.replicas or max(1, math.ceil(wanted * (1 - 1e-9))))
-    if count * each > most_devices:
-        return None
-    whole = replace(one, count=count)
-    load = load_of(asked, whole)
-    found = whole.own(load)
-    if asked.kind == "open" and float(found["load"]) >= 1.0:
-        return None
-    seen = {
-        name: float(value) for name, value in tails(asked, whole, found, replace(load, kind="queued")).items()
-    }
-    if any(seen[name] > limit for name, limit in asked.slo.items()):
-        meets = False
-    tokens = float(found["output_tokens_per_s"]) * count
-    power = _power(resolved, phase, whole, load, found)
-    numbers = {
-        "ttft_s": seen["ttft"],
-        "tpot_s": seen["tpot"],
-        "e2e_s": seen["e2e"],
-        "output_tokens_per_s": tokens,
-        "load": float(found["load"]) if asked.kind == "open" else 1.0,
-    } | _hourly(resolved, power, count * each, tokens)
-    return Option(device, phase.engine.id, phase.recipe.precision, one.layout, count, most, numbers, meets)
-
-
-def _power(resolved: Resolved, phase: ServePhase, whole: Replicas, load: Any, found: Any) -> float | None:
-    if resolved.power is None:
-        return None
-    speed = whole.speed
-    drawn = serve_power(
-        whole.arch, speed.device, speed.engine, whole.layout, load, found, serve_power_facts(resolved.power)
-    )
-    return float(drawn["power_w_per_device"])
-
-
-def _hourly(resolved: Resolved, power_w: float | None, devices: int, tokens_per_s: float) -> dict[str, float]:
-    """An hour of all devices: money, power, carbon; and money over a million tokens. NaN where it is not known."""
-    assert resolved.rates is not None
-    nan = float("nan")
-    value = unit_value(resolved.rates, 0.0 if power_w is None else power_w)
-    usd = nan if value["usd"] is None else float(value["usd"]) * HOUR_S * devices
-    known = power_w is not None
-    return {
-        "usd_per_hour": usd,
-        "usd_per_million_output_tokens": usd / (tokens_per_s * HOUR_S) * 1e6,
-        "power_w": float(value["energy_j"]) * devices if known else nan,
-        "energy_per_output_token_j": power_w * devices / tokens_per_s if power_w is not None else nan,
-        "co2e_kg_per_hour": float(value["co2e_kg"]) * HOUR_S * devices if known else nan,
-    }
-
-
-def _ranked(options: Sequence[Option], aim: str) -> tuple[Option, ...]:
-    """Those that keep their promises first, by the aim; unknown values last."""
-
-    def key(option: Option) -> tuple[bool, float, int]:
-        value = option.numbers[aim]
-        return (not option.meets, math.inf if math.isnan(value) else value, option.devices)
-
-    return tuple(sorted(options, key=key))
 
 
 def on_front(options: Sequence[Option]) -> list[Option]:

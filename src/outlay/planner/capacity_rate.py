@@ -38,44 +38,47 @@ def most_load(asked: Asked, one: Replicas) -> Most | None:
     points = STEPS * sustained if by_rate else np.unique(np.round(STEPS * slots).clip(1.0))
     if asked.kind == "queued":
         return Most(sustained, slots, CAPACITY)
-    low, breaks = float(points[-1]), CAPACITY
-    for _ in range(ROUNDS):
-        broken = _broken(asked, one, base, points, by_rate)
+    quick = one.own(replace(base, kind="closed", concurrency=1.0))
+    kept, at, breaks = _found(one, base, points, by_rate), len(points) - 1, CAPACITY
+    low = points[at]
+    for place in range(ROUNDS):
+        found = kept if place == 0 else _found(one, base, points, by_rate)
+        broken = _broken(asked, found, quick)
         bad = np.any(np.stack([*broken.values(), np.zeros(len(points), dtype=bool)]), axis=0)
         if bad[0]:
             return None
         if not bad.any():
             break
-        at = int(np.argmax(bad))
-        breaks = next(name for name in broken if broken[name][at])
-        low = float(points[at - 1])
-        points = np.linspace(low, points[at], REFINED)
-    return _at(low, one, base, by_rate, breaks)
+        first = int(np.argmax(bad))
+        breaks = next(name for name in broken if broken[name][first])
+        kept, at, low = found, first - 1, points[first - 1]
+        points = np.linspace(low, points[first], REFINED)
+    rate = float(low) if by_rate else _at(kept["output_tokens_per_s"], at) / asked.output
+    return Most(rate, _at(kept["running"], at) if by_rate else float(low), breaks)
 
 
-def _at(point: Any, one: Replicas, base: Load, by_rate: bool, breaks: str) -> Most:
-    kind = "open" if by_rate else "closed"
-    load = replace(base, kind=kind, rate=float(point), concurrency=max(float(point), 1.0))
-    found = one.own(load)
-    rate = float(point) if by_rate else float(found["output_tokens_per_s"]) / base.output
-    return Most(rate, float(found["running"]) if by_rate else float(point), breaks)
+def _at(values: Any, place: int) -> float:
+    return float(np.broadcast_to(values, (place + 1,))[place] if np.ndim(values) == 0 else values[place])
 
 
-def _broken(asked: Asked, one: Replicas, base: Load, points: Floats, by_rate: bool) -> dict[str, Any]:
-    load = replace(base, kind="open" if by_rate else "closed", rate=points, concurrency=points)
-    seen = tails(asked, one, one.own(load), base)
+def _found(one: Replicas, base: Load, points: Floats, by_rate: bool) -> Mapping[str, Any]:
+    return one.own(replace(base, kind="open" if by_rate else "closed", rate=points, concurrency=points))
+
+
+def _broken(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) -> dict[str, Any]:
+    seen = tails(asked, found, quick)
     return {name: np.logical_not(np.less_equal(seen[name], limit)) for name, limit in asked.slo.items()}
 
 
-def tails(asked: Asked, one: Replicas, found: Mapping[str, Any], base: Load) -> dict[str, Any]:
-    """Latencies at the percentile promised: means, the wait stretched as that of an exponential queue.
+def tails(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) -> dict[str, Any]:
+    """Latencies at the percentile promised: means, the wait beyond that of one request alone stretched as an
+    exponential queue's.
 
     The wait of a Poisson queue has an exponential tail, so its q-quantile is about ln(1/(1-q)) means (Kingman's
     heavy-traffic limit). A quick answer for the search; the chosen plan is replayed request by request.
     """
     ttft, tpot = np.asarray(found["ttft_s"], dtype=float), np.asarray(found["tpot_s"], dtype=float)
     if asked.percentile is not None:
-        quick = one.own(replace(base, kind="closed", concurrency=1.0))
         stretch = max(math.log(1.0 / max(1.0 - asked.percentile / 100.0, 1e-4)), 1.0)
         alone_s, step_s = float(quick["ttft_s"]), float(quick["tpot_s"])
         ttft = alone_s + (ttft - alone_s) * stretch

@@ -75,10 +75,13 @@ def spread_pools(
 
 def _around(asked: Asked, values: Mapping[str, Any], run: SimResult, times: float = 1.0) -> dict[str, Any]:
     found = contract_values(run)
+    own = () if asked.percentile is None else (f"p{asked.percentile:g}",)
+    found |= {f"{name}_{p}_s": run.measures[f"{name}_s"].percentile(asked.percentile or 0.0)
+              for name in TIMES for p in own if f"{name}_s" in run.measures}
     spreads: dict[str, Any] = {}
     for name in TIMES:
         mean, model = found.get(f"{name}_s"), values.get(f"{name}_s")
-        for p in PERCENTILES:
+        for p in dict.fromkeys((*PERCENTILES, *own)):
             at = found.get(f"{name}_{p}_s")
             if model is not None and mean and at is not None:
                 spreads[f"{name}_{p}_s"] = derive(_spread, f"{name} {p}", "s", mean_s=model, over_mean=at / mean)

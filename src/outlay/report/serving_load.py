@@ -104,13 +104,19 @@ def options(phase: Mapping[str, Any]) -> list[Table]:
     tables = []
     best, front = found.get("best") or [], found.get("front") or []
     if best:
-        title = f"Best by {found.get('aim')}, of {found.get('considered')} deployments planned"
+        title = f"Best by {found.get('aim')}, of {found.get('considered')} deployments planned{_replayed(found)}"
         tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in best), mark=0))
     others = [row for row in front if row not in best]
     if others:
         title = "No other beats these in money, latency, energy and carbon at once"
         tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in others[:FRONT_SHOWN])))
     return tables
+
+
+def _replayed(found: Mapping[str, Any]) -> str:
+    """Whether the first was held against its own requests."""
+    by = sorted({of for of in (found.get("verified_by") or {}).values() if of != "mean"})
+    return f"; the first replayed at {', '.join(by)}" if found.get("verified") and by else ""
 
 
 FRONT_SHOWN = 6

@@ -1,0 +1,141 @@
+"""The capacity search against brute force: nothing cheaper, never cheaper with more users, its plan keeps its word."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from outlay import plan
+from outlay.catalog import load
+from outlay.planner import capacity_verify
+from outlay.planner.capacity import Found, search
+from outlay.planner.capacity_option import ranked
+from outlay.planner.capacity_verify import held, verify
+from outlay.scenario_io import scenario_from
+
+BASE: dict[str, Any] = {
+    "model": "llama-3.1-8b",
+    "serve": {
+        "max_model_len": 8192,
+        "workload": {"users": 3000, "input": 1024, "output": 256},
+        "slo": {"ttft": "300ms", "tpot": "25ms"},
+        "options": {"devices": ["h100-sxm5-80gb", "l40s", "a100-sxm4-80gb"]},
+    },
+}
+
+
+def asked(users: float = 3000, percentile: float | None = None, **work: Any) -> dict[str, Any]:
+    found = copy.deepcopy(BASE)
+    found["serve"]["workload"] |= {"users": users, **work}
+    if percentile is not None:
+        found["serve"]["slo"]["percentile"] = percentile
+    return found
+
+
+def found(document: dict[str, Any]) -> Found:
+    return search(scenario_from(document), load())
+
+
+def on_row(document: dict[str, Any], row: dict[str, Any], **work: Any) -> dict[str, Any]:
+    """The scenario laid out as a row of the search says, on its own devices."""
+    own = copy.deepcopy(document)
+    del own["serve"]["options"]
+    own["fleet"] = row["fleet"]
+    own["serve"] |= {n: row[n] for n in ("engine", "precision", "tensor", "data", "expert", "replicas")}
+    own["serve"]["workload"] |= work
+    result: dict[str, Any] = plan(own).to_dict()
+    return result
+
+
+@pytest.mark.parametrize("percentile", [None, 95])
+def test_more_users_are_never_cheaper(percentile: float | None) -> None:
+    costs = [found(asked(users, percentile)).best.numbers["usd_per_hour"] for users in (100, 1000, 3000, 8000, 20000)]
+    assert costs == sorted(costs) and costs[-1] > costs[0]
+
+
+@pytest.mark.parametrize("percentile", [None, 90, 95, 99])
+def test_the_plan_of_the_best_keeps_its_promises(percentile: float | None) -> None:
+    document = asked(percentile=percentile)
+    result = plan(document).to_dict()["serve"]
+    row = result["search"]["best"][0]
+    assert result["search"]["verified"] is True and row["verified"] is True and result["meets_slo"] is True
+    assert set(result["search"]["verified_by"].values()) == {"mean" if percentile is None else f"p{percentile}"}
+    again = on_row(document, row)["serve"]
+    assert again["meets_slo"] is True
+    for name in ("ttft", "tpot"):
+        assert again["slo"][name]["value"]["value"] == pytest.approx(row[f"{name}_s"])
+
+
+@pytest.mark.parametrize(("users", "percentile"), [(3000, None), (3000, 99), (8000, 95)])
+def test_no_cheaper_deployment_keeps_its_promises(users: float, percentile: float | None) -> None:
+    """Every device, precision, layout and number of replicas that costs less is planned, and breaks a promise."""
+    whole = found(asked(users, percentile))
+    best = whole.best.numbers["usd_per_hour"]
+    tried = 0
+    for option in whole.options:
+        each = option.numbers["usd_per_hour"] / option.replicas
+        for count in range(1, option.replicas + 1):
+            if each * count < best * (1 - 1e-9):
+                tried += 1
+                assert not held(replace(option, replicas=count)).verified, (option.device, option.precision, count)
+    assert tried > 0
+
+
+def test_an_option_that_breaks_its_promise_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the plan says no to the first, more replicas or the next cheapest are taken, and none is lost."""
+    options = ranked(found(asked()).options, "usd_per_hour")
+    refused = {id(options[0].one)}
+    real = capacity_verify.held
+
+    def strict(option: Any) -> Any:
+        tried = real(option)
+
+        return replace(tried, meets=False, verified=False) if id(option.one) in refused else tried
+
+    monkeypatch.setattr(capacity_verify, "held", strict)
+    kept = verify([o for o in options if o.meets], "usd_per_hour", 1000)
+    assert kept[0].verified is True and id(kept[0].one) not in refused
+    refused |= {id(o.one) for o in options}
+    nobody = verify([o for o in options if o.meets], "usd_per_hour", 1000)
+    assert not nobody[0].verified
+
+
+def test_what_a_replica_holds_is_what_it_holds() -> None:
+    """By plans of one replica: at the users said the promises are kept, a little above one is broken."""
+    document = asked()
+    for row in plan(document).to_dict()["serve"]["search"]["best"][:3]:
+        one = row | {"replicas": 1, "fleet": f"{row['tensor']}x{row['device']}"}
+        rate = row["requests_per_s_per_replica"]
+        work = {"users": None, "arrivals": "poisson"}
+        at = {x: on_row(document, one, **work, rate=rate * x)["serve"] for x in (0.97, 1.1)}
+        assert at[0.97]["meets_slo"] is True, row["device"]
+        assert at[1.1]["meets_slo"] is False, row["device"]
+        if row["breaks_first"] in ("ttft", "tpot") and at[1.1]["slo"][row["breaks_first"]]["value"]:
+            assert at[1.1]["slo"][row["breaks_first"]]["met"] is False
+        assert row["users_per_replica"] == pytest.approx(rate * 3600 / 10)
+
+
+def test_the_next_step_up_is_the_cheapest_of_all() -> None:
+    whole = found(asked())
+    step = whole.shown()["next_step"]
+    holds = whole.best.most.rate_per_s * whole.best.replicas
+    prices = []
+    for option in whole.options:
+        if option.meets:
+            count = math.ceil(1.5 * holds / option.most.rate_per_s)
+            prices.append(option.numbers["usd_per_hour"] / option.replicas * count)
+    assert step["usd_per_hour"] == pytest.approx(min(prices))
+    assert step["requests_per_s"] >= 1.5 * holds * (1 - 1e-9)
+    assert step["usd_per_hour"] >= whole.best.numbers["usd_per_hour"]
+
+
+def test_a_promise_out_of_reach_is_said() -> None:
+    document = asked()
+    document["serve"]["slo"] = {"ttft": "1ms", "tpot": "0.1ms"}
+    result = plan(document).to_dict()
+    assert result["serve"]["meets_slo"] is False and result["serve"]["search"]["verified"] is not True
+    assert any("none of" in w for w in result["warnings"])
