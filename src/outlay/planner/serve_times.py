@@ -25,7 +25,6 @@ PERCENTILES = ("p50", "p90", "p99")
 TIMES = ("ttft", "tpot", "itl", "e2e")
 HOUR_S = 3600.0
 FIRST, TOKEN = "time to the first token", "time per output token"
-LOADS = (1, 4, 16, 64, 256, 1024)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -303,32 +302,6 @@ def _shares(
         whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, each, max(running, 1e-12)
     )
     return float(spent["prefill"].share), 1.0 - float(idle), running
-
-
-def table_of_loads(asked: Asked, whole: Replicas) -> list[dict[str, Any]]:
-    """What a few more or fewer requests at once would do, at the same lengths."""
-    load = load_of(asked, whole)
-    most = float(whole.found(replace(load, kind="queued"))["running"])
-    steps = [n for n in LOADS if n < most] + [int(most)]
-    count = np.array([float(n) for n in dict.fromkeys(steps)])
-    found = whole.found(replace(load, kind="closed", concurrency=count))
-    slow, first = value_of(whole.slower), value_of(whole.slower_first)
-    rows = []
-    for place, n in enumerate(count):
-        ttft, tpot = float(found["ttft_s"][place]) * first, float(found["tpot_s"][place]) * slow
-        e2e = ttft + tpot * max(asked.output - 1.0, 0.0)
-        rate = n * whole.count / e2e
-        rows.append(
-            {
-                "concurrency": n * whole.count,
-                "ttft_s": ttft,
-                "tpot_s": tpot,
-                "e2e_s": e2e,
-                "output_tokens_per_s": rate * asked.output,
-                "users": rate * HOUR_S / asked.per_user_hour.value,
-            }
-        )
-    return rows
 
 
 def percentile_keys(values: dict[str, Any]) -> dict[str, Any]:
