@@ -12,8 +12,6 @@ from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_launch import launch
 from outlay.planner.serve_memory_values import memory_values, shown_layout, verdict
 from outlay.planner.serve_nearest import changes_that_fit, room_left
-from outlay.planner.serve_pools import plan_pools
-from outlay.planner.serve_replay import of_trace
 from outlay.planner.serve_speed import alone, loads_shown, replicas_of, under_load
 from outlay.planner.serve_times import Replicas
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
@@ -32,8 +30,12 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
     if phase.pools:
+        from outlay.planner.serve_pools import plan_pools
+
         return plan_pools(resolved)
     if phase.asked.trace is not None:
+        from outlay.planner.serve_replay import of_trace
+
         phase = replace(phase, asked=of_trace(phase.asked, resolved.notes))
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)
     phase = with_extras(phase, arch, layout)

@@ -9,7 +9,6 @@ from outlay.derive import value_of
 from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_memory_values import memory_values, shown_layout, verdict
 from outlay.planner.serve_pool_times import Pools, pooled_power, pooled_times
-from outlay.planner.serve_replay import spread_pools, wanted
 from outlay.planner.serve_speed import alone, finish
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
@@ -50,7 +49,9 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
     both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
     found, traffic = pooled_times(phase.asked, both)
-    if wanted(phase.asked, found):
+    if phase.asked.replayed and found.get("e2e_s") is not None:
+        from outlay.planner.serve_replay import spread_pools
+
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
     watts = pooled_power(resolved.power, both, phase.asked, traffic)
     found, lines = finish(resolved, phase, found, traffic, watts, used, hw.devices - used)

@@ -49,13 +49,6 @@ def of_trace(asked: Asked, notes: Notes) -> Asked:
                    requests=float(count))
 
 
-def wanted(asked: Asked, values: Mapping[str, Any]) -> bool:
-    """Whether requests are replayed: a queue that ends, or a percentile that was promised."""
-    if values.get("e2e_s") is None or not asked.named:
-        return False
-    return asked.kind == "open" or (asked.percentile is not None and asked.kind == "closed")
-
-
 def spread(asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Percentiles: the closed form's means, spread as a replay of the same load is around its own."""
     few, part = _few(asked, whole)

@@ -11,7 +11,6 @@ from outlay.physics import stream as st
 from outlay.planner.serve_energy import PHASES, power_values
 from outlay.planner.serve_loads import table_of_loads
 from outlay.planner.serve_memory_values import as_q
-from outlay.planner.serve_replay import replayed, spread, wanted
 from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, place, times
 from outlay.planner.serve_use import duration, serving_lines, unit_prices
 from outlay.resolve.record import Resolved
@@ -85,8 +84,12 @@ def under_load(
     asked = phase.asked
     values, traffic = times(asked, whole)
     if asked.trace is not None:
+        from outlay.planner.serve_replay import replayed
+
         values |= replayed(asked, phase, whole, resolved.seed)
-    elif wanted(asked, values):
+    elif asked.replayed and values.get("e2e_s") is not None:
+        from outlay.planner.serve_replay import spread
+
         values |= spread(asked, phase, whole, values, resolved.seed)
     watts = power_of(resolved, whole, load_of(asked, whole), traffic)
     left, own = devices - whole.devices, None

@@ -9,7 +9,6 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import BadValue
-from outlay.resolve.around import with_life
 from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.currency import resolve_currency
 from outlay.resolve.efficiency import borrowed, residual, was_published
@@ -95,6 +94,10 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         fleet_given_devices=fleet is not None and fleet.devices > 1,
         finetune=tune,
     )
+    if scenario.data is None and scenario.maintain is None and scenario.life is None:
+        return found
+    from outlay.resolve.around import with_life
+
     return with_life(found, scenario, site, defaults)
 
 

@@ -17,8 +17,6 @@ from outlay.scenario import Scenario
 
 def with_life(found: Resolved, scenario: Scenario, site: SiteInputs, defaults: Defaults) -> Resolved:
     """The scenario with its data, maintenance and life, and prices for them where no fleet brings any."""
-    if scenario.data is None and scenario.maintain is None and scenario.life is None:
-        return found
     rates: Rates = found.rates if found.rates is not None else bare_rates(site, defaults)
     life = data = maintain = None
     if scenario.life is not None:

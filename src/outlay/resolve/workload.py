@@ -49,6 +49,12 @@ class Asked:
     slo: dict[str, float] = field(default_factory=dict)
     percentile: float | None = None
     named: bool = True  # a load was given; else one request at a time stands in
+
+    @property
+    def replayed(self) -> bool:
+        """Whether requests are replayed one by one: a queue that ends, or a percentile that was promised."""
+        waits = self.kind == "open" or (self.percentile is not None and self.kind == "closed")
+        return self.named and waits
     hourly: Hourly | None = None  # the load is then that of the busiest hour
 
 
