@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from outlay.planner.capacity_option import Option, option_of, rank, ranked
-from outlay.planner.serve_replay import spread, wanted
+from outlay.planner.serve_replay import spread
 from outlay.planner.serve_speed import promises
 from outlay.planner.serve_times import times
 
@@ -69,7 +69,7 @@ def held(option: Option) -> Option:
     whole = replace(option.one, count=option.replicas)
     asked = option.phase.asked
     values, _ = times(asked, whole)
-    if asked.percentile is not None and asked.slo and wanted(asked, values):
+    if asked.percentile is not None and asked.slo and asked.replayed and values.get("e2e_s") is not None:
         values |= spread(asked, option.phase, whole, values, option.resolved.seed)
     told = promises(asked.slo, asked.percentile, values)
     kept = bool(told.get("meets_slo", True)) and values.get("e2e_s") is not None

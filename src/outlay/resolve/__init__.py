@@ -94,6 +94,11 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         fleet_given_devices=fleet is not None and fleet.devices > 1,
         finetune=tune,
     )
+    return _around(found, scenario, site, defaults)
+
+
+def _around(found: Resolved, scenario: Scenario, site: Any, defaults: Defaults) -> Resolved:
+    """Data, maintenance and the years of use, where any is asked about."""
     if scenario.data is None and scenario.maintain is None and scenario.life is None:
         return found
     from outlay.resolve.around import with_life
