@@ -205,3 +205,15 @@ def test_a_loop_by_the_hour() -> None:
     found = ways(result)
     assert found["autoscale"]["usd"]["value"] < found["fixed"]["usd"]["value"]
     assert 0.0 < found["fixed"]["idle_share"] < 1.0
+
+
+def test_a_search_weighs_the_hours() -> None:
+    """What an option is ranked by is what its own plan takes an hour, as it follows the load."""
+    for scaling in ("fixed", "autoscale", "mixed"):
+        document = asked(DAY, scaling=scaling)
+        del document["fleet"]
+        document["serve"] |= {"options": {"devices": ["h100-sxm5-80gb", "l40s"]}, "cold_start": 0}
+        result = day(document)
+        row = result["serve"]["search"]["best"][0]
+        assert row["usd_per_hour"] == pytest.approx(result["totals"]["usd"]["value"] / 8760, rel=1e-3), scaling
+        assert row["power_w"] == pytest.approx(result["totals"]["energy_j"]["value"] / 8760 / 3600, rel=5e-3), scaling

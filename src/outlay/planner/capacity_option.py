@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from outlay.account import unit_value
+from outlay.planner.capacity_hours import mean_hour
 from outlay.planner.capacity_rate import Most, tails
 from outlay.planner.serve_times import HOUR_S, Replicas, load_of
 from outlay.resolve.power import serve_power_facts
@@ -84,14 +85,13 @@ def option_of(
     if any(seen[name] > limit for name, limit in asked.slo.items()):
         meets = False
     tokens = float(found["output_tokens_per_s"]) * count
-    power = _power(resolved, phase, whole, load, found)
     numbers = {
         "ttft_s": seen["ttft"],
         "tpot_s": seen["tpot"],
         "e2e_s": seen["e2e"],
         "output_tokens_per_s": tokens,
         "load": float(found["load"]) if asked.kind == "open" else 1.0,
-    } | _hourly(resolved, power, count * each, tokens)
+    } | _an_hour(resolved, phase, whole, load, found, most)
     return Option(device, phase.engine.id, phase.recipe.precision, one.layout, count, most, numbers, meets, resolved,
                   phase, one)
 
@@ -106,12 +106,24 @@ def _power(resolved: Resolved, phase: ServePhase, whole: Replicas, load: Any, fo
     return float(drawn["power_w_per_device"])
 
 
-def _hourly(resolved: Resolved, power_w: float | None, devices: int, tokens_per_s: float) -> dict[str, float]:
-    """An hour of all devices: money, power, carbon; and money over a million tokens. NaN where it is not known."""
+def _an_hour(
+    resolved: Resolved, phase: ServePhase, whole: Replicas, load: Any, found: Any, most: Most
+) -> dict[str, float]:
+    """An hour of all devices: money, power, carbon; and money over a million tokens. NaN where it is not known.
+
+    Where the load is known by the hour, the mean of the hours.
+    """
     assert resolved.rates is not None
     nan = float("nan")
+    if phase.asked.hourly is None:
+        power_w, devices = _power(resolved, phase, whole, load, found), float(whole.devices)
+        tokens_per_s, usd = float(found["output_tokens_per_s"]) * whole.count, nan
+    else:
+        power_w, devices, answered, usd = mean_hour(resolved, phase, whole, most)
+        tokens_per_s = answered * phase.asked.output
     value = unit_value(resolved.rates, 0.0 if power_w is None else power_w)
-    usd = nan if value["usd"] is None else float(value["usd"]) * HOUR_S * devices
+    if phase.asked.hourly is None and value["usd"] is not None:
+        usd = float(value["usd"]) * HOUR_S * devices
     known = power_w is not None
     return {
         "usd_per_hour": usd,

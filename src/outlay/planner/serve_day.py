@@ -19,14 +19,12 @@ from outlay.planner.serve_energy import PHASES
 from outlay.planner.serve_hours import Hours, best_split, hours_of, mean_devices, one_holds, starts, wanted_of
 from outlay.planner.serve_times import HOUR_S, Replicas, Traffic
 from outlay.planner.serve_use import duration, serving_lines
-from outlay.resolve.hourly import Hourly
+from outlay.resolve.hourly import YEARS_S, Hourly
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
 from outlay.resolve.workload import Asked
 from outlay.usage import Line
-
-YEARS = {"1y": 8760 * HOUR_S, "3y": 3 * 8760 * HOUR_S}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -140,7 +138,7 @@ class _Followed:
         kept = duration(asked, self.traffic, self.values.get("e2e_s"))
         lasts = 0.0 if kept is None else kept.value
         prices = {term: value_of(rates.usd_per_device_s) for term, rates in tenures.reserved.items()
-                  if lasts >= YEARS[term] * 0.999 and rates.usd_per_device_s is not None}
+                  if lasts >= YEARS_S[term] and rates.usd_per_device_s is not None}
         by_hour = tenures.by_hour.usd_per_device_s
         if by_hour is None:
             return 0, ""

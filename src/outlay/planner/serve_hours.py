@@ -79,9 +79,16 @@ def hours_of(asked: Asked, whole: Replicas, counts: Floats, facts: PowerFacts | 
     else:
         drawn = serve_power(*given, {"output_tokens_per_s": rate, "running": running}, facts)
         shares = {name: np.asarray(drawn[f"{name}_share"]) * part for name in ITEMS}
-        watts = {name: np.broadcast_to(drawn[f"{name}_w"], each.shape)[back] for name in ITEMS}
+        watts = {name: np.broadcast_to(drawn[f"{name}_w"], each.shape)[back] for name in (*ITEMS, "idle")}
     answered = rate * part / asked.output
     return Hours(counts, counts * answered[back], {name: value[back] for name, value in shares.items()}, watts)
+
+
+def mean_power_w(hours: Hours) -> float:
+    """Of a device, over all the time its replica stands."""
+    busy = sum(hours.shares[item] * hours.watts[item] for item in ITEMS)
+    idle = np.maximum(1.0 - sum(hours.shares[item] for item in ITEMS), 0.0) * hours.watts["idle"]
+    return float((hours.counts * (busy + idle)).sum() / max(hours.counts.sum(), 1e-12))
 
 
 def starts(counts: Floats, base: float = 0.0) -> float:

@@ -27,6 +27,7 @@ PERIODS = {24: "a day", 168: "a week", 8760: "a year"}
 FOLLOWS = ("users", "rate", "concurrency")
 HOUR_S = 3600.0
 MOST = 1e12
+YEARS_S = {"1y": 0.999 * 8760 * HOUR_S, "3y": 0.999 * 3 * 8760 * HOUR_S}  # service that a commitment is bought for
 
 
 @dataclass(frozen=True, slots=True)
