@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +31,6 @@ OTHERS: tuple[tuple[str, str, Any], ...] = (
 SERVED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("llama-3.1-405b", "32xh100-sxm", {"precision": "fp8", "tensor": 8}),
     ("llama-3.1-70b", "8xh100-sxm", {"precision": "fp8", "tensor": 4}),
-    ("llama-3.1-8b", "1xh100-sxm", {"precision": "fp8"}),
     ("llama-3.1-8b", "4xrtx-4090", {"precision": "fp8"}),
 )
 LOAD: dict[str, Any] = {"users": 5000, "input": 1024, "output": 256}
@@ -68,19 +66,16 @@ def command(**flags: Any) -> int:
 
 
 def results() -> dict[str, Any]:
-    """The plan itself and what other choices make of it; only the first searches its layout."""
+    """The plan itself and what other choices make of it."""
     from outlay.api import plan
     from outlay.cli.progress import waiting
-    from outlay.scenario_io import set_path
 
     with waiting("planning"):
-        base = plan(SCENARIO).to_dict()
-        settled = set_path(SCENARIO, "pretrain.layout", _given(base["pretrain"].get("layout") or {}))
-        settled = set_path(settled, "pretrain.global_batch", base["scenario"]["pretrain"]["global_batch"])
-        others = {name: _sums(plan(set_path(settled, path, value))) for name, path, value in OTHERS}
+        first = plan(SCENARIO)
+        others = {name: _elsewhere(first, path, value) for name, path, value in OTHERS}
         served = [_served(model, fleet, how) for model, fleet, how in SERVED]
         tuned = [_tuned(model, method, fleet) for model, method, fleet in TUNED]
-    return {"base": base, "others": others, "served": served, "tuned": tuned, "reported": REPORTED}
+    return {"base": first.to_dict(), "others": others, "served": served, "tuned": tuned, "reported": REPORTED}
 
 
 def _served(model: str, fleet: str, how: dict[str, Any]) -> dict[str, Any]:
@@ -108,17 +103,17 @@ def _tuned(model: str, method: str, fleet: str) -> dict[str, Any]:
     return {"model": model, "method": method, "fleet": fleet, "rows": ROWS, **values}
 
 
-def _sums(result: Result) -> dict[str, Any]:
-    """The part of a result that a comparison shows."""
+def _elsewhere(first: Result, path: str, value: Any) -> dict[str, Any]:
+    """The same use valued in another place or tenure, neither of which changes what is used; what a row shows."""
+    from outlay.account import account, totals
     from outlay.api import plain_values
+    from outlay.catalog import load
+    from outlay.resolve import resolve
+    from outlay.scenario_io import scenario_from, set_path
 
-    elapsed = {"elapsed_s": result.phases["pretrain"]["elapsed_s"]}
-    sums: dict[str, Any] = plain_values({"pretrain": elapsed, "totals": result.totals})
+    rates = resolve(scenario_from(set_path(SCENARIO, path, value)), load()).rates
+    assert rates is not None
+    used = [line.usage for line in first.lines if "overhead" not in line.usage.tags]
+    elapsed = {"elapsed_s": first.phases["pretrain"]["elapsed_s"]}
+    sums: dict[str, Any] = plain_values({"pretrain": elapsed, "totals": totals(account(used, rates))})
     return sums
-
-
-def _given(layout: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a chosen layout that a scenario takes."""
-    from outlay.scenario import Layout
-
-    return {k: v for k, v in layout.items() if k in Layout.__struct_fields__ and v is not None}
