@@ -184,6 +184,9 @@ def test_the_posterior_between_prior_and_runs() -> None:
     """Shrinks to the prior for one run, follows many, forgets with distance, and narrows with alike runs only."""
     spreads = Spreads(group=0.06, load=0.09, run=0.04, alike=2.0, freedom=2.0)
     here, there = (0.0, 0.0), (9.0, 0.0)
+    twice = posterior([1.3], [here], here, 1.0, spreads, counts=[2.0])
+    both = posterior([1.3, 1.3], [here, here], here, 1.0, spreads)
+    assert twice.value == pytest.approx(both.value) and twice.high == pytest.approx(both.high)
     prior = posterior([], [], here, 1.0, spreads)
     one = posterior([1.3], [here], here, 1.0, spreads)
     many = posterior([1.3] * 20, [here] * 20, here, 1.0, spreads)

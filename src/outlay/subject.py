@@ -31,7 +31,7 @@ _COUNTED = re.compile(r"\s*\d[\d_,]*\s*[x×*]", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Subject:
-    """kind: model | scenario | launch | trainer | log; `source` is the program whose file or line it is."""
+    """kind: model | scenario | launch | trainer | log | bench; `source` is the program whose file or line it is."""
 
     kind: str
     scenario: Mapping[str, Any]
@@ -43,11 +43,11 @@ class Subject:
     @property
     def foreign(self) -> bool:
         """Read from somebody else's file, so that what was read has to be said."""
-        return self.kind in ("launch", "trainer", "log")
+        return self.kind in ("launch", "trainer", "log", "bench")
 
     @property
     def title(self) -> str:
-        what = "log" if self.kind == "log" else "settings" if self.where else "launch line"
+        what = {"log": "log", "bench": "result"}.get(self.kind, "settings" if self.where else "launch line")
         return f"{NAMES.get(self.source, self.source)} {what} {self.where}".strip()
 
     @property
@@ -88,7 +88,7 @@ def subject_of(given: str | Sequence[str]) -> Subject:
         return _line(given) if len(given.split()) > 1 else Subject("model", {"model": given})
     if suffix in SETTINGS:
         return _settings(path, given)
-    return _other(path, given)
+    return _bench(path) if suffix in (".jsonl", ".ndjson") else _other(path, given)
 
 
 def _is_file(path: Path) -> bool:
@@ -140,18 +140,33 @@ def _without_file(parts: dict[str, Any], notes: LaunchNotes) -> tuple[dict[str, 
 def _settings(path: Path, given: str) -> Subject:
     """A scenario or a result as ever; else a model's, a trainer's or an engine's settings."""
     from outlay.readers.any_file import read_any
+    from outlay.readers.bench_file import is_bench
 
     if path.name == "config.json" or path.name.endswith(".index.json"):
         return Subject("model", {"model": given})
     document = load_file(path)
     if _is_scenario(document):
         return Subject("scenario", _scenario(document, given))
+    if is_bench(document):
+        return _bench(path)
     read = read_any(path)
     if read.kind in ("safetensors", "model", "gguf"):
         return Subject("model", {"model": given})
     if read.kind == "scenario":
         return Subject("scenario", _scenario(document, given))
     return Subject(read.kind, read.parts, read.notes.engine, path.name, read.notes)
+
+
+def _bench(path: Path) -> Subject:
+    """A benchmark's result stands for the deployment and the load of its first run that has one."""
+    from outlay.readers.bench_file import read_bench
+    from outlay.readers.bench_record import scenario_parts
+
+    reading = read_bench(path)
+    run = next((run for run in reading.runs if run.load not in ("", "trace")), None)
+    if run is None:
+        raise Unreadable(f"{path}: no run of it has a load that can be planned")
+    return Subject("bench", scenario_parts(run), run.tool, path.name)
 
 
 def _is_scenario(document: object) -> bool:

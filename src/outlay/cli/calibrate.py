@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from outlay.cli.options import Shared, shared_flags
+from outlay.cli.options import shared_flags
+from outlay.cli.subjects import Launching
 
 if TYPE_CHECKING:
     from outlay.ledger.calibration import Measured
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 LEFT_OUT = ("--vary", "--save", "--csv", "-o")
 
 
-@click.command(cls=Shared, name="calibrate", short_help="Own benchmarks into factors.")
+@click.command(cls=Launching, name="calibrate", short_help="Own benchmarks into factors.")
 @click.argument("files", nargs=-1, required=True, metavar="BENCHMARK... [SUBJECT]")
 @click.option("-o", "--output", "folder", metavar="FOLDER",
               help="Write there; give it to --catalog of later plans. Without it nothing is written.")
@@ -29,8 +30,8 @@ def command(files: tuple[str, ...], folder: str | None, **flags: Any) -> int:
 
     What was measured over what is modelled is kept by model, device and engine, one row a run and number. Plans with
     --catalog FOLDER then follow these runs: the more, and the more alike their loads, the closer, and the narrower the
-    interval. SUBJECT or -f say how the engine ran where the files do not. Rows of a model, device and engine that are
-    in FOLDER already are written anew, so give all of their files.
+    interval. SUBJECT, -f or a launch line say how the engine ran where the files do not. Rows of a model, device and
+    engine that are in FOLDER already are written anew, so give all of their files.
 
     \b
     outlay calibrate bench-*.json -g 1xh100-sxm -o my-facts

@@ -48,11 +48,13 @@ def posterior(
     at: Sequence[float] | None,
     middle: float,
     spreads: Spreads,
+    counts: Sequence[float] | None = None,
 ) -> Factor:
     """The factor at a load, from runs at others.
 
     ratios: measured over predicted; points: the logarithms that place each run's load, in one order; at: those of the
-    load asked about, None for one unlike any. middle is the factor expected without runs.
+    load asked about, None for one unlike any. middle is the factor expected without runs. counts: runs behind each
+    ratio, where it is the geometric mean of several of one load.
 
     With many runs of one load the factor is theirs; with none it is the prior; one run is trusted as far as it can be:
 
@@ -72,7 +74,8 @@ def posterior(
         toward = np.zeros(count)
     else:
         toward = spreads.load**2 * np.exp(-_apart(where, np.asarray([at], dtype=float))[:, 0] / spreads.alike)
-    noise = shared + spreads.run**2 * np.eye(count)
+    repeats = np.ones(count) if counts is None else np.asarray(counts, dtype=float)
+    noise = shared + spreads.run**2 * np.diag(1.0 / repeats)
     alone = spreads.load**2 + spreads.run**2
     means, deviations, weights = [], [], []
     for scale in _scales(spreads.freedom):

@@ -16,7 +16,7 @@ from outlay.readers.bench_guidellm import is_guidellm, read_guidellm
 from outlay.readers.bench_record import BenchRun, doubts
 from outlay.readers.json_file import parse_json, read_bytes
 
-MAX_BYTES = 128 * 2**20
+MAX_BYTES = 64 * 2**20
 MAX_RUNS = 5_000
 WITHOUT_REQUESTS = ("too large: leave out what is kept of each request (vllm bench serve without --save-detailed, "
                     "bench_serving without --output-details, guidellm with a sample size of 0)")

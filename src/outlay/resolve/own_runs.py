@@ -21,7 +21,7 @@ SHARES = "shares"  # the row of how the residual's spread divides
 POWER = "power_w_per_device"
 NUMBERS = ("ttft_s", "tpot_s", "output_tokens_per_s", POWER)
 LOAD = ("in_flight", "input", "output", "devices", "weight_bytes")
-POOLS = ".pools"
+MOST = 100  # loads that a factor is made of, the nearest first
 Z_EDGE = 1.2815515655446004  # standard normal at the 90th percentile
 Point = tuple[float, ...]
 
@@ -45,7 +45,12 @@ class OwnRuns:
         wide = math.log(high / low) / (2.0 * Z_EDGE)
         spreads = Spreads(wide * self.shares["group"], wide * self.shares["load"], wide * self.shares["run"],
                           self.shares["alike"], self.shares["freedom"])
-        return posterior(self.ratios[number], self.points[number], at, middle, spreads)
+        ratios, points, counts = _of_load(self.ratios[number], self.points[number])
+        if at is not None and len(points) > MOST:  # the rest lies farther off and would say next to nothing more
+            nearest = sorted(range(len(points)), key=lambda i: math.dist(points[i], at))[:MOST]
+            ratios, points, counts = ([ratios[i] for i in nearest], [points[i] for i in nearest],
+                                      [counts[i] for i in nearest])
+        return posterior(ratios[:MOST], points[:MOST], at, middle, spreads, counts[:MOST])
 
     def by_load(self, number: str, prior: tuple[float, float, float], in_flight: Any, prompt: Any, output: Any,
                 devices: float, weight_bytes: float) -> Any:
@@ -68,6 +73,15 @@ class OwnRuns:
     def told(self, number: str) -> str:
         count = len(self.ratios[number])
         return f"{KIND} {self.key}: {count} run{'s' * (count > 1)} of one's own, {', '.join(self.sources)}"
+
+
+def _of_load(ratios: Sequence[float], points: Sequence[Point]) -> tuple[list[float], list[Point], list[float]]:
+    """Runs of one load as their geometric mean, and how many they were."""
+    found: dict[Point, list[float]] = {}
+    for ratio, point in zip(ratios, points, strict=True):
+        found.setdefault(point, []).append(math.log(ratio))
+    return ([math.exp(sum(logs) / len(logs)) for logs in found.values()], list(found),
+            [float(len(logs)) for logs in found.values()])
 
 
 def key_of(model: str, device: str, engine: str) -> str:
@@ -128,7 +142,7 @@ def _read(entry: Entry, parameter: str) -> tuple[str, Point]:
     """A parameter's number and load."""
     number, *words = parameter.split()
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    known = number.removesuffix(POOLS) in NUMBERS
+    known = number in NUMBERS
     try:
         values = [float(pairs[name]) for name in LOAD]
     except (KeyError, ValueError):

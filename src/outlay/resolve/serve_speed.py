@@ -14,7 +14,7 @@ from outlay.resolve.drafter import Drafter
 from outlay.resolve.efficiency import borrowed
 from outlay.resolve.engines import Engine, version_of
 from outlay.resolve.fleet import DeviceFacts
-from outlay.resolve.own_runs import POOLS, POWER, OwnRuns, Point, own_runs
+from outlay.resolve.own_runs import POWER, OwnRuns, Point, own_runs
 from outlay.resolve.power import capped_clock
 from outlay.resolve.record import Notes
 from outlay.resolve.serve_time import (
@@ -68,11 +68,10 @@ class Speed:
         kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
         source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
         value, basis = min(max(1.0, low), high), "derived"
-        key = number + POOLS * pools
-        factor = None if self.own is None else self.own.factor(key, (low, middle, high), at)
+        factor = None if self.own is None or pools else self.own.factor(number, (low, middle, high), at)
         if self.own is not None and factor is not None:  # its middle is in the model already (`nominal`)
             value, low, high, basis = 1.0, factor.low / factor.value, factor.high / factor.value, "measured"
-            source = self.own.told(key)
+            source = self.own.told(number)
         return uncertain(
             value,
             low,
