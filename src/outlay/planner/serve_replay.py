@@ -10,9 +10,10 @@ import numpy as np
 
 from outlay.derive import derive, exact
 from outlay.errors import BadValue
+from outlay.planner.serve_own import own_slower, place
 from outlay.planner.serve_pool_times import Pools
 from outlay.planner.serve_simulate import contract_values, replay, replay_pools
-from outlay.planner.serve_times import PERCENTILES, TIMES, Replicas, load_of, own_slower, place
+from outlay.planner.serve_times import PERCENTILES, TIMES, Replicas, load_of
 from outlay.resolve.record import Notes
 from outlay.resolve.serve import ServePhase
 from outlay.resolve.workload import Asked

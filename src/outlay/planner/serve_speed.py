@@ -11,7 +11,8 @@ from outlay.physics import stream as st
 from outlay.planner.serve_energy import PHASES, power_values
 from outlay.planner.serve_loads import table_of_loads
 from outlay.planner.serve_memory_values import as_q
-from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, place, times
+from outlay.planner.serve_own import place
+from outlay.planner.serve_times import Replicas, Traffic, load_of, percentile_keys, times
 from outlay.planner.serve_use import duration, serving_lines, unit_prices
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase

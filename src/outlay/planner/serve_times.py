@@ -12,8 +12,7 @@ from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import stream as st
 from outlay.physics.queueing import in_flight
-from outlay.planner.serve_own import own_found
-from outlay.resolve.own_runs import Point
+from outlay.planner.serve_own import own_alone, own_found, place
 from outlay.resolve.serve_speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve_inputs import ServeLayout
@@ -122,7 +121,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     elif asked.kind == "open":
         values, rate = _open(asked, whole, load, slow, slow_first, capacity)
     elif asked.concurrency <= 1.0 and whole.single and not whole.speed.fitted:
-        values, rate = _loop(asked, *_alone(whole, at))
+        values, rate = _loop(asked, *own_alone(whole, at))
     else:
         first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
         token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
@@ -130,35 +129,6 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     values |= loads_of(asked, values, rate, capacity, most, whole)
     traffic = Traffic(rate, *_shares(load, found, rate, whole))
     return values | rates_of(asked, rate, whole.devices), traffic
-
-
-def place(whole: Replicas, load: Load, found: Mapping[str, Any]) -> Point | None:
-    """Where a load lies among those of a person's own runs."""
-    inside = load.concurrency if load.kind in ("closed", "batch") else float(found["running"])
-    return whole.speed.place(inside, load.input, load.output, value_of(whole.layout.devices))
-
-
-def own_slower(whole: Replicas, load: Load) -> tuple[float, float]:
-    """How much longer than the model a token and a first token take: this engine's one stream, one's own runs."""
-    devices, slow, first = value_of(whole.layout.devices), value_of(whole.slower), value_of(whole.slower_first)
-    if whole.speed.own is None:
-        return slow, first
-    inside = load.concurrency if load.kind in ("closed", "batch") else whole.modelled(load)["running"]
-    token, prompt = (whole.speed.nominal(n, inside, load.input, load.output, devices) for n in ("tpot_s", "ttft_s"))
-    return slow * float(token), first * float(prompt)
-
-
-def _alone(whole: Replicas, at: Point | None) -> tuple[Quantity, Quantity]:
-    """One request alone: as its own model has it, or as a person's own runs were to that."""
-    own, times = whole.speed.own, []
-    for name in ("ttft_s", "tpot_s"):
-        time: Quantity = whole.single[name]
-        if own is not None and name in own.ratios:
-            own_s = time.value * whole.speed.nominal(
-                name, 1.0, whole.single["input"], whole.single["output"], value_of(whole.layout.devices))
-            time = derive(scaled, time.label, "s", modelled_s=own_s, slower=whole.speed.residual(name, at=at))
-        times.append(time)
-    return times[0], times[1]
 
 
 def _loop(asked: Asked, first: Quantity, token: Quantity) -> tuple[dict[str, Any], Quantity]:
