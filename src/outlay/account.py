@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from outlay.account_rates import Owned, Rates
-from outlay.derive import Num, Quantity, add_all, derive, exact
+from outlay.derive import Num, Quantity, add_all, derive, exact, value_of
 from outlay.usage import Line, Scope, Usage
 from outlay.valuation import carbon, embodied, energy, money, water
 
@@ -183,6 +183,8 @@ def _overheads(group: _Group, rates: Rates) -> Iterable[Line]:
                            network_share=rates.network_share)
         it_parts += [nodes_j, network_j]
         for item, joules in (("host", host_j), ("network", network_j)):
+            if value_of(joules) == 0.0 and rates.host_w is not None and value_of(rates.host_w) == 0.0:
+                continue  # a machine of one piece, whose own power is the whole of it
             yield _energy_line(group.usage(item, "energy_j", joules, "J", "node"), joules, rates)
     if it_parts:
         it_j = add_all("IT energy", "J", *it_parts)
@@ -241,10 +243,10 @@ def totals(lines: Sequence[Line]) -> dict[str, Quantity | None]:
         "water_offsite_l": total("water off site", "l", [x.water_offsite_l for x in lines]),
         "device_hours": derive(_hours, "device-hours", "h", device_s=total("device-seconds", "s", used)),
     }
-    return sums | dict.fromkeys(OF_ENERGY) if _power_unknown(lines) else sums
+    return sums | dict.fromkeys(OF_ENERGY) if power_unknown(lines) else sums
 
 
-def _power_unknown(lines: Sequence[Line]) -> bool:
+def power_unknown(lines: Sequence[Line]) -> bool:
     """Whether a phase has device-seconds and no joules beside them."""
     kinds = {(x.usage.phase, x.usage.resource) for x in lines if "overhead" not in x.usage.tags}
     return any((phase, "energy_j") not in kinds for phase, resource in kinds if resource == "device_s")

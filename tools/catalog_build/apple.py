@@ -79,7 +79,7 @@ def _machine(me: str, memory_gb: int, chip: dict[str, str]) -> list[Row]:
         row("utilization_family", "rtx_pro_6000_server", "text", "no kernel table; another maker's GDDR part"),
         row("utilization_donor_widening", 2.0, "", "no kernel table: off by up to this factor (80 %)"),
     ]
-    return [*rows, _power(me, chip)]
+    return [*rows, _power(me, chip), row("power_scope", "node", "text", "power_w is the machine's, at the wall")]
 
 
 def _power(me: str, chip: dict[str, str]) -> Row:

@@ -32,6 +32,7 @@ def command(subject: str | None, form: str, start: str | None, **flags: Any) -> 
     from outlay.cli.ask import PHASES, ask, whole_scenario
 
     check_outputs(flags)
+    flags["subject"] = subject
     document = whole_scenario(subject, flags, "pretrain", asked=False)
     if not any(document.get(phase) for phase in PHASES):
         document.setdefault("pretrain", {})

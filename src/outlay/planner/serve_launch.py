@@ -28,7 +28,7 @@ def launch(engine: str, model: str, serve: Serve) -> dict[str, Any] | None:
         return None
     words, notes = write(model, serve, (serve.get("speculative") or {}).get("draft_model"))
     precision = str(serve.get("precision") or "bf16")
-    if precision not in (*WIDE, *ONLINE) and not model.lower().endswith(".gguf"):
+    if precision not in (*WIDE, *ONLINE) and engine != "llama.cpp":
         notes.append(f"name a checkpoint published in {precision}; the weights decide the precision")
     if int(serve.get("replicas") or 1) > 1:
         notes.append(f"start it {serve['replicas']} times, on devices of its own each, behind a router")
@@ -158,17 +158,19 @@ def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
 
 
 def _llamacpp(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
-    words = ["llama-server", "-m" if model.lower().endswith(".gguf") else "-hf", model]
-    slots = int(serve.get("max_num_seqs") or 1)
+    file = model.lower().endswith(".gguf")
+    words = ["llama-server", "-m" if file else "-hf", model]
+    slots, shared = int(serve.get("max_num_seqs") or 1), bool(serve.get("kv_unified"))
     if serve.get("max_model_len"):
-        words += ["-c", str(int(serve["max_model_len"]) * slots)]
-    words += ["-np", str(slots)]
+        words += ["-c", str(int(serve["max_model_len"]) * (1 if shared else slots))]
+    words += ["-np", str(slots), *(["--kv-unified"] if shared and slots > 1 else [])]
     kv = serve.get("kv_precision")
     words += ["-ctk", kv, "-ctv", kv] if kv in ("q8_0", "q4_0") else []
     layers = serve.get("gpu_layers")
     words += ["-ngl", "all" if layers is None else str(layers)]
     words += ["-md", draft] if draft else []
-    return words, []
+    note = f"it reads GGUF files: name a repository that has this model in {serve.get('precision') or 'bf16'}"
+    return words, [] if file else [note]
 
 
 def _weights(serve: Serve, quantization: str, dtype: str) -> Words:

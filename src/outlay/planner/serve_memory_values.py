@@ -109,12 +109,20 @@ def verdict(phase: ServePhase, memory: ServeMemory) -> dict[str, Any]:
 
 def _binding(phase: ServePhase, tight: ServeStage, full: ServeStage, by_cache: bool) -> dict[str, Any]:
     if by_cache and phase.recipe.pool not in ("context", "grows"):
-        needed, limit = value_of(tight.need_bytes), max(0.0, value_of(tight.room_bytes))
+        needed, room = value_of(tight.need_bytes), value_of(tight.room_bytes)
+        if room < 0.0:  # no cache is left at all: what is in its way is the limit
+            usable = value_of(phase.usable_bytes)
+            return {
+                "constraint": "device memory for weights and work, and the KV cache of one longest sequence",
+                "needed_bytes": usable + needed - room,
+                "limit_bytes": usable,
+                "short_bytes": needed - room,
+            }
         return {
             "constraint": "KV cache for one sequence of max_model_len",
             "needed_bytes": needed,
-            "limit_bytes": limit,
-            "short_bytes": needed - value_of(tight.room_bytes),
+            "limit_bytes": room,
+            "short_bytes": needed - room,
         }
     needed, limit = value_of(full.memory_per_device_bytes), value_of(phase.usable_bytes)
     return {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from outlay.account import account
+from outlay.account import account, power_unknown
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import goodput as gp
 from outlay.planner.serve_times import HOUR_S, Traffic
@@ -99,8 +99,9 @@ def unit_prices(
     )
     found: dict[str, Any] = {"output_tokens": answered, "requests": requests, "duration_s": kept}
     usd = _sum([x.usd for x in lines], "money", "USD")
-    energy = _sum([x.energy_j for x in lines], "facility energy", "J")
-    carbon = _sum([x.co2e_operational_kg + x.co2e_embodied_kg for x in lines], "carbon", "kg")
+    dark = power_unknown(lines)  # then the joules there are say nothing of the devices
+    energy = None if dark else _sum([x.energy_j for x in lines], "facility energy", "J")
+    carbon = None if dark else _sum([x.co2e_operational_kg + x.co2e_embodied_kg for x in lines], "carbon", "kg")
     found["usd_per_million_output_tokens"] = _each(
         usd, answered, MILLION, "money per million output tokens", "USD"
     )

@@ -47,7 +47,7 @@ def kept(found: Mapping[str, Any], tolerance: float) -> bool:
 
 def _over(row: Mapping[str, Any]) -> str:
     ratio = number(row.get("ratio"))
-    return "" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
+    return "" if ratio is None else f"{round(100 * (ratio - 1), 1) + 0.0:+.1f} %"
 
 
 def _table(title: str, rows: list[Mapping[str, Any]], verbose: bool) -> Table | None:

@@ -126,11 +126,16 @@ def _margin(phase: Mapping[str, Any]) -> str:
 
 
 def _layout(phase: Mapping[str, Any]) -> str:
-    layout = phase.get("layout") or {}
-    said = [f"{word} {layout[name]}" for name, word in _DEGREES if (number(layout.get(name)) or 1) > 1]
-    replicas, idle = phase.get("replicas") or 1, phase.get("devices_idle") or 0
-    whole = " · ".join(said or ["one device"]) + (f", {replicas} replicas" if replicas > 1 else "")
+    pools, idle = phase.get("pools") or {}, phase.get("devices_idle") or 0
+    whole = "; ".join(f"{name} {_split(pool)}" for name, pool in pools.items()) or _split(phase)
     return f"Layout: {whole}" + (f"; {idle} devices idle" if idle else "")
+
+
+def _split(held: Mapping[str, Any]) -> str:
+    """How a deployment, or one pool of it, is split."""
+    layout, replicas = held.get("layout") or {}, held.get("replicas") or 1
+    said = [f"{word} {layout[name]}" for name, word in _DEGREES if (number(layout.get(name)) or 1) > 1]
+    return " · ".join(said or ["one device"]) + (f", {replicas} replicas" if replicas > 1 else "")
 
 
 def holds(phase: Mapping[str, Any]) -> Table | None:

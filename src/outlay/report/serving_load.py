@@ -33,10 +33,16 @@ def load(phase: Mapping[str, Any]) -> Table | None:
     rows = [
         ("requests a second", count(phase.get("rate"), 2), count(phase.get("capacity_requests_per_s"), 2)),
         ("in flight", count(phase.get("concurrency"), 1), count(phase.get("capacity_concurrency"))),
-        ("users, busiest hour", count(phase.get("users")), count(phase.get("capacity_users"))),
+        (f"users, busiest hour{_each(phase)}", count(phase.get("users")), count(phase.get("capacity_users"))),
         ("output tokens a second", count(phase.get("output_tokens_per_s")), _capacity_tokens(phase)),
     ]
     return Table("The load", ("", "now", "at most"), tuple(rows))
+
+
+def _each(phase: Mapping[str, Any]) -> str:
+    """How many requests of a person an hour the number of users stands for."""
+    most, users = number(phase.get("capacity_requests_per_s")), number(phase.get("capacity_users"))
+    return "" if not most or not users else f", {most * 3600.0 / users:.3g} requests each"
 
 
 def _capacity_tokens(phase: Mapping[str, Any]) -> str:

@@ -95,6 +95,9 @@ class _Resolver:
         self.rows = software_rows((self.framework, named), self.catalog)
         if named != self.framework:
             self.notes.assume("finetune.framework", self.framework, f"{named} trains by it")
+        if context.facts.local_only:
+            self.notes.warn(f"finetune.framework: what is known of {named} was measured on other makers' GPUs; "
+                            f"planned as if {context.facts.id} ran it the same way")
         self.seed = context.defaults.seed
         self.devices = context.hardware.devices
         self.read = file_lengths(given, given.algorithm in WITH_ROLLOUT, self.notes)

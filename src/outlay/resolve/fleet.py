@@ -37,6 +37,16 @@ class DeviceFacts:
     per_instance: int = 1  # devices in the cloud instance that was named
     provider: str = ""  # of that instance
 
+    @property
+    def local_only(self) -> bool:
+        """Whether the usual engines and trainers have no kernels measured for it: Apple's chips."""
+        return self.entry is not None and self.entry.value("class", "") == "apple"
+
+    @property
+    def whole_machine(self) -> bool:
+        """Whether its catalogued power is that of the machine around it, at the wall."""
+        return self.entry is not None and self.entry.value("power_scope", "") == "node"
+
 
 def given(value: float, unit: str, label: str) -> Quantity:
     """A number from the scenario itself."""
@@ -73,8 +83,6 @@ def resolve_device(device: str | Device, catalog: Catalog, notes: Notes, seed: i
         missing = own.missing()
         raise BadValue(f"fleet.device.{missing}: needed for a device that is not in the catalogue; or give the "
                        "name of a catalogued one", f"fleet.device.{missing}")
-    if device.power_w is None:
-        notes.warn("fleet.device.power_w: not given, so energy of this device is unknown")
     return own.alone(device.name or "custom")
 
 

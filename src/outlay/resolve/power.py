@@ -53,8 +53,8 @@ def resolve_power(
     rated = facts.power_w
     if rated is None:
         if measured is None:
-            notes.warn(f"fleet.device: no rated power is known for {facts.id}; energy and carbon are left out; "
-                       "give power_w_per_device")
+            notes.warn(f"fleet.device: no rated power is known for {facts.id}; energy and carbon are left out; give "
+                       "device.power_w (its rating) or power_w_per_device (measured)")
             return None
         rated = given(measured, "W", "rated power")
     cap = fleet.device_power_limit_w

@@ -10,6 +10,7 @@ from outlay.catalog import Price
 from outlay.derive import Quantity, derive, exact, uncertain
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts, given
+from outlay.resolve.host import beside
 from outlay.resolve.site import SiteInputs
 from outlay.scenario import Fleet
 
@@ -46,9 +47,9 @@ def resolve_rates(
             utilization = owned.utilization  # type: ignore[assignment]
     if fleet.discount is not None:
         shown["discount"] = fleet.discount
+    around = beside(facts, defaults)
     rates = Rates(
-        host_factor=defaults.quantity("energy.host_factor", "host power over device power"),
-        network_share=defaults.catalog.find("power_constants", "energy").fact("network_share").quantity(defaults.seed),
+        host_factor=around.host_factor, network_share=around.network_share,
         pue=site.pue,
         grid_kgco2e_per_j=per_joule(site.grid_kgco2e_per_kwh, "kgCO2e/J"),
         grid_direct_kgco2e_per_j=(None if site.grid_direct_kgco2e_per_kwh is None
@@ -57,7 +58,7 @@ def resolve_rates(
         wue_l_per_j=per_joule(site.wue_l_per_kwh, "L/J"),
         embodied_kg_per_device=_embodied(facts, defaults),
         embodied_kg_server_per_device=derive(_over, "embodied carbon of a device's share of the server", "kg",
-                                             whole=_server(defaults), parts=devices_per_node),
+                                             whole=_server(facts, defaults), parts=devices_per_node),
         embodied_lifetime_s=_lifetime(fleet, "embodied.lifetime_years", defaults),
         embodied_busy_share=utilization,
         tenure=_TENURE[fleet.commitment or "on_demand"] if tenure == "rent" else "owned",
@@ -66,7 +67,7 @@ def resolve_rates(
         owned=owned, usd_per_j=per_joule(site.electricity_usd_per_kwh, "USD/J"),
         usd_per_unit=_unit_prices(defaults),
         no_price=reason or "no price is known for this device here; give usd_per_device_hour",
-        host_w=_host_w(facts, defaults), supply_factor=defaults.quantity("energy.supply_factor", "supply losses"),
+        host_w=around.host_w, supply_factor=around.supply_factor,
         storage_w_per_byte=defaults.catalog.find("power_constants", "energy").fact("storage_w_per_byte").quantity(
             defaults.seed),
         price_basis=basis,
@@ -288,7 +289,7 @@ def _own(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, defaults: Defaults)
     else:
         use = defaults.quantity("own.utilization", "fleet.utilization")
     network, space = _around(fleet, shown, defaults)
-    host = defaults.quantity("energy.host_factor")
+    host = beside(facts, defaults).host_factor
     rated = facts.power_w or exact(0.0, "W", "rated power")
     provisioned = derive(
         _provisioned, "power reserved for a device", "W", rated_w=rated, host_factor=host, pue=site.pue
@@ -318,20 +319,6 @@ def _around(fleet: Fleet, shown: dict[str, Any], defaults: Defaults) -> tuple[Qu
     return found[0], found[1]
 
 
-def _host_w(facts: DeviceFacts, defaults: Defaults) -> Quantity | None:
-    """Power of a device's share of its host, which grows with the device's rating; None where that is unknown."""
-    if facts.power_w is None:
-        return None
-    share = defaults.quantity("energy.host_share", "host power over rated power of its devices")
-    found: Quantity = derive(_times, "host power of a device", "W", rated_w=facts.power_w, share=share)
-    return found
-
-
-def _times(rated_w: Any, share: Any) -> Any:
-    """A share of rated power."""
-    return rated_w * share
-
-
 def _provisioned(rated_w: Any, host_factor: Any, pue: Any) -> Any:
     """Facility power reserved for one device: rated, with its host, cooling and losses."""
     return rated_w * host_factor * pue
@@ -346,7 +333,11 @@ def _embodied(facts: DeviceFacts, defaults: Defaults) -> Quantity:
     return device_embodied(facts, defaults)
 
 
-def _server(defaults: Defaults) -> Quantity:
+def _server(facts: DeviceFacts, defaults: Defaults) -> Quantity:
+    if facts.whole_machine:
+        why = "the machine is its chip and memory, counted with the device; its case and board are not counted"
+        defaults.notes.assume("embodied carbon of a server without devices", 0, why)
+        return exact(0.0, "kg", "embodied carbon of the machine around its chip", why, basis="assumed")
     fact = defaults.catalog.find("embodied", "gpu-server").fact("kg")
     defaults.notes.assume("embodied carbon of a server without devices", fact.value, fact.note, fact.source)
     return fact.quantity(defaults.seed)

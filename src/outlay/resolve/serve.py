@@ -140,8 +140,7 @@ def _engine_of(
 
 def _runs_only_here(facts: DeviceFacts) -> str:
     """Why a device has a local engine of its own; empty where the usual engines run."""
-    apple = facts.entry is not None and facts.entry.value("class", "") == "apple"
-    return "what runs on the GPU of Apple's chips" if apple else ""
+    return "what runs on the GPU of Apple's chips" if facts.local_only else ""
 
 
 def _peak(facts: DeviceFacts, recipe: ServeRecipe, fallback: Num) -> Num:
