@@ -75,3 +75,41 @@ def test_a_search_times_a_device_as_its_plan_does() -> None:
     row = found["search"]["best"][0]
     assert row["tpot_s"] == pytest.approx(found["tpot_s"]["value"], rel=0.01)
     assert row["output_tokens_per_s"] == pytest.approx(found["output_tokens_per_s"]["value"], rel=0.03)
+
+
+@pytest.mark.parametrize("percentile", [95, 99.9])
+def test_a_promise_is_held_against_the_percentile_promised(percentile: float) -> None:
+    slo = {"ttft": "1s", "percentile": percentile}
+    asked = {"max_model_len": 8192, "precision": "fp8", "slo": slo,
+             "workload": {"rate": 1, "input": 1024, "output": 128}}
+    told = plan({"model": "llama-3.1-8b", "fleet": "rtx-4090", "serve": asked}).to_dict()["serve"]
+    assert told["slo"]["ttft"]["of"] == f"p{percentile:g}"
+    seen = told["slo"]["ttft"]["value"]["value"]
+    assert told["ttft_p90_s"]["value"] < seen
+    assert (seen < told["ttft_p99_s"]["value"]) == (percentile < 99)
+
+
+def test_fit_and_serve_name_the_same_rent() -> None:
+    from outlay.catalog import load
+    from outlay.planner.fit import facts
+
+    for device in ("rtx-4090", "h100-sxm5-80gb", "l40s"):
+        told = plan({"model": "llama-3.1-8b", "fleet": device, "serve": {**SERVE, "precision": "fp8"}}).to_dict()
+        rent = next(a["value"] for a in told["assumptions"] if a["what"] == "fleet.usd_per_device_hour")
+        assert facts(load().find("device", device), device, load())["usd_per_hour"] == pytest.approx(rent)
+
+
+def test_a_field_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from outlay.cli.shell import run
+
+    assert run(["serve", "llama-3.1-8b", "-g", "rtx-4090", "--users", "5", "--rate", "3"]) == 2
+    assert capsys.readouterr().err.startswith("serve.workload.users: rate and users are 2 loads; give one of")
+    assert run(["serve", "llama-3.1-8b", "-g", "rtx-4090", "--users", "-3"]) == 2
+    assert capsys.readouterr().err.strip() == "serve.workload.users: -3 must be at least 1"
+
+
+def test_a_report_names_its_subject_in_what_to_run_next(capsys: pytest.CaptureFixture[str]) -> None:
+    from outlay.cli.shell import run
+
+    assert run(["report", "llama-3.1-8b", "-g", "64xh100-sxm", "-n", "1T"]) == 0
+    assert "$ outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T device_hours" in capsys.readouterr().out

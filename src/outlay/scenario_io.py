@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from outlay.errors import BadValue, UnknownField, Unreadable, suggestion
 from outlay.scenario import Scenario
 from outlay.scenario_kinds import Record
-from outlay.units import EXAMPLES, parse
+from outlay.units import parse
 
 R = TypeVar("R", bound=Record)
 MAX_BYTES = 8_000_000
@@ -221,7 +221,7 @@ def _number(extra: dict[str, Any], value: object, path: str) -> float | int:
     low, high = extra["low"], extra["high"]
     if not low <= number <= high and not (extra["kind"] == "rate_per_s" and number == math.inf):
         raise BadValue(f"{path}: {_shown(value)} must be {'at least' if number < low else 'at most'} "
-                       f"{low if number < low else high:g}, as in {EXAMPLES[extra['kind']]}", path)
+                       f"{low if number < low else high:g}", path)
     if not extra["integer"]:
         return number
     if number != int(number):

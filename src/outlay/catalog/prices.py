@@ -138,3 +138,12 @@ def check_prices(prices: Sequence[tuple[str, Price]], peers: Sequence[Price] = (
 
 def _place(price: Price) -> tuple[str, str, str, str]:
     return price.provider, price.region, price.instance, price.device
+
+
+def by_provider(prices: Sequence[Price]) -> list[float]:
+    """A device-hour's price in dollars at each provider: the median of what it lists, so that each counts once.
+
+    However many regions a provider names, it is one offer among those of the others.
+    """
+    names = sorted({p.provider for p in prices})
+    return [statistics.median(p.usd_per_device_hour for p in prices if p.provider == name) for name in names]

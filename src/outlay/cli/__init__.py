@@ -14,6 +14,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.stdout.write(f"outlay {__version__}\n")
         return
-    from outlay.cli.shell import run
+    try:
+        from outlay.cli.shell import run
 
-    sys.exit(run(arguments))
+        code = run(arguments)
+    except KeyboardInterrupt:  # before anything was there to say so
+        code = 130
+    sys.exit(code)

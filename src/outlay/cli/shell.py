@@ -90,6 +90,9 @@ def _try_help(error: object) -> str:
 def _refuse(error: dict[str, str], arguments: list[str], hint: str = "") -> int:
     """Say what is wrong on stderr, and on stdout as JSON where JSON was asked for."""
     message, field = error["message"], error["field"]
+    section, colon, rest = message.partition(": ")
+    if colon and field.startswith(f"{section}."):  # the field says where; its section need not say so again
+        message = rest
     say(message if field and message.startswith(field) else f"{field or 'error'}: {message}")
     if hint:
         say(hint)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from outlay.catalog import Catalog, Entry
+from outlay.catalog.prices import by_provider
 from outlay.derive import value_of
 from outlay.errors import OutlayError
 from outlay.planner.serve import plan_serve
@@ -221,16 +223,13 @@ def facts(device: Entry, fleet: str, catalog: Catalog) -> dict[str, Any]:
     from outlay.units import split_fleet
 
     count = split_fleet(fleet)[0]
-    cheapest: dict[str, float] = {}  # by provider: regions of one are not so many more offers
-    for offer in catalog.prices(device=device.id, kind="on_demand"):
-        cheapest.setdefault(offer.provider, offer.usd_per_device_hour)  # prices come cheapest first
-    rents = list(cheapest.values())
+    rents = by_provider(catalog.prices(device=device.id, kind="on_demand"))
     watts, price = device.value("power_w"), device.value("price_usd")
     return {
         "device": device.id,
         "devices": count,
         "memory_bytes": device.value("memory_bytes"),
-        "usd_per_hour": count * sorted(rents)[len(rents) // 2] if rents else None,
+        "usd_per_hour": count * median(rents) if rents else None,
         "usd": count * price if price is not None else None,
         "power_w": count * watts if watts is not None else None,
     }

@@ -68,18 +68,21 @@ def spread_pools(
 
 
 def _around(asked: Asked, values: Mapping[str, Any], run: SimResult, times: float = 1.0) -> dict[str, Any]:
-    found = contract_values(run)
-    own = () if asked.percentile is None else (f"p{asked.percentile:g}",)
-    found |= {f"{name}_{p}_s": run.measures[f"{name}_s"].percentile(asked.percentile or 0.0)
-              for name in TIMES for p in own if f"{name}_s" in run.measures}
+    found = contract_values(run, asked.percentile)
     spreads: dict[str, Any] = {}
     for name in TIMES:
         mean, model = found.get(f"{name}_s"), values.get(f"{name}_s")
-        for p in dict.fromkeys((*PERCENTILES, *own)):
+        for p in _percentiles(asked):
             at = found.get(f"{name}_{p}_s")
             if model is not None and mean and at is not None:
                 spreads[f"{name}_{p}_s"] = derive(_spread, f"{name} {p}", "s", mean_s=model, over_mean=at / mean)
     return spreads | {"replay": _told(found, asked, times)}
+
+
+def _percentiles(asked: Asked) -> tuple[str, ...]:
+    """Those of the contract, and the one promised."""
+    own = "" if asked.percentile is None else f"p{asked.percentile:g}"
+    return PERCENTILES if not own or own in PERCENTILES else (*PERCENTILES, own)
 
 
 def _few(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
@@ -98,10 +101,10 @@ def replayed(asked: Asked, phase: ServePhase, whole: Replicas, seed: int) -> dic
     trace = Trace(str(asked.trace))
     long = (asked.requests or 0) > LONG_TRACE
     at = [(1.0, 1.0)] if long else [(residual.low, first.low), (1.0, 1.0), (residual.high, first.high)]
-    runs = [contract_values(_replay(phase, whole, trace, seed, asked, *pair)) for pair in at]
+    runs = [contract_values(_replay(phase, whole, trace, seed, asked, *pair), asked.percentile) for pair in at]
     nominal = runs[len(runs) // 2]
     values: dict[str, Any] = {}
-    for name in (*(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in PERCENTILES)):
+    for name in (*(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in _percentiles(asked))):
         points = [run.get(name) for run in runs]
         if any(point is None for point in points):
             values[name] = None

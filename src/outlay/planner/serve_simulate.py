@@ -179,7 +179,13 @@ def _fields(phase: ServePhase, pool: Pool, engine: EngineTime, slower_first: flo
     }
 
 
-def contract_values(found: SimResult) -> dict[str, float | None]:
-    """Numbers as a result names them: means, ttft_p50_s … e2e_p99_s, goodput; null where there is nothing to say."""
+def contract_values(found: SimResult, percentile: float | None = None) -> dict[str, float | None]:
+    """Numbers as a result names them: means, ttft_p50_s … e2e_p99_s, goodput; null where there is nothing to say.
+
+    percentile: one more than the contract's, which a promise is held against.
+    """
     values = found.summary()
+    if percentile is not None:
+        values |= {f"{name.removesuffix('_s')}_p{percentile:g}_s": measure.percentile(percentile)
+                   for name, measure in found.measures.items()}
     return {name: (value if value == value else None) for name, value in values.items()}

@@ -269,6 +269,7 @@ def _bounds(row: Mapping[str, Any]) -> str:
         return " to ".join(f"{short(float(f'{row[k]:.3g}'), 'USD')}" for k in ("low", "high")) + per
     if unit == "1/year":
         return f"{100 * row['low']:.2g} to {100 * row['high']:.2g} % a year"
+    unit = "years" if unit == "year" else unit
     return f"{_figure(row['low'])} to {_figure(row['high'])}" + (f" {unit}" if unit else "")
 
 

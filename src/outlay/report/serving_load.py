@@ -16,7 +16,9 @@ def latency(phase: Mapping[str, Any]) -> Table | None:
     """Times of a request under the load asked about; percentiles where they are known."""
     if number(phase.get("tpot_s")) is None:
         return None
-    known = [p for p in _PERCENTILES if number(phase.get(f"ttft_{p}_s")) is not None]
+    promised = {str(kept["of"]) for kept in (phase.get("slo") or {}).values()} - {"mean"}
+    told = sorted({*_PERCENTILES, *promised}, key=lambda p: float(p[1:]))
+    known = [p for p in told if number(phase.get(f"ttft_{p}_s")) is not None]
     rows = tuple(
         (label, one(phase.get(f"{name}_s"), "s"), *[one(phase.get(f"{name}_{p}_s"), "s") for p in known])
         for label, name in _TIMES

@@ -7,6 +7,7 @@ from typing import Any
 
 from outlay.account_rates import Owned, Rates
 from outlay.catalog import Price
+from outlay.catalog.prices import by_provider
 from outlay.derive import Quantity, derive, exact, uncertain
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts, given
@@ -217,7 +218,7 @@ def _spread_of(prices: list[Price], facts: DeviceFacts, kind: str, defaults: Def
     providers = sorted({p.provider for p in prices})
     values = [p.usd_per_device_hour for p in prices]
     if len(providers) > 1:  # each provider counts once, however many regions it lists
-        values = [median(p.usd_per_device_hour for p in prices if p.provider == name) for name in providers]
+        values = by_provider(prices)
     tenths = quantiles(values, n=10, method="inclusive") if len(values) > 1 else values
     middle, low, high = median(values), tenths[0], tenths[-1]
     source = f"{prices[0].source} ({prices[0].as_of})"
