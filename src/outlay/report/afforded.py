@@ -57,7 +57,7 @@ def ladder(rungs: Sequence[Mapping[str, Any]]) -> Table:
             rows.append((rung["name"], "–", "", "", "", rung.get("why", "")))
             continue
         if rung["rung"] == "api-call":
-            rows.append((rung["name"], _made(rung), f"{_size(rung['requests'])} requests", "none", "at once",
+            rows.append((rung["name"], _made(rung), f"{_size(number(rung['requests']))} requests", "none", "at once",
                          one(rung["usd"], "USD")))
             continue
         time = one(rung["elapsed_s"], "s", interval=False) if rung.get("elapsed_s") else "–"
