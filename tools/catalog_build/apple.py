@@ -29,9 +29,10 @@ def _device(chip: dict[str, str], memory_gb: int) -> list[Row]:
     def row(parameter: str, value: float | str, unit: str, how: str = "vendor", note: str = "") -> Row:
         return Row(me, parameter, value, unit, source, CATALOG_DATE, how, note=note)
 
+    sold = f"{chip['name']} {memory_gb}GB"
     rows = [
-        row("name", f"Apple {chip['name']} {memory_gb}GB", "text"),
-        row("aliases", f"apple-{me}|Apple {chip['name']} {memory_gb}GB", "list", "derived"),
+        row("name", f"Apple {sold}", "text"),
+        row("aliases", f"apple-{me}|Apple {sold}|{sold}", "list", "derived"),
         row("vendor", "apple", "text"),
         row("class", "apple", "text", "derived"),
         row("architecture", "apple", "text", "derived"),
