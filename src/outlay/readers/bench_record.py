@@ -126,8 +126,13 @@ def count_of(value: Any) -> int | None:
 
 
 def over(total: float | None, count: float | None) -> float | None:
-    """A mean from a total."""
-    return total / count if total is not None and count else None
+    """A mean from a total; None where either is missing, or too far apart to be a number.
+
+    >>> over(10.0, 4.0), over(1e300, 1e-300)
+    (2.5, None)
+    """
+    mean = total / count if total is not None and count else None
+    return mean if mean is not None and math.isfinite(mean) else None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
