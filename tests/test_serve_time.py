@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from outlay.catalog import load
 from outlay.physics.queueing import accepted_tokens, busiest_rank, experts_touched, service_wait_s
 from outlay.readers import architecture_from_mapping
+from outlay.resolve import resolve
 from outlay.resolve.serve_time import (
     CONSTANTS,
     LEFT_OUT,
@@ -23,7 +24,10 @@ from outlay.resolve.serve_time import (
     time_device,
     time_residual,
 )
+from outlay.scenario_io import scenario_from
+from outlay.steps.serve_cache import tokens_at
 from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_memory import serve_memory
 from outlay.steps.serve_time import serve_time
 from outlay.steps.serve_time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case, merge_copies
@@ -198,3 +202,68 @@ def test_the_busiest_rank_sets_the_pace_of_experts() -> None:
     assert busiest_rank(128.0, 1.0, 0.8) == 1.0
     assert 1.0 < busiest_rank(128.0, 4.0, 0.8) < busiest_rank(128.0, 16.0, 0.8)
     assert busiest_rank(128.0, 16.0, 0.0) == 1.0
+
+
+def test_a_window_leaves_no_room_for_more_short_sequences() -> None:
+    """Half of gpt-oss's layers see 128 tokens: short requests fill them as they fill the others."""
+    found = resolve(scenario_from({"model": "gpt-oss-120b", "fleet": {"device": "h200-sxm-141gb", "devices": 1},
+                                   "serve": {"engine": "tensorrt-llm", "max_model_len": 65536}}), load())
+    arch, phase, layout = found.architecture, found.serve, ServeLayout(1.0)
+    assert arch is not None and phase is not None
+    tokens = float(serve_memory(arch, phase.usable_bytes, phase.recipe, layout).kv_cache_tokens)
+    short = replace(phase.recipe, max_model_len=64)
+    own = float(serve_memory(arch, phase.usable_bytes, short, layout).kv_cache_tokens)
+    assert tokens_at(arch, phase.recipe, layout, tokens, 64.0) == pytest.approx(own, rel=0.02)
+    assert own < 0.6 * tokens
+    assert tokens_at(DENSE, phase.recipe, layout, tokens, 64.0) == tokens
+
+
+def test_what_is_set_aside_runs_fewer_at_once() -> None:
+    """TensorRT-LLM starts a request only when all of its answer has room; others when its prompt has."""
+    queued = Load("queued", 100.0, 1000.0, cache_tokens=60_000.0)
+    assert times(queued)["running"] == pytest.approx(100.0)
+    assert times(queued, reserve=1.0)["running"] == pytest.approx(60_000.0 / 1100.0)
+    assert load().find("engine", "tensorrt-llm").value("schedule_reserve") == 1.0
+
+
+def test_the_end_of_a_queue_costs_half_a_wave() -> None:
+    endless = Load("queued", 128.0, 2048.0, cache_tokens=200_000.0)
+    most = times(endless)
+    two = times(replace(endless, requests=2.0 * float(most["running"])))
+    many = times(replace(endless, requests=1e9))
+    assert 0.75 < two["output_tokens_per_s"] / most["output_tokens_per_s"] < 0.9
+    assert many["output_tokens_per_s"] == pytest.approx(most["output_tokens_per_s"], rel=1e-3)
+
+
+def test_the_last_stage_holds_a_full_pipeline_up() -> None:
+    """Head and sampling are on one stage: eight stages answer less than eight times as many as one."""
+    device = time_device(load().find("device", "rtx-pro-6000-server", ""))
+
+    def rate(stages: int) -> float:
+        work = Load("queued", 128.0, 1024.0, cache_tokens=64_000.0 * stages)
+        layout = ServeLayout(1.0, pipeline=stages)
+        found = serve_time(DENSE, device, engine(device="rtx-pro-6000-server"), layout, work)
+        return float(found["output_tokens_per_s"])
+
+    assert 4.0 < rate(8) / rate(1) < 7.0
+
+
+def test_prompts_of_any_rank_hold_a_queue_up() -> None:
+    """With attention ranks that step together, prompts of the others fall into a rank's steps too."""
+    device = time_device(load().find("device", "h200-sxm-141gb", ""))
+    work = Load("queued", 4096.0, 1024.0, cache_tokens=8.0 * 300_000.0)
+    one, eight = (serve_time(DENSE, device, engine(), ServeLayout(1.0, data=ranks),
+                             replace(work, cache_tokens=300_000.0 * ranks)) for ranks in (1.0, 8.0))
+    assert 2.0 < eight["output_tokens_per_s"] / one["output_tokens_per_s"] < 7.0
+
+
+def test_the_page_says_how_its_mixtures_ran() -> None:
+    rows = [row for row in read_rows("tensorrt_llm_perf_overview") if row["model"] == "Qwen3-235B-A22B"]
+    case = latency_case("tensorrt_llm_perf_overview", next(row for row in rows if row["tp"] == "8"))
+    serve = case["scenario"]["serve"]
+    assert (serve["tensor"], serve["data"], serve["expert"]) == (1, 8, 8)
+
+
+def test_an_age_that_was_measured_has_a_spread_of_its_own() -> None:
+    assert time_residual("tpot_s", "dense", False, True, "vllm@0.4") != time_residual("tpot_s", "dense", False, True)
+    assert time_residual("tpot_s", "dense", True, True, "vllm@0.4") == time_residual("tpot_s", "dense", True, True)

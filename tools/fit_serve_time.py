@@ -21,6 +21,7 @@ from outlay.catalog import load
 from outlay.resolve import resolve
 from outlay.resolve.serve_time import GROUPS, shape_of, time_constants, time_device
 from outlay.scenario_io import scenario_from
+from outlay.steps.serve_cache import tokens_at
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import serve_memory
 from outlay.steps.serve_time import Parts, closed, sequences_at_once, time_parts
@@ -31,6 +32,7 @@ from outlay.validate.serve_time_cases import group_of
 sys.path.insert(0, str(Path(__file__).parent))
 
 from serve_time_scores import (
+    age_residuals,
     forget,
     pool_ratios,
     pools_like,
@@ -63,6 +65,7 @@ BASE = {
     "wait": (1.0, "ratio", 16.0, "decode steps until a request is taken up and its first token sent"),
     "wait_ranks": (10.0, "ratio", 16.0, "decode steps more where attention ranks take up prompts together"),
     "mixed_layer_s": (20e-6, "s", 8.0, "a layer's launches in a decode step that carries a prompt"),
+    "mixed_expert_layer_s": (20e-6, "s", 8.0, "the same of a layer's experts"),
 }
 # How far an engine may lie from all, as the deviation of a logarithm: how it takes requests up, not its kernels;
 # and a generation of devices. What is not here is of all: factors of their own cost more on models left out.
@@ -112,9 +115,11 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
                                                                    ("tensor", "pipeline", "data", "expert")})
     work = serve["workload"]
     fleet = scenario["fleet"]
-    key = (case["model"], serve["precision"], case["device"], case["engine"], "device_power_limit_w" in fleet)
+    key = (case["model"], serve["precision"], serve.get("kv_precision"), case["device"], case["engine"],
+           "device_power_limit_w" in fleet)
     if key not in kept:
-        plain = {n: serve[n] for n in ("engine", "engine_version", "precision") if n in serve} | {"tensor": 1}
+        plain = {n: serve[n] for n in ("engine", "engine_version", "precision", "kv_precision")
+                 if n in serve} | {"tensor": 1}
         kept[key] = resolve(scenario_from({**scenario, "serve": plain}), catalog), time_device(
             catalog.find("device", case["device"], ""))
     resolved, device = kept[key]
@@ -123,15 +128,16 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     plain_of = lambda x: float(getattr(x, "value", x))  # noqa: E731
     drafted = 0.0
     engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
-                        8192.0, 2048.0, drafted, 0.0)
+                        8192.0, 2048.0, drafted, 0.0, reserve=resolved.serve.engine.number("schedule_reserve"))
     kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"
     layout = layout_of(side)
     count = float(work.get("concurrency", work.get("batch", 1)))
     if (key, layout) not in kept:
         found = serve_memory(resolved.architecture, plain_of(resolved.serve.usable_bytes), recipe, layout)
         kept[key, layout] = plain_of(found.kv_cache_tokens)
-    cache = kept[key, layout]
     least = work["input"] + work["output"]
+    cache = tokens_at(resolved.architecture, recipe, layout, kept[key, layout],
+                      engine.held(work["input"], work["output"]))
     if cache <= least:  # the row ran: its memory is not as told
         cache = least if kind == "queued" else math.inf
     replicas = side.get("replicas", 1)
@@ -342,6 +348,8 @@ def main() -> None:
         tables |= fits
         if scope:
             extra += residuals(ratios_of(items, found), scope, f"{what} left out")
+        if what == "model":
+            extra += age_residuals(items, found, f"{what} left out")
     if not given.write:
         return
     write_left_out(tables)

@@ -71,6 +71,21 @@ def residuals(ratios: Callable[[str, str], Any], scope: str, what: str, tail: st
     return rows
 
 
+def age_residuals(items: list[Any], found: dict[str, Any], what: str) -> list[list[str]]:
+    """The same of engines of an age that was measured, which are of one kind of model and of one kind of load."""
+    rows = []
+    for engine in sorted({i.case["engine"] for i in items if "@" in i.case["engine"] and i.weight > 0.0}):
+        for number in ("tpot_s", "ttft_s"):
+            ratio = np.array([i.case["measured"][number] / found[number][place] for place, i in enumerate(items)
+                              if i.case["engine"] == engine and number in i.case["measured"]])
+            low, value, high = np.quantile(ratio[np.isfinite(ratio)], (0.1, 0.5, 0.9))
+            span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
+            note = f"measured over predicted, {what}, {len(ratio)} rows"
+            rows += [[f"residual.{engine}", f"{number}.{shape}", *span, SOURCE, TODAY, "derived", note]
+                     for shape in SHAPES]
+    return rows
+
+
 def pool_ratios(items: list[Any], what: str) -> Callable[[str, str], Any]:
     """Measured over planned, of two pools whose replicas are told: how prompts wait for a pool is the planner's."""
     from outlay.planner.run import run_plan

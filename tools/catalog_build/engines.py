@@ -231,6 +231,9 @@ ENGINES: dict[str, dict[str, Value]] = {
         "pool": _text("free", _TRT, "a share of what is free after loading and one run"),
         "memory_utilization": _count(0.9, _TRT, "free_gpu_memory_fraction"),
         "max_num_seqs": _count(2048, _TRT, "max_batch_size"),
+        "schedule_reserve": _count(
+            1.0, "TensorRT-LLM documentation: useful runtime options, capacity scheduler policy",
+            "share of tokens still to come kept free: GUARANTEED_NO_EVICT is the default"),
         "kv_precision_quantized": _text(
             "fp8", _TRT, "dtype auto takes the checkpoint's; ModelOpt's fp8 and nvfp4 ones cache in fp8"
         ),

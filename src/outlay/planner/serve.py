@@ -12,7 +12,7 @@ from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_launch import launch
 from outlay.planner.serve_memory_values import memory_values, shown_layout, verdict
 from outlay.planner.serve_nearest import changes_that_fit, room_left
-from outlay.planner.serve_speed import alone, loads_shown, replicas_of, under_load
+from outlay.planner.serve_speed import alone, held_tokens, loads_shown, replicas_of, under_load
 from outlay.planner.serve_times import Replicas
 from outlay.planner.serve_trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
@@ -142,7 +142,7 @@ def best_under_promises(
     holds: dict[int, float] = {}
     for tensor, tokens in fitting.items():
         own = replace(layout, tensor=tensor)
-        most = most_load(phase.asked, Replicas(arch, phase.speed, own, 1, tokens))
+        most = most_load(phase.asked, Replicas(arch, phase.speed, own, 1, held_tokens(arch, phase, own, tokens)))
         if most is not None:
             holds[tensor] = most.rate_per_s * (phase.replicas or devices // int(own.devices))
     return max(holds, key=lambda t: (holds[t], -t)) if holds else None

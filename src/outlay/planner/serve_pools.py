@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.planner.serve_extras import with_extras
 from outlay.planner.serve_memory_values import memory_values, shown_layout, verdict
 from outlay.planner.serve_pool_times import Pools, pooled_power, pooled_times
-from outlay.planner.serve_speed import alone, finish
+from outlay.planner.serve_speed import alone, finish, held_tokens
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
 from outlay.resolve.serve_layout import PoolLayout
@@ -31,7 +32,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         own = _own(phase, pool)
         memory = serve_memory(arch, phase.usable_bytes, own.recipe, pool.layout)
         single = alone(arch, own, pool.layout)
-        sides[pool.name] = _side(own, pool, memory)
+        sides[pool.name] = _side(arch, own, pool, memory)
         pools[pool.name] = {
             "layout": shown_layout(pool.layout),
             "replicas": pool.replicas,
@@ -75,9 +76,10 @@ def _own(phase: ServePhase, pool: PoolLayout) -> ServePhase:
     return replace(phase, recipe=recipe, shown=phase.shown | {"max_num_seqs": int(recipe.max_num_seqs)})
 
 
-def _side(phase: ServePhase, pool: PoolLayout, memory: ServeMemory) -> Side:
+def _side(arch: Architecture, phase: ServePhase, pool: PoolLayout, memory: ServeMemory) -> Side:
     engine = phase.speed.engine
     if pool.sequences is not None:
         engine = replace(engine, max_num_seqs=float(pool.sequences))
-    tokens = max(value_of(memory.kv_cache_tokens), phase.asked.input + phase.asked.output)
+    held = held_tokens(arch, phase, pool.layout, value_of(memory.kv_cache_tokens))
+    tokens = max(held, phase.asked.input + phase.asked.output)
     return Side(pool.layout, float(pool.replicas), engine, tokens)

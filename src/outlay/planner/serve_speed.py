@@ -17,6 +17,7 @@ from outlay.planner.serve_use import duration, serving_lines, unit_prices
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve import ServePhase
 from outlay.resolve.workload import Asked
+from outlay.steps.serve_cache import tokens_at
 from outlay.steps.serve_inputs import ServeLayout
 from outlay.steps.serve_memory import ServeMemory
 from outlay.steps.serve_stream import one_stream
@@ -53,7 +54,7 @@ def replicas_of(
     single: dict[str, Any],
 ) -> Replicas:
     """Replicas as the time model sees them; an engine without constants of its own is held to its one stream."""
-    tokens = max(value_of(memory.kv_cache_tokens), 0.0)
+    tokens = held_tokens(arch, phase, layout, max(value_of(memory.kv_cache_tokens), 0.0))
     whole = Replicas(arch, phase.speed, layout, count, tokens, single=single)
     if phase.speed.fitted:
         return whole
@@ -76,6 +77,11 @@ def replicas_of(
             modelled_s=float(found["ttft_s"]),
         ),
     )
+
+
+def held_tokens(arch: Architecture, phase: ServePhase, layout: ServeLayout, tokens: float) -> float:
+    """Tokens that the cache holds in requests of the lengths asked for, of those counted at the greatest length."""
+    return tokens_at(arch, phase.recipe, layout, tokens, phase.speed.engine.held(phase.asked.input, phase.asked.output))
 
 
 def under_load(

@@ -63,7 +63,7 @@ class Speed:
 
         at: where the load lies (`place`), which says how alike those runs are.
         """
-        low, middle, high = time_residual(number, self.shape, pools, self.seen)
+        low, middle, high = time_residual(number, self.shape, pools, self.seen, self.key[2])
         name = number.removesuffix("_s").replace("_", " ")
         kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
         source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
@@ -138,6 +138,7 @@ def resolve_speed(
         acceptance=acceptance,
         prefix_hit=float(given.prefix_cache_hit or 0.0),
         draft_share=_draft_share(drafter, recipe, arch),
+        reserve=engine.number("schedule_reserve"),
     )
     measured = borrowed(facts) <= 1.0
     seen = measured and is_seen(engine.id, device.generation, without)

@@ -152,12 +152,17 @@ def shape_of(arch: Architecture) -> str:
     return "moe" if any(kind.mlp == "moe" for kind in kinds) else "dense"
 
 
-def time_residual(number: str, shape: str, pools: bool, seen: bool) -> tuple[float, float, float]:
+def time_residual(
+    number: str, shape: str, pools: bool, seen: bool, engine: str = ""
+) -> tuple[float, float, float]:
     """Measured over predicted, 10th, 50th and 90th percentile, of models left out; of devices where not `seen`.
 
     number is ttft_s, tpot_s or output_tokens_per_s; pools says that prompts and answers run apart. The middle is
-    reported, not applied: a prediction stays what the constants say.
+    reported, not applied: a prediction stays what the constants say. engine: with its age, where it has one; an age
+    that was measured has a spread of its own.
     """
+    if (f"residual.{engine}", f"{number}.{shape}") in _spans() and not pools:
+        return _spans()[f"residual.{engine}", f"{number}.{shape}"]
     scope = "residual." + ("seen" if seen else "unseen")
     return _spans()[scope, f"{number}.{shape}{'.pools' if pools else ''}"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from outlay.architecture import Architecture, LayerKind
@@ -101,6 +101,27 @@ def layer_cache(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout) -> La
     sequence = _context_bytes(label, rank_token, kind, kind.window, recipe)
     state = state_bytes(kind)
     return LayerCache(token, rank_token, sequence, state / layout.tensor, state)
+
+
+def tokens_at(arch: Architecture, recipe: ServeRecipe, layout: ServeLayout, tokens: float, length: float) -> float:
+    """Tokens that the cache holds in sequences of `length`, of `tokens` counted in those of max_model_len.
+
+    Layers with a window keep all of a short sequence and little of a long one.
+    """
+    longest = float(_plain(recipe.max_model_len))
+    if not any(kind.window for kind, _ in arch.groups) or not 0.0 < length < longest:
+        return tokens
+
+    def bytes_of(context: float) -> float:
+        at = replace(recipe, max_model_len=context)
+        return sum(count * float(_plain(layer_cache(kind, at, layout).sequence_bytes_per_rank))
+                   for kind, count in arch.groups)
+
+    return tokens * length / longest * bytes_of(longest) / bytes_of(length)
+
+
+def _plain(value: Value) -> Value:
+    return getattr(value, "value", value)
 
 
 def shared_bytes(kind: LayerKind, recipe: ServeRecipe, layout: ServeLayout) -> Value:

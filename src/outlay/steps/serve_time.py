@@ -45,7 +45,8 @@ class Parts:
     together: Num  # prompts that share their passes inside decode steps
     shared_chunks: Num
     burst_chunks: Num
-    sequences: Num  # of one rank
+    sequences: Num  # of one rank and stage
+    flight: Num  # passes in the pipeline at once
     layers: int
     expert_layers: int
 
@@ -65,8 +66,8 @@ def serve_time(
 
 
 def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Num:
-    """Of one attention rank: what is asked, within the engine's limit and what the cache holds half answered."""
-    room = load.cache_tokens / layout.data / (load.input + 0.5 * load.output)
+    """Of one attention rank: what is asked, within the engine's limit and what the cache holds."""
+    room = load.cache_tokens / layout.data / engine.held(load.input, load.output)
     limit = np.maximum(np.minimum(engine.max_num_seqs, room), 1.0)
     if load.kind == "queued":
         return np.minimum(limit, np.maximum(load.requests / layout.data, 1.0))
@@ -79,6 +80,7 @@ def time_parts(
     """The parts at a number of running sequences a rank."""
     by = engine.part_bytes
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
+    flight = np.clip(running, 1.0, layout.pipeline)
     rows = busy * (1.0 + engine.drafted)
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     budget = engine.max_num_batched_tokens
@@ -88,7 +90,7 @@ def time_parts(
     chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, busy))
     chunk = own * together / shared
     passes = _four((rows, rows + chunk, own * at_once / chunks, own * busy / burst),
-                   lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD),
+                   lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight),
                    (rows, rows, at_once, busy))
     decode, mixed, alone, burst_pass = passes
     context = load.input + 0.5 * load.output
@@ -96,8 +98,9 @@ def time_parts(
     attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     return Parts(
-        decode, reading, floor, mixed, alone, burst_pass, attention, at_once, chunks, together, shared, burst,
-        busy, arch.layers, experts,
+        decode, reading, floor, mixed, alone, burst_pass, attention, at_once, chunks, together,
+        shared, burst,
+        busy, flight, arch.layers, experts,
     )
 
 
@@ -115,9 +118,10 @@ def _four(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pas
 def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """One decode step: device parts as this engine's kernels do them, and the host's share."""
     c = constants.__getitem__
-    host = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s") + c("step_s")
+    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
     device = parts.decode.total(c) + c("reading") * (parts.reading + parts.reading_floor)
-    return device + host + parts.sequences * c("sequence_s")
+    # One stage hands out the tokens of all passes in the pipeline, one pass after another.
+    return device + kernels + parts.flight * (c("step_s") + parts.sequences * c("sequence_s"))
 
 
 def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
@@ -140,12 +144,30 @@ def alone_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     )
 
 
-def inside_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
-    """What one prompt adds to the decode steps that carry it and those that come with it."""
+def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Num:
+    """What one prompt adds to the decode steps that carry it and those that come with it.
+
+    apart: steps that prompts of any attention rank make longer, over those of one rank's own (`steps_apart`).
+    """
     c = constants.__getitem__
-    longer = np.maximum(parts.mixed.total(c) - parts.decode.total(c), 0.0)
-    passes = parts.shared_chunks * (longer + parts.layers * c("mixed_layer_s"))
-    return passes / parts.together + c("prompt_attention") * parts.prompt_attention
+    own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
+    routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
+    launched = parts.layers * c("mixed_layer_s") + parts.expert_layers * c("mixed_expert_layer_s")
+    passes = parts.shared_chunks / parts.together * (apart * (own + launched) + routed)
+    return passes + apart * c("prompt_attention") * parts.prompt_attention
+
+
+def steps_apart(prompts: Num, ranks: Num) -> Num:
+    """Steps that prompts of any attention rank make longer, over those of one rank's own; ranks step together.
+
+    prompts: that come to a rank during a step. Rare ones fall into steps of their own; where every step has one on
+    every rank they share all. Eight ranks with a prompt in every tenth step:
+
+    >>> round(float(steps_apart(0.1, 8.0)), 2), float(steps_apart(2.0, 8.0))
+    (5.7, 1.0)
+    """
+    often = np.clip(prompts, 1e-6, 1.0)
+    return (1.0 - (1.0 - often) ** ranks) / often
 
 
 def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
@@ -171,7 +193,9 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     c = engine.constants
     hops = (layout.pipeline - 1) * HOP_S
     step = answered_s(parts, engine, hops)
-    alone, inside = alone_s(parts, c), inside_s(parts, c)
+    # A queue fills places as they fall empty; in a loop ranks are held until they take prompts up together.
+    apart = steps_apart(parts.sequences / load.output, layout.data) if load.kind == "queued" else 1.0
+    alone, inside = alone_s(parts, c), inside_s(parts, c, apart)
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone + c["first_s"]
@@ -196,11 +220,19 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
         "ttft_s": ttft,
         "tpot_s": tpot,
         "e2e_s": e2e,
-        "output_tokens_per_s": asked * load.output / e2e,
+        "output_tokens_per_s": asked * load.output / e2e / drained(load, asked, step, e2e),
         "running": running * layout.data,
         "service_s": alone,
         "load": np.ones_like(tpot) if load.kind != "batch" else np.zeros_like(tpot),
     }
+
+
+def drained(load: Load, running: Num, step: Num, e2e: Num) -> Num:
+    """Time of a finite queue over that at its full rate: while the last are answered, half of the places are empty."""
+    if load.kind != "queued":
+        return 1.0
+    waves = load.requests / running
+    return 1.0 + np.where(waves > 1.0, 0.5 * load.output * step / e2e / np.maximum(waves, 1.0), 0.0)
 
 
 def _open(

@@ -56,6 +56,11 @@ class EngineTime:
     acceptance: Num = 0.0
     prefix_hit: Num = 0.0
     draft_share: Num = 0.0  # a drafted token's time over that of a decode step
+    reserve: Num = 0.0  # of an answer's tokens still to come, share set aside in the cache when it starts
+
+    def held(self, prompt: Num, answer: Num) -> Num:
+        """Tokens in the cache of a running request, half answered on average, with what is set aside for the rest."""
+        return prompt + 0.5 * (1.0 + self.reserve) * answer
 
     def constant(self, name: str) -> Num:
         return self.constants[name]

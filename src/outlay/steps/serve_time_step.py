@@ -42,12 +42,17 @@ class Pass:
 
     def total(self, constant: Any) -> Num:
         """The parts by the engine's constants."""
-        return (
-            np.maximum(constant("flow") * self.flow, constant("work") * self.work)
-            + np.maximum(constant("experts") * self.experts, constant("expert_work") * self.expert_work)
-            + constant("floor") * self.floor
-            + constant("exchange") * self.exchange
-        )
+        return self.own(constant) + self.routed(constant)
+
+    def own(self, constant: Any) -> Num:
+        """What goes with the tokens of one attention rank."""
+        products = np.maximum(constant("flow") * self.flow, constant("work") * self.work)
+        return products + constant("floor") * self.floor
+
+    def routed(self, constant: Any) -> Num:
+        """What goes with the tokens of all ranks together."""
+        experts = np.maximum(constant("experts") * self.experts, constant("expert_work") * self.expert_work)
+        return experts + constant("exchange") * self.exchange
 
 
 def step_pass(
@@ -58,11 +63,15 @@ def step_pass(
     rows: Num,
     sampled: Num,
     spread: Num,
+    flight: Num = 1.0,
 ) -> Pass:
-    """Matrix products and exchanges of a step with `rows` tokens an attention rank, `sampled` of them answered."""
+    """Matrix products and exchanges of a step with `rows` tokens an attention rank, `sampled` of them answered.
+
+    flight: passes in the pipeline at once; each waits for the last stage, which has the head beside its layers.
+    """
     split = Split(rows, layout.tensor, 1.0, 1.0, 1.0, False)
     head = ((sampled, arch.vocab / layout.tensor, arch.hidden, 1.0, HALF),)
-    flow, work, floor = products(head, part_bytes["head"], device)
+    flow, work, floor = (flight * each for each in products(head, part_bytes["head"], device))
     experts: Num = 0.0
     expert_work: Num = 0.0
     exchange: Num = 0.0

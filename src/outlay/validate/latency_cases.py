@@ -41,7 +41,10 @@ WORKERS = re.compile(r"prefill_workers=(\d+).*decode_workers=(\d+)")
 # How many requests were queued for each pair of lengths, as TensorRT-LLM's performance overview says.
 REQUESTS = {("128", "128"): 30000, ("128", "2048"): 3000, ("128", "4096"): 1500, ("500", "2000"): 3000,
             ("1000", "1000"): 3000, ("1000", "2000"): 1500, ("2048", "128"): 3000, ("2048", "2048"): 1500,
-            ("5000", "500"): 1500, ("20000", "2000"): 1000}
+            ("5000", "500"): 1500, ("20000", "2000"): 1000, ("1024", "1024"): 3000, ("8192", "1024"): 1500,
+            ("1024", "8192"): 1500, ("32768", "1024"): 1000, ("1024", "32768"): 1000}
+# That page runs mixtures with attention ranks; the table of 1.0 prints their number as TP (the next one as DEP).
+RANKED = ("TensorRT-LLM 1.0 docs", ("llama-4", "qwen3"))
 CAPPED_W = 350.0  # of the capped H100, as its study set it
 OLDER = re.compile(r"vllm (0\.1[1-4])\b")
 AGES = {f"0.{minor}": "0.11" for minor in range(11, 15)}  # versions whose host work is that of one age
@@ -75,6 +78,8 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
     age = _age(table, row)
     if age:
         serve["engine_version"] = age
+    if table == "tensorrt_llm_perf_overview" and model.startswith("gpt-oss") and not row["gpu"].startswith("H"):
+        serve["kv_precision"] = "fp8"  # as that page sets it, but on Hopper
     if row["gpu"].endswith("pcap"):
         fleet["device_power_limit_w"] = CAPPED_W
     scenario = {"model": model, "fleet": fleet, "serve": serve}
@@ -133,6 +138,9 @@ def _parallel(row: Row) -> dict[str, int]:
         found["data" if found["data"] > 1 else "tensor"] //= twice
         if found["data"] == 1 and found["tensor"] == 1:
             found["data"] = twice
+    if row["engine_version"] == RANKED[0] and model_name(row["model"]).startswith(RANKED[1]):
+        ranks = found["tensor"]
+        return found | {"tensor": 1, "data": ranks, "expert": ranks}
     return _attention_ranks(found)
 
 
