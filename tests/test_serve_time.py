@@ -267,3 +267,11 @@ def test_the_page_says_how_its_mixtures_ran() -> None:
 def test_an_age_that_was_measured_has_a_spread_of_its_own() -> None:
     assert time_residual("tpot_s", "dense", False, True, "vllm@0.4") != time_residual("tpot_s", "dense", False, True)
     assert time_residual("tpot_s", "dense", True, True, "vllm@0.4") == time_residual("tpot_s", "dense", True, True)
+
+
+def test_blocks_of_many_are_the_same_as_a_few() -> None:
+    draw = np.random.default_rng(1)
+    many = Load("closed", draw.uniform(64, 8192, 9000), 256.0, draw.uniform(1, 512, 9000))
+    few = replace(many, input=many.input[5000:5100], concurrency=many.concurrency[5000:5100])
+    whole, part = times(many), times(few)
+    assert all(np.allclose(whole[name][5000:5100], part[name], rtol=1e-12) for name in part)

@@ -9,7 +9,7 @@ what a step takes more with a prompt's chunk in it. Numbers are floats or arrays
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
 HOP_S = 20e-6  # from one pipeline stage to the next
+BLOCK = 4096  # numbers worked on at a time, which a core's cache holds
 ROUNDS = 4  # of the fixed point between how many run and how long they take
 
 
@@ -58,11 +59,27 @@ def serve_time(
 
     service_s, but for an open loop, is how long one prompt (all of a static batch's) keeps the replica.
     """
+    given = [getattr(each, name) for each in (layout, load, engine) for name in each.__dataclass_fields__]
+    many = max(np.size(value) for value in given)
+    if many > BLOCK and all(np.ndim(v) == 0 or np.shape(v) == (many,) for v in given) and not any(
+        np.ndim(v) for v in (*engine.part_bytes.values(), *engine.constants.values())
+    ):
+        cuts = [slice(start, start + BLOCK) for start in range(0, many, BLOCK)]
+        found = [serve_time(arch, device, *(_block(one, own, many) for one in (engine, layout, load))) for own in cuts]
+        return {name: np.concatenate([np.broadcast_to(np.atleast_1d(f[name]), np.shape(f["tpot_s"])) for f in found])
+                for name in found[0]}
     if load.kind == "open":
         return _open(arch, device, engine, layout, load)
     running = sequences_at_once(engine, layout, load)
     parts = time_parts(arch, device, engine, layout, load, running)
     return closed(parts, engine, layout, load, running)
+
+
+def _block(record: Any, own: slice, many: int) -> Any:
+    """A record with its arrays cut to one block."""
+    cut = {name: getattr(record, name)[own] for name in record.__dataclass_fields__
+           if np.shape(getattr(record, name)) == (many,)}
+    return replace(record, **cut)
 
 
 def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Num:
@@ -242,8 +259,6 @@ def _open(
 
     Load is the rate over what the replica sustains with every slot taken; from one on latency is infinite.
     """
-    from dataclasses import replace
-
     most = serve_time(arch, device, engine, layout, replace(load, kind="queued"))
     busy = load.rate * load.output / most["output_tokens_per_s"]
     rate = load.rate / layout.data
