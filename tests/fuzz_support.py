@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
 from typing import Any
 
+serve_rules = SimpleNamespace(**run_path(str(Path(__file__).with_name("serve_rules.py"))))
 KINDS = {"unknown_name", "bad_value", "bad_unit", "unknown_field", "inconsistent", "unreadable", "unsupported"}
 RELATIVE = 1e-6
 Q_KEYS = {"value", "low", "high", "unit"}
@@ -72,8 +76,9 @@ def faults_of(found: Mapping[str, Any]) -> list[str]:
     phase = found.get("pretrain")
     if phase is not None:
         faults += _phase_faults(phase)
-        faults += _total_faults(found)
-    return faults
+    if found.get("serve"):
+        faults += serve_rules.serve_faults(found)
+    return faults + _total_faults(found)
 
 
 def _ordered(q: Mapping[str, Any]) -> bool:
@@ -128,7 +133,7 @@ def _total_faults(found: Mapping[str, Any]) -> list[str]:
                 faults.append(f"lines' {name} add up to {total}, not {totals[name]['value']}")
         elif totals[name] is not None and values and all(v is None for v in values):
             faults.append(f"totals.{name} where every line is null")
-    hours = found["pretrain"].get("device_hours")
+    hours = found.get("pretrain", {}).get("device_hours")
     plain = not any(line["item"] == "experiments" or line["phase"] != "pretrain" for line in lines)
     if lines and plain and hours and not math.isclose(hours["value"], totals["device_hours"]["value"],
                                                       rel_tol=RELATIVE):

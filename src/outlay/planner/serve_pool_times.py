@@ -9,20 +9,17 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.planner.serve_energy import power_values
+from outlay.planner.serve_sums import finite, least, per_time, product, scaled
 from outlay.planner.serve_times import (
     FIRST,
     TIMES,
     TOKEN,
     Replicas,
     Traffic,
-    first_over,
     latencies,
-    least,
     loads_of,
-    per_time,
-    product,
+    over_capacity,
     rates_of,
-    scaled,
 )
 from outlay.resolve.power import PowerInputs
 from outlay.resolve.serve_speed import Speed
@@ -42,9 +39,9 @@ class Pools:
     moved_bytes: float
     link_bytes_per_s: float
 
-    def at(self, load: Load, slower: Any = 1.0) -> Mapping[str, Any]:
-        """Both together at this load, in the time of devices so much slower."""
-        load = replace(load, rate=load.rate * slower)
+    def at(self, load: Load, times: Any = 1.0) -> Mapping[str, Any]:
+        """Both together at so many times this rate."""
+        load = replace(load, rate=load.rate * times)
         return pools_time(
             self.arch,
             self.speed.device,
@@ -138,10 +135,11 @@ def _values(
     if asked.kind == "open":
         wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
         rate: Quantity = derive(least, "requests a second", "requests/s", asked=wanted, most=capacity)
-        if float(found["load"]) >= 1.0:
+        busy = over_capacity(asked, capacity)
+        if busy.value >= 1.0:
             return dict.fromkeys(f"{name}_s" for name in TIMES), rate
-        queued = derive(_slower(pools, load), FIRST, "s", slower=slow)
-        first = derive(scaled, FIRST, "s", modelled_s=queued, slower=first_over(slow_first, slow))
+        at = _first_at(pools, load, float(found["load"]))
+        first = derive(at, FIRST, "s", slower=slow_first, busy=busy)
         return latencies(first, token, asked.output), rate
     first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
     values = latencies(first, token, asked.output)
@@ -151,9 +149,9 @@ def _values(
     return values, done
 
 
-def _slower(pools: Pools, load: Load) -> Callable[..., Any]:
-    def first_s(slower: Any) -> Any:
-        """The queue before both pools at this rate, in the time of devices so much slower."""
-        return slower * pools.at(load, slower)["ttft_s"]
+def _first_at(pools: Pools, load: Load, modelled: float) -> Callable[..., Any]:
+    def first_s(slower: Any, busy: Any) -> Any:
+        """The queue before both pools where they are as busy as the plan is, in the time of devices so much slower."""
+        return slower * finite(lambda part: pools.at(load, part / modelled)["ttft_s"], busy)
 
     return first_s

@@ -13,6 +13,22 @@ from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import stream as st
 from outlay.physics.queueing import in_flight
 from outlay.planner.serve_own import own_alone, own_found, place
+from outlay.planner.serve_sums import HOUR_S as HOUR_S
+from outlay.planner.serve_sums import (
+    and_slower,
+    at_most_one,
+    finite,
+    least,
+    over_slower,
+    per_time,
+    product,
+    queue_wait,
+    ratio,
+    scaled,
+    stay,
+    users_of,
+    waited,
+)
 from outlay.resolve.serve_speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve_inputs import ServeLayout
@@ -22,7 +38,6 @@ from outlay.steps.serve_time_inputs import Load
 
 PERCENTILES = ("p50", "p90", "p99")
 TIMES = ("ttft", "tpot", "itl", "e2e")
-HOUR_S = 3600.0
 FIRST, TOKEN = "time to the first token", "time per output token"
 
 
@@ -54,11 +69,29 @@ class Replicas:
         slow, first = value_of(self.slower), value_of(self.slower_first)
         if slow == first == 1.0:
             return self.found(load)
-        found = self.found(replace(load, rate=load.rate * slow))
+        longer = value_of(self.full(load)[1])
+        found = self.found(replace(load, rate=load.rate * longer))
         ttft, tpot = found["ttft_s"] * first, found["tpot_s"] * slow
         own = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": ttft + tpot * np.maximum(load.output - 1.0, 0.0),
-               "output_tokens_per_s": found["output_tokens_per_s"] / slow}
+               "output_tokens_per_s": found["output_tokens_per_s"] / longer}
         return {**found, **own}
+
+    def full(self, load: Load) -> tuple[dict[str, Any], Quantity | float]:
+        """A replica with every slot taken, and how much longer than the model a request of it takes on this engine.
+
+        output_tokens_per_s is at most what prompts leave: they pass one after another through each stage of a rank.
+        """
+        found = dict(self.found(replace(load, kind="queued")))
+        alone_s = np.maximum(self.speed.engine.constants["share"] * found["ttft_s"], 1e-12)
+        prompts = load.output * self.layout.data * self.layout.pipeline / alone_s
+        found["prompts_leave"] = np.minimum(prompts / found["output_tokens_per_s"], 1.0)
+        found["output_tokens_per_s"] = found["output_tokens_per_s"] * found["prompts_leave"]
+        if isinstance(self.slower, Quantity) or isinstance(self.slower_first, Quantity):
+            longer: Quantity = derive(stay, "a request on this engine over the model's", "ratio", slower=self.slower,
+                                      first=self.slower_first, ttft_s=float(found["ttft_s"]),
+                                      rest_s=float(found["tpot_s"]) * max(load.output - 1.0, 0.0))
+            return found, longer
+        return found, 1.0
 
     @property
     def devices(self) -> int:
@@ -96,7 +129,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     """The numbers of the contract, and the traffic behind them."""
     load = load_of(asked, whole)
     found = whole.found(load)
-    most = whole.found(replace(load, kind="queued"))
+    most, longer = whole.full(load)
     at = place(whole, load, found)
     slow = _times_q(whole.speed.residual("tpot_s", at=at), whole.slower, "time, measured over predicted")
     slow_first = _times_q(
@@ -104,7 +137,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     )
     rate_slow = _times_q(
         whole.speed.residual("output_tokens_per_s", at=at),
-        whole.slower,
+        longer,
         "throughput, measured over predicted",
         inverse=True,
     )
@@ -119,12 +152,17 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     if asked.kind == "queued":
         values, rate = _queued(asked, most, slow, capacity, whole)
     elif asked.kind == "open":
-        values, rate = _open(asked, whole, load, slow, slow_first, capacity)
+        values, rate = _open(asked, whole, load, slow, slow_first, capacity, float(most["prompts_leave"]))
     elif asked.concurrency <= 1.0 and whole.single and not whole.speed.fitted:
         values, rate = _loop(asked, *own_alone(whole, at))
     else:
-        first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
-        token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
+        slots = float(found["running"])
+        inside = whole.found(replace(load, concurrency=min(load.concurrency, slots)))
+        first = derive(scaled, FIRST, "s", modelled_s=float(inside["ttft_s"]), slower=slow_first)
+        token = derive(scaled, TOKEN, "s", modelled_s=float(inside["tpot_s"]), slower=slow)
+        if asked.kind == "closed":
+            first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output,
+                           waves=max(load.concurrency / slots, 1.0), inside=asked.concurrency, most_per_s=capacity)
         values, rate = _loop(asked, first, token)
     values |= loads_of(asked, values, rate, capacity, most, whole)
     traffic = Traffic(rate, *_shares(load, found, rate, whole))
@@ -141,14 +179,22 @@ def _loop(asked: Asked, first: Quantity, token: Quantity) -> tuple[dict[str, Any
 
 
 def _open(
-    asked: Asked, whole: Replicas, load: Load, slow: Quantity, slow_first: Quantity, capacity: Quantity
+    asked: Asked, whole: Replicas, load: Load, slow: Quantity, slow_first: Quantity, capacity: Quantity, leave: float
 ) -> tuple[dict[str, Any], Quantity]:
-    """Arrivals by themselves: a replica that is slower by a factor is one that is asked that much more, in its time."""
+    """Arrivals by themselves: the queue of a replica as busy as this one, in its own time.
+
+    A draw that is asked more than it sustains counts with the times just below that; how many are is told apart.
+    """
+
+    wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
+    busy = over_capacity(asked, capacity)
+    modelled = float(whole.found(load)["load"]) / leave
 
     def at(name: str) -> Callable[..., Any]:
-        def time_s(slower: Any) -> Any:
-            """The queueing model at this rate, in the time of a device so much slower."""
-            return slower * whole.found(replace(load, rate=load.rate * slower))[name]
+        def time_s(slower: Any, busy: Any) -> Any:
+            """The queueing model where it is as busy as the plan is, in the time of a device so much slower."""
+            each = load.rate / modelled
+            return slower * finite(lambda part: whole.found(replace(load, rate=each * part))[name], busy)
 
         return time_s
 
@@ -156,15 +202,21 @@ def _open(
         least,
         "requests a second",
         "requests/s",
-        asked=exact(asked.rate, "requests/s", "requests asked for", basis="given"),
+        asked=wanted,
         most=capacity,
     )
-    if float(whole.found(load)["load"]) >= 1.0:
+    if busy.value >= 1.0:
         return dict.fromkeys(f"{name}_s" for name in TIMES), rate
-    first = derive(at("ttft_s"), FIRST, "s", slower=slow)
-    first = derive(scaled, FIRST, "s", modelled_s=first, slower=first_over(slow_first, slow))
-    token = derive(at("tpot_s"), TOKEN, "s", slower=slow)
+    first = derive(at("ttft_s"), FIRST, "s", slower=slow_first, busy=busy)
+    token = derive(at("tpot_s"), TOKEN, "s", slower=slow, busy=busy)
     return latencies(first, token, asked.output), rate
+
+
+def over_capacity(asked: Asked, capacity: Quantity) -> Quantity:
+    """The rate asked for over what is sustained."""
+    wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
+    found: Quantity = derive(ratio, "load", "", rate_per_s=wanted, capacity_per_s=capacity)
+    return found
 
 
 def _queued(
@@ -175,7 +227,7 @@ def _queued(
     if asked.requests is None:
         return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
     first = derive(
-        _queue_wait,
+        queue_wait,
         FIRST,
         "s",
         first_s=float(most["ttft_s"]),
@@ -204,14 +256,14 @@ def loads_of(
     wanted: Any = (
         rate if asked.kind != "open" else exact(asked.rate, "requests/s", "requests asked for", basis="given")
     )
-    load = derive(_ratio, "load", "", rate_per_s=wanted, capacity_per_s=capacity)
+    load = derive(ratio, "load", "", rate_per_s=wanted, capacity_per_s=capacity)
     slots = float(most["running"]) * whole.count
     if asked.kind in ("closed", "batch"):
         crowded = asked.concurrency > slots * 1.0001
         load = (
             exact(1.0, "", "load: every slot is taken", basis="derived")
             if crowded
-            else derive(_at_most_one, "load", "", load=load)
+            else derive(at_most_one, "load", "", load=load)
         )
     elif asked.kind == "queued":
         crowded, load = True, exact(1.0, "", "load: requests wait from the start", basis="derived")
@@ -230,7 +282,7 @@ def loads_of(
         "saturation_probability": chance if asked.kind == "open" and chance is not None else float(crowded),
         "capacity_requests_per_s": capacity,
         "capacity_users": derive(
-            _users, "users it sustains", "users", rate_per_s=capacity, each=asked.per_user_hour
+            users_of, "users it sustains", "users", rate_per_s=capacity, each=asked.per_user_hour
         ),
         "capacity_concurrency": slots,
         "concurrency": inside
@@ -240,7 +292,7 @@ def loads_of(
         "users": exact(asked.users, "users", "users", basis="given")
         if asked.users is not None
         else derive(
-            _users,
+            users_of,
             "users",
             "users",
             rate_per_s=wanted if asked.kind == "open" else rate,
@@ -254,7 +306,7 @@ def rates_of(asked: Asked, rate: Quantity, devices: int) -> dict[str, Any]:
     return {
         "output_tokens_per_s": out,
         "output_tokens_per_s_per_device": derive(
-            _ratio, "output tokens a second and device", "tokens/s", rate_per_s=out, capacity_per_s=devices
+            ratio, "output tokens a second and device", "tokens/s", rate_per_s=out, capacity_per_s=devices
         ),
         "input_tokens_per_s": derive(
             product, "input tokens a second", "tokens/s", rate_slow=rate, each=asked.input, replicas=1
@@ -281,67 +333,6 @@ def percentile_keys(values: dict[str, Any]) -> dict[str, Any]:
 
 def _times_q(residual: Quantity, slower: Quantity | float, label: str, inverse: bool = False) -> Quantity:
     found: Quantity = derive(
-        _over_slower if inverse else _and_slower, label, "ratio", residual=residual, slower=slower
+        over_slower if inverse else and_slower, label, "ratio", residual=residual, slower=slower
     )
     return found
-
-
-def first_over(first: Quantity, second: Quantity) -> Quantity:
-    found: Quantity = derive(
-        _ratio,
-        "first token beside the others, measured over predicted",
-        "ratio",
-        rate_per_s=first,
-        capacity_per_s=second,
-    )
-    return found
-
-
-def _and_slower(residual: Any, slower: Any) -> Any:
-    """What left-out runs took beyond the model, and how much slower this engine's one stream is."""
-    return residual * slower
-
-
-def _over_slower(residual: Any, slower: Any) -> Any:
-    """What left-out runs reached over the model, and how much slower this engine's one stream is."""
-    return residual / slower
-
-
-def scaled(modelled_s: Any, slower: Any) -> Any:
-    """The time model, and what published runs took beyond it."""
-    return modelled_s * slower
-
-
-def product(rate_slow: Any, each: Any, replicas: Any) -> Any:
-    """So many of each, over the replicas."""
-    return rate_slow * each * replicas
-
-
-def per_time(inside: Any, time_s: Any) -> Any:
-    """Throughput of so many inside for so long (Little 1961)."""
-    return inside / time_s
-
-
-def least(asked: Any, most: Any) -> Any:
-    """What is asked, as far as it is sustained."""
-    return np.minimum(asked, most)
-
-
-def _at_most_one(load: Any) -> Any:
-    """A closed loop waits for itself and is never asked more than it does."""
-    return np.minimum(load, 1.0)
-
-
-def _ratio(rate_per_s: Any, capacity_per_s: Any) -> Any:
-    """One over the other."""
-    return rate_per_s / capacity_per_s
-
-
-def _users(rate_per_s: Any, each: Any) -> Any:
-    """People who each send so many requests an hour."""
-    return rate_per_s * HOUR_S / each
-
-
-def _queue_wait(first_s: Any, requests: Any, running: Any, rate_per_s: Any) -> Any:
-    """Half of the time that those who do not run at once take to be let in, and the first token."""
-    return first_s + 0.5 * np.maximum(requests - running, 0.0) / rate_per_s

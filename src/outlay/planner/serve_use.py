@@ -11,7 +11,8 @@ import numpy as np
 from outlay.account import account, power_unknown
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import goodput as gp
-from outlay.planner.serve_times import HOUR_S, Traffic
+from outlay.planner.serve_sums import HOUR_S
+from outlay.planner.serve_times import Traffic
 from outlay.planner.use import device_usage
 from outlay.resolve.record import Resolved
 from outlay.resolve.workload import Asked

@@ -135,7 +135,7 @@ def _stage(
     parts = {
         **used,
         "state": state_pool,
-        "kv_cache": pool - state_pool
+        "kv_cache": _rest(pool, state_pool)
         if not has_lineage(pool, state_pool)
         else derive(_rest, "KV cache", "bytes", pool_bytes=pool, state_bytes=state_pool),
         "fragmentation": fragmentation,
@@ -336,7 +336,7 @@ def _state_part(pool_bytes: Value, state_bytes: Value, sequence_bytes: Value) ->
 
 def _rest(pool_bytes: Value, state_bytes: Value) -> Value:
     """The cache less the state in it."""
-    return pool_bytes - state_bytes
+    return np.maximum(pool_bytes - state_bytes, 0.0)
 
 
 def _times(each: Value, count: Value) -> Value:

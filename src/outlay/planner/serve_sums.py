@@ -1,0 +1,86 @@
+"""The small formulas between the time model and what a serving plan says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+HOUR_S = 3600.0
+FULL = 0.999  # of capacity, the most at which a draw's times are finite
+BACK, MOST_BACK = 0.97, 100  # a step back from a queue that does not end
+
+
+def waited(first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any) -> Any:
+    """First token of a loop, which waits where more are inside than run at once: a loop of N is never answered
+    faster than N over what is sustained at most (Denning and Buzen 1978, the bottleneck's bound)."""
+    rest_s = token_s * np.maximum(output - 1.0, 0.0)
+    return np.maximum(waves * (first_s + rest_s), inside / most_per_s) - rest_s
+
+
+def stay(slower: Any, first: Any, ttft_s: Any, rest_s: Any) -> Any:
+    """Time of a request, its first token and the rest each slower by its own, over that of the model."""
+    return (ttft_s * first + rest_s * slower) / (ttft_s + rest_s)
+
+
+def and_slower(residual: Any, slower: Any) -> Any:
+    """What left-out runs took beyond the model, and how much slower this engine's one stream is."""
+    return residual * slower
+
+
+def over_slower(residual: Any, slower: Any) -> Any:
+    """What left-out runs reached over the model, and how much slower this engine's one stream is."""
+    return residual / slower
+
+
+def scaled(modelled_s: Any, slower: Any) -> Any:
+    """The time model, and what published runs took beyond it."""
+    return modelled_s * slower
+
+
+def product(rate_slow: Any, each: Any, replicas: Any) -> Any:
+    """So many of each, over the replicas."""
+    return rate_slow * each * replicas
+
+
+def per_time(inside: Any, time_s: Any) -> Any:
+    """Throughput of so many inside for so long (Little 1961)."""
+    return inside / time_s
+
+
+def least(asked: Any, most: Any) -> Any:
+    """What is asked, as far as it is sustained."""
+    return np.minimum(asked, most)
+
+
+def at_most_one(load: Any) -> Any:
+    """A closed loop waits for itself and is never asked more than it does."""
+    return np.minimum(load, 1.0)
+
+
+def ratio(rate_per_s: Any, capacity_per_s: Any) -> Any:
+    """One over the other."""
+    return rate_per_s / capacity_per_s
+
+
+def users_of(rate_per_s: Any, each: Any) -> Any:
+    """People who each send so many requests an hour."""
+    return rate_per_s * HOUR_S / each
+
+
+def queue_wait(first_s: Any, requests: Any, running: Any, rate_per_s: Any) -> Any:
+    """Half of the time that those who do not run at once take to be let in, and the first token."""
+    return first_s + 0.5 * np.maximum(requests - running, 0.0) / rate_per_s
+
+
+def finite(of: Callable[[Any], Any], busy: Any) -> Any:
+    """Times at a load below one; where the queue of prompts has no end before that, those just before it."""
+    part = np.minimum(busy, FULL)
+    for _ in range(MOST_BACK):
+        found = of(part)
+        ends = np.isfinite(found)
+        if np.all(ends):
+            break
+        part = np.where(ends, part, part * BACK)
+    return found
