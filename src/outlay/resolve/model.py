@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,23 @@ def _from_catalog(name: str, changes: dict[str, Any], catalog: Catalog, notes: N
     return _build(fields, entry.id, notes), entry.id
 
 
+@lru_cache(maxsize=64)
+def _built(fields: tuple[tuple[str, Any], ...], name: str) -> tuple[Architecture, tuple[Any, ...]]:
+    """The same fields give the same architecture: a plan of many alike builds it once."""
+    from outlay.readers import architecture_from_mapping
+
+    architecture, assumed = architecture_from_mapping(dict(fields), name)
+    return architecture, tuple(assumed)
+
+
 def _build(fields: dict[str, Any], name: str, notes: Notes) -> Architecture:
     from outlay.readers import architecture_from_mapping
 
-    architecture, assumed = architecture_from_mapping(fields, name)
+    if all(isinstance(value, (int, float, str)) for value in fields.values()):
+        architecture, assumed = _built(tuple(fields.items()), name)
+    else:
+        architecture, found = architecture_from_mapping(fields, name)
+        assumed = tuple(found)
     for note in assumed:
         notes.assume(note["what"], note["value"], note["why"], note.get("source", ""))
     if architecture.inferred:
