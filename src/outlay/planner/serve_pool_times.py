@@ -9,7 +9,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.planner.serve_energy import power_values
-from outlay.planner.serve_sums import finite, least, per_time, product, scaled
+from outlay.planner.serve_sums import finite, least, per_time, product, scaled, waited
 from outlay.planner.serve_times import (
     FIRST,
     TIMES,
@@ -142,6 +142,8 @@ def _values(
         first = derive(at, FIRST, "s", slower=slow_first, busy=busy)
         return latencies(first, token, asked.output), rate
     first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
+    first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output, waves=1.0,
+                   inside=asked.concurrency, most_per_s=capacity)
     values = latencies(first, token, asked.output)
     done: Quantity = derive(
         per_time, "requests a second", "requests/s", inside=asked.concurrency, time_s=values["e2e_s"]

@@ -160,7 +160,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
         inside = whole.found(replace(load, concurrency=min(load.concurrency, slots)))
         first = derive(scaled, FIRST, "s", modelled_s=float(inside["ttft_s"]), slower=slow_first)
         token = derive(scaled, TOKEN, "s", modelled_s=float(inside["tpot_s"]), slower=slow)
-        if asked.kind == "closed":
+        if asked.kind == "closed" or load.concurrency > slots:
             first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output,
                            waves=max(load.concurrency / slots, 1.0), inside=asked.concurrency, most_per_s=capacity)
         values, rate = _loop(asked, first, token)
