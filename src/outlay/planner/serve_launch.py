@@ -74,16 +74,7 @@ def _vllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]
             "num_speculative_tokens": int(spec.get("tokens") or 1),
         }
         words += ["--speculative-config", json.dumps(told | ({"model": draft} if draft else {}))]
-    adapters = serve.get("adapters")
-    if adapters:
-        words += [
-            "--enable-lora",
-            "--max-loras",
-            str(adapters["count"]),
-            "--max-lora-rank",
-            str(adapters.get("rank") or 16),
-        ]
-    return words, []
+    return words + _adapters(serve, "--max-loras"), []
 
 
 def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
@@ -113,16 +104,7 @@ def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
             str(int(spec.get("tokens") or 1)),
         ]
         words += ["--speculative-draft-model-path", draft] if draft else []
-    adapters = serve.get("adapters")
-    if adapters:
-        words += [
-            "--enable-lora",
-            "--max-loras-per-batch",
-            str(adapters["count"]),
-            "--max-lora-rank",
-            str(adapters.get("rank") or 16),
-        ]
-    return words, []
+    return words + _adapters(serve, "--max-loras-per-batch"), []
 
 
 def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
@@ -171,6 +153,14 @@ def _llamacpp(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[
     words += ["-md", draft] if draft else []
     note = f"it reads GGUF files: name a repository that has this model in {serve.get('precision') or 'bf16'}"
     return words, [] if file else [note]
+
+
+def _adapters(serve: Serve, count: str) -> Words:
+    """LoRA slots, by the engine's flag for how many."""
+    found = serve.get("adapters")
+    if not found:
+        return []
+    return ["--enable-lora", count, str(found["count"]), "--max-lora-rank", str(found.get("rank") or 16)]
 
 
 def _weights(serve: Serve, quantization: str, dtype: str) -> Words:
