@@ -11,7 +11,7 @@ from typing import Any
 def inputs(scenario: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Architecture, hardware and recipe, resolved as for any plan."""
     from outlay.catalog import load
-    from outlay.planner.evaluate import nominal
+    from outlay.planner.layouts.evaluate import nominal
     from outlay.resolve import resolve
     from outlay.scenario_io import scenario_from
 
@@ -21,7 +21,7 @@ def inputs(scenario: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def run_search(arch: Any, hw: Any, recipe: Any) -> dict[str, Any]:
-    from outlay.planner.layouts import search
+    from outlay.planner.layouts.search import search
 
     found = search(arch, hw, recipe)
     return {"legal": found.legal, "fitting": found.fitting}
@@ -29,7 +29,7 @@ def run_search(arch: Any, hw: Any, recipe: Any) -> dict[str, Any]:
 
 def run_every(arch: Any, hw: Any, recipe: Any) -> dict[str, Any]:
     """Nothing pruned: with unlimited memory everything fits, so everything is timed."""
-    from outlay.planner.layouts import Limits, search
+    from outlay.planner.layouts.search import Limits, search
 
     found = search(arch, hw, recipe, limits=Limits(memory_share=float("inf")))
     assert found.fitting == found.legal
@@ -48,8 +48,8 @@ def run_equal(arch: Any, hw: Any, recipe: Any, rows: int = 1000) -> dict[str, An
     """A random sample against the scalar plan."""
     import numpy as np
 
-    from outlay.planner.evaluate import StepEvaluator, one_layout
-    from outlay.planner.layout_space import layout_space
+    from outlay.planner.layouts.evaluate import StepEvaluator, one_layout
+    from outlay.planner.layouts.space import layout_space
 
     space = layout_space(arch, hw, recipe)
     evaluator = StepEvaluator(arch, hw, recipe, space)

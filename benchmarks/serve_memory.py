@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from outlay.catalog import load
-from outlay.planner.serve_trial import nominal_recipe
+from outlay.planner.serve.trial import nominal_recipe
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
 from outlay.steps.serve_inputs import ServeLayout

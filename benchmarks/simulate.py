@@ -24,7 +24,7 @@ import numpy as np
 
 from outlay.catalog import load
 from outlay.derive import value_of
-from outlay.planner.serve_simulate import replay
+from outlay.planner.serve.simulate import replay
 from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths
 from outlay.scenario_io import scenario_from

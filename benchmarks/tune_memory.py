@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from outlay.catalog import load
-from outlay.planner.evaluate import nominal
+from outlay.planner.layouts.evaluate import nominal
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
 from outlay.steps.inputs import Layout

@@ -11,10 +11,10 @@ import pytest
 
 from outlay import plan
 from outlay.catalog import load
-from outlay.planner import capacity_verify
-from outlay.planner.capacity import Found, search
-from outlay.planner.capacity_option import ranked
-from outlay.planner.capacity_verify import held, verify
+from outlay.planner.capacity import verify as capacity_verify
+from outlay.planner.capacity.option import ranked
+from outlay.planner.capacity.search import Found, search
+from outlay.planner.capacity.verify import held, verify
 from outlay.scenario_io import scenario_from
 
 BASE: dict[str, Any] = {

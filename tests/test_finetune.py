@@ -12,7 +12,7 @@ import pytest
 
 from outlay import OutlayError, plan
 from outlay.catalog import load
-from outlay.planner.evaluate import nominal
+from outlay.planner.layouts.evaluate import nominal
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
 from outlay.steps.inputs import Layout

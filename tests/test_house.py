@@ -52,7 +52,7 @@ PLACED = {
     "steps.efficiency": "architecture",
     "planner.run": "api",
     "planner.fit": "api",
-    "planner.capacity": "api",
+    "planner.capacity.search": "api",
 }
 NEVER = {
     ("steps", "catalog"),

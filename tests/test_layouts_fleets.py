@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from outlay.errors import OutlayError
-from outlay.planner.fleets import best_on_fleets
-from outlay.planner.layouts import Limits, Objective, search
+from outlay.planner.layouts.fleets import best_on_fleets
+from outlay.planner.layouts.search import Limits, Objective, search
 from outlay.steps.inputs import Recipe
 
 support = SimpleNamespace(**run_path(str(Path(__file__).with_name("layouts_support.py"))))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from outlay.planner.nearest import nearest
+from outlay.planner.pretrain.nearest import nearest
 from outlay.planner.trials import Attempt, StepTrials
 from outlay.steps.inputs import Layout
 

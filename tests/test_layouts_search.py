@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from outlay.errors import Inconsistent
-from outlay.planner.evaluate import StepEvaluator, one_layout
-from outlay.planner.layout_space import Space, layout_space
-from outlay.planner.layouts import Limits, Objective, SearchResult, search
-from outlay.planner.pareto import front
+from outlay.planner.layouts.evaluate import StepEvaluator, one_layout
+from outlay.planner.layouts.pareto import front
+from outlay.planner.layouts.search import Limits, Objective, SearchResult, search
+from outlay.planner.layouts.space import Space, layout_space
 from outlay.steps.inputs import Recipe
 
 support = SimpleNamespace(**run_path(str(Path(__file__).with_name("layouts_support.py"))))

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay.errors import Inconsistent
-from outlay.planner.layout_errors import require_layouts
-from outlay.planner.layout_space import Space, layout_space
-from outlay.planner.scaling import strong_scaling
+from outlay.planner.layouts.errors import require_layouts
+from outlay.planner.layouts.space import Space, layout_space
+from outlay.planner.pretrain.scaling import strong_scaling
 from outlay.steps.inputs import Layout
 
 support = SimpleNamespace(**run_path(str(Path(__file__).with_name("layouts_support.py"))))

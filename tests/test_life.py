@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from outlay import OutlayError, Result, plan
 from outlay.derive import Quantity, exact
 from outlay.physics.upkeep import MONTH_S, YEAR_S
-from outlay.planner.life_calendar import Span, month_shares
-from outlay.planner.life_growth import Growing, grown
+from outlay.planner.life.calendar import Span, month_shares
+from outlay.planner.life.growth import Growing, grown
 from outlay.usage import Line, Usage
 
 SHAPE = {"layers": 16, "hidden": 2048, "heads": 32, "kv_heads": 8, "ffn": 8192, "gated": True, "vocab": 128256}

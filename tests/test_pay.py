@@ -189,7 +189,7 @@ def test_break_even_is_where_the_lines_cross(price: float, fixed: float, unit: f
 def test_a_bill_is_the_sum_of_its_requests(offer: Any, count: int, rows: list[tuple[int, float, int]]) -> None:
     """Any offer, any requests: lines add up to each request priced alone, times how often it comes."""
     from outlay.derive import exact
-    from outlay.planner.pay_api import api_lines
+    from outlay.planner.pay.api import api_lines
     from outlay.readers.requests_file import RequestLengths
     from outlay.resolve.pay import PayPhase, Work
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from outlay import OutlayError, plan
-from outlay.planner.serve_hours import best_split, starts
+from outlay.planner.serve.hours import best_split, starts
 
 BASE: dict[str, Any] = {
     "model": "llama-3.1-8b", "fleet": "8xh100-sxm5-80gb", "site": "aws:us-east-1",

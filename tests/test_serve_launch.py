@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay import plan
-from outlay.planner.serve_launch import launch
+from outlay.planner.serve.launch import launch
 from outlay.readers.launch_line import read_launch
 
 HUB = "org/some-model"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from outlay import OutlayError, plan
 from outlay.catalog import load
 from outlay.physics.weights import FORMATS
-from outlay.planner.serve_trial import nominal_recipe, trial
+from outlay.planner.serve.trial import nominal_recipe, trial
 from outlay.resolve import resolve
 from outlay.resolve.engines import find_engine
 from outlay.resolve.gguf_mix import MIXES

@@ -9,7 +9,7 @@ import pytest
 
 from outlay.api import plan
 from outlay.catalog import load
-from outlay.planner.serve_energy import power_values
+from outlay.planner.serve.energy import power_values
 from outlay.resolve import resolve
 from outlay.resolve.power import capped_clock, serve_power_facts
 from outlay.resolve.serve_time import time_constants, time_device

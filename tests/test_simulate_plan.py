@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from outlay.catalog import load
-from outlay.planner.serve_simulate import contract_values, pool_of, replay, replay_pools, step_time
+from outlay.planner.serve.simulate import contract_values, pool_of, replay, replay_pools, step_time
 from outlay.readers import architecture_from_mapping
 from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from outlay import plan
-from outlay.planner.serve_launch import launch
+from outlay.planner.serve.launch import launch
 from outlay.readers.launch_line import read_launch
 from outlay.report import serving
 

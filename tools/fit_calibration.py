@@ -24,7 +24,7 @@ from outlay.catalog import load
 from outlay.catalog.store import DATA
 from outlay.errors import OutlayError
 from outlay.physics.calibration import Spreads, load_point, posterior
-from outlay.planner.serve_factors import serve_factors
+from outlay.planner.serve.factors import serve_factors
 from outlay.resolve import resolve
 from outlay.resolve.own_runs import LOAD
 from outlay.resolve.serve_time import GROUPS

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from outlay.catalog import load
-from outlay.planner.serve_trial import nominal_recipe
+from outlay.planner.serve.trial import nominal_recipe
 from outlay.resolve import resolve
 from outlay.resolve.stream import memory_kind
 from outlay.scenario_io import scenario_from

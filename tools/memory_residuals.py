@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from outlay.catalog import Catalog, load
-from outlay.planner.evaluate import nominal
+from outlay.planner.layouts.evaluate import nominal
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
 from outlay.steps.inputs import Layout

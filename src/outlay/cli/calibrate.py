@@ -13,7 +13,7 @@ from outlay.cli.subjects import Launching
 
 if TYPE_CHECKING:
     from outlay.ledger.calibration import Measured
-    from outlay.planner.serve_factors import Factors
+    from outlay.planner.serve.factors import Factors
     from outlay.readers.bench_file import BenchReading
     from outlay.readers.bench_record import BenchRun
 
@@ -136,7 +136,7 @@ def _factors(run: BenchRun, scenario: dict[str, Any], flags: dict[str, Any]) -> 
     from outlay.catalog import load
     from outlay.cli.ask import plan_options
     from outlay.errors import BadValue, Unsupported
-    from outlay.planner.serve_factors import numbers_seen, serve_factors
+    from outlay.planner.serve.factors import numbers_seen, serve_factors
     from outlay.resolve import resolve
     from outlay.scenario_io import scenario_from
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from outlay.catalog.records import COLUMNS
 from outlay.catalog.store import read_checked
-from outlay.planner.serve_factors import Factors
+from outlay.planner.serve.factors import Factors
 from outlay.resolve.own_runs import KIND, key_of, parameter_of
 
 FILE = f"{KIND}.csv"

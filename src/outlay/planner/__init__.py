@@ -1,4 +1,4 @@
-"""Plans: one file a phase, the layout search, the calendar, and what lies near.
+"""Plans: a room or a file for each phase, the layout search, and what all phases share.
 
 Called `planner`, because `outlay.plan` is the function a person calls (docs/adr/0002).
 """

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from outlay.planner.framework_rules import rules_of
-from outlay.planner.layout_rules import divisors
-from outlay.planner.layout_space import RECOMPUTE
+from outlay.planner.layouts.frameworks import rules_of
+from outlay.planner.layouts.rules import divisors
+from outlay.planner.layouts.space import RECOMPUTE
 from outlay.planner.trials import Attempt
 
 EIGHT_BIT_STATE_BYTES = 2.0  # two moments of one byte; Dettmers et al. 2022 (arXiv:2110.02861)

@@ -14,8 +14,8 @@ from outlay.catalog import Catalog, Entry
 from outlay.catalog.prices import by_provider
 from outlay.derive import value_of
 from outlay.errors import OutlayError
-from outlay.planner.serve import plan_serve
-from outlay.planner.serve_trial import Trial, nominal_recipe, run
+from outlay.planner.serve.plan import plan_serve
+from outlay.planner.serve.trial import Trial, nominal_recipe, run
 from outlay.resolve import Resolved, resolve
 from outlay.resolve.precision import is_gguf
 from outlay.scenario_io import scenario_from
@@ -170,8 +170,8 @@ def tune_ways(model: Any, fleet: str, catalog: Catalog) -> Ways:
 
 
 def _tuned(resolved: Resolved) -> dict[str, Any]:
-    from outlay.planner.finetune_choose import as_training, choose_tune
-    from outlay.planner.pretrain import step_values
+    from outlay.planner.finetune.choose import as_training, choose_tune
+    from outlay.planner.pretrain.plan import step_values
 
     phase: Any = resolved.finetune
     chosen = choose_tune(resolved, phase)

@@ -25,7 +25,7 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
     found = None
     serves = scenario.serve is not None and without_how(scenario).serve is not None
     if serves and scenario.fleet is None and scenario.model is not None:
-        from outlay.planner.capacity import search
+        from outlay.planner.capacity.search import search
 
         found = search(scenario, catalog, without)
         scenario = found.on_best(scenario)
@@ -33,17 +33,17 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
     if resolved.pretrain is not None:
-        from outlay.planner.pretrain import plan_pretrain
+        from outlay.planner.pretrain.plan import plan_pretrain
 
         phases["pretrain"], phase_lines = plan_pretrain(resolved)
         lines += phase_lines
     if resolved.finetune is not None:
-        from outlay.planner.finetune import plan_finetune
+        from outlay.planner.finetune.plan import plan_finetune
 
         phases["finetune"], phase_lines = plan_finetune(resolved)
         lines += phase_lines
     if resolved.serve is not None:
-        from outlay.planner.serve import plan_serve
+        from outlay.planner.serve.plan import plan_serve
 
         phases["serve"], phase_lines = plan_serve(resolved)
         lines += phase_lines
@@ -53,7 +53,7 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
     lines = tagged(lines, resolved.scenario.get("tags"))
     paid: list[Line] = []
     if scenario.pay is not None:
-        from outlay.planner.pay import plan_pay, settle
+        from outlay.planner.pay.plan import plan_pay, settle
 
         phases["pay"] = plan_pay(scenario, catalog, resolved, phases, lines, without, token_prices, day)
         others = len(phases) > 1 or resolved.data or resolved.maintain or resolved.life
@@ -79,7 +79,7 @@ def _around(resolved: Resolved, phases: dict[str, dict[str, Any]], lines: list[L
         phases["data"], data_lines = plan_data(resolved, phases.get("serve"))
         lines = [*data_lines, *lines]
     if resolved.life is not None:
-        from outlay.planner.life import plan_life
+        from outlay.planner.life.plan import plan_life
 
         phases["life"], maintain, lines = plan_life(resolved, phases, lines)
         phases |= {"maintain": maintain} if maintain else {}

@@ -11,9 +11,9 @@ import numpy as np
 from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.errors import OutlayError
-from outlay.planner.evaluate import layout_fields, nominal
-from outlay.planner.layout_errors import require_layouts
-from outlay.planner.layouts import anything_fits, search
+from outlay.planner.layouts.errors import require_layouts
+from outlay.planner.layouts.evaluate import layout_fields, nominal
+from outlay.planner.layouts.search import anything_fits, search
 from outlay.steps.inputs import Hardware, Layout, Recipe
 from outlay.steps.train_memory import LAYER_COLUMNS, STAGE_COLUMNS, train_memory
 from outlay.steps.train_time import train_time

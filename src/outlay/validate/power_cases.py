@@ -142,7 +142,7 @@ def predict_given_rate(case: Case, rate: float, running: float) -> Outcome:
     """Power at the measured throughput: what the power model says, times of the serving model apart."""
     from outlay.catalog import load
     from outlay.errors import OutlayError
-    from outlay.planner.serve_energy import power_values
+    from outlay.planner.serve.energy import power_values
     from outlay.resolve import resolve
     from outlay.scenario_io import scenario_from
     from outlay.steps.serve_inputs import ServeLayout

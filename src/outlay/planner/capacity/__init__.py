@@ -1,0 +1,1 @@
+"""Which devices, and how many, serve a load within its promises."""

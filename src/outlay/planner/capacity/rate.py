@@ -1,0 +1,88 @@
+"""How much one replica takes while it keeps what was promised, and what breaks first beyond that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outlay.planner.serve.times import Replicas, load_of
+from outlay.resolve.workload import Asked
+from outlay.steps.serve_time_inputs import Load
+
+Floats = NDArray[np.float64]
+STEPS = np.concatenate([np.geomspace(0.01, 0.5, 12), np.linspace(0.55, 0.98, 12)])  # of what it sustains
+REFINED, ROUNDS = 9, 2  # further steps between the last that keeps the promises and the first that does not
+CAPACITY = "capacity"
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """The largest load of one replica: requests/s, requests in flight, and which promise the next step breaks."""
+
+    rate_per_s: float
+    concurrency: float
+    breaks: str
+
+
+def most_load(asked: Asked, one: Replicas) -> Most | None:
+    """None where even the smallest load breaks a promise."""
+    base = replace(load_of(asked, one), kind="queued")
+    full = one.own(base)
+    sustained, slots = float(full["output_tokens_per_s"]) / asked.output, float(full["running"])
+    by_rate = asked.kind == "open"
+    points = STEPS * sustained if by_rate else np.unique(np.round(STEPS * slots).clip(1.0))
+    if asked.kind == "queued":
+        return Most(sustained, slots, CAPACITY)
+    quick = one.own(replace(base, kind="closed", concurrency=1.0))
+    kept, at, breaks = _found(one, base, points, by_rate), len(points) - 1, CAPACITY
+    low = points[at]
+    for place in range(ROUNDS):
+        found = kept if place == 0 else _found(one, base, points, by_rate)
+        broken = _broken(asked, found, quick)
+        bad = np.any(np.stack([*broken.values(), np.zeros(len(points), dtype=bool)]), axis=0)
+        if bad[0]:
+            return None
+        if not bad.any():
+            break
+        first = int(np.argmax(bad))
+        breaks = next(name for name in broken if broken[name][first])
+        kept, at, low = found, first - 1, points[first - 1]
+        points = np.linspace(low, points[first], REFINED)
+    rate = float(low) if by_rate else _at(kept["output_tokens_per_s"], at) / asked.output
+    return Most(rate, _at(kept["running"], at) if by_rate else float(low), breaks)
+
+
+def _at(values: Any, place: int) -> float:
+    return float(np.broadcast_to(values, (place + 1,))[place] if np.ndim(values) == 0 else values[place])
+
+
+def _found(one: Replicas, base: Load, points: Floats, by_rate: bool) -> Mapping[str, Any]:
+    return one.own(replace(base, kind="open" if by_rate else "closed", rate=points, concurrency=points))
+
+
+def _broken(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) -> dict[str, Any]:
+    seen = tails(asked, found, quick)
+    return {name: np.logical_not(np.less_equal(seen[name], limit)) for name, limit in asked.slo.items()}
+
+
+def tails(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) -> dict[str, Any]:
+    """Latencies at the percentile promised: means, the wait beyond that of one request alone stretched as an
+    exponential queue's.
+
+    The wait of a Poisson queue has an exponential tail, so its q-quantile is about ln(1/(1-q)) means (Kingman's
+    heavy-traffic limit). A quick answer for the search; the chosen plan is replayed request by request.
+    """
+    ttft, tpot = np.asarray(found["ttft_s"], dtype=float), np.asarray(found["tpot_s"], dtype=float)
+    if asked.percentile is not None:
+        stretch = max(math.log(1.0 / max(1.0 - asked.percentile / 100.0, 1e-4)), 1.0)
+        alone_s, step_s = float(quick["ttft_s"]), float(quick["tpot_s"])
+        ttft = alone_s + (ttft - alone_s) * stretch
+        tpot = step_s + (tpot - step_s) * (
+            1.0 + 0.1 * (stretch - 1.0)
+        )  # a request's mean over many steps varies little
+    return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * max(asked.output - 1.0, 0.0)}

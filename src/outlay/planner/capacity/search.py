@@ -1,0 +1,211 @@
+"""Which devices, how many and how laid out serve a load within its promises: every option planned, the best named.
+
+Options are devices x precisions x engines x layouts of a replica. Each is asked how much one replica takes while it
+keeps the promises; as many replicas as the load needs follow, and what an hour of them costs, draws and emits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from outlay.architecture import Architecture
+from outlay.catalog import Catalog
+from outlay.derive import value_of
+from outlay.errors import Inconsistent, OutlayError
+from outlay.planner.capacity.option import Option, option_of, ranked
+from outlay.planner.capacity.rate import most_load
+from outlay.planner.capacity.verify import verify
+from outlay.planner.layouts.pareto import front
+from outlay.planner.serve.extras import with_extras
+from outlay.planner.serve.speed import alone, replicas_of
+from outlay.planner.serve.times import HOUR_S
+from outlay.planner.serve.trial import nominal_recipe, tensor_degrees
+from outlay.resolve import Notes, Resolved, resolve
+from outlay.resolve.serve import ServePhase
+from outlay.resolve.serve_options import Space, options_space
+from outlay.scenario import Scenario
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_memory import serve_memory
+
+SPARE = 0.01  # of the device, kept free so that what fits here fits with confidence
+SHOWN = 8
+AIMS = {"money": "usd_per_hour", "energy": "power_w", "carbon": "co2e_kg_per_hour", "time": "e2e_s"}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Found:
+    """What a search came to: the options by the aim, the best first, and why others were left out."""
+
+    options: tuple[Option, ...]
+    aim: str
+    skipped: dict[str, str]
+    per_user_hour: float
+
+    @property
+    def best(self) -> Option:
+        return self.options[0]
+
+    def on_best(self, scenario: Scenario) -> Scenario:
+        """The scenario on the best option's devices, laid out as it is."""
+        best = self.best
+        assert scenario.serve is not None
+        serve = msgspec.structs.replace(
+            scenario.serve,
+            engine=best.engine,
+            precision=best.precision,
+            tensor=int(best.layout.tensor),
+            data=int(best.layout.data),
+            expert=int(best.layout.expert),
+            replicas=best.replicas,
+            options=None,
+        )
+        return msgspec.structs.replace(scenario, fleet=f"{best.devices}x{best.device}", serve=serve)
+
+    def tell(self, notes: Notes) -> None:
+        """Which was chosen and why."""
+        kept = sum(o.meets for o in self.options)
+        least = AIMS[self.aim].replace("_", " ")
+        why = f"least {least} of the {kept} of {len(self.options)} options that keep their promises"
+        if not kept:
+            why = (
+                f"none of {len(self.options)} options keeps its promises: the nearest to the aim, {self.aim}"
+            )
+            notes.warn(f"serve.slo: {why}")
+        replayed = sorted({of for of in self.best.seen.values() if of != "mean"})
+        if kept and replayed:
+            why += f"; its requests replayed one by one keep them at {', '.join(replayed)}"
+        notes.assume("fleet", f"{self.best.devices}x{self.best.device}", why)
+
+    def shown(self) -> dict[str, Any]:
+        """The search as the result holds it."""
+        kept = [o for o in self.options if o.meets] or list(self.options)
+        return {
+            "aim": self.aim,
+            "considered": len(self.options),
+            "verified": self.best.verified,
+            "verified_by": self.best.seen,
+            "best": [o.shown(self.per_user_hour) for o in kept[:SHOWN]],
+            "front": [o.shown(self.per_user_hour) for o in on_front(self.options)],
+            "next_step": _next(self, self.best),
+            "skipped": self.skipped,
+        }
+
+
+def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
+    """Options for a scenario that names no fleet, ranked by its goal (money unless said)."""
+    serve = scenario.serve
+    assert serve is not None
+    space = options_space(scenario, catalog)
+    aim = (scenario.goal.minimize if scenario.goal is not None else None) or "money"
+    options: list[Option] = []
+    skipped: dict[str, str] = {}
+    per_user = 1.0
+    for resolved, device in _resolved(scenario, space, catalog, without, skipped):
+        phase, arch = resolved.serve, resolved.architecture
+        assert phase is not None and arch is not None
+        per_user = phase.asked.per_user_hour.value
+        found = list(_of_device(resolved, phase, arch, device, space.most_devices))
+        if not found:
+            skipped.setdefault(device, "the model does not fit on any number of them that share a fast link")
+        options += found
+    if not options:
+        why = "; ".join(f"{device}: {reason}" for device, reason in list(skipped.items())[:3])
+        raise Inconsistent(f"fleet: none was named and no option serves this ({why}); name one", "fleet")
+    best = verify(ranked(options, AIMS[aim]), AIMS[aim], space.most_devices)
+    return Found(best, aim, skipped, per_user)
+
+
+def _resolved(
+    scenario: Scenario, space: Space, catalog: Catalog, without: str, skipped: dict[str, str]
+) -> Iterator[tuple[Resolved, str]]:
+    for device in space.devices:
+        for engine in space.engines:
+            for precision in space.precisions(device):
+                try:
+                    yield (
+                        resolve(space.scenario(scenario, device, engine, precision), catalog, without),
+                        device,
+                    )
+                except OutlayError as error:
+                    if error.field.startswith(("model", "serve.workload", "serve.slo", "site")):
+                        raise
+                    skipped[device] = error.message
+
+
+def _of_device(
+    resolved: Resolved, phase: ServePhase, arch: Architecture, device: str, most_devices: int
+) -> Iterator[Option]:
+    limit = value_of(phase.usable_bytes)
+    recipe = nominal_recipe(phase.recipe)
+    assert resolved.hardware is not None
+    for layout in layouts(
+        phase,
+        arch,
+        min(max(resolved.hardware.scale_up_devices, resolved.hardware.devices_per_node), most_devices),
+    ):
+        memory = serve_memory(arch, limit, recipe, layout)
+        spare = min(value_of(s.room_bytes) - value_of(s.need_bytes) for s in memory.stages)
+        if spare < SPARE * limit:
+            continue
+        own = with_extras(phase, arch, layout)
+        one = replicas_of(arch, own, layout, 1, memory, alone(arch, own, layout) if not own.speed.fitted else {})
+        most = most_load(own.asked, one)
+        made = option_of(resolved, own, device, one, most, most_devices)
+        if made is not None:
+            yield made
+
+
+def layouts(phase: ServePhase, arch: Architecture, most: int) -> list[ServeLayout]:
+    """Replicas worth a look: tensor degrees that divide the heads; of mixtures also attention ranks of their own."""
+    given = phase.layout
+    if phase.tensor_given:
+        return [given]
+    found = [
+        replace(given, tensor=t) for t in tensor_degrees(arch) if t <= most and t % int(given.context) == 0
+    ]
+    if any(kind.mlp == "moe" for kind, _ in arch.groups) and int(given.data) == 1 and int(given.expert) == 1:
+        found += [
+            ServeLayout(1, given.pipeline, n, n, given.context) for n in (2, 4, 8, 16, 32, 64) if n <= most
+        ]
+    return found
+
+
+def on_front(options: Sequence[Option]) -> list[Option]:
+    """Options that no other beats in money, latency, energy and carbon at once."""
+    kept = [o for o in options if o.meets]
+    if not kept:
+        return []
+    columns = ("usd_per_hour", "ttft_s", "tpot_s", "power_w", "co2e_kg_per_hour")
+    points = np.array([[o.numbers[c] for c in columns] for o in kept])
+    return [kept[i] for i in front(np.nan_to_num(points, nan=1e18))]
+
+
+def _next(found: Found, best: Option) -> dict[str, Any] | None:
+    """The cheapest option that takes at least half as much again as the best one does."""
+    holds = best.most.rate_per_s * best.replicas
+    bigger = []
+    for option in found.options:
+        if not option.meets:
+            continue
+        count = math.ceil(1.5 * holds / option.most.rate_per_s)
+        price = option.numbers["usd_per_hour"] / option.replicas * count
+        if not math.isnan(price):
+            bigger.append((price, count * int(option.layout.devices), option, count))
+    if not bigger:
+        return None
+    price, devices, option, count = min(bigger, key=lambda row: row[:2])
+    return {
+        "fleet": f"{devices}x{option.device}",
+        "replicas": count,
+        "precision": option.precision,
+        "tensor": int(option.layout.tensor),
+        "usd_per_hour": price,
+        "users": option.most.rate_per_s * count * HOUR_S / found.per_user_hour,
+        "requests_per_s": option.most.rate_per_s * count,
+    }

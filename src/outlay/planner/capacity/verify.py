@@ -1,0 +1,84 @@
+"""The option that a search names, held against what a plan of it says: replayed where a percentile is promised.
+
+A search judges thousands of loads by a quick answer. The best option is planned as a plan of it would be, its requests
+replayed one by one; where that breaks a promise it gets more replicas, and is weighed again by what those cost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from outlay.planner.capacity.option import Option, option_of, rank, ranked
+from outlay.planner.serve.replay import spread
+from outlay.planner.serve.speed import promises
+from outlay.planner.serve.times import times
+
+TRIED = 12  # plans made until one keeps its promises
+GROWTH = 1.15  # of the replicas, where a promise was broken
+
+
+def verify(options: Sequence[Option], aim: str, most_devices: int) -> tuple[Option, ...]:
+    """The options, those tried with what became of them, the best that keeps its promises first.
+
+    The cheapest left is always the next tried; then those that would be cheaper with a replica less than the quick
+    answer gave them. Options that are not tried keep that answer, and say so (verified None).
+    """
+    left = [(rank(option, aim), place, option) for place, option in enumerate(options) if option.meets]
+    heapq.heapify(left)
+    kept = list(options)
+    for place in range(TRIED):
+        if not left:
+            break
+        _, _, option = heapq.heappop(left)
+        tried = held(option)
+        if tried.verified:
+            return _cheaper(_put(kept, option, tried), tried, aim, most_devices, TRIED - place)
+        more = _resized(option, max(option.replicas + 1, math.ceil(option.replicas * GROWTH)), most_devices)
+        kept = _put(kept, option, tried if more is None or not more.meets else more)
+        if more is not None and more.meets:
+            heapq.heappush(left, (rank(more, aim), len(options) + place, more))
+    return ranked(kept, aim)
+
+
+def _cheaper(kept: list[Option], best: Option, aim: str, most_devices: int, tries: int) -> tuple[Option, ...]:
+    """The best and the others, after those were tried that a replica less would make better than it."""
+    if best.phase.asked.percentile is None:  # means: the quick answer is the plan's own
+        return (best, *ranked([o for o in kept if o is not best], aim))
+    fewer = [(rank(small, aim), place, option, small) for place, option in enumerate(kept)
+             if option.meets and option.replicas > 1
+             and (small := _resized(option, option.replicas - 1, most_devices)) is not None]
+    for _, _, option, small in sorted(fewer, key=lambda row: (row[0][1:], row[1]))[:tries]:
+        if not small.numbers[aim] < best.numbers[aim] * (1.0 - 1e-9):
+            break
+        tried = held(small)
+        if tried.verified:
+            kept, best = _put(kept, option, tried), tried
+            break
+    return (best, *ranked([o for o in kept if o is not best], aim))
+
+
+def _put(kept: list[Option], old: Option, new: Option) -> list[Option]:
+    return [new if option is old else option for option in kept]
+
+
+def held(option: Option) -> Option:
+    """The option with the times its own plan has, and whether they keep what is promised."""
+    whole = replace(option.one, count=option.replicas)
+    asked = option.phase.asked
+    values, _ = times(asked, whole)
+    if asked.percentile is not None and asked.slo and asked.replayed and values.get("e2e_s") is not None:
+        values |= spread(asked, option.phase, whole, values, option.resolved.seed)
+    told = promises(asked.slo, asked.percentile, values)
+    kept = bool(told.get("meets_slo", True)) and values.get("e2e_s") is not None
+    slo = told.get("slo", {})
+    numbers = option.numbers | {f"{name}_s": float(seen["value"].value) for name, seen in slo.items()
+                                if seen["value"] is not None}
+    return replace(option, numbers=numbers, meets=kept, verified=kept, seen={n: str(x["of"]) for n, x in slo.items()})
+
+
+def _resized(option: Option, count: int, most_devices: int) -> Option | None:
+    """The same with another number of replicas; None where those cannot carry the load."""
+    return option_of(option.resolved, option.phase, option.device, option.one, option.most, most_devices, count)

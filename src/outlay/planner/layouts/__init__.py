@@ -1,0 +1,1 @@
+"""Layouts: which are legal, what each takes, and the best of them."""

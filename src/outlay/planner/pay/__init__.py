@@ -1,0 +1,1 @@
+"""Ways to pay for the same work, side by side."""

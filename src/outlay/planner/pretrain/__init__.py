@@ -1,0 +1,1 @@
+"""Pre-training: the plan of a run, its layout, and what lies near."""

@@ -1,0 +1,1 @@
+"""Serving: memory, latency under load, power, pools, and the words that start the engine."""

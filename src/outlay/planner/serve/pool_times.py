@@ -1,0 +1,159 @@
+"""Latency, throughput and load of two pools, one for prompts and one for answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity, derive, exact, value_of
+from outlay.planner.serve.energy import power_values
+from outlay.planner.serve.sums import finite, least, per_time, product, scaled, waited
+from outlay.planner.serve.times import (
+    FIRST,
+    TIMES,
+    TOKEN,
+    Replicas,
+    Traffic,
+    latencies,
+    loads_of,
+    over_capacity,
+    rates_of,
+)
+from outlay.resolve.power import PowerInputs
+from outlay.resolve.serve_speed import Speed
+from outlay.resolve.workload import ARRIVALS, Asked
+from outlay.steps.serve_pools import Side, pools_time
+from outlay.steps.serve_time_inputs import Load
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pools:
+    """Both sides, and what crosses from one to the other: bytes of a prompt's cache, over a link."""
+
+    arch: Architecture
+    speed: Speed
+    first: Side
+    second: Side
+    moved_bytes: float
+    link_bytes_per_s: float
+
+    def at(self, load: Load, times: Any = 1.0) -> Mapping[str, Any]:
+        """Both together at so many times this rate."""
+        load = replace(load, rate=load.rate * times)
+        return pools_time(
+            self.arch,
+            self.speed.device,
+            self.first,
+            self.second,
+            load,
+            self.moved_bytes,
+            self.link_bytes_per_s,
+        )
+
+    @property
+    def devices(self) -> tuple[float, float]:
+        return tuple(value_of(s.replicas) * value_of(s.layout.devices) for s in (self.first, self.second))  # type: ignore[return-value]
+
+
+def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
+    """The numbers of the contract, and the traffic behind them."""
+    load = Load(
+        asked.kind,
+        asked.input,
+        asked.output,
+        max(asked.concurrency, 1e-9),
+        asked.rate,
+        arrival_cv=ARRIVALS[asked.arrivals],
+    )
+    found, speed, second = pools.at(load), pools.speed, pools.second
+    capacity = derive(
+        product,
+        "requests a second that it sustains",
+        "requests/s",
+        rate_slow=speed.residual("output_tokens_per_s", True),
+        each=float(found["capacity_per_s"]),
+        replicas=1,
+    )
+    values, rate = _values(asked, pools, load, found, capacity)
+    slots = float(second.engine.max_num_seqs) * value_of(second.replicas) * value_of(second.layout.data)
+    one = Replicas(pools.arch, speed, second.layout, 1, value_of(second.cache_tokens))
+    values |= loads_of(asked, values, rate, capacity, {"running": slots}, one)
+    for key, name in (
+        ("prefill_load", "prefill_load"),
+        ("decode_load", "decode_load"),
+        ("kv_transfer_s", "transfer_s"),
+    ):
+        values[key] = float(found[name])
+    busy = [d * float(found[k]) for d, k in zip(pools.devices, ("prefill_load", "decode_load"), strict=True)]
+    whole = sum(pools.devices)
+    traffic = Traffic(rate, busy[0] / whole, min(1.0, sum(busy) / whole), float(found["running"]))
+    return values | rates_of(asked, rate, int(whole)), traffic
+
+
+def pooled_power(power: PowerInputs | None, pools: Pools, asked: Asked, traffic: Traffic) -> dict[str, Quantity]:
+    """Power and energy of a token over both pools: watts by their devices, joules added."""
+    sides = {"prefill": pools.first, "decode": pools.second}
+    found: dict[str, dict[str, Quantity]] = {}
+    for name, side in sides.items():
+        rate = derive(product, "output tokens a second of a replica", "tokens/s", rate_slow=traffic.requests_per_s,
+                      each=asked.output, replicas=1.0 / value_of(side.replicas))
+        running = traffic.running / value_of(side.replicas) if name == "decode" else value_of(side.layout.data)
+        load = Load("closed" if asked.kind == "queued" else asked.kind, asked.input, asked.output,
+                    max(running, 1e-9), asked.rate / value_of(side.replicas), pool=name)
+        found[name] = power_values(power, pools.arch, pools.speed.device, side.engine, side.layout, load, rate,
+                                   max(running, 1e-9))
+    if not found["prefill"]:
+        return {}
+    first, second = found["prefill"], found["decode"]
+    share = pools.devices[0] / sum(pools.devices)
+    whole: dict[str, Quantity] = {"prefill_w": first["prefill_w"], "decode_w": second["decode_w"],
+                                  "idle_w": second["idle_w"]}
+    whole["power_w_per_device"] = derive(_mean, "power of a device, mean", "W", first=first["power_w_per_device"],
+                                         second=second["power_w_per_device"], share=share)
+    for name in first:
+        if name.startswith("energy_"):
+            whole[name] = first[name] + second[name]
+        elif name.endswith("_share"):
+            whole[name] = derive(_mean, first[name].label, "", first=first[name], second=second[name], share=share)
+    return whole
+
+
+def _mean(first: Any, second: Any, share: Any) -> Any:
+    """Mean over the devices of both pools."""
+    return first * share + second * (1.0 - share)
+
+
+def _values(
+    asked: Asked, pools: Pools, load: Load, found: Mapping[str, Any], capacity: Quantity
+) -> tuple[dict[str, Any], Quantity]:
+    slow, slow_first = pools.speed.residual("tpot_s", True), pools.speed.residual("ttft_s", True)
+    token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
+    if asked.kind == "queued":
+        return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
+    if asked.kind == "open":
+        wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
+        rate: Quantity = derive(least, "requests a second", "requests/s", asked=wanted, most=capacity)
+        busy = over_capacity(asked, capacity)
+        if busy.value >= 1.0:
+            return dict.fromkeys(f"{name}_s" for name in TIMES), rate
+        at = _first_at(pools, load, float(found["load"]))
+        first = derive(at, FIRST, "s", slower=slow_first, busy=busy)
+        return latencies(first, token, asked.output), rate
+    first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
+    first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output, waves=1.0,
+                   inside=asked.concurrency, most_per_s=capacity)
+    values = latencies(first, token, asked.output)
+    done: Quantity = derive(
+        per_time, "requests a second", "requests/s", inside=asked.concurrency, time_s=values["e2e_s"]
+    )
+    return values, done
+
+
+def _first_at(pools: Pools, load: Load, modelled: float) -> Callable[..., Any]:
+    def first_s(slower: Any, busy: Any) -> Any:
+        """The queue before both pools where they are as busy as the plan is, in the time of devices so much slower."""
+        return slower * finite(lambda part: pools.at(load, part / modelled)["ttft_s"], busy)
+
+    return first_s

@@ -1,0 +1,85 @@
+"""Prefill and decode on devices of their own: each pool's memory, and both together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.derive import value_of
+from outlay.planner.serve.extras import with_extras
+from outlay.planner.serve.memory import memory_values, shown_layout, verdict
+from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
+from outlay.planner.serve.speed import alone, finish, held_tokens
+from outlay.resolve.record import Resolved
+from outlay.resolve.serve import ServePhase
+from outlay.resolve.serve_layout import PoolLayout
+from outlay.steps.serve_memory import ServeMemory, serve_memory
+from outlay.steps.serve_pools import Side
+from outlay.usage import Line
+
+VERDICT = ("fits", "fits_probability", "headroom_bytes", "verdict", "binding", "device_memory_bytes")
+
+
+def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
+    """The decode pool's memory with that of both pools beside, and the times of a request through both."""
+    phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
+    assert phase is not None and arch is not None and hw is not None
+    phase = with_extras(phase, arch, phase.pools[-1].layout)
+    pools: dict[str, Any] = {}
+    sides: dict[str, Side] = {}
+    for pool in phase.pools:
+        own = _own(phase, pool)
+        memory = serve_memory(arch, phase.usable_bytes, own.recipe, pool.layout)
+        single = alone(arch, own, pool.layout)
+        sides[pool.name] = _side(arch, own, pool, memory)
+        pools[pool.name] = {
+            "layout": shown_layout(pool.layout),
+            "replicas": pool.replicas,
+            "devices": pool.devices,
+            **memory_values(arch, own, memory),
+            **verdict(own, memory),
+            "one_stream": single,
+        }
+    used = sum(pool.devices for pool in phase.pools)
+    tight = min(pools.values(), key=lambda values: float(values["fits_probability"]))
+    if hw.devices > used:
+        resolved.notes.warn(
+            f"serve: {hw.devices - used} of {hw.devices} devices are left over; they idle and are billed"
+        )
+    moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
+    both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
+    found, traffic = pooled_times(phase.asked, both)
+    if phase.asked.replayed and found.get("e2e_s") is not None:
+        from outlay.planner.serve.replay import spread_pools
+
+        found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
+    watts = pooled_power(resolved.power, both, phase.asked, traffic)
+    found, lines = finish(resolved, phase, found, traffic, watts, used, hw.devices - used)
+    return {
+        **pools["decode"],
+        **{key: tight[key] for key in VERDICT if key in tight},
+        **found,
+        "pools": pools,
+        "devices_used": used,
+        "devices_idle": hw.devices - used,
+        "engine": f"{phase.engine.name} {phase.engine.version}",
+        "nearest": [],
+    }, lines
+
+
+def _own(phase: ServePhase, pool: PoolLayout) -> ServePhase:
+    """The phase as one pool runs it."""
+    recipe = phase.recipe
+    if pool.sequences is not None:
+        recipe = replace(recipe, max_num_seqs=float(pool.sequences))
+    return replace(phase, recipe=recipe, shown=phase.shown | {"max_num_seqs": int(recipe.max_num_seqs)})
+
+
+def _side(arch: Architecture, phase: ServePhase, pool: PoolLayout, memory: ServeMemory) -> Side:
+    engine = phase.speed.engine
+    if pool.sequences is not None:
+        engine = replace(engine, max_num_seqs=float(pool.sequences))
+    held = held_tokens(arch, phase, pool.layout, value_of(memory.kv_cache_tokens))
+    tokens = max(held, phase.asked.input + phase.asked.output)
+    return Side(pool.layout, float(pool.replicas), engine, tokens)

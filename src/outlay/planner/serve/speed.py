@@ -1,0 +1,205 @@
+"""One request alone, and equal replicas under load: what the serving plan says of time, use and money."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity, derive, value_of
+from outlay.physics import stream as st
+from outlay.planner.serve.energy import PHASES, power_values
+from outlay.planner.serve.loads import table_of_loads
+from outlay.planner.serve.memory import as_q
+from outlay.planner.serve.own import place
+from outlay.planner.serve.times import Replicas, Traffic, load_of, percentile_keys, times
+from outlay.planner.serve.use import duration, serving_lines, unit_prices
+from outlay.resolve.record import Resolved
+from outlay.resolve.serve import ServePhase
+from outlay.resolve.workload import Asked
+from outlay.steps.serve_cache import tokens_at
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_memory import ServeMemory
+from outlay.steps.serve_stream import one_stream
+from outlay.steps.serve_time_inputs import Load
+from outlay.usage import Line
+
+
+def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[str, Any]:
+    """One request on a replica by itself: a roofline over what each token reads."""
+    prompt, output = phase.asked.input, phase.asked.output
+    recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
+    found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
+    token, first = (
+        as_q(found.token_s, "s", "time of one token, one request"),
+        as_q(found.first_s, "s", "time to the first token, one request"),
+    )
+    whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)
+    return {
+        "input": prompt,
+        "output": output,
+        "ttft_s": first,
+        "tpot_s": token,
+        "e2e_s": whole,
+        "output_tokens_per_s": derive(_per_second, "tokens of one request", "tokens/s", token_s=token),
+    }
+
+
+def replicas_of(
+    arch: Architecture,
+    phase: ServePhase,
+    layout: ServeLayout,
+    count: int,
+    memory: ServeMemory,
+    single: dict[str, Any],
+) -> Replicas:
+    """Replicas as the time model sees them; an engine without constants of its own is held to its one stream."""
+    tokens = held_tokens(arch, phase, layout, max(value_of(memory.kv_cache_tokens), 0.0))
+    whole = Replicas(arch, phase.speed, layout, count, tokens, single=single)
+    if phase.speed.fitted:
+        return whole
+    load = replace(load_of(phase.asked, whole), kind="closed", concurrency=1.0)
+    found = whole.modelled(load)
+    return replace(
+        whole,
+        slower=derive(
+            _ratio,
+            "this engine's one stream over the model's",
+            "ratio",
+            own_s=single["tpot_s"],
+            modelled_s=float(found["tpot_s"]),
+        ),
+        slower_first=derive(
+            _ratio,
+            "this engine's prompt over the model's",
+            "ratio",
+            own_s=single["ttft_s"],
+            modelled_s=float(found["ttft_s"]),
+        ),
+    )
+
+
+def held_tokens(arch: Architecture, phase: ServePhase, layout: ServeLayout, tokens: float) -> float:
+    """Tokens that the cache holds in requests of the lengths asked for, of those counted at the greatest length."""
+    return tokens_at(arch, phase.recipe, layout, tokens, phase.speed.engine.held(phase.asked.input, phase.asked.output))
+
+
+def under_load(
+    resolved: Resolved, phase: ServePhase, whole: Replicas, devices: int, weights_bytes: Any = 0.0
+) -> tuple[dict[str, Any], list[Line], Traffic]:
+    """Times, throughput, load, use and unit prices of a deployment; times are those of the busiest hour."""
+    asked = phase.asked
+    values, traffic = times(asked, whole)
+    if asked.trace is not None:
+        from outlay.planner.serve.replay import replayed
+
+        values |= replayed(asked, phase, whole, resolved.seed)
+    elif asked.replayed and values.get("e2e_s") is not None:
+        from outlay.planner.serve.replay import spread
+
+        values |= spread(asked, phase, whole, values, resolved.seed)
+    watts = power_of(resolved, whole, load_of(asked, whole), traffic)
+    left, own = devices - whole.devices, None
+    if asked.hourly is not None and resolved.rates is not None:
+        from outlay.planner.serve.day import plan_day
+
+        way, values["day"] = plan_day(resolved, phase, whole, values, traffic, watts, left, weights_bytes)
+        traffic, watts, own = way.traffic, way.watts, way.lines
+    use, lines = finish(resolved, phase, values, traffic, watts, whole.devices, left, own)
+    return use, lines, traffic
+
+
+def power_of(resolved: Resolved, whole: Replicas, load: Load, traffic: Traffic) -> dict[str, Quantity]:
+    """Power by phase and energy of a token, of one replica."""
+    rate = derive(_of_one, "output tokens a second of a replica", "tokens/s", rate_per_s=traffic.requests_per_s,
+                  output=load.output, replicas=whole.count)
+    power = resolved.power
+    if power is not None and whole.speed.own is not None:
+        at = place(whole, load, {"running": traffic.running})
+        power = replace(power, residual=whole.speed.own_power(power.residual, at))
+    return power_values(power, whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, rate,
+                        max(traffic.running, 1e-9))
+
+
+def finish(
+    resolved: Resolved,
+    phase: ServePhase,
+    values: dict[str, Any],
+    traffic: Traffic,
+    watts: dict[str, Quantity],
+    used: int,
+    idle: int,
+    own: list[Line] | None = None,
+) -> tuple[dict[str, Any], list[Line]]:
+    """What the times make of money, energy and promises; own: lines that are accounted already."""
+    asked = phase.asked
+    values |= percentile_keys(values) | {"input": asked.input, "output": asked.output} | power_shown(watts)
+    lines: list[Line] = []
+    kept = duration(asked, traffic, values.get("e2e_s"))
+    if kept is not None and resolved.rates is not None:
+        lines = serving_lines(resolved, traffic, kept, used, watts, idle) if own is None else own
+        values |= unit_prices(asked, traffic, kept, lines, values.get("users"))
+    values |= promises(asked.slo, asked.percentile, values)
+    values["sustained"] = not (values["saturated"] and asked.kind == "open")
+    if not values["sustained"]:
+        resolved.notes.warn(saturation(asked, values))
+    return values, lines
+
+
+def power_shown(watts: dict[str, Quantity]) -> dict[str, Any]:
+    """Power and energy as the contract names them; null where the device's power is not known."""
+    wanted = ("power_w_per_device", "energy_per_output_token_j", *(f"energy_{p}_per_output_token_j" for p in PHASES))
+    return {name: watts.get(name) for name in wanted}
+
+
+def promises(slo: dict[str, float], percentile: float | None, values: dict[str, Any]) -> dict[str, Any]:
+    """Each limit with what is expected, and whether all are kept; nothing where none was set.
+
+    A percentile is held against that percentile where it is known, else against the mean, and `of` says which.
+    """
+    if not slo:
+        return {}
+    told = {}
+    for name, limit in slo.items():
+        key = "" if percentile is None else f"{name}_p{percentile:g}_s"
+        of = f"p{percentile:g}" if values.get(key) is not None else "mean"
+        value = values.get(key) if of != "mean" else values.get(f"{name}_s")
+        told[name] = {
+            "limit_s": limit,
+            "value": value,
+            "of": of,
+            "met": value is not None and value.value <= limit,
+        }
+    return {"slo": told, "meets_slo": all(x["met"] for x in told.values())}
+
+
+def saturation(asked: Asked, values: dict[str, Any]) -> str:
+    """Why there is no latency, or only that of a queue which the trace's end cuts off."""
+    capacity = values["capacity_requests_per_s"]
+    then = "the queue grows without end and no latency is given"
+    if asked.trace is not None:
+        then = "the queue grows as long as the trace lasts, and its times hold for this trace alone"
+    return (
+        f"serve.workload: {asked.rate:.3g} requests/s are more than the {capacity.value:.3g} [{capacity.low:.3g}–"
+        f"{capacity.high:.3g}] that this deployment sustains: {then}"
+    )
+
+
+def loads_shown(phase: ServePhase, whole: Replicas) -> dict[str, Any]:
+    """The table of loads beside the answer."""
+    return {"loads": table_of_loads(phase.asked, whole)}
+
+
+def _per_second(token_s: Any) -> Any:
+    """Tokens a second of one request, after its first."""
+    return 1.0 / token_s
+
+
+def _of_one(rate_per_s: Any, output: Any, replicas: Any) -> Any:
+    """Tokens a second that one replica answers."""
+    return rate_per_s * output / replicas
+
+
+def _ratio(own_s: Any, modelled_s: Any) -> Any:
+    """What the engine itself takes over what the model of the fitted ones says."""
+    return own_s / modelled_s

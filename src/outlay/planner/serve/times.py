@@ -1,0 +1,338 @@
+"""Latency, throughput and load of a deployment under what is asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import Architecture
+from outlay.derive import Quantity, derive, exact, value_of
+from outlay.physics import stream as st
+from outlay.physics.queueing import in_flight
+from outlay.planner.serve.own import own_alone, own_found, place
+from outlay.planner.serve.sums import HOUR_S as HOUR_S
+from outlay.planner.serve.sums import (
+    and_slower,
+    at_most_one,
+    finite,
+    least,
+    over_slower,
+    per_time,
+    product,
+    queue_wait,
+    ratio,
+    scaled,
+    stay,
+    users_of,
+    waited,
+)
+from outlay.resolve.serve_speed import Speed
+from outlay.resolve.workload import ARRIVALS, Asked
+from outlay.steps.serve_inputs import ServeLayout
+from outlay.steps.serve_power import phases
+from outlay.steps.serve_time import serve_time
+from outlay.steps.serve_time_inputs import Load
+
+PERCENTILES = ("p50", "p90", "p99")
+TIMES = ("ttft", "tpot", "itl", "e2e")
+FIRST, TOKEN = "time to the first token", "time per output token"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Replicas:
+    """Equal replicas: how each is laid out, what its cache holds, and how much slower it is than the time model
+    (an engine without constants of its own is held to what one stream of it takes)."""
+
+    arch: Architecture
+    speed: Speed
+    layout: ServeLayout
+    count: int
+    cache_tokens: float
+    slower: Quantity | float = 1.0
+    slower_first: Quantity | float = 1.0
+    single: Mapping[str, Any] = field(default_factory=dict)  # one request alone, which has a model of its own
+
+    def found(self, load: Load) -> Mapping[str, Any]:
+        """What the time model says of one replica under a load, and a person's own runs of it where there are."""
+        if self.speed.own is None:
+            return self.modelled(load)
+        return own_found(self.modelled, load, self.speed, value_of(self.layout.devices))
+
+    def modelled(self, load: Load) -> Mapping[str, Any]:
+        return serve_time(self.arch, self.speed.device, self.speed.engine, self.layout, load)
+
+    def own(self, load: Load) -> Mapping[str, Any]:
+        """The same in this engine's own time: one slower by a factor is one that is asked that much more."""
+        slow, first = value_of(self.slower), value_of(self.slower_first)
+        if slow == first == 1.0:
+            return self.found(load)
+        longer = value_of(self.full(load)[1])
+        found = self.found(replace(load, rate=load.rate * longer))
+        ttft, tpot = found["ttft_s"] * first, found["tpot_s"] * slow
+        own = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": ttft + tpot * np.maximum(load.output - 1.0, 0.0),
+               "output_tokens_per_s": found["output_tokens_per_s"] / longer}
+        return {**found, **own}
+
+    def full(self, load: Load) -> tuple[dict[str, Any], Quantity | float]:
+        """A replica with every slot taken, and how much longer than the model a request of it takes on this engine.
+
+        output_tokens_per_s is at most what prompts leave: they pass one after another through each stage of a rank.
+        """
+        found = dict(self.found(replace(load, kind="queued")))
+        alone_s = np.maximum(self.speed.engine.constants["share"] * found["ttft_s"], 1e-12)
+        prompts = load.output * self.layout.data * self.layout.pipeline / alone_s
+        found["prompts_leave"] = np.minimum(prompts / found["output_tokens_per_s"], 1.0)
+        found["output_tokens_per_s"] = found["output_tokens_per_s"] * found["prompts_leave"]
+        if isinstance(self.slower, Quantity) or isinstance(self.slower_first, Quantity):
+            longer: Quantity = derive(stay, "a request on this engine over the model's", "ratio", slower=self.slower,
+                                      first=self.slower_first, ttft_s=float(found["ttft_s"]),
+                                      rest_s=float(found["tpot_s"]) * max(load.output - 1.0, 0.0))
+            return found, longer
+        return found, 1.0
+
+    @property
+    def devices(self) -> int:
+        return self.count * int(self.layout.devices)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Traffic:
+    """What passes through a deployment, for its use of devices and for a search.
+
+    Shares are of the devices' time; running of a replica.
+    """
+
+    requests_per_s: Quantity
+    prompt_share: float
+    busy_share: float
+    running: float
+
+
+def load_of(asked: Asked, whole: Replicas) -> Load:
+    """What one replica is asked."""
+    return Load(
+        asked.kind,
+        asked.input,
+        asked.output,
+        max(asked.concurrency / whole.count, 1e-9),
+        asked.rate / whole.count,
+        max(whole.cache_tokens, asked.input + asked.output),
+        requests=np.inf if asked.requests is None else asked.requests / whole.count,
+        arrival_cv=ARRIVALS[asked.arrivals],
+    )
+
+
+def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
+    """The numbers of the contract, and the traffic behind them."""
+    load = load_of(asked, whole)
+    found = whole.found(load)
+    most, longer = whole.full(load)
+    at = place(whole, load, found)
+    slow = _times_q(whole.speed.residual("tpot_s", at=at), whole.slower, "time, measured over predicted")
+    slow_first = _times_q(
+        whole.speed.residual("ttft_s", at=at), whole.slower_first, "first token, measured over predicted"
+    )
+    rate_slow = _times_q(
+        whole.speed.residual("output_tokens_per_s", at=at),
+        longer,
+        "throughput, measured over predicted",
+        inverse=True,
+    )
+    capacity = derive(
+        product,
+        "requests a second that it sustains",
+        "requests/s",
+        rate_slow=rate_slow,
+        each=float(most["output_tokens_per_s"]) / asked.output,
+        replicas=whole.count,
+    )
+    if asked.kind == "queued":
+        values, rate = _queued(asked, most, slow, capacity, whole)
+    elif asked.kind == "open":
+        values, rate = _open(asked, whole, load, slow, slow_first, capacity, float(most["prompts_leave"]))
+    elif asked.concurrency <= 1.0 and whole.single and not whole.speed.fitted:
+        values, rate = _loop(asked, *own_alone(whole, at))
+    else:
+        slots = float(found["running"])
+        inside = whole.found(replace(load, concurrency=min(load.concurrency, slots)))
+        first = derive(scaled, FIRST, "s", modelled_s=float(inside["ttft_s"]), slower=slow_first)
+        token = derive(scaled, TOKEN, "s", modelled_s=float(inside["tpot_s"]), slower=slow)
+        if asked.kind == "closed" or load.concurrency > slots:
+            first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output,
+                           waves=max(load.concurrency / slots, 1.0), inside=asked.concurrency, most_per_s=capacity)
+        values, rate = _loop(asked, first, token)
+    values |= loads_of(asked, values, rate, capacity, most, whole)
+    traffic = Traffic(rate, *_shares(load, found, rate, whole))
+    return values | rates_of(asked, rate, whole.devices), traffic
+
+
+def _loop(asked: Asked, first: Quantity, token: Quantity) -> tuple[dict[str, Any], Quantity]:
+    """A loop or a static batch: as many requests as are in flight, over the time each stays."""
+    values = latencies(first, token, asked.output)
+    rate: Quantity = derive(
+        per_time, "requests a second", "requests/s", inside=asked.concurrency, time_s=values["e2e_s"]
+    )
+    return values, rate
+
+
+def _open(
+    asked: Asked, whole: Replicas, load: Load, slow: Quantity, slow_first: Quantity, capacity: Quantity, leave: float
+) -> tuple[dict[str, Any], Quantity]:
+    """Arrivals by themselves: the queue of a replica as busy as this one, in its own time.
+
+    A draw that is asked more than it sustains counts with the times just below that; how many are is told apart.
+    """
+
+    wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
+    busy = over_capacity(asked, capacity)
+    modelled = float(whole.found(load)["load"]) / leave
+
+    def at(name: str) -> Callable[..., Any]:
+        def time_s(slower: Any, busy: Any) -> Any:
+            """The queueing model where it is as busy as the plan is, in the time of a device so much slower."""
+            each = load.rate / modelled
+            return slower * finite(lambda part: whole.found(replace(load, rate=each * part))[name], busy)
+
+        return time_s
+
+    rate: Quantity = derive(
+        least,
+        "requests a second",
+        "requests/s",
+        asked=wanted,
+        most=capacity,
+    )
+    if busy.value >= 1.0:
+        return dict.fromkeys(f"{name}_s" for name in TIMES), rate
+    first = derive(at("ttft_s"), FIRST, "s", slower=slow_first, busy=busy)
+    token = derive(at("tpot_s"), TOKEN, "s", slower=slow, busy=busy)
+    return latencies(first, token, asked.output), rate
+
+
+def over_capacity(asked: Asked, capacity: Quantity) -> Quantity:
+    """The rate asked for over what is sustained."""
+    wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
+    found: Quantity = derive(ratio, "load", "", rate_per_s=wanted, capacity_per_s=capacity)
+    return found
+
+
+def _queued(
+    asked: Asked, most: Mapping[str, Any], slow: Quantity, capacity: Quantity, whole: Replicas
+) -> tuple[dict[str, Any], Quantity]:
+    """Everything there from the start: the wait depends on how much, which `requests` says."""
+    token = derive(scaled, TOKEN, "s", modelled_s=float(most["tpot_s"]), slower=slow)
+    if asked.requests is None:
+        return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
+    first = derive(
+        queue_wait,
+        FIRST,
+        "s",
+        first_s=float(most["ttft_s"]),
+        requests=asked.requests,
+        running=float(most["running"]) * whole.count,
+        rate_per_s=capacity,
+    )
+    return latencies(first, token, asked.output), capacity
+
+
+def latencies(first: Quantity, token: Quantity, output: float) -> dict[str, Any]:
+    """The times of a request from those of its tokens. TPOT = (E2E - TTFT)/(output - 1)."""
+    whole = derive(st.request_time_s, "end to end", "s", first_s=first, token_s=token, output_tokens=output)
+    return {"ttft_s": first, "tpot_s": token, "itl_s": token.named("gap between tokens"), "e2e_s": whole}
+
+
+def loads_of(
+    asked: Asked,
+    values: dict[str, Any],
+    rate: Quantity,
+    capacity: Quantity,
+    most: Mapping[str, Any],
+    whole: Replicas,
+) -> dict[str, Any]:
+    """How close it is to what it sustains; beyond it no latency is given."""
+    wanted: Any = (
+        rate if asked.kind != "open" else exact(asked.rate, "requests/s", "requests asked for", basis="given")
+    )
+    load = derive(ratio, "load", "", rate_per_s=wanted, capacity_per_s=capacity)
+    slots = float(most["running"]) * whole.count
+    if asked.kind in ("closed", "batch"):
+        crowded = asked.concurrency > slots * 1.0001
+        load = (
+            exact(1.0, "", "load: every slot is taken", basis="derived")
+            if crowded
+            else derive(at_most_one, "load", "", load=load)
+        )
+    elif asked.kind == "queued":
+        crowded, load = True, exact(1.0, "", "load: requests wait from the start", basis="derived")
+    else:
+        crowded = load.value >= 1.0
+    chance = None if load.samples is None else float(np.mean(load.samples >= 1.0))
+    inside = (
+        None
+        if values.get("e2e_s") is None
+        else derive(in_flight, "requests in flight", "requests", rate_per_s=rate, time_s=values["e2e_s"])
+    )
+    named = {"closed": asked.concurrency, "batch": asked.concurrency}.get(asked.kind)
+    return {
+        "load": load,
+        "saturated": bool(crowded),
+        "saturation_probability": chance if asked.kind == "open" and chance is not None else float(crowded),
+        "capacity_requests_per_s": capacity,
+        "capacity_users": derive(
+            users_of, "users it sustains", "users", rate_per_s=capacity, each=asked.per_user_hour
+        ),
+        "capacity_concurrency": slots,
+        "concurrency": inside
+        if named is None
+        else exact(named, "requests", "requests in flight", basis="given"),
+        "rate": rate,
+        "users": exact(asked.users, "users", "users", basis="given")
+        if asked.users is not None
+        else derive(
+            users_of,
+            "users",
+            "users",
+            rate_per_s=wanted if asked.kind == "open" else rate,
+            each=asked.per_user_hour,
+        ),
+    }
+
+
+def rates_of(asked: Asked, rate: Quantity, devices: int) -> dict[str, Any]:
+    out = derive(product, "output tokens a second", "tokens/s", rate_slow=rate, each=asked.output, replicas=1)
+    return {
+        "output_tokens_per_s": out,
+        "output_tokens_per_s_per_device": derive(
+            ratio, "output tokens a second and device", "tokens/s", rate_per_s=out, capacity_per_s=devices
+        ),
+        "input_tokens_per_s": derive(
+            product, "input tokens a second", "tokens/s", rate_slow=rate, each=asked.input, replicas=1
+        ),
+    }
+
+
+def _shares(
+    load: Load, found: Mapping[str, Any], rate: Quantity, whole: Replicas
+) -> tuple[float, float, float]:
+    """Of the devices' time, what prompts take and what anything takes; and requests inside one replica."""
+    running = float(found["running"])
+    each = value_of(rate) / whole.count * load.output
+    spent, idle = phases(
+        whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, each, max(running, 1e-12)
+    )
+    return float(spent["prefill"].share), 1.0 - float(idle), running
+
+
+def percentile_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Every percentile the contract names; null where the method gives none."""
+    return {f"{name}_{p}_s": values.get(f"{name}_{p}_s") for name in TIMES for p in PERCENTILES}
+
+
+def _times_q(residual: Quantity, slower: Quantity | float, label: str, inverse: bool = False) -> Quantity:
+    found: Quantity = derive(
+        over_slower if inverse else and_slower, label, "ratio", residual=residual, slower=slower
+    )
+    return found
