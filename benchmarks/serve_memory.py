@@ -15,8 +15,8 @@ from outlay.catalog import load
 from outlay.planner.serve.trial import nominal_recipe
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import serve_memory
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import serve_memory
 
 SCENARIO = {"model": "deepseek-v3", "fleet": "8xh200-sxm-141gb", "serve": {"tensor": 8}}
 USABLE_BYTES = 139 * 2**30

@@ -11,11 +11,11 @@ import numpy as np
 
 from outlay.catalog import load
 from outlay.resolve import resolve
-from outlay.resolve.serve_time import time_constants, time_device
+from outlay.resolve.serve.time import time_constants, time_device
 from outlay.scenario_io import scenario_from
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_time import serve_time
-from outlay.steps.serve_time_inputs import EngineTime, Load
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_inputs import EngineTime, Load
 
 COUNT, REPEATS, SINGLES = 100_000, 5, 200
 MODELS = ("llama-3.1-70b", "gpt-oss-120b", "deepseek-r1")

@@ -42,7 +42,7 @@ from outlay.simulate import (
     fast,
     simulate,
 )
-from outlay.steps.serve_memory import serve_memory
+from outlay.steps.serve.memory import serve_memory
 
 LOGS = (
     ("llmservingsim_vllm_RTX4090_Llama-3.1-8B", "llama-3.1-8b", "rtx-4090", {}),

@@ -23,7 +23,7 @@ from outlay.planner.layouts.evaluate import nominal
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
 from outlay.steps.inputs import Layout
-from outlay.steps.train_memory import train_memory
+from outlay.steps.train.memory import train_memory
 
 MODEL, FLEET = "llama-3.1-70b", "64xh100-sxm5-80gb"
 METHODS = ("full", "lora", "qlora", "dora")

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from outlay.readers.gguf_types import BY_NAME, GGML_TYPES, tensor_bytes
+from outlay.readers.gguf.types import BY_NAME, GGML_TYPES, tensor_bytes
 
 NUMBERS = {name: number for number, kind in GGML_TYPES.items() for name in (kind.name,)}
 Tensor = tuple[str, tuple[int, ...], str]

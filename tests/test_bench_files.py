@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from outlay.errors import OutlayError, Unreadable
-from outlay.readers.bench_file import MAX_BYTES, read_bench, runs_of
-from outlay.readers.bench_record import scenario_parts
+from outlay.readers.bench.file import MAX_BYTES, read_bench, runs_of
+from outlay.readers.bench.record import scenario_parts
 from outlay.scenario_io import scenario_from
 
 FIXTURES = Path(__file__).parent / "fixtures" / "bench"

@@ -16,7 +16,7 @@ from outlay.planner.layouts.evaluate import nominal
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
 from outlay.steps.inputs import Layout
-from outlay.steps.train_memory import train_memory
+from outlay.steps.train.memory import train_memory
 
 GIB = 2.0**30
 SMALL = {"layers": 8, "hidden": 1024, "heads": 16, "kv_heads": 4, "ffn": 4096, "gated": True, "vocab": 32000}

@@ -46,9 +46,9 @@ RANK = {room: rank for rank, line in enumerate(ROOMS) for room in line}
 PLACED = {
     "steps.inputs": "architecture",
     "steps.power_inputs": "architecture",
-    "steps.serve_inputs": "architecture",
-    "steps.serve_time_inputs": "architecture",
-    "steps.tuning": "architecture",
+    "steps.serve.inputs": "architecture",
+    "steps.serve.time_inputs": "architecture",
+    "steps.tune.trained": "architecture",
     "steps.efficiency": "architecture",
     "planner.run": "api",
     "planner.fit": "api",

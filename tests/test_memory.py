@@ -14,7 +14,7 @@ from outlay.derive import uncertain
 from outlay.physics import activations as act
 from outlay.readers import architecture_from_mapping
 from outlay.steps.inputs import Hardware, Layout, Recipe
-from outlay.steps.train_memory import PARTS, train_memory
+from outlay.steps.train.memory import PARTS, train_memory
 
 GIB = 2.0**30
 HARDWARE = Hardware("b200-sxm", "nvidia", 2.25e15, 2.25e15, 192e9, 8e12, 8, 8, 8, 9e11, 5e10, 6e10, 2e12)

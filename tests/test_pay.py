@@ -191,7 +191,7 @@ def test_a_bill_is_the_sum_of_its_requests(offer: Any, count: int, rows: list[tu
     from outlay.derive import exact
     from outlay.planner.pay.api import api_lines
     from outlay.readers.requests_file import RequestLengths
-    from outlay.resolve.pay import PayPhase, Work
+    from outlay.resolve.pay.phase import PayPhase, Work
 
     asked, shares, answered = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     lengths = RequestLengths(asked, np.floor(asked * shares), 0.0 * asked, answered)

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from outlay.errors import OutlayError, Unreadable, Unsupported
 from outlay.readers import architecture_from_mapping, model_from_path
-from outlay.readers.gguf import MAX_ITEMS, read_gguf
-from outlay.readers.gguf_model import model_from_gguf
-from outlay.readers.gguf_types import BY_NAME, GGML_TYPES
+from outlay.readers.gguf.header import MAX_ITEMS, read_gguf
+from outlay.readers.gguf.model import model_from_gguf
+from outlay.readers.gguf.types import BY_NAME, GGML_TYPES
 
 make = SimpleNamespace(**run_path(str(Path(__file__).with_name("gguf_support.py"))))
 published = SimpleNamespace(**run_path(str(Path(__file__).with_name("gguf_models.py"))))

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay.errors import BadValue, OutlayError, Unreadable
-from outlay.readers import launch_flags
-from outlay.readers.launch_flags import Collected, LaunchNotes, read_flags
-from outlay.readers.launch_line import _ENGINES, read_launch, read_launch_file
-from outlay.readers.launch_words import commands
+from outlay.readers.launch import flag_table
+from outlay.readers.launch.flag_table import Collected, LaunchNotes, read_flags
+from outlay.readers.launch.line import _ENGINES, read_launch, read_launch_file
+from outlay.readers.launch.words import commands
 from outlay.scenario_io import scenario_from
 
 FIXTURES = Path(__file__).parent / "fixtures" / "launch"
@@ -172,10 +172,10 @@ def test_slots_of_llama_server(line: str, length: int | None, slots: int | None,
 @pytest.mark.parametrize("engine", sorted(_ENGINES))
 def test_every_listed_flag_is_read_and_none_twice(engine: str) -> None:
     module = _ENGINES[engine]
-    listed = launch_flags.listed(module.__name__.rsplit("_", 1)[1] + ".txt")
-    assert len(listed) > 100 and not set(listed) & set(launch_flags.table(module._ROWS))
+    listed = flag_table.listed(module.__name__.rsplit(".", 1)[1] + ".txt")
+    assert len(listed) > 100 and not set(listed) & set(flag_table.table(module._ROWS))
     for name, spec in listed.items():
-        assert spec.target in ("-", "!") and spec.kind in launch_flags.CONVERT, name
+        assert spec.target in ("-", "!") and spec.kind in flag_table.CONVERT, name
         collected = Collected(engine)
         read_flags([("-" if len(name) < 3 else "--") + name, "1"], module.flags(), collected)
         assert len(collected.unplanned) + len(collected.without_effect) == 1 and not collected.unknown, name

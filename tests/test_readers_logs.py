@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from outlay.errors import Unreadable
 from outlay.readers.any_file import read_any
-from outlay.readers.log_file import LogReading, parts_of, read_log, read_log_file
-from outlay.readers.log_rules import rules
+from outlay.readers.log.file import LogReading, parts_of, read_log, read_log_file
+from outlay.readers.log.rules import rules
 from outlay.scenario_io import scenario_from
 
 FIXTURES = Path(__file__).parent / "fixtures" / "logs"
@@ -208,7 +208,7 @@ def test_hostile_lines_are_read_fast(text: str) -> None:
 
 
 def test_a_long_log_stops_with_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outlay.readers.log_file.MAX_LINES", 1000)
+    monkeypatch.setattr("outlay.readers.log.file.MAX_LINES", 1000)
     reading = read_log("y\n" * 1005)
     assert reading.lines == 1000 and "only the first" in reading.remarks[0]
 

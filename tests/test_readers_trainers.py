@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from outlay.errors import OutlayError, Unreadable
 from outlay.readers.any_file import read_any
-from outlay.readers.launch_flags import LaunchNotes
-from outlay.readers.launch_line import read_launch_file
-from outlay.readers.trainer_file import kind_of, read_trainer, read_trainer_text
+from outlay.readers.launch.flag_table import LaunchNotes
+from outlay.readers.launch.line import read_launch_file
+from outlay.readers.trainer.file import kind_of, read_trainer, read_trainer_text
 from outlay.scenario_io import scenario_from
 
 FIXTURES = Path(__file__).parent / "fixtures" / "trainers"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from outlay import plan
 from outlay.planner.serve.launch import launch
-from outlay.readers.launch_line import read_launch
+from outlay.readers.launch.line import read_launch
 
 HUB = "org/some-model"
 FIELDS = ("tensor", "pipeline", "data", "expert", "max_model_len", "max_num_seqs", "max_num_batched_tokens",

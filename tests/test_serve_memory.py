@@ -18,8 +18,8 @@ from outlay.resolve import resolve
 from outlay.resolve.engines import find_engine
 from outlay.resolve.gguf_mix import MIXES
 from outlay.scenario_io import scenario_from, set_path
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import serve_memory
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import serve_memory
 
 GIB = 2.0**30
 

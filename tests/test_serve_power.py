@@ -12,12 +12,12 @@ from outlay.catalog import load
 from outlay.planner.serve.energy import power_values
 from outlay.resolve import resolve
 from outlay.resolve.power import capped_clock, serve_power_facts
-from outlay.resolve.serve_time import time_constants, time_device
+from outlay.resolve.serve.time import time_constants, time_device
 from outlay.scenario_io import scenario_from
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_power import serve_power
-from outlay.steps.serve_time import serve_time
-from outlay.steps.serve_time_inputs import EngineTime, Load
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.power import serve_power
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_inputs import EngineTime, Load
 
 CATALOG = load()
 H100 = "h100-sxm5-80gb"

@@ -15,7 +15,7 @@ from outlay.catalog import load
 from outlay.physics.queueing import accepted_tokens, busiest_rank, experts_touched, service_wait_s
 from outlay.readers import architecture_from_mapping
 from outlay.resolve import resolve
-from outlay.resolve.serve_time import (
+from outlay.resolve.serve.time import (
     CONSTANTS,
     LEFT_OUT,
     is_seen,
@@ -25,11 +25,11 @@ from outlay.resolve.serve_time import (
     time_residual,
 )
 from outlay.scenario_io import scenario_from
-from outlay.steps.serve_cache import tokens_at
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import serve_memory
-from outlay.steps.serve_time import serve_time
-from outlay.steps.serve_time_inputs import EngineTime, Load
+from outlay.steps.serve.cache import tokens_at
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import serve_memory
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.scoreboard import read_rows
 from outlay.validate.serve_time_cases import TABLES, serve_time_cases

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from outlay.api import plan
-from outlay.resolve.serve_time import dated_scope, time_constants
+from outlay.resolve.serve.time import dated_scope, time_constants
 
 
 def test_an_older_vllm_takes_more_of_the_host():

@@ -14,13 +14,13 @@ from outlay.planner.serve.simulate import contract_values, pool_of, replay, repl
 from outlay.readers import architecture_from_mapping
 from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths
-from outlay.resolve.serve_time import time_constants, time_device
+from outlay.resolve.serve.time import time_constants, time_device
 from outlay.scenario_io import scenario_from
 from outlay.simulate import Arrivals, Pool, Synthetic, System, simulate
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_pools import Side, pools_time
-from outlay.steps.serve_time import answered_s, prompt_s, serve_time, time_parts
-from outlay.steps.serve_time_inputs import EngineTime, Load
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.pools import Side, pools_time
+from outlay.steps.serve.time import answered_s, prompt_s, serve_time, time_parts
+from outlay.steps.serve.time_inputs import EngineTime, Load
 
 SHAPE = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "ffn": 14336, "gated": True,
          "vocab": 128256}

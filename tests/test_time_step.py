@@ -15,8 +15,8 @@ from outlay.readers import architecture_from_mapping
 from outlay.resolve.efficiency import efficiency_of
 from outlay.steps.efficiency import Efficiency
 from outlay.steps.inputs import Hardware, Layout, Recipe
-from outlay.steps.train_memory import train_memory
-from outlay.steps.train_time import PARTS, train_time
+from outlay.steps.train.memory import train_memory
+from outlay.steps.train.time import PARTS, train_time
 
 LLAMA_70B = {
     "layers": 80,

@@ -8,7 +8,7 @@ import pytest
 
 from outlay import plan
 from outlay.planner.serve.launch import launch
-from outlay.readers.launch_line import read_launch
+from outlay.readers.launch.line import read_launch
 from outlay.report import serving
 
 SERVE = {"max_model_len": 8192, "workload": {"rate": 0.02, "input": 512, "output": 128}, "hours": 1000}

@@ -16,7 +16,7 @@ from statistics import median
 from outlay.catalog import load
 from outlay.resolve.model import resolve_model
 from outlay.resolve.record import Notes
-from outlay.resolve.serve_time import shape_of
+from outlay.resolve.serve.time import shape_of
 from outlay.validate.latency_cases import latency_case, merge_copies
 
 OUT = Path(__file__).parents[1] / "src" / "outlay" / "validate" / "cases"

@@ -27,7 +27,7 @@ from outlay.physics.calibration import Spreads, load_point, posterior
 from outlay.planner.serve.factors import serve_factors
 from outlay.resolve import resolve
 from outlay.resolve.own_runs import LOAD
-from outlay.resolve.serve_time import GROUPS
+from outlay.resolve.serve.time import GROUPS
 from outlay.scenario_io import scenario_from
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.serve_time_cases import asked, group_of

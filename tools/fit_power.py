@@ -4,7 +4,7 @@ python tools/fit_power.py TRUTH [--write]
 
 Two tables of measured accelerator power: mean watts of steady-state serving (H100, B200) and the mean share of
 rated power over static batches (A100). What arithmetic and memory do in each
-phase is `steps.serve_power` at the measured throughput, so times are not what is scored here.
+phase is `steps.serve.power` at the measured throughput, so times are not what is scored here.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from outlay.catalog.store import DATA
 from outlay.errors import OutlayError
 from outlay.physics import power as pw
 from outlay.resolve import resolve
-from outlay.resolve.serve_time import time_constants, time_device
+from outlay.resolve.serve.time import time_constants, time_device
 from outlay.scenario_io import scenario_from
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_power import NARROW_BYTES, phases
-from outlay.steps.serve_time_inputs import EngineTime, Load
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.power import NARROW_BYTES, phases
+from outlay.steps.serve.time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case
 from outlay.validate.power_cases import PROMPTS, energy_scenario, power_share, task
 

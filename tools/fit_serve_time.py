@@ -19,13 +19,13 @@ import numpy as np
 
 from outlay.catalog import load
 from outlay.resolve import resolve
-from outlay.resolve.serve_time import GROUPS, shape_of, time_constants, time_device
+from outlay.resolve.serve.time import GROUPS, shape_of, time_constants, time_device
 from outlay.scenario_io import scenario_from
-from outlay.steps.serve_cache import tokens_at
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import serve_memory
-from outlay.steps.serve_time import Parts, closed, sequences_at_once, time_parts
-from outlay.steps.serve_time_inputs import EngineTime, Load
+from outlay.steps.serve.cache import tokens_at
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import serve_memory
+from outlay.steps.serve.time import Parts, closed, sequences_at_once, time_parts
+from outlay.steps.serve.time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.serve_time_cases import group_of
 

@@ -20,7 +20,7 @@ from fit_serve_time import Item, build, predict, stacked
 
 from outlay.catalog import load
 from outlay.errors import OutlayError
-from outlay.resolve.serve_time import VERSIONS, time_constants
+from outlay.resolve.serve.time import VERSIONS, time_constants
 from outlay.validate.latency_cases import latency_case
 from outlay.validate.power_cases import PROMPTS, task
 

@@ -22,7 +22,7 @@ from outlay.planner.serve.trial import nominal_recipe
 from outlay.resolve import resolve
 from outlay.resolve.stream import memory_kind
 from outlay.scenario_io import scenario_from
-from outlay.steps.serve_stream import one_stream
+from outlay.steps.serve.stream import one_stream
 from outlay.validate.case import Case
 from outlay.validate.serve_cases import serve_cases
 

@@ -23,13 +23,13 @@ from typing import Any
 from outlay.errors import OutlayError
 from outlay.readers import architecture_from_mapping, model_from_path, read_hf_config, read_safetensors
 from outlay.readers.any_file import read_any
-from outlay.readers.bench_file import read_bench, runs_of
-from outlay.readers.bench_record import scenario_parts
-from outlay.readers.gguf import read_gguf
-from outlay.readers.gguf_model import model_from_gguf
-from outlay.readers.launch_line import _ENGINES, read_launch
-from outlay.readers.log_file import parts_of, read_log
-from outlay.readers.trainer_file import read_trainer, read_trainer_text
+from outlay.readers.bench.file import read_bench, runs_of
+from outlay.readers.bench.record import scenario_parts
+from outlay.readers.gguf.header import read_gguf
+from outlay.readers.gguf.model import model_from_gguf
+from outlay.readers.launch.line import _ENGINES, read_launch
+from outlay.readers.log.file import parts_of, read_log
+from outlay.readers.trainer.file import read_trainer, read_trainer_text
 from outlay.scenario_io import load_text, scenario_from
 
 TESTS = Path(__file__).parent.parent / "tests"

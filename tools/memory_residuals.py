@@ -21,7 +21,7 @@ from outlay.planner.layouts.evaluate import nominal
 from outlay.resolve import resolve
 from outlay.scenario_io import scenario_from
 from outlay.steps.inputs import Layout
-from outlay.steps.train_memory import train_memory
+from outlay.steps.train.memory import train_memory
 from outlay.validate.memory_cases import MemoryCase, memory_case
 
 TABLES = ("simumax_b200", "torchtitan", "megatron_golden_memory", "korthikanti_2022")

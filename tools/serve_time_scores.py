@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from outlay.catalog import load
-from outlay.resolve import serve_time as tables_read
-from outlay.resolve.serve_time import CONSTANTS, GROUPS, LEFT_OUT
+from outlay.resolve.serve.phase import time as tables_read
+from outlay.resolve.serve.time import CONSTANTS, GROUPS, LEFT_OUT
 from outlay.scenario_io import scenario_from
 from outlay.validate.serve_time_cases import asked, group_of
 

@@ -18,7 +18,7 @@ from outlay.catalog.utilization import matmul_grids
 from outlay.readers import architecture_from_mapping, mapping_from_entry
 from outlay.steps.efficiency import Efficiency, device_efficiency
 from outlay.steps.inputs import Hardware, Layout, Recipe
-from outlay.steps.train_time import PARTS, train_time
+from outlay.steps.train.time import PARTS, train_time
 from outlay.validate.time_cases import ADAPTERS, TimeCase, time_cases
 
 Key = tuple[str, str]

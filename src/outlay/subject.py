@@ -17,8 +17,8 @@ from outlay.scenario_io import field_paths, load_file, scenario_from, to_plain
 
 if TYPE_CHECKING:
     from outlay.api import Result
-    from outlay.readers.launch_flags import LaunchNotes
-    from outlay.readers.log_file import LogReading
+    from outlay.readers.launch.flag_table import LaunchNotes
+    from outlay.readers.log.file import LogReading
 
 SETTINGS = (".yaml", ".yml", ".toml", ".json")
 TEXTS = (".log", ".txt", ".out", ".err", ".sh", ".bash", ".slurm", ".sbatch")
@@ -100,8 +100,8 @@ def _is_file(path: Path) -> bool:
 
 def _line(given: str | Sequence[str]) -> Subject:
     """A launch line of an engine or a trainer, whichever reads it."""
-    from outlay.readers.launch_line import read_launch
-    from outlay.readers.trainer_file import read_trainer, read_trainer_text
+    from outlay.readers.launch.line import read_launch
+    from outlay.readers.trainer.file import read_trainer, read_trainer_text
 
     read: Callable[[], tuple[dict[str, Any], LaunchNotes]]
     tried = ("launch", lambda: read_launch(given)), (
@@ -121,7 +121,7 @@ def _line(given: str | Sequence[str]) -> Subject:
 
 def _without_file(parts: dict[str, Any], notes: LaunchNotes) -> tuple[dict[str, Any], LaunchNotes]:
     """A GGUF that is not at hand stands for the model and the quantisation its name says."""
-    from outlay.readers.launch_names import gguf_type_in_name
+    from outlay.readers.launch.names import gguf_type_in_name
 
     given = str(parts.get("model") or "")
     if "gguf" not in given.lower() or Path(given).expanduser().exists():
@@ -140,7 +140,7 @@ def _without_file(parts: dict[str, Any], notes: LaunchNotes) -> tuple[dict[str, 
 def _settings(path: Path, given: str) -> Subject:
     """A scenario or a result as ever; else a model's, a trainer's or an engine's settings."""
     from outlay.readers.any_file import read_any
-    from outlay.readers.bench_file import is_bench
+    from outlay.readers.bench.file import is_bench
 
     if path.name == "config.json" or path.name.endswith(".index.json"):
         return Subject("model", {"model": given})
@@ -159,8 +159,8 @@ def _settings(path: Path, given: str) -> Subject:
 
 def _bench(path: Path) -> Subject:
     """A benchmark's result stands for the deployment and the load of its first run that has one."""
-    from outlay.readers.bench_file import read_bench
-    from outlay.readers.bench_record import scenario_parts
+    from outlay.readers.bench.file import read_bench
+    from outlay.readers.bench.record import scenario_parts
 
     reading = read_bench(path)
     run = next((run for run in reading.runs if run.load not in ("", "trace")), None)
@@ -251,7 +251,7 @@ def with_fleet(scenario: Mapping[str, Any], subjects: Sequence[Subject], phase: 
 def devices_of(scenario: Mapping[str, Any], subjects: Sequence[Subject], phase: str) -> int | None:
     """Devices that the line or file uses: of a replica when serving, as the launcher says when training."""
     if phase == "serve":
-        from outlay.readers.launch_vllm import devices
+        from outlay.readers.launch.vllm import devices
 
         try:
             return devices(scenario.get("serve") or {})

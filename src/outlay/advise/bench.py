@@ -9,7 +9,7 @@ from typing import Any
 from outlay.api import Result
 from outlay.derive import Quantity, value_of
 from outlay.planner.serve.factors import FULL, answered_per_s
-from outlay.readers.bench_record import BenchRun
+from outlay.readers.bench.record import BenchRun
 
 NUMBERS = (
     ("ttft_s", "time to the first token", "s"),

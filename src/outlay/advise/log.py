@@ -8,7 +8,7 @@ from typing import Any
 
 from outlay.api import Result
 from outlay.derive import Quantity, value_of
-from outlay.readers.log_file import LogReading, Observation
+from outlay.readers.log.file import LogReading, Observation
 
 Number = Quantity | float | None
 _HOST = ("CPU", "HOST")  # llama.cpp's names of what is not on a device

@@ -14,8 +14,8 @@ from outlay.cli.subjects import Launching
 if TYPE_CHECKING:
     from outlay.ledger.calibration import Measured
     from outlay.planner.serve.factors import Factors
-    from outlay.readers.bench_file import BenchReading
-    from outlay.readers.bench_record import BenchRun
+    from outlay.readers.bench.file import BenchReading
+    from outlay.readers.bench.record import BenchRun
 
 LEFT_OUT = ("--vary", "--save", "--csv", "-o")
 
@@ -65,7 +65,7 @@ def _sorted(files: tuple[str, ...]) -> tuple[list[BenchReading], str | None]:
     """Benchmarks and the one subject among what was given."""
     from outlay.cli.explain_bench import bench_of
     from outlay.errors import Inconsistent, Unreadable
-    from outlay.readers.bench_file import ENDINGS, read_bench
+    from outlay.readers.bench.file import ENDINGS, read_bench
 
     readings, others = [], []
     for name in files:

@@ -10,8 +10,8 @@ from outlay.errors import BadValue, Inconsistent, Unreadable
 if TYPE_CHECKING:
     from outlay.advise.bench import Comparison
     from outlay.api import Result
-    from outlay.readers.bench_file import BenchReading
-    from outlay.readers.bench_record import BenchRun
+    from outlay.readers.bench.file import BenchReading
+    from outlay.readers.bench.record import BenchRun
 
 MAX_PLANS = 200
 LOADS = ("concurrency", "rate", "batch", "users", "trace")
@@ -19,7 +19,7 @@ LOADS = ("concurrency", "rate", "batch", "users", "trace")
 
 def bench_of(subject: str | None) -> BenchReading | None:
     """The subject as a benchmark's result, where it is one; None for any other subject."""
-    from outlay.readers.bench_file import ENDINGS, read_bench
+    from outlay.readers.bench.file import ENDINGS, read_bench
 
     if subject is None:
         return None
@@ -81,7 +81,7 @@ def scenario_of_run(run: BenchRun, reading: BenchReading, flags: dict[str, Any],
     from outlay.cli.ask import plan_options, whole_scenario
     from outlay.cli.explain_log import known_model
     from outlay.cli.subjects import merged
-    from outlay.readers.bench_record import scenario_parts
+    from outlay.readers.bench.record import scenario_parts
     from outlay.subject import Subject, with_fleet
 
     parts = scenario_parts(run)

@@ -39,7 +39,7 @@ def log_of(subject: str | None) -> Subject | None:
 
 
 def _standard_input() -> Subject:
-    from outlay.readers.log_file import parts_of, read_log
+    from outlay.readers.log.file import parts_of, read_log
     from outlay.subject import Subject
 
     reading = read_log(_lines())

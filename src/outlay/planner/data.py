@@ -11,7 +11,7 @@ from outlay.errors import BadValue
 from outlay.physics import storage as st
 from outlay.physics.upkeep import person_s
 from outlay.planner.needs import busy, device_work, hours_of, use
-from outlay.resolve.data import YEAR_S, DataPhase
+from outlay.resolve.data.phase import YEAR_S, DataPhase
 from outlay.resolve.record import Resolved
 from outlay.usage import Line, Usage
 

@@ -190,7 +190,7 @@ def _tuned(resolved: Resolved) -> dict[str, Any]:
 
 def _longest_tuned(phase: Any, resolved: Resolved, layout: Any) -> int | None:
     """The longest power of two tokens a row that still fits at nominal numbers."""
-    from outlay.steps.train_memory import train_memory
+    from outlay.steps.train.memory import train_memory
 
     found = None
     limit = value_of(phase.hardware.memory_bytes)

@@ -15,8 +15,8 @@ from outlay.planner.layouts.errors import require_layouts
 from outlay.planner.layouts.evaluate import layout_fields, nominal
 from outlay.planner.layouts.search import anything_fits, search
 from outlay.steps.inputs import Hardware, Layout, Recipe
-from outlay.steps.train_memory import LAYER_COLUMNS, STAGE_COLUMNS, train_memory
-from outlay.steps.train_time import train_time
+from outlay.steps.train.memory import LAYER_COLUMNS, STAGE_COLUMNS, train_memory
+from outlay.steps.train.time import train_time
 
 COLUMNS = (*dict.fromkeys((*LAYER_COLUMNS, *STAGE_COLUMNS, "data", "shard")),)  # what a search varies in a block
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from outlay.errors import OutlayError, Unreadable
 from outlay.readers.json_file import open_regular
-from outlay.readers.launch_words import MAX_TEXT
+from outlay.readers.launch.words import MAX_TEXT
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def read_any(path: str | os.PathLike[str]) -> AnyReading:
 
 
 def _gguf(path: str | os.PathLike[str]) -> AnyReading:
-    from outlay.readers.gguf import read_gguf
-    from outlay.readers.gguf_model import model_from_gguf
+    from outlay.readers.gguf.header import read_gguf
+    from outlay.readers.gguf.model import model_from_gguf
 
     file = read_gguf(path)
     try:
@@ -53,8 +53,8 @@ def _gguf(path: str | os.PathLike[str]) -> AnyReading:
 
 
 def _settings(path: str | os.PathLike[str], suffix: str) -> AnyReading:
-    from outlay.readers.launch_line import read_launch
-    from outlay.readers.trainer_file import kind_of, read_trainer
+    from outlay.readers.launch.line import read_launch
+    from outlay.readers.trainer.file import kind_of, read_trainer
     from outlay.scenario_io import field_paths, load_file
 
     settings = load_file(Path(path))
@@ -70,7 +70,7 @@ def _settings(path: str | os.PathLike[str], suffix: str) -> AnyReading:
         parts, trainer_notes = read_trainer(settings, folder)
         return AnyReading("trainer", parts, parts, trainer_notes)
     if keys & {"model_type", "architectures", "num_hidden_layers", "n_layer"}:
-        from outlay.readers.hf_config import read_hf_config
+        from outlay.readers.hf.config import read_hf_config
 
         fields, notes = read_hf_config(settings)
         return AnyReading("model", {"model": fields}, fields, notes)
@@ -83,9 +83,9 @@ def _settings(path: str | os.PathLike[str], suffix: str) -> AnyReading:
 
 def _text(path: str | os.PathLike[str]) -> AnyReading:
     """A script or a log: a log when its lines say so, else whichever launch line is in it."""
-    from outlay.readers.launch_line import read_launch
-    from outlay.readers.log_file import parts_of, read_log_file
-    from outlay.readers.trainer_file import read_trainer_text
+    from outlay.readers.launch.line import read_launch
+    from outlay.readers.log.file import parts_of, read_log_file
+    from outlay.readers.trainer.file import read_trainer_text
 
     with open_regular(path) as file:
         data = file.read(MAX_TEXT + 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from outlay.errors import Unreadable, Unsupported
 from outlay.readers.fields import Note
-from outlay.readers.hf_config import read_hf_config
+from outlay.readers.hf.config import read_hf_config
 from outlay.readers.json_file import read_json
 from outlay.readers.safetensors import INDEX_BYTES, read_safetensors
 
@@ -38,8 +38,8 @@ def model_from_path(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[
 
 
 def _from_gguf(path: Path) -> tuple[dict[str, Any], list[str]]:
-    from outlay.readers.gguf import read_gguf
-    from outlay.readers.gguf_model import model_from_gguf
+    from outlay.readers.gguf.header import read_gguf
+    from outlay.readers.gguf.model import model_from_gguf
 
     return model_from_gguf(read_gguf(path))
 

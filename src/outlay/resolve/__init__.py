@@ -65,14 +65,14 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         phase, shown["pretrain"] = _training(scenario.pretrain, architecture, fleet, facts, hardware, defaults)
     tune = None
     if scenario.finetune is not None:
-        from outlay.resolve.finetune import resolve_finetune
+        from outlay.resolve.finetune.phase import resolve_finetune
 
         tune, shown["finetune"] = resolve_finetune(scenario.finetune, architecture, fleet, facts, hardware, defaults)
     serve = None
     if scenario.pay is not None:
         scenario = _paid(scenario, catalog, seed, shown)
     if scenario.serve is not None:
-        from outlay.resolve.serve import resolve_serve
+        from outlay.resolve.serve.phase import resolve_serve
 
         serve, shown["serve"] = resolve_serve(
             scenario.serve, scenario.model, architecture, fleet, facts, hardware, catalog, notes, seed, without)
@@ -119,7 +119,7 @@ def _by_the_hour(serve: Any, fleet: Fleet | None, facts: DeviceFacts | None, har
 
 def _paid(scenario: Scenario, catalog: Catalog, seed: int, shown: dict[str, Any]) -> Scenario:
     """Ways to pay as the scenario shows them; a serving section that only says how to serve is no phase."""
-    from outlay.resolve.pay import known_model, resolve_pay, without_how
+    from outlay.resolve.pay.phase import known_model, resolve_pay, without_how
 
     defaults = Defaults(catalog, Notes(), seed)
     shown["pay"] = resolve_pay(scenario, catalog, defaults, known_model(scenario, catalog)).shown

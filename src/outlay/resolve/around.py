@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from outlay.account_rates import Rates
 from outlay.resolve.calendar import Defaults
-from outlay.resolve.data import resolve_data
+from outlay.resolve.data.phase import resolve_data
 from outlay.resolve.life import resolve_life
 from outlay.resolve.maintain import resolve_maintain
 from outlay.resolve.rates import bare_rates

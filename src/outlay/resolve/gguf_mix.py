@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics.weights import PARTS, WIDE_BYTES
-from outlay.readers.gguf_types import BY_NAME
+from outlay.readers.gguf.types import BY_NAME
 
 _BASE = {
     "q2_k_s": "q2_k",

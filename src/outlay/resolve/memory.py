@@ -9,7 +9,7 @@ CONSTANTS = "memory_constants"
 
 
 def memory_constants(framework: str, vendor: str, catalog: Catalog, seed: int) -> dict[str, Quantity]:
-    """Every constant of steps.memory_policy.MemoryConstants, the most particular row of each.
+    """Every constant of steps.train.memory_policy.MemoryConstants, the most particular row of each.
 
     >>> from outlay.catalog import load
     >>> round(memory_constants("torchtitan", "nvidia", load(), 0)["fragmentation_fraction"].value, 3)

@@ -71,7 +71,7 @@ def resolve_power(
 
 
 def serve_power_facts(power: PowerInputs, nominal: bool = True) -> PowerFacts:
-    """What `steps.serve_power` is given of a device: nominal numbers, or the Quantities themselves to derive with."""
+    """What `steps.serve.power` is given of a device: nominal numbers, or the Quantities themselves to derive with."""
     pick: Any = value_of if nominal else (lambda number: number)
     measured = power.measured_it_w
     return PowerFacts(

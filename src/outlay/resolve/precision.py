@@ -103,7 +103,7 @@ def published_part_bytes(precision: str, arch: Architecture, catalog: Catalog) -
 
 def file_layers(model: Any, arch: Architecture) -> tuple[tuple[float, ...], dict[str, float], str]:
     """Of a GGUF file: bytes of every layer, bytes a weight of every part on the whole, and its main type."""
-    from outlay.readers.gguf import read_gguf
+    from outlay.readers.gguf.header import read_gguf
 
     found = read_gguf(Path(str(model)).expanduser())
     layers = found.bytes_by_layer

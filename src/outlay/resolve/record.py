@@ -11,11 +11,11 @@ from outlay.derive import Quantity
 
 if TYPE_CHECKING:
     from outlay.account_rates import Rates
-    from outlay.resolve.data import DataPhase
+    from outlay.resolve.data.phase import DataPhase
     from outlay.resolve.life import LifePhase
     from outlay.resolve.maintain import MaintainPhase
     from outlay.resolve.power import PowerInputs
-    from outlay.resolve.serve import ServePhase
+    from outlay.resolve.serve.phase import ServePhase
     from outlay.scenario import Layout
     from outlay.steps.inputs import Hardware, Recipe
 
@@ -102,7 +102,7 @@ class Resolved:
     bigger: Callable[[float], tuple[Hardware, ...]] = lambda least: ()  # devices of at least so much memory
     by_instance: bool = False  # the fleet was counted in cloud instances
     serve: ServePhase | None = None
-    finetune: Any = None  # resolve.finetune.TunePhase
+    finetune: Any = None  # resolve.finetune.phase.TunePhase
     data: DataPhase | None = None
     maintain: MaintainPhase | None = None
     life: LifePhase | None = None

@@ -11,7 +11,7 @@ from outlay.physics.stream import core_limit
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.fleet import DeviceFacts
 from outlay.steps.efficiency import Efficiency
-from outlay.steps.serve_inputs import ServeRecipe, StreamDevice
+from outlay.steps.serve.inputs import ServeRecipe, StreamDevice
 
 _NATIVE = ("fp8", "mxfp8", "nvfp4")  # computed in their own precision; the rest is widened to 16 bits first
 _STACKED = "HBM"

@@ -11,7 +11,7 @@ from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import given as given_number
 from outlay.resolve.hourly import Hourly, resolve_hourly
 from outlay.resolve.lengths import Lengths, parse_lengths
-from outlay.resolve.serve_defaults import PATH, mean_length
+from outlay.resolve.serve.defaults import PATH, mean_length
 from outlay.scenario import Serve, Workload
 
 FIELD = PATH + "workload"

@@ -54,7 +54,7 @@ class Recipe:
     packing: bool = False
     packed_lengths: tuple[float, float] = (0.0, 0.0)  # mean and mean square of packed document lengths; 0 = one
     options: dict[str, Any] = field(default_factory=dict)
-    tuning: Any = None  # steps.tuning.Tuning: what a fine-tune trains; None trains every parameter
+    tuning: Any = None  # steps.tune.trained.Tuning: what a fine-tune trains; None trains every parameter
 
     @property
     def row_tokens(self) -> Num:

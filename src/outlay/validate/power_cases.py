@@ -145,8 +145,8 @@ def predict_given_rate(case: Case, rate: float, running: float) -> Outcome:
     from outlay.planner.serve.energy import power_values
     from outlay.resolve import resolve
     from outlay.scenario_io import scenario_from
-    from outlay.steps.serve_inputs import ServeLayout
-    from outlay.steps.serve_time_inputs import Load
+    from outlay.steps.serve.inputs import ServeLayout
+    from outlay.steps.serve.time_inputs import Load
 
     serve, work = case.scenario["serve"], case.scenario["serve"]["workload"]
     nothing = float("nan")

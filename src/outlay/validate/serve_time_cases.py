@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from outlay.resolve.serve_time import GROUPS
+from outlay.resolve.serve.time import GROUPS
 from outlay.validate.case import Case
 from outlay.validate.latency_cases import Row, latency_case, merge_copies
 

@@ -18,7 +18,7 @@ from outlay.planner.serve.times import HOUR_S, Replicas
 from outlay.resolve.hourly import YEARS_S
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
-from outlay.resolve.serve import ServePhase
+from outlay.resolve.serve.phase import ServePhase
 
 
 class MeanHour(NamedTuple):

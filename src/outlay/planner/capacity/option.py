@@ -13,9 +13,9 @@ from outlay.planner.capacity.rate import Most, tails
 from outlay.planner.serve.times import HOUR_S, Replicas, load_of
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
-from outlay.resolve.serve import ServePhase
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_power import serve_power
+from outlay.resolve.serve.phase import ServePhase
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.power import serve_power
 
 
 @dataclass(frozen=True, eq=False, slots=True)

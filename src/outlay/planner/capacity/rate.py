@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from outlay.planner.serve.times import Replicas, load_of
 from outlay.resolve.workload import Asked
-from outlay.steps.serve_time_inputs import Load
+from outlay.steps.serve.time_inputs import Load
 
 Floats = NDArray[np.float64]
 STEPS = np.concatenate([np.geomspace(0.01, 0.5, 12), np.linspace(0.55, 0.98, 12)])  # of what it sustains

@@ -27,11 +27,11 @@ from outlay.planner.serve.speed import alone, replicas_of
 from outlay.planner.serve.times import HOUR_S
 from outlay.planner.serve.trial import nominal_recipe, tensor_degrees
 from outlay.resolve import Notes, Resolved, resolve
-from outlay.resolve.serve import ServePhase
-from outlay.resolve.serve_options import Space, options_space
+from outlay.resolve.serve.options import Space, options_space
+from outlay.resolve.serve.phase import ServePhase
 from outlay.scenario import Scenario
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import serve_memory
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import serve_memory
 
 SPARE = 0.01  # of the device, kept free so that what fits here fits with confidence
 SHOWN = 8

@@ -9,7 +9,7 @@ import msgspec
 from outlay.errors import Inconsistent, OutlayError
 from outlay.planner.finetune.step import tuned_step
 from outlay.planner.pretrain.choose import Chosen, choose_layout
-from outlay.resolve.finetune import TunePhase
+from outlay.resolve.finetune.phase import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.scenario import Layout
 

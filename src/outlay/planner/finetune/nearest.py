@@ -11,7 +11,7 @@ from outlay.planner.finetune.choose import as_training, choose_tune
 from outlay.planner.finetune.step import memory_needed, plain_memory, tuned_step
 from outlay.planner.layouts.evaluate import nominal
 from outlay.planner.pretrain.nearest import LONGEST_SEQUENCE, SHORTEST_SEQUENCE, _largest
-from outlay.resolve.finetune import TunePhase
+from outlay.resolve.finetune.phase import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
 

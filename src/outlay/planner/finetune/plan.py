@@ -16,10 +16,10 @@ from outlay.planner.pretrain.choose import Chosen
 from outlay.planner.pretrain.plan import as_quantity, device_hours_held, goal_values, step_values, training_flop
 from outlay.planner.use import training_lines
 from outlay.planner.verdict import with_residual
-from outlay.resolve.finetune import TunePhase
+from outlay.resolve.finetune.phase import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Layout
-from outlay.steps.train_memory import MemoryResult
+from outlay.steps.train.memory import MemoryResult
 from outlay.usage import Line
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from outlay.derive import Quantity, add_all, derive
 from outlay.planner.layouts.evaluate import nominal
 from outlay.planner.verdict import fit_verdict, with_residual
-from outlay.resolve.finetune import TunePhase
+from outlay.resolve.finetune.phase import TunePhase
 from outlay.resolve.record import Resolved
 from outlay.steps.inputs import Hardware, Layout
-from outlay.steps.train_memory import MemoryResult, train_memory
-from outlay.steps.train_time import train_time
-from outlay.steps.tune_procedure import RolloutMemory, procedure_times, rollout_memory
+from outlay.steps.train.memory import MemoryResult, train_memory
+from outlay.steps.train.time import train_time
+from outlay.steps.tune.procedure import RolloutMemory, procedure_times, rollout_memory
 
 Num = Any  # a number or a Quantity
 

@@ -20,11 +20,7 @@ from outlay.physics.memory import expert_data_group, expert_parameters, state_by
 from outlay.planner.layouts.errors import require_layouts
 from outlay.planner.layouts.space import Block, Space, given_fields
 from outlay.steps.inputs import Hardware, Layout, Recipe
-from outlay.steps.memory_policy import policy_of
-from outlay.steps.memory_stage import MicroBatch
-from outlay.steps.time_micro import micro_batch_time
-from outlay.steps.time_model import model_times
-from outlay.steps.train_memory import (
+from outlay.steps.train.memory import (
     LAYER_COLUMNS,
     STAGE_COLUMNS,
     MemoryResult,
@@ -35,7 +31,11 @@ from outlay.steps.train_memory import (
     spread,
     train_memory,
 )
-from outlay.steps.train_time import MICRO_FIELDS, schedule_time, train_time
+from outlay.steps.train.memory_policy import policy_of
+from outlay.steps.train.memory_stage import MicroBatch
+from outlay.steps.train.time import MICRO_FIELDS, schedule_time, train_time
+from outlay.steps.train.time_micro import micro_batch_time
+from outlay.steps.train.time_model import model_times
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]

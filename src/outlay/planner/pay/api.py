@@ -8,8 +8,8 @@ from typing import Any
 from outlay.account import account
 from outlay.catalog.token_prices import Offer, Rung, TokenPrice
 from outlay.derive import Quantity, derive, exact
-from outlay.resolve.pay import PayPhase, Work
-from outlay.resolve.pay_rates import api_rates
+from outlay.resolve.pay.phase import PayPhase, Work
+from outlay.resolve.pay.rates import api_rates
 from outlay.usage import Line, Usage
 from outlay.valuation.ways import MTOK
 
@@ -73,7 +73,7 @@ def _times(requests: Any, each: Any) -> Any:
 
 def people_lines(phase: PayPhase, way: str) -> list[Line]:
     """The people a way needs, a month of them."""
-    from outlay.resolve.pay import MONTH_S
+    from outlay.resolve.pay.phase import MONTH_S
 
     held = derive(_person_time, f"people, {way}", "s", full_time=phase.people[way], month_s=MONTH_S)
     usage = Usage(f"{PHASE}.people.person_s", PHASE, "people", "person_s", "facility", held, "s", basis="assumed",

@@ -12,7 +12,7 @@ from outlay.planner.serve.speed import alone, replicas_of
 from outlay.planner.serve.times import times
 from outlay.planner.use import idle_power
 from outlay.resolve.record import Resolved
-from outlay.steps.serve_memory import serve_memory
+from outlay.steps.serve.memory import serve_memory
 
 UNSURE = 0.5
 

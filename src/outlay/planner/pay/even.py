@@ -7,7 +7,7 @@ from typing import Any
 
 from outlay.derive import Quantity, add_all, derive, exact
 from outlay.planner.pay.self_hosted import Machines
-from outlay.resolve.pay import MONTH_S, PayPhase, Work
+from outlay.resolve.pay.phase import MONTH_S, PayPhase, Work
 from outlay.valuation import money, ways
 from outlay.valuation.ways import MTOK
 

@@ -16,9 +16,9 @@ from outlay.planner.pay.even import by_use, by_volume, full_api_usd, full_rent_u
 from outlay.planner.pay.self_hosted import Machines, machine_lines, machines_for, upfront_usd
 from outlay.planner.pay.way import way_values
 from outlay.resolve.calendar import Defaults
-from outlay.resolve.pay import PayPhase, known_model, old_prices, resolve_pay
-from outlay.resolve.pay_fleet import PaidFleet, paid_fleet, rentable
-from outlay.resolve.pay_rates import YEARS, Tenure
+from outlay.resolve.pay.fleet import PaidFleet, paid_fleet, rentable
+from outlay.resolve.pay.phase import PayPhase, known_model, old_prices, resolve_pay
+from outlay.resolve.pay.rates import YEARS, Tenure
 from outlay.resolve.record import Notes, Resolved
 from outlay.scenario import Scenario
 from outlay.usage import Line
@@ -73,7 +73,7 @@ def settle(pay: dict[str, Any], resolved: Resolved, alone: bool) -> list[Line]:
 def _training(name: str, scenario: Scenario, phase: PayPhase, catalog: Catalog, resolved: Resolved,
               values: dict[str, Any], lines: Sequence[Line], defaults: Defaults) -> dict[str, Any]:
     from outlay.planner.pay.train import training_ways
-    from outlay.resolve.pay_train import large_clouds, published_terms, training_tenures, tuning_offers
+    from outlay.resolve.pay.train import large_clouds, published_terms, training_tenures, tuning_offers
 
     found, missing = training_tenures(scenario, phase, resolved, catalog, defaults)
     for tenure in found:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from outlay.derive import Quantity, derive, uncertain, value_of
-from outlay.resolve.pay_rates import Tenure
-from outlay.resolve.pay_train import PublishedTerms
+from outlay.resolve.pay.rates import Tenure
+from outlay.resolve.pay.train import PublishedTerms
 from outlay.valuation import money
 
 CONTRACT = "3y"

@@ -9,8 +9,8 @@ from outlay.account import account
 from outlay.derive import Quantity, derive, exact
 from outlay.planner.pay.api import PHASE, people_lines
 from outlay.planner.pay.capacity import Capacity
-from outlay.resolve.pay import MONTH_S, PayPhase
-from outlay.resolve.pay_rates import Tenure
+from outlay.resolve.pay.phase import MONTH_S, PayPhase
+from outlay.resolve.pay.rates import Tenure
 from outlay.usage import Line, Usage
 from outlay.valuation import ways
 

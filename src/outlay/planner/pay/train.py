@@ -12,9 +12,9 @@ from outlay.planner.pay.api import people_lines
 from outlay.planner.pay.published import published_costs
 from outlay.planner.pay.self_hosted import part_of
 from outlay.planner.pay.way import way_values
-from outlay.resolve.pay import PayPhase
-from outlay.resolve.pay_rates import YEARS, Tenure, api_rates
-from outlay.resolve.pay_train import PublishedTerms, Tuning
+from outlay.resolve.pay.phase import PayPhase
+from outlay.resolve.pay.rates import YEARS, Tenure, api_rates
+from outlay.resolve.pay.train import PublishedTerms, Tuning
 from outlay.resolve.record import Resolved
 from outlay.usage import Line, Usage
 from outlay.valuation import money, ways

@@ -9,7 +9,7 @@ from outlay.account import totals, why_no_price
 from outlay.derive import Quantity, add_all, derive
 from outlay.planner.influence import least_certain
 from outlay.planner.pay.api import tagged
-from outlay.resolve.pay import Work
+from outlay.resolve.pay.phase import Work
 from outlay.usage import Line
 from outlay.valuation.ways import MTOK
 

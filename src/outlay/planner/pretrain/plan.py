@@ -25,8 +25,8 @@ from outlay.planner.use import training_lines
 from outlay.planner.verdict import memory_verdict
 from outlay.resolve.record import Resolved, TrainingPhase
 from outlay.steps.inputs import Layout, Recipe
-from outlay.steps.train_memory import MemoryResult, train_memory
-from outlay.steps.train_time import train_time
+from outlay.steps.train.memory import MemoryResult, train_memory
+from outlay.steps.train.time import train_time
 from outlay.usage import Line
 
 LEAST_GOODPUT = 0.5

@@ -10,9 +10,9 @@ from outlay.architecture import Architecture
 from outlay.derive import Num, Quantity, derive
 from outlay.resolve.power import PowerInputs, serve_power_facts
 from outlay.steps.power_inputs import PowerFacts
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_power import serve_power
-from outlay.steps.serve_time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.power import serve_power
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 
 PHASES = ("prefill", "decode", "idle")
 UNITS = (
@@ -28,7 +28,7 @@ def power_values(
     power: PowerInputs | None, arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout,
     load: Load, output_tokens_per_s: Num, running: Num,
 ) -> dict[str, Quantity]:
-    """What `steps.serve_power` gives of one replica, derived; empty when the device's power is not known.
+    """What `steps.serve.power` gives of one replica, derived; empty when the device's power is not known.
 
     output_tokens_per_s and running are the replica's, Quantities or numbers, with what `serve_time` leaves
     uncertain already in them: power and energy then share their draws.

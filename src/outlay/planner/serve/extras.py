@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
-from outlay.resolve.serve import ServePhase
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_time import PROMPT_SHARE
-from outlay.steps.serve_weights import adapter_bytes, stage_layers
+from outlay.resolve.serve.phase import ServePhase
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time import PROMPT_SHARE
+from outlay.steps.serve.weights import adapter_bytes, stage_layers
 
 
 def with_extras(phase: ServePhase, arch: Architecture, layout: ServeLayout) -> ServePhase:

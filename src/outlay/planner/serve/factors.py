@@ -12,8 +12,8 @@ from outlay.planner.serve.speed import alone, power_of, replicas_of
 from outlay.planner.serve.times import Replicas, load_of, times
 from outlay.resolve.own_runs import NUMBERS, POWER
 from outlay.resolve.record import Resolved
-from outlay.steps.serve_memory import serve_memory
-from outlay.steps.serve_time_inputs import Load
+from outlay.steps.serve.memory import serve_memory
+from outlay.steps.serve.time_inputs import Load
 
 FULL = 0.95  # of the arrivals: answered less, and the deployment was at its limit
 CROWDED = "time to the first token: requests came faster than they were answered, so it is the queue's"

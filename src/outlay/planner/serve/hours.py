@@ -12,7 +12,7 @@ from outlay.planner.capacity.rate import Most, most_load
 from outlay.planner.serve.times import Replicas, load_of
 from outlay.resolve.workload import Asked
 from outlay.steps.power_inputs import PowerFacts
-from outlay.steps.serve_power import phases, serve_power
+from outlay.steps.serve.power import phases, serve_power
 
 Floats = NDArray[np.float64]
 ITEMS = ("prefill", "decode")

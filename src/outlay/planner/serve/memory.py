@@ -8,10 +8,10 @@ import numpy as np
 
 from outlay.architecture import Architecture
 from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
-from outlay.resolve.serve import ServePhase
-from outlay.steps.serve_cache import model_state_bytes
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import ServeMemory, ServeStage
+from outlay.resolve.serve.phase import ServePhase
+from outlay.steps.serve.cache import model_state_bytes
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import ServeMemory, ServeStage
 
 BYTES = "bytes"
 

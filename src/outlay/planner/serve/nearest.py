@@ -10,7 +10,7 @@ from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import FORMATS
 from outlay.planner.serve.trial import Outcome, Trial, run, tensor_degrees
 from outlay.resolve.precision import precision_part_bytes
-from outlay.steps.serve_stream import PACKED
+from outlay.steps.serve.stream import PACKED
 
 GIB = 2.0**30
 Step = tuple[str, Any, Any, str, Trial]

@@ -10,8 +10,8 @@ import numpy as np
 
 from outlay.derive import Quantity, derive, value_of
 from outlay.resolve.own_runs import Point
-from outlay.resolve.serve_speed import Speed
-from outlay.steps.serve_time_inputs import Load
+from outlay.resolve.serve.speed import Speed
+from outlay.steps.serve.time_inputs import Load
 
 if TYPE_CHECKING:
     from outlay.planner.serve.times import Replicas

@@ -16,10 +16,10 @@ from outlay.planner.serve.speed import alone, held_tokens, loads_shown, replicas
 from outlay.planner.serve.times import Replicas
 from outlay.planner.serve.trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
-from outlay.resolve.serve import ServePhase
-from outlay.resolve.serve_defaults import STARTS_WITH_LESS
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import serve_memory
+from outlay.resolve.serve.defaults import STARTS_WITH_LESS
+from outlay.resolve.serve.phase import ServePhase
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import serve_memory
 from outlay.usage import Line
 
 SURE = 0.9

@@ -22,10 +22,10 @@ from outlay.planner.serve.times import (
     rates_of,
 )
 from outlay.resolve.power import PowerInputs
-from outlay.resolve.serve_speed import Speed
+from outlay.resolve.serve.speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
-from outlay.steps.serve_pools import Side, pools_time
-from outlay.steps.serve_time_inputs import Load
+from outlay.steps.serve.pools import Side, pools_time
+from outlay.steps.serve.time_inputs import Load
 
 
 @dataclass(frozen=True, eq=False, slots=True)

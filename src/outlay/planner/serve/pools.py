@@ -12,10 +12,10 @@ from outlay.planner.serve.memory import memory_values, shown_layout, verdict
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve.speed import alone, finish, held_tokens
 from outlay.resolve.record import Resolved
-from outlay.resolve.serve import ServePhase
-from outlay.resolve.serve_layout import PoolLayout
-from outlay.steps.serve_memory import ServeMemory, serve_memory
-from outlay.steps.serve_pools import Side
+from outlay.resolve.serve.layout import PoolLayout
+from outlay.resolve.serve.phase import ServePhase
+from outlay.steps.serve.memory import ServeMemory, serve_memory
+from outlay.steps.serve.pools import Side
 from outlay.usage import Line
 
 VERDICT = ("fits", "fits_probability", "headroom_bytes", "verdict", "binding", "device_memory_bytes")

@@ -13,15 +13,15 @@ import numpy as np
 from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.physics.queueing import accepted_tokens
-from outlay.resolve.serve import ServePhase
-from outlay.resolve.serve_speed import Speed
+from outlay.resolve.serve.phase import ServePhase
+from outlay.resolve.serve.speed import Speed
 from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simulate
 from outlay.simulate.run import Workload
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_pools import HANDOVER_S, Side
-from outlay.steps.serve_time import HOP_S, PROMPT_SHARE, Parts, decode_step_s, prompt_s, time_parts
-from outlay.steps.serve_time_inputs import EngineTime, Load, TimeDevice
-from outlay.steps.serve_time_step import decode_attention_s, prompt_attention_s
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.pools import HANDOVER_S, Side
+from outlay.steps.serve.time import HOP_S, PROMPT_SHARE, Parts, decode_step_s, prompt_s, time_parts
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve.time_step import decode_attention_s, prompt_attention_s
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between

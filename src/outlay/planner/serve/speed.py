@@ -15,13 +15,13 @@ from outlay.planner.serve.own import place
 from outlay.planner.serve.times import Replicas, Traffic, load_of, percentile_keys, times
 from outlay.planner.serve.use import duration, serving_lines, unit_prices
 from outlay.resolve.record import Resolved
-from outlay.resolve.serve import ServePhase
+from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.workload import Asked
-from outlay.steps.serve_cache import tokens_at
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_memory import ServeMemory
-from outlay.steps.serve_stream import one_stream
-from outlay.steps.serve_time_inputs import Load
+from outlay.steps.serve.cache import tokens_at
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import ServeMemory
+from outlay.steps.serve.stream import one_stream
+from outlay.steps.serve.time_inputs import Load
 from outlay.usage import Line
 
 

@@ -29,12 +29,12 @@ from outlay.planner.serve.sums import (
     users_of,
     waited,
 )
-from outlay.resolve.serve_speed import Speed
+from outlay.resolve.serve.speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
-from outlay.steps.serve_inputs import ServeLayout
-from outlay.steps.serve_power import phases
-from outlay.steps.serve_time import serve_time
-from outlay.steps.serve_time_inputs import Load
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.power import phases
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_inputs import Load
 
 PERCENTILES = ("p50", "p90", "p99")
 TIMES = ("ttft", "tpot", "itl", "e2e")

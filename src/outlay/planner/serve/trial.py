@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Num, Quantity
-from outlay.steps.serve_inputs import ServeLayout, ServeRecipe
-from outlay.steps.serve_memory import serve_memory
+from outlay.steps.serve.inputs import ServeLayout, ServeRecipe
+from outlay.steps.serve.memory import serve_memory
 
 MOST_TENSOR = 64
 

@@ -1,0 +1,1 @@
+"""Launch lines, scripts and settings of serving engines."""

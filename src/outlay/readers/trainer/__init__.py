@@ -1,0 +1,1 @@
+"""Configurations and launch lines of training software."""

@@ -1,0 +1,1 @@
+"""The section of ways to pay."""

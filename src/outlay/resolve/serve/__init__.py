@@ -1,0 +1,1 @@
+"""The serving section and its load."""

@@ -1,0 +1,79 @@
+"""The degrees a serving phase gives → layouts that can be, of one kind of replica or of two pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from outlay.architecture import Architecture
+from outlay.errors import Inconsistent
+from outlay.resolve.engines import Engine
+from outlay.scenario import Fleet, Pool, Serve
+from outlay.steps.serve.inputs import ServeLayout
+
+_PARALLEL = ("tensor", "pipeline", "expert", "data", "decode_context_parallel", "replicas")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLayout:
+    """One pool of a disaggregated deployment; sequences None keeps the phase's own."""
+
+    name: str
+    layout: ServeLayout
+    replicas: int
+    sequences: int | None
+
+    @property
+    def devices(self) -> int:
+        return self.replicas * int(self.layout.devices)
+
+
+def whole_layout(given: Serve, fleet: Fleet, engine: Engine, arch: Architecture) -> ServeLayout:
+    """The layout of every replica; pipeline takes all devices where an engine splits by layers."""
+    split = given.pipeline is None and given.tensor is None and engine.number("layer_split")
+    pipeline = min(fleet.devices, arch.layers) if split else int(given.pipeline or 1)
+    layout = _checked(given, pipeline, int(given.decode_context_parallel or 1), arch, "serve")
+    _enough(int(given.replicas or 1) * int(layout.devices), fleet, "serve.tensor")
+    return layout
+
+
+def pool_layouts(given: Serve, fleet: Fleet, arch: Architecture) -> tuple[PoolLayout, ...]:
+    """The pools of a disaggregated deployment; the fields of a whole one must be absent."""
+    if given.disaggregated is None:
+        return ()
+    for name in _PARALLEL:
+        if getattr(given, name) is not None:
+            raise Inconsistent(
+                f"serve.{name}: each pool of serve.disaggregated has its own; leave it out here",
+                f"serve.{name}",
+            )
+    pools = []
+    for name in ("prefill", "decode"):
+        pool: Pool = getattr(given.disaggregated, name)
+        path = f"serve.disaggregated.{name}"
+        layout = _checked(pool, int(pool.pipeline or 1), 1, arch, path)
+        pools.append(PoolLayout(name, layout, int(pool.replicas or 1), pool.max_num_seqs))
+    _enough(sum(pool.devices for pool in pools), fleet, "serve.disaggregated")
+    return tuple(pools)
+
+
+def _enough(devices: int, fleet: Fleet, field: str) -> None:
+    if devices > fleet.devices:
+        raise Inconsistent(
+            f"{field}: replicas of this layout are {devices} devices, more than the {fleet.devices} of the fleet",
+            field,
+        )
+
+
+def _checked(given: Serve | Pool, pipeline: int, context: int, arch: Architecture, path: str) -> ServeLayout:
+    """Degrees that divide what they split; Inconsistent names the field that does not."""
+    tensor, data, expert = int(given.tensor or 1), int(given.data or 1), int(given.expert or 1)
+    heads = max((k.heads for k, _ in arch.groups if k.mixer in ("attention", "mla")), default=tensor)
+    for wrong, field, why in (
+        (pipeline > arch.layers, "pipeline", f"{pipeline} stages are more than the {arch.layers} layers"),
+        (heads % tensor, "tensor", f"{heads} heads do not divide by {tensor}"),
+        ((tensor * data) % expert, "expert", f"{expert} does not divide tensor x data, {tensor * data}"),
+        (tensor % context, "decode_context_parallel", f"{context} does not divide tensor {tensor}"),
+    ):
+        if wrong:
+            raise Inconsistent(f"{path}.{field}: {why}", f"{path}.{field}")
+    return ServeLayout(tensor, pipeline, expert, data, context)

@@ -1,0 +1,283 @@
+"""The serving section → what its planner needs: engine, precisions, lengths, layout, each default told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.catalog import Catalog
+from outlay.derive import Num, Quantity, derive, exact, value_of
+from outlay.errors import BadValue, UnknownName
+from outlay.physics.kvcache import ELEMENT_BYTES
+from outlay.physics.weights import WIDE_BYTES
+from outlay.resolve.calendar import Defaults
+from outlay.resolve.drafter import Drafter, resolve_drafter
+from outlay.resolve.engines import Engine, find_engine
+from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.hourly import Tenures
+from outlay.resolve.precision import (
+    file_layers,
+    is_gguf,
+    published_part_bytes,
+    resolve_precision,
+)
+from outlay.resolve.record import Notes
+from outlay.resolve.serve.defaults import (
+    PATH,
+    STARTS_WITH_LESS,
+    batching,
+    memory_share,
+    needed_tokens,
+    sequences_at_hand,
+    serve_length,
+    shares_cache,
+)
+from outlay.resolve.serve.layout import PoolLayout, pool_layouts, whole_layout
+from outlay.resolve.serve.speed import Speed, resolve_speed
+from outlay.resolve.stream import stream_device, with_stream_constants
+from outlay.resolve.workload import Asked, resolve_workload
+from outlay.scenario import Fleet, Serve
+from outlay.scenario_io import to_plain
+from outlay.steps.inputs import Hardware
+from outlay.steps.serve.inputs import ServeLayout, ServeRecipe, StreamDevice
+
+_RANK = 16
+LOCAL_ENGINE = "llama.cpp"
+QUANTIZED = ("fp8", "nvfp4")  # weights that a quantization tool wrote beside what it says of the cache
+
+
+@dataclass(frozen=True, slots=True)
+class ServePhase:
+    """A serving phase ready to plan; a degree of 0 is chosen by the planner."""
+
+    recipe: ServeRecipe
+    engine: Engine
+    layout: ServeLayout
+    tensor_given: bool
+    replicas: int  # 0: as many as the fleet holds
+    usable_bytes: Num
+    shown: dict[str, Any]
+    device: StreamDevice
+    speed: Speed
+    asked: Asked
+    pools: tuple[PoolLayout, ...] = ()
+    link_bytes_per_s: Num = 0.0  # between two pools
+    model_id: str = ""  # as an engine is told it: a hub id, or a path
+    tenures: Tenures | None = None  # prices by the hour and by the year, where the load is known by the hour
+
+
+def resolve_serve(
+    given: Serve,
+    model: Any,
+    arch: Architecture | None,
+    fleet: Fleet | None,
+    facts: DeviceFacts | None,
+    hardware: Hardware | None,
+    catalog: Catalog,
+    notes: Notes,
+    seed: int,
+    without: str = "",
+) -> tuple[ServePhase, dict[str, Any]]:
+    """Engine, precisions, lengths and layout of a serving phase, and how the scenario shows them."""
+    if arch is None or fleet is None or facts is None or hardware is None:
+        raise BadValue("serve: needs a model and a fleet", "serve")
+    engine = _engine_of(given, model, facts, catalog, notes, without)
+    usable = usable_memory(fleet, facts.memory_bytes, engine, seed)
+    size = fleet.device_memory_bytes or facts.memory_bytes.value
+    shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
+    drafter = resolve_drafter(given.speculative, arch, catalog, notes)
+    recipe = _recipe(given, model, arch, engine, size, facts.id, drafter, catalog, notes, seed, shown)
+    recipe = with_stream_constants(recipe, facts)
+    device = stream_device(
+        facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog
+    )
+    pools = pool_layouts(given, fleet, arch)
+    layout = pools[-1].layout if pools else whole_layout(given, fleet, engine, arch)
+    asked = resolve_workload(given, int(recipe.max_model_len), Defaults(catalog, notes, seed))
+    speed = resolve_speed(given, arch, fleet, facts, hardware, engine, recipe, drafter, float(shown["max_num_seqs"]),
+                          catalog, notes, seed, without)
+    phase = ServePhase(
+        recipe,
+        engine,
+        layout,
+        given.tensor is not None,
+        int(given.replicas or 0),
+        usable,
+        shown,
+        device,
+        speed,
+        asked,
+        pools,
+        _between(given, hardware, notes),
+        _model_id(model, arch, catalog),
+    )
+    return phase, shown
+
+
+def _engine_of(
+    given: Serve, model: Any, facts: DeviceFacts, catalog: Catalog, notes: Notes, without: str
+) -> Engine:
+    """The engine asked for, else the one that reads the file or runs on the device."""
+    own = _runs_only_here(facts)
+    local = is_gguf(model) or bool(own)
+    wanted = given.engine or (LOCAL_ENGINE if local else None)
+    engine = find_engine(wanted, given.engine_version, catalog, without)
+    if given.engine is None:
+        why = own or ("what reads such files" if local else "the engine most people serve with")
+        notes.assume(PATH + "engine", engine.id, why, engine.source("name"))
+    elif own and engine.id != LOCAL_ENGINE:
+        notes.warn(f"serve.engine: {engine.name} has no kernels for {facts.id}; planned as if it had")
+    if given.engine_version is None:
+        notes.assume(
+            PATH + "engine_version",
+            engine.version,
+            "the version the catalogue describes",
+            engine.source("version"),
+        )
+    return engine
+
+
+def _runs_only_here(facts: DeviceFacts) -> str:
+    """Why a device has a local engine of its own; empty where the usual engines run."""
+    return "what runs on the GPU of Apple's chips" if facts.local_only else ""
+
+
+def _peak(facts: DeviceFacts, recipe: ServeRecipe, fallback: Num) -> Num:
+    """Peak of the precision the matrices are multiplied in; 16 bits where weights are widened first."""
+    own = {"fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "w8a8-int8": "int8"}.get(recipe.precision, "")
+    for name in (own, "bf16", "fp16", "fp32"):
+        if name in facts.peaks:
+            return facts.peaks[name]
+    return next(iter(facts.peaks.values()), fallback)
+
+
+def usable_memory(fleet: Fleet, catalogued: Quantity, engine: Engine, seed: int) -> Num:
+    """What the driver leaves to programs; a size the user gave is taken as that."""
+    own = fleet.device_memory_bytes
+    if own is not None and own != catalogued.value:
+        return exact(own, "bytes", "device memory", "given in the scenario", basis="given")
+    if "reserved_bytes" not in engine.facts:
+        return catalogued
+    reserve = engine.facts["reserved_bytes"].quantity(seed).named("driver reserve")
+    left: Num = derive(
+        _less, "memory left by the driver", "bytes", memory_bytes=catalogued, reserve_bytes=reserve
+    )
+    return left
+
+
+def _less(memory_bytes: Any, reserve_bytes: Any) -> Any:
+    """Device memory less what the driver keeps."""
+    return memory_bytes - reserve_bytes
+
+
+def _recipe(
+    given: Serve,
+    model: Any,
+    arch: Architecture,
+    engine: Engine,
+    memory_bytes: float,
+    device: str,
+    drafter: Drafter,
+    catalog: Catalog,
+    notes: Notes,
+    seed: int,
+    shown: dict[str, Any],
+) -> ServeRecipe:
+    weights = _weights(given, model, arch, catalog, notes, shown)
+    cache = _cache(given, engine, notes, shown)
+    length = serve_length(given, arch, notes, shown)
+    if given.max_model_len is None and engine.text("pool") in STARTS_WITH_LESS:
+        del shown["max_model_len"]  # given, it would be held to; by default it is only a limit
+    sequences, tokens, prompt = sequences_at_hand(given, length)
+    batched, seqs = batching(given, engine, memory_bytes, device, length, sequences, prompt, notes, shown)
+    shared = shares_cache(given, engine, notes, shown)
+    if engine.text("pool") == "context":
+        sequences = int(seqs)
+    adapters = given.adapters
+    return ServeRecipe(
+        engine=engine.id,
+        pool=engine.text("pool"),
+        constants=engine.constants(seed),
+        max_model_len=float(length),
+        max_num_seqs=_sampled(engine, seqs, batched),
+        max_num_batched_tokens=float(batched),
+        memory_utilization=memory_share(given, engine, memory_bytes, batched, seqs, notes, shown),
+        sequences=float(sequences),
+        shared_cache=shared,
+        sequence_tokens=float(tokens),
+        needed_tokens=needed_tokens(given, engine.text("pool"), tokens, length),
+        graphs=_graphs(given, engine, notes),
+        adapters=adapters.count if adapters else 0,
+        adapter_rank=(adapters.rank or _RANK) if adapters else 0,
+        extra_bytes=arch.vision_parameters * WIDE_BYTES + drafter.weight_bytes,
+        draft_kinds=drafter.kinds,
+        device_layers=given.gpu_layers,
+        **weights,
+        **cache,
+    )
+
+
+def _weights(
+    given: Serve, model: Any, arch: Architecture, catalog: Catalog, notes: Notes, shown: dict[str, Any]
+) -> dict[str, Any]:
+    """How weights are kept: a file's own tensors, or a precision by name."""
+    if is_gguf(model) and given.precision is None:
+        layers, parts, precision = file_layers(model, arch)
+        notes.assume(PATH + "precision", precision, "the tensors of the file, one by one")
+        return {"layer_bytes": layers, "part_bytes": parts, "precision": precision}
+    precision = resolve_precision(given.precision, model, arch, catalog, notes)
+    shown["precision"] = precision
+    return {"part_bytes": published_part_bytes(precision, arch, catalog), "precision": precision}
+
+
+def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) -> dict[str, Any]:
+    """How the cache is kept, and its size where it is given."""
+    usual, why, row = engine.text("kv_precision", "bf16"), "the engine's default", "name"
+    if shown.get("precision") in QUANTIZED:  # by a tool that says how the cache is kept, too
+        row = "kv_precision_quantized"
+        usual, why = engine.text(row, usual), f"the engine's default with weights in {shown['precision']}"
+    name = given.kv_precision or usual
+    if given.kv_precision is None:
+        notes.assume(PATH + "kv_precision", name, why, engine.source(row if engine.text(row, "") else "name"))
+    shown["kv_precision"] = name
+    size = given.kv_cache_bytes_per_device
+    own = exact(size, "bytes", "cache of a device", "given in the scenario", basis="given") if size else None
+    element = exact(
+        ELEMENT_BYTES[name], "bytes", f"a cached element in {name}", "physics.kvcache.ELEMENT_BYTES"
+    )
+    return {"cache_precision": name, "cache_bytes": element, "cache_given_bytes": own}
+
+
+def _graphs(given: Serve, engine: Engine, notes: Notes) -> bool:
+    """Whether the engine captures graphs, as it does unless told not to."""
+    if given.enforce_eager is None and engine.number("graphs_bytes"):
+        why = "the engine captures CUDA graphs unless told not to"
+        notes.assume(PATH + "enforce_eager", False, why, engine.source("graphs_bytes"))
+    return not given.enforce_eager
+
+
+def _sampled(engine: Engine, seqs: float, batched: float) -> float:
+    """Rows of logits alive at once: running sequences, or every token of a physical batch."""
+    return batched if engine.number("logits_for_batch") else seqs
+
+
+def _between(given: Serve, hardware: Hardware, notes: Notes) -> Num:
+    """The link a prompt's cache crosses from one pool to the other."""
+    if given.disaggregated is None:
+        return 0.0
+    own = given.disaggregated.kv_transfer_bytes_per_s
+    if own is not None:
+        return exact(own, "bytes/s", "link between pools", "given in the scenario", basis="given")
+    notes.assume(PATH + "disaggregated.kv_transfer_bytes_per_s", value_of(hardware.slow_bytes_per_s),
+                 "a device's link between nodes")
+    return hardware.slow_bytes_per_s
+
+
+def _model_id(model: Any, arch: Architecture, catalog: Catalog) -> str:
+    """The hub id behind a catalogue name; a path or an id stays as it was written."""
+    name = model if isinstance(model, str) else str(getattr(model, "name", None) or arch.name)
+    try:
+        return name if "/" in name else str(catalog.find("model", name).value("hf_id", name))
+    except UnknownName:
+        return name

@@ -1,0 +1,226 @@
+"""A serving phase's device, engine and model as the time model sees them, with what left-out runs took beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.catalog import Catalog
+from outlay.derive import Quantity, uncertain, value_of
+from outlay.physics.calibration import load_point
+from outlay.resolve.drafter import FIELD as DRAFTING
+from outlay.resolve.drafter import Drafter
+from outlay.resolve.efficiency import borrowed
+from outlay.resolve.engines import Engine, version_of
+from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.own_runs import POWER, OwnRuns, Point, own_runs
+from outlay.resolve.power import capped_clock
+from outlay.resolve.record import Notes
+from outlay.resolve.serve.time import (
+    SLOW_SHARE,
+    dated_scope,
+    is_seen,
+    shape_of,
+    time_constants,
+    time_device,
+    time_residual,
+)
+from outlay.scenario import Fleet, Serve
+from outlay.steps.inputs import Hardware
+from outlay.steps.serve.inputs import ServeRecipe
+from outlay.steps.serve.time_inputs import EngineTime, TimeDevice
+
+FITTED = (
+    "vllm",
+    "sglang",
+    "tensorrt-llm",
+)  # engines with constants of their own; others are held to their one stream
+PATCHES = 4.0  # of an image behind each token it becomes (Qwen2.5-VL, arXiv:2502.13923: two by two are merged)
+EARLY = (0, 6)  # versions before it launched a step kernel by kernel
+EARLY_SCOPES = {"vllm": "vllm@0.4"}
+GIVEN_PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What `steps.serve.time` is given, and the residual of each number by whether requests stay on one pool."""
+
+    device: TimeDevice
+    engine: EngineTime
+    shape: str
+    seen: bool
+    fitted: bool  # the engine has constants of its own, and the device kernels that were measured
+    seed: int
+    adapter_layer_s: float = 0.0  # what adapters add to a layer of a step, beside reading them
+    image_flop: float = 0.0  # of encoding a request's images
+    own: OwnRuns | None = None  # what a person measured of this model, device and engine
+    weight_bytes: float = 2.0
+    key: tuple[str, str, str] = ("", "", "")  # model, device, engine: what such runs are kept under
+
+    def residual(self, number: str, pools: bool = False, at: Point | None = None) -> Quantity:
+        """Measured over predicted, of published runs that were left out of the fit; of one's own runs where there are.
+
+        at: where the load lies (`place`), which says how alike those runs are.
+        """
+        low, middle, high = time_residual(number, self.shape, pools, self.seen, self.key[2])
+        name = number.removesuffix("_s").replace("_", " ")
+        kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
+        source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
+        value, basis = min(max(1.0, low), high), "derived"
+        factor = None if self.own is None or pools else self.own.factor(number, (low, middle, high), at)
+        if self.own is not None and factor is not None:  # its middle is in the model already (`nominal`)
+            value, low, high, basis = 1.0, factor.low / factor.value, factor.high / factor.value, "measured"
+            source = self.own.told(number)
+        return uncertain(
+            value,
+            low,
+            high,
+            "ratio",
+            f"{name}, measured over predicted",
+            source,
+            seed=self.seed,
+            key=f"serve.{number}.{self.shape}",
+            basis=basis,
+        )
+
+    def published(self, number: str) -> tuple[float, float, float]:
+        """Measured over predicted of published runs left out of the fit: 10th, 50th, 90th percentile."""
+        return time_residual(number, self.shape, False, self.seen)
+
+    def nominal(self, number: str, in_flight: Any, prompt: Any, output: Any, devices: float) -> Any:
+        """The factor of one's own runs on a number of a replica, by requests in flight (an array or one); else 1."""
+        if self.own is None or number not in self.own.ratios:
+            return 1.0
+        prior = time_residual(number, self.shape, False, self.seen)
+        return self.own.by_load(number, prior, in_flight, prompt, output, devices, self.weight_bytes)
+
+    def own_power(self, residual: Quantity, at: Point | None) -> Quantity:
+        """Measured over predicted power: of one's own runs where there are, else as it is."""
+        prior = (residual.low, residual.value, residual.high)
+        factor = None if self.own is None else self.own.factor(POWER, prior, at)
+        if self.own is None or factor is None:
+            return residual
+        return uncertain(factor.value, factor.low, factor.high, "ratio", residual.label, self.own.told(POWER),
+                         seed=self.seed, key="power.residual", basis="measured")
+
+    def place(self, in_flight: float, prompt: float, output: float, devices: float) -> Point | None:
+        """Where a load on a replica lies among those of one's own runs; None where there are none."""
+        return None if self.own is None else load_point(in_flight, prompt, output, devices, self.weight_bytes)
+
+
+def resolve_speed(
+    given: Serve,
+    arch: Architecture,
+    fleet: Fleet,
+    facts: DeviceFacts,
+    hardware: Hardware,
+    engine: Engine,
+    recipe: ServeRecipe,
+    drafter: Drafter,
+    limit: float,
+    catalog: Catalog,
+    notes: Notes,
+    seed: int,
+    without: str,
+) -> Speed:
+    """limit: requests an attention rank runs at once, at most."""
+    device = _device(fleet, facts, hardware, catalog)
+    name = _engine_scope(engine)
+    drafted, acceptance = _drafting(given, catalog, notes, seed)
+    times = EngineTime(
+        part_bytes={part: value_of(each) for part, each in recipe.part_bytes.items()},
+        cache_bytes=value_of(recipe.cache_bytes),
+        constants=time_constants(name, device.generation, without=without),
+        max_num_batched_tokens=max(recipe.max_num_batched_tokens, 1.0),
+        max_num_seqs=max(float(limit), 1.0),
+        drafted=drafted,
+        acceptance=acceptance,
+        prefix_hit=float(given.prefix_cache_hit or 0.0),
+        draft_share=_draft_share(drafter, recipe, arch),
+        reserve=engine.number("schedule_reserve"),
+    )
+    measured = borrowed(facts) <= 1.0
+    seen = measured and is_seen(engine.id, device.generation, without)
+    extra = _adapter_layer_s(recipe, catalog, notes), _image_flop(given, arch, catalog, notes)
+    key = (arch.name, facts.id, name)  # with the age of an engine whose constants are of its own
+    own = own_runs(*key, catalog, notes) if not without else None
+    narrowest = min((value_of(each) for each in recipe.part_bytes.values()), default=2.0)
+    return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
+                 key)
+
+
+def _adapter_layer_s(recipe: ServeRecipe, catalog: Catalog, notes: Notes) -> float:
+    """Small kernels that adapters add to a layer of a step."""
+    if not recipe.adapters:
+        return 0.0
+    fact = catalog.find("default", "serve.adapter_layer_s").fact("value")
+    notes.assume("serve.adapters, kernels of a layer", float(fact.value), fact.note, fact.source)
+    return float(fact.value)
+
+
+def _image_flop(given: Serve, arch: Architecture, catalog: Catalog, notes: Notes) -> float:
+    """Arithmetic of encoding a request's images."""
+    work = given.workload
+    if work is None or not work.images:
+        return 0.0
+    if not arch.vision_parameters:
+        notes.warn(f"serve.workload.images: no vision tower of {arch.name} is known; only its tokens count")
+    tokens = float(work.image_tokens or catalog.find("default", "serve.image_tokens").value("value"))
+    return 2.0 * arch.vision_parameters * PATCHES * tokens * float(work.images)
+
+
+def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catalog) -> TimeDevice:
+    """The catalogued device, or one of the user's own with the kernels of the default family; links as given."""
+    peaks = {GIVEN_PEAKS[n]: v.value for n, v in facts.peaks.items() if n in GIVEN_PEAKS}
+    entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
+    cap, rated = fleet.device_power_limit_w, facts.power_w
+    clock = capped_clock(rated.value, cap) if cap is not None and rated is not None else 1.0
+    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock)
+    if facts.entry is None:
+        found = replace(found, generation="other")
+    found = replace(found, scale_up_devices=hardware.scale_up_devices)
+    if fleet.intra_node_bytes_per_s is not None or facts.entry is None:
+        usual = float(entry.value("link_bytes_per_s", 0.0) or 0.0)
+        ratio = value_of(hardware.fast_bytes_per_s) / usual if usual else 1.0
+        found = replace(found, reduce=_scaled(found.reduce, ratio), exchange=_scaled(found.exchange, ratio))
+    if fleet.inter_node_bytes_per_s is not None:
+        found = replace(found, slow_bytes_per_s=SLOW_SHARE * fleet.inter_node_bytes_per_s)
+    return found
+
+
+def _scaled(links: Any, ratio: float) -> Any:
+    return replace(links, bytes_per_s=tuple(rate * ratio for rate in links.bytes_per_s))
+
+
+def _engine_scope(engine: Engine) -> str:
+    """The engine, or its early form where a version says so and there is one."""
+    version = version_of(engine.version)
+    if version and version < EARLY:
+        return EARLY_SCOPES.get(engine.id, engine.id)
+    return dated_scope(engine.id, version)
+
+
+def _drafting(given: Serve, catalog: Catalog, notes: Notes, seed: int) -> tuple[float, float]:
+    """Tokens drafted a step and the chance that each is kept."""
+    own = given.speculative
+    if own is None:
+        return 0.0, 0.0
+    tokens, chance = own.tokens, own.acceptance
+    if tokens is None:
+        fact = catalog.find("default", "serve.drafted_tokens").fact("value")
+        tokens = int(float(fact.value))
+        notes.assume(f"{DRAFTING}.tokens", tokens, fact.note, fact.source)
+    if chance is None:
+        fact = catalog.find("default", f"serve.acceptance.{own.method}").fact("value")
+        chance = float(fact.value)
+        notes.assume(f"{DRAFTING}.acceptance", chance, fact.note, fact.source)
+    return float(tokens), float(chance)
+
+
+def _draft_share(drafter: Drafter, recipe: ServeRecipe, arch: Architecture) -> float:
+    """A drafted token's reading over that of the model's active weights."""
+    if not drafter.weight_bytes:
+        return 0.0
+    active = arch.active_parameters * value_of(recipe.part_bytes.get("mlp", 2.0))
+    return min(drafter.weight_bytes / active, 1.0) if active else 0.0

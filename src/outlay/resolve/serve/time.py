@@ -1,0 +1,202 @@
+"""What the serving time model is given of a device and an engine, from the catalogue's measured tables."""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from outlay.architecture import Architecture
+from outlay.catalog import Entry
+from outlay.catalog.store import DATA
+from outlay.catalog.utilization import decode_attention, matmul_grids
+from outlay.resolve.efficiency import DEFAULT_FAMILY
+from outlay.resolve.engines import version_of
+from outlay.steps.efficiency import GENERATIONS
+from outlay.steps.serve.time_inputs import Links, TimeDevice
+
+CONSTANTS = DATA / "serve_time_constants.csv"
+VERSIONS = DATA / "serve_version_constants.csv"
+LEFT_OUT = DATA / "grids" / "serve_time_left_out.csv"  # the same, fitted without one group each
+COLLECTIVES = DATA / "grids" / "utilization_collectives.csv"
+LARGE_READ = 2**30
+SLOW_SHARE = 0.85  # of a network card's rate
+UNMEASURED = ((2.0, 4.0, 8.0), (10e-6, 12e-6, 15e-6))  # devices and latency where no table exists
+LINK_SHARE = 0.75  # of a link's rate that a collective reaches where none was measured
+GRAPHS_SINCE = (0, 6)  # of vLLM
+GROUPS = "serve-time/"  # what a group that is left out starts with
+PLAIN = {"nvfp4": "fp4"}
+
+
+def time_device(
+    entry: Entry,
+    memory_bytes_per_s: Any = None,
+    peaks: dict[str, Any] | None = None,
+    clock: float = 1.0,
+) -> TimeDevice:
+    """A catalogued device; bandwidth and peaks may be replaced by what the scenario gives.
+
+    clock: share of its clock that a power cap leaves under full work (`resolve.power.capped_clock`).
+    """
+    family = str(entry.value("utilization_family", DEFAULT_FAMILY))
+    bandwidth = float(entry.value("memory_bytes_per_s")) if memory_bytes_per_s is None else memory_bytes_per_s
+    found = peaks or {}
+    for name in ("bf16", "fp8", "nvfp4"):
+        value = entry.value(f"peak_{PLAIN.get(name, name)}_flop_per_s", None)
+        if value is not None:
+            found.setdefault(name, float(value))
+    found.setdefault("bf16", float(entry.value("peak_fp16_flop_per_s", 0.0) or 0.0))
+    found = {name: value * clock for name, value in found.items()}
+    share, floor = _reading(family, float(entry.value("memory_bytes_per_s")))
+    link = float(entry.value("link_bytes_per_s", 25e9) or 25e9)
+    return TimeDevice(
+        generation(entry),
+        found,
+        matmul_grids(family) or matmul_grids(DEFAULT_FAMILY),
+        bandwidth,
+        share,
+        floor,
+        links(family, "reduce", link),
+        links(family, "exchange", link),
+        int(entry.value("scale_up_devices", 8) or 8),
+        SLOW_SHARE * float(entry.value("inter_node_bytes_per_s", 50e9) or 50e9),
+    )
+
+
+def generation(entry: Entry) -> str:
+    """Whose kernels a device runs, in the words constants are fitted by."""
+    return GENERATIONS.get(str(entry.value("utilization_family", "")), str(entry.value("architecture", "other")))
+
+
+def _reading(family: str, bandwidth: float) -> tuple[float, float]:
+    """Share of bandwidth of the largest read measured, and the time a call takes beyond it."""
+    sizes, shares = decode_attention(family)
+    if not sizes:
+        sizes, shares = decode_attention(DEFAULT_FAMILY)
+    top = min(shares[-1], 1.0)
+    extra = [
+        size / bandwidth * (1.0 / share - 1.0 / top)
+        for size, share in zip(sizes, shares, strict=True)
+        if 2**21 <= size < 2**28
+    ]
+    return top, max(median(extra), 0.0)
+
+
+@lru_cache(maxsize=64)
+def links(family: str, kind: str, link_bytes_per_s: float) -> Links:
+    """All-reduces captured in a graph, or the general all-to-all, by devices; the card's link where unmeasured."""
+    found: dict[float, list[tuple[float, float]]] = {}
+    with open(COLLECTIVES, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            general = "nccl" in row["source"]
+            wanted = general if kind == "exchange" else not general and "eager" not in row["variant"]
+            if row["family"] == family and wanted:
+                found.setdefault(float(row["devices"]), []).append(
+                    (float(row["latency_s"]), float(row["bus_bytes_per_s"]))
+                )
+    if len(found) < 2:
+        return Links(*UNMEASURED, (LINK_SHARE * link_bytes_per_s,) * len(UNMEASURED[0]))
+    sizes = tuple(sorted(found))
+    return Links(
+        sizes,
+        tuple(median(x for x, _ in found[n]) for n in sizes),
+        tuple(median(y for _, y in found[n]) for n in sizes),
+    )
+
+
+@lru_cache(maxsize=1)
+def _rows() -> dict[tuple[str, str], float]:
+    return _read(CONSTANTS)
+
+
+@lru_cache(maxsize=1)
+def _left_out() -> dict[tuple[str, str], float]:
+    return _read(LEFT_OUT)
+
+
+def _read(path: Path) -> dict[tuple[str, str], float]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return {(row["id"], row["parameter"]): float(row["value"]) for row in csv.DictReader(file)}
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[tuple[str, str], str]:
+    with open(VERSIONS, newline="", encoding="utf-8") as file:
+        return {(row["id"], row["parameter"]): row["value"] for row in csv.DictReader(file)}
+
+
+def dated_scope(engine: str, version: tuple[int, ...]) -> str:
+    """An engine's older form that a version falls in, or the engine: factors on its constants are fitted apart."""
+    for (scope, name), start in _versions().items():
+        if name != "version_from" or scope.partition("@")[0] != engine or not version:
+            continue
+        if version_of(start) <= version < version_of(_versions()[scope, "version_before"]):
+            return scope
+    return engine
+
+
+@lru_cache(maxsize=1)
+def _spans() -> dict[tuple[str, str], tuple[float, float, float]]:
+    with open(CONSTANTS, newline="", encoding="utf-8") as file:
+        return {(row["id"], row["parameter"]): (float(row["low"]), float(row["value"]), float(row["high"]))
+                for row in csv.DictReader(file) if row["id"].startswith("residual")}
+
+
+def shape_of(arch: Architecture) -> str:
+    """dense, moe or mla: by which errors of serving times are told apart. Latent attention comes first."""
+    kinds = [kind for kind, _ in arch.groups]
+    if any(kind.mixer == "mla" for kind in kinds):
+        return "mla"
+    return "moe" if any(kind.mlp == "moe" for kind in kinds) else "dense"
+
+
+def time_residual(
+    number: str, shape: str, pools: bool, seen: bool, engine: str = ""
+) -> tuple[float, float, float]:
+    """Measured over predicted, 10th, 50th and 90th percentile, of models left out; of devices where not `seen`.
+
+    number is ttft_s, tpot_s or output_tokens_per_s; pools says that prompts and answers run apart. The middle is
+    reported, not applied: a prediction stays what the constants say. engine: with its age, where it has one; an age
+    that was measured has a spread of its own.
+    """
+    if (f"residual.{engine}", f"{number}.{shape}") in _spans() and not pools:
+        return _spans()[f"residual.{engine}", f"{number}.{shape}"]
+    scope = "residual." + ("seen" if seen else "unseen")
+    return _spans()[scope, f"{number}.{shape}{'.pools' if pools else ''}"]
+
+
+def is_seen(engine: str, generation_name: str, without: str = "") -> bool:
+    """Whether constants were fitted to rows of this engine and of this generation of device."""
+    scopes = {scope for scope, _ in _rows()}
+    known = engine.partition("@")[0] in scopes and generation_name in scopes
+    return known and not without.startswith((f"{GROUPS}device/", f"{GROUPS}engine/"))
+
+
+def _launched(engine: str) -> bool:
+    """Whether an engine is of an age that captured no graphs of its decode steps."""
+    version = version_of(engine.partition("@")[2])
+    return bool(version) and version < GRAPHS_SINCE
+
+
+def time_constants(
+    engine: str, generation_name: str, rows: dict[tuple[str, str], float] | None = None, without: str = ""
+) -> dict[str, float]:
+    """Constants of all engines, times those of this engine and of this generation; `without` a group left out."""
+    table = _rows() if rows is None else rows
+    tail = f"@without/{without}" if without.startswith(GROUPS) else ""
+    table = _left_out() if tail and rows is None else table
+    found = {name: value for (scope, name), value in table.items() if scope == f"all{tail}"}
+    if found and _launched(engine):  # a decode step kernel by kernel, as a prompt still is
+        found["layer_s"] += found["prompt_layer_s"]
+        found["expert_layer_s"] += found["prompt_expert_layer_s"]
+    for scope in (engine.partition("@")[0], engine if "@" in engine else "", generation_name):
+        for name in found:
+            found[name] *= table.get((f"{scope}{tail}", name), 1.0)
+    if "@" in engine:
+        apart = f"{engine}@without/{without.rpartition('/')[2]}"
+        dated = apart if (apart, "layer_s") in _versions() else engine
+        for name in found:
+            found[name] *= float(_versions().get((dated, name), 1.0))
+    return found

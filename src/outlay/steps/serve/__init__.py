@@ -1,0 +1,1 @@
+"""Compositions of serving: memory, time, power, pools."""

@@ -1,0 +1,129 @@
+"""Prefill and decode on devices of their own: how many requests stay on each side, and how long they take.
+
+In a closed loop the same requests go round: those in the prefill pool wait for one another there, those in the
+decode pool slow one another. Both stays depend on how many there are, which is solved as a fixed point (mean value
+analysis: Reiser and Lavenberg, JACM 27(2), 1980, one customer at a time left out of the queue it meets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import Architecture
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
+
+Num = Any
+ROUNDS = 12
+HANDOVER_S = 0.005  # to tell the decode side, beside moving the cache
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Side:
+    """One pool: its replicas, how each is laid out, the engine's limits there and tokens its cache holds."""
+
+    layout: ServeLayout
+    replicas: Num
+    engine: EngineTime
+    cache_tokens: Num
+
+
+def pools_time(
+    arch: Architecture,
+    device: TimeDevice,
+    first: Side,
+    second: Side,
+    load: Load,
+    moved_bytes: Num,
+    link_bytes_per_s: Num,
+) -> Mapping[str, Num]:
+    """ttft_s, tpot_s, e2e_s, output_tokens_per_s and load of both pools together; load as of the deployment.
+
+    moved_bytes: cache of one prompt, which crosses the link once before the second token.
+    """
+    prompt_s, capacity = _prompt(arch, device, first, load)
+    moving = moved_bytes / link_bytes_per_s + HANDOVER_S
+    most = _decode(arch, device, second, replace(load, kind="queued"), 1.0)
+    limit = np.minimum(capacity, most["output_tokens_per_s"] * second.replicas / load.output)
+    if load.kind == "queued":
+        each = most
+        rate: Num = limit
+        ttft = prompt_s
+    else:
+        rate, ttft, each = _balance(arch, device, first, second, load, prompt_s, capacity, moving)
+    tpot = each["tpot_s"] + moving / np.maximum(load.output - 1.0, 1.0)
+    busy = rate / limit
+    ttft = np.where(np.less(busy, 1.0) | (load.kind != "open"), ttft, np.inf)
+    e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+    return {
+        "ttft_s": ttft,
+        "tpot_s": tpot,
+        "e2e_s": e2e,
+        "output_tokens_per_s": np.minimum(rate, limit) * load.output,
+        "running": each["running"] * second.replicas,
+        "load": busy,
+        "transfer_s": moving,
+        "prefill_load": np.minimum(rate / capacity, 1.0),
+        "decode_load": np.minimum(rate * load.output / (most["output_tokens_per_s"] * second.replicas), 1.0),
+        "capacity_per_s": limit,
+    }
+
+
+def _prompt(arch: Architecture, device: TimeDevice, first: Side, load: Load) -> tuple[Num, Num]:
+    """Time of a prompt alone in its pool, and prompts a second that the pool can take."""
+    alone = replace(
+        load, kind="closed", concurrency=first.layout.data, cache_tokens=np.inf, output=1.0, pool="prefill"
+    )
+    own = serve_time(arch, device, first.engine, first.layout, alone)
+    busy = own["service_s"] if "service_s" in own else own["ttft_s"] - first.engine.constants["first_s"]
+    return own["ttft_s"], first.replicas * first.layout.data / np.maximum(busy, 1e-9)
+
+
+def _decode(
+    arch: Architecture, device: TimeDevice, second: Side, load: Load, share: Num
+) -> Mapping[str, Num]:
+    own = replace(load, concurrency=share, cache_tokens=second.cache_tokens, pool="decode")
+    return serve_time(arch, device, second.engine, second.layout, own)
+
+
+def _balance(
+    arch: Architecture,
+    device: TimeDevice,
+    first: Side,
+    second: Side,
+    load: Load,
+    prompt_s: Num,
+    capacity: Num,
+    moving: Num,
+) -> tuple[Num, Num, Mapping[str, Num]]:
+    """Rate, time to the first token and the decode side, where what goes in comes out."""
+    service = 1.0 / capacity
+    waiting: Num = 0.0
+    open_loop = load.kind == "open"
+    inside: Num = np.maximum(load.rate * load.output * 0.02, 1.0) if open_loop else 0.8 * load.concurrency
+    each: Mapping[str, Num] = {}
+    rate: Num = load.rate
+    ttft: Num = prompt_s
+    # A loop starts with all of its prompts at once; each waits for its share of them, spread over its requests.
+    burst = first.engine.constants["queue"] * np.maximum(load.concurrency - 1.0, 0.0)
+    for _ in range(ROUNDS):
+        each = _decode(
+            arch, device, second, replace(load, kind="closed"), np.maximum(inside / second.replicas, 1e-6)
+        )
+        stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + moving
+        if open_loop:
+            used = np.minimum(load.rate / capacity, 1.0 - 1e-6)
+            ttft = prompt_s + 0.5 * service * used / (1.0 - used)
+            inside = load.rate * stay
+        else:
+            ttft = prompt_s + service * (waiting + burst)
+            rate = np.minimum(load.concurrency / (ttft + stay), capacity)
+            ttft = np.maximum(ttft, load.concurrency / rate - stay)
+            waiting = 0.5 * waiting + 0.5 * np.maximum(rate * (ttft - prompt_s + service) - 1.0, 0.0)
+            inside = 0.5 * inside + 0.5 * rate * stay
+    return rate, ttft, each

@@ -1,0 +1,280 @@
+"""Latency and throughput of an engine under a steady load, in closed form.
+
+A decode step is the device's parts (`serve_time_step`), scaled by how an engine's kernels do against those that
+were measured alone, and the host's work around them. Prompts pass between or inside decode steps; their cost is
+what a step takes more with a prompt's chunk in it. Numbers are floats or arrays of one shape; categories
+(model, precision, engine, device) are one for the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import Architecture
+from outlay.physics.queueing import accepted_tokens, closed_loop_tpot_s, service_wait_s
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve.time_step import Pass, decode_attention_s, prompt_attention_s, step_pass
+
+Num = Any
+PARTS = ("flow", "work", "floor", "experts", "expert_work", "exchange")
+ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
+PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
+SATURATED = 1.0
+HOP_S = 20e-6  # from one pipeline stage to the next
+BLOCK = 4096  # numbers worked on at a time, which a core's cache holds
+ROUNDS = 4  # of the fixed point between how many run and how long they take
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Parts:
+    """Seconds by part, before constants: of a decode step, of prompts inside one, of one alone and of a burst."""
+
+    decode: Pass
+    reading: Num
+    reading_floor: Num
+    mixed: Pass  # a decode step with prompts in it
+    alone: Pass
+    burst: Pass
+    prompt_attention: Num  # of one prompt
+    at_once: Num  # prompts of a static batch; else one
+    chunks: Num  # of those
+    together: Num  # prompts that share their passes inside decode steps
+    shared_chunks: Num
+    burst_chunks: Num
+    sequences: Num  # of one rank and stage
+    flight: Num  # passes in the pipeline at once
+    layers: int
+    expert_layers: int
+
+
+def serve_time(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load
+) -> dict[str, Num]:
+    """ttft_s, tpot_s, e2e_s (means), output_tokens_per_s of the replica, its load (0..1) and what runs at once.
+
+    service_s, but for an open loop, is how long one prompt (all of a static batch's) keeps the replica.
+    """
+    given = [getattr(each, name) for each in (layout, load, engine) for name in each.__dataclass_fields__]
+    many = max(np.size(value) for value in given)
+    if many > BLOCK and all(np.ndim(v) == 0 or np.shape(v) == (many,) for v in given) and not any(
+        np.ndim(v) for v in (*engine.part_bytes.values(), *engine.constants.values())
+    ):
+        cuts = [slice(start, start + BLOCK) for start in range(0, many, BLOCK)]
+        found = [serve_time(arch, device, *(_block(one, own, many) for one in (engine, layout, load))) for own in cuts]
+        return {name: np.concatenate([np.broadcast_to(np.atleast_1d(f[name]), np.shape(f["tpot_s"])) for f in found])
+                for name in found[0]}
+    if load.kind == "open":
+        return _open(arch, device, engine, layout, load)
+    running = sequences_at_once(engine, layout, load)
+    parts = time_parts(arch, device, engine, layout, load, running)
+    return closed(parts, engine, layout, load, running)
+
+
+def _block(record: Any, own: slice, many: int) -> Any:
+    """A record with its arrays cut to one block."""
+    cut = {name: getattr(record, name)[own] for name in record.__dataclass_fields__
+           if np.shape(getattr(record, name)) == (many,)}
+    return replace(record, **cut)
+
+
+def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Num:
+    """Of one attention rank: what is asked, within the engine's limit and what the cache holds."""
+    room = load.cache_tokens / layout.data / engine.held(load.input, load.output)
+    limit = np.maximum(np.minimum(engine.max_num_seqs, room), 1.0)
+    if load.kind == "queued":
+        return np.minimum(limit, np.maximum(load.requests / layout.data, 1.0))
+    return np.minimum(np.maximum(load.concurrency / layout.data, 1.0 / layout.data), limit)
+
+
+def time_parts(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, running: Num
+) -> Parts:
+    """The parts at a number of running sequences a rank."""
+    by = engine.part_bytes
+    busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
+    flight = np.clip(running, 1.0, layout.pipeline)
+    rows = busy * (1.0 + engine.drafted)
+    own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
+    budget = engine.max_num_batched_tokens
+    at_once = busy if load.kind == "batch" else 1.0
+    # As many prompts come in during a step as answers end in it; they share its passes, within the budget.
+    together = np.clip(busy / load.output, 1.0, np.maximum(budget / own, 1.0))
+    chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, busy))
+    chunk = own * together / shared
+    passes = _four((rows, rows + chunk, own * at_once / chunks, own * busy / burst),
+                   lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight),
+                   (rows, rows, at_once, busy))
+    decode, mixed, alone, burst_pass = passes
+    context = load.input + 0.5 * load.output
+    reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context)
+    attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)
+    experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
+    return Parts(
+        decode, reading, floor, mixed, alone, burst_pass, attention, at_once, chunks, together,
+        shared, burst,
+        busy, flight, arch.layers, experts,
+    )
+
+
+def _four(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
+    """Several passes at once, on an axis before those of the numbers."""
+    shape = np.broadcast_shapes(*(np.shape(one) for one in (*rows, *sampled))) or (1,)
+    whole = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in (rows, sampled)))
+    fields = [getattr(whole, name) for name in PARTS]
+    full = np.broadcast_shapes(*(np.shape(field) for field in fields))
+    spread = [np.broadcast_to(field, full) for field in fields]
+    single = full[1:] == (1,) and not any(np.shape(one) for one in (*rows, *sampled))
+    return tuple(Pass(*(f[place, 0] if single else f[place] for f in spread)) for place in range(len(rows)))
+
+
+def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """One decode step: device parts as this engine's kernels do them, and the host's share."""
+    c = constants.__getitem__
+    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
+    device = parts.decode.total(c) + c("reading") * (parts.reading + parts.reading_floor)
+    # One stage hands out the tokens of all passes in the pipeline, one pass after another.
+    return device + kernels + parts.flight * (c("step_s") + parts.sequences * c("sequence_s"))
+
+
+def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
+    """Decode time of one answered token: a step with its drafting, over the tokens it yields."""
+    step = decode_step_s(parts, engine.constants) + hops_s
+    return step * (1.0 + engine.drafted * engine.draft_share) / accepted_tokens(engine.acceptance, engine.drafted)
+
+
+def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
+    """A prompt in its chunks: alone (all of a static batch's), or what it adds to the decode steps that carry it."""
+    return alone_s(parts, constants) if alone else inside_s(parts, constants)
+
+
+def alone_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Prompts processed at once while nothing else runs: their chunks, each with what its pass costs the host."""
+    c = constants.__getitem__
+    return (
+        parts.chunks * parts.alone.total(c) + parts.at_once * c("prompt_attention") * parts.prompt_attention
+        + parts.chunks * _launch_s(parts, constants)
+    )
+
+
+def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Num:
+    """What one prompt adds to the decode steps that carry it and those that come with it.
+
+    apart: steps that prompts of any attention rank make longer, over those of one rank's own (`steps_apart`).
+    """
+    c = constants.__getitem__
+    own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
+    routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
+    launched = parts.layers * c("mixed_layer_s") + parts.expert_layers * c("mixed_expert_layer_s")
+    passes = parts.shared_chunks / parts.together * (apart * (own + launched) + routed)
+    return passes + apart * c("prompt_attention") * parts.prompt_attention
+
+
+def steps_apart(prompts: Num, ranks: Num) -> Num:
+    """Steps that prompts of any attention rank make longer, over those of one rank's own; ranks step together.
+
+    prompts: that come to a rank during a step. Rare ones fall into steps of their own; where every step has one on
+    every rank they share all. Eight ranks with a prompt in every tenth step:
+
+    >>> round(float(steps_apart(0.1, 8.0)), 2), float(steps_apart(2.0, 8.0))
+    (5.7, 1.0)
+    """
+    often = np.clip(prompts, 1e-6, 1.0)
+    return (1.0 - (1.0 - often) ** ranks) / often
+
+
+def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Prompts of all that run, coming at once."""
+    c = constants.__getitem__
+    attention = parts.sequences * c("prompt_attention") * parts.prompt_attention
+    return parts.burst_chunks * (parts.burst.total(c) + _launch_s(parts, constants)) + attention
+
+
+def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    c = constants.__getitem__
+    layer, experts = c("layer_s") + c("prompt_layer_s"), c("expert_layer_s") + c("prompt_expert_layer_s")
+    return parts.layers * layer + parts.expert_layers * experts + c("step_s")
+
+
+def taken_up(constants: Mapping[str, Num], layout: ServeLayout) -> Num:
+    """Decode steps until a request is taken up: more where attention ranks wait for each other's prompts."""
+    return constants["wait"] + np.where(np.greater(layout.data, 1), constants["wait_ranks"], 0.0)
+
+
+def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
+    """A closed loop, a static batch, or everything queued at once, from the parts."""
+    c = engine.constants
+    hops = (layout.pipeline - 1) * HOP_S
+    step = answered_s(parts, engine, hops)
+    # A queue fills places as they fall empty; in a loop ranks are held until they take prompts up together.
+    apart = steps_apart(parts.sequences / load.output, layout.data) if load.kind == "queued" else 1.0
+    alone, inside = alone_s(parts, c), inside_s(parts, c, apart)
+    others = np.maximum(running / layout.pipeline - 1.0, 0.0)
+    if load.kind == "batch" or load.pool == "decode":
+        tpot, ttft = step, alone + c["first_s"]
+    elif load.kind == "queued":
+        tpot, ttft = closed_loop_tpot_s(step, inside, others, load.output, c["share"]), inside
+    else:
+        met = c["share"] * others * inside
+        came = c["first_s"] + alone + c["queue"] * np.maximum(burst_s(parts, c) - alone, 0.0)
+        waited = 0.0 if load.pool == "prefill" else taken_up(c, layout)
+        tpot = step + met / load.output
+        for _ in range(ROUNDS):  # prompts that come while one waits for the first token do not fall between the others
+            ttft = came + waited * tpot
+            spent = np.maximum(load.output - 1.0, 1.0) * tpot
+            tpot = step + met / load.output * spent / (spent + ttft)
+    e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+    asked = running * layout.data
+    if load.kind == "closed":
+        waves = np.maximum(load.concurrency / asked, 1.0)
+        ttft, e2e = ttft + (waves - 1.0) * e2e, waves * e2e
+        asked = load.concurrency
+    return {
+        "ttft_s": ttft,
+        "tpot_s": tpot,
+        "e2e_s": e2e,
+        "output_tokens_per_s": asked * load.output / e2e / drained(load, asked, step, e2e),
+        "running": running * layout.data,
+        "service_s": alone,
+        "load": np.ones_like(tpot) if load.kind != "batch" else np.zeros_like(tpot),
+    }
+
+
+def drained(load: Load, running: Num, step: Num, e2e: Num) -> Num:
+    """Time of a finite queue over that at its full rate: while the last are answered, half of the places are empty."""
+    if load.kind != "queued":
+        return 1.0
+    waves = load.requests / running
+    return 1.0 + np.where(waves > 1.0, 0.5 * load.output * step / e2e / np.maximum(waves, 1.0), 0.0)
+
+
+def _open(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load
+) -> dict[str, Num]:
+    """Poisson arrivals: as many run as arrivals times their stay; prompts wait for one another.
+
+    Load is the rate over what the replica sustains with every slot taken; from one on latency is infinite.
+    """
+    most = serve_time(arch, device, engine, layout, replace(load, kind="queued"))
+    busy = load.rate * load.output / most["output_tokens_per_s"]
+    rate = load.rate / layout.data
+    running: Num = np.minimum(busy, 1.0) * most["running"] / layout.data
+    found: dict[str, Num] = {}
+    for _ in range(ROUNDS):
+        parts = time_parts(arch, device, engine, layout, load, np.maximum(running, 1e-9))
+        c = engine.constants
+        step, inside = answered_s(parts, engine), inside_s(parts, c)
+        tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
+        queue = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
+        ttft = c["first_s"] + alone_s(parts, c) + taken_up(c, layout) * tpot + queue
+        e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+        running = np.minimum(rate * e2e, most["running"] / layout.data)
+        found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e}
+    over = np.greater_equal(busy, SATURATED)
+    found = {name: np.where(over, np.inf, value) for name, value in found.items()}
+    rate_out = np.minimum(load.rate * load.output, most["output_tokens_per_s"])
+    return found | {"output_tokens_per_s": rate_out, "running": running * layout.data, "load": busy}

@@ -1,0 +1,255 @@
+"""One step of a serving engine on one replica, by part: matrix products, experts, attention, exchange.
+
+A step carries `rows` tokens on every attention rank. Times are of the device alone; what an engine's host adds
+is put on by `serve_time`. Everything is a float or an array of one shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from outlay.architecture import Architecture, LayerKind
+from outlay.physics.flops import attention_flop, attention_span
+from outlay.physics.queueing import busiest_rank, experts_touched
+from outlay.physics.roofline import Grid, look_up, matmul_time_s
+from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time_inputs import Links, TimeDevice
+
+Num = Any
+LARGE_BYTES = 2.0**28  # weights of a kernel beyond its launch
+HALF_TILE = 64.0  # rows by which the last tile of an expert is padded, of tiles of 128
+FEW_ROWS, MANY_ROWS = 64.0, 1024.0  # to which reading weights, and from which arithmetic, is what was measured
+FULL_ROWS = 4096.0  # of a product that fills the device
+STATE_BYTES = 4.0  # of an element of recurrent state
+STATE_SHARE = 0.7  # of bandwidth where states are read and written
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pass:
+    """Seconds of one step by part, before what the engine makes of them: reading weights and arithmetic apart."""
+
+    flow: Num  # matrix products at the rate weights are read
+    work: Num  # at the rate of arithmetic
+    floor: Num  # what small kernels take beyond the slower of both
+    experts: Num
+    expert_work: Num
+    exchange: Num
+
+    def total(self, constant: Any) -> Num:
+        """The parts by the engine's constants."""
+        return self.own(constant) + self.routed(constant)
+
+    def own(self, constant: Any) -> Num:
+        """What goes with the tokens of one attention rank."""
+        products = np.maximum(constant("flow") * self.flow, constant("work") * self.work)
+        return products + constant("floor") * self.floor
+
+    def routed(self, constant: Any) -> Num:
+        """What goes with the tokens of all ranks together."""
+        experts = np.maximum(constant("experts") * self.experts, constant("expert_work") * self.expert_work)
+        return experts + constant("exchange") * self.exchange
+
+
+def step_pass(
+    arch: Architecture,
+    device: TimeDevice,
+    part_bytes: Mapping[str, Num],
+    layout: ServeLayout,
+    rows: Num,
+    sampled: Num,
+    spread: Num,
+    flight: Num = 1.0,
+) -> Pass:
+    """Matrix products and exchanges of a step with `rows` tokens an attention rank, `sampled` of them answered.
+
+    flight: passes in the pipeline at once; each waits for the last stage, which has the head beside its layers.
+    """
+    split = Split(rows, layout.tensor, 1.0, 1.0, 1.0, False)
+    head = ((sampled, arch.vocab / layout.tensor, arch.hidden, 1.0, HALF),)
+    flow, work, floor = (flight * each for each in products(head, part_bytes["head"], device))
+    experts: Num = 0.0
+    expert_work: Num = 0.0
+    exchange: Num = 0.0
+    for kind, count in arch.groups:
+        mixer = "latent" if kind.mixer == "mla" else "attention" if kind.mixer == "attention" else "mixer"
+        dense = "shared" if kind.mlp == "moe" else "mlp"
+        for shapes, part in (
+            (mixer_shapes(kind, arch.hidden, split), mixer),
+            (mlp_shapes(kind, arch.hidden, split), dense),
+        ):
+            read, busy, small = products(shapes, part_bytes[part], device)
+            flow, work, floor = flow + count * read, work + count * busy, floor + count * small
+        if kind.mlp == "moe":
+            read, busy = expert_s(kind, arch, device, part_bytes["experts"], layout, rows, spread)
+            experts, expert_work = experts + count * read, expert_work + count * busy
+        exchange = exchange + count * exchange_s(kind, arch.hidden, device, layout, rows)
+    return Pass(flow, work, floor, experts, expert_work, exchange)
+
+
+def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
+    """Peak and utilisation of the precision that weights of this width are multiplied in on this device."""
+    size = float(np.mean(element_bytes))
+    wanted = "nvfp4" if size < 0.9 else "fp8" if size < 1.5 else "bf16"
+    name = wanted if wanted in device.peaks else "bf16"
+    return device.peaks[name], device.grids.get(name) or device.grids["bf16"]
+
+
+def products(shapes: tuple[Shape, ...], element_bytes: Num, device: TimeDevice) -> tuple[Num, Num, Num]:
+    """Matrix products: reading weights, arithmetic, and what small kernels take beyond the slower of both.
+
+    What is bound by reading flows as a 16-bit product of as many bytes does, whatever its precision; what is
+    bound by arithmetic runs at the share of its own peak that many rows reach.
+    """
+    if not shapes:
+        return 0.0, 0.0, 0.0
+    peak, grid = arithmetic(element_bytes, device)
+    whole = matmul_time_s(shapes, element_bytes, peak, device.memory_bytes_per_s, np.inf, grid, 1.0, 0.0)
+    rows = shapes[0][0]
+    flowing = device.memory_bytes_per_s * look_up(device.grids["bf16"], np.minimum(rows, FEW_ROWS), LARGE_BYTES)
+    busy = peak * look_up(grid, np.maximum(rows, MANY_ROWS), LARGE_BYTES)
+    moved: Num = 0.0
+    flop: Num = 0.0
+    for m, n, k, count, result in shapes:
+        moved = moved + count * ((m * k + n * k) * element_bytes + m * n * result)
+        flop = flop + 2.0 * count * m * n * k
+    read, work = moved / flowing, flop / busy
+    return read, work, np.maximum(whole - np.maximum(read, work), 0.0)
+
+
+def expert_s(
+    kind: LayerKind,
+    arch: Architecture,
+    device: TimeDevice,
+    element_bytes: Num,
+    layout: ServeLayout,
+    rows: Num,
+    spread: Num,
+) -> tuple[Num, Num]:
+    """Routed experts of one layer on one device: the weights of those touched, the arithmetic of their tokens."""
+    tokens = rows * layout.data
+    touched = experts_touched(kind.experts, kind.experts_per_token, tokens, spread)
+    held = np.maximum(touched / layout.expert, 1.0)
+    each = tokens * kind.experts_per_token / layout.expert / held
+    cut = layout.tensor * layout.data / layout.expert
+    inner, wide = kind.expert_hidden or arch.hidden, (2.0 if kind.gated else 1.0) * kind.expert_ffn / cut
+    peak, grid = arithmetic(element_bytes, device)
+    weights = inner * (wide + kind.expert_ffn / cut) * held
+    moved = weights * element_bytes + HALF * each * held * 2.0 * (inner + kind.expert_ffn / cut)
+    # A grouped kernel is launched once: what it reads flows as in a 16-bit product of as many bytes.
+    share = look_up(device.grids["bf16"], each, 0.5 * moved)
+    flop = 2.0 * (each + HALF_TILE) * weights
+    read = moved / (device.memory_bytes_per_s * share)
+    busiest = busiest_rank(kind.experts, layout.expert, spread)
+    return read, busiest * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES))
+
+
+def exchange_s(kind: LayerKind, hidden: int, device: TimeDevice, layout: ServeLayout, rows: Num) -> Num:
+    """Collectives of one layer: a reduction after attention and one after the MLP, or tokens sent to experts."""
+    size = rows * hidden * HALF
+    parts = int(kind.mixer != "none") + int(kind.mlp != "none")
+    reduce = all_reduce_s(size, layout.tensor, device)
+    sent = all_reduce_s(0.0 * size, 1.0, device)
+    if kind.mlp == "moe":
+        copies = np.minimum(kind.experts_per_token, layout.expert)
+        sent = np.where(
+            np.greater(layout.data, 1),
+            2.0 * all_to_all_s(size * copies, layout.tensor * layout.data, device),
+            reduce,
+        )
+        return (parts - 1) * reduce + sent
+    return parts * reduce
+
+
+def all_reduce_s(size_bytes: Num, devices: Num, device: TimeDevice) -> Num:
+    """Latency and 2(n-1)/n of the bytes at the measured bus rate; further out, the links between domains."""
+    latency, rate = measured(device.reduce, np.minimum(devices, device.scale_up_devices))
+    inside = latency + 2.0 * (1.0 - 1.0 / np.maximum(devices, 1)) * size_bytes / rate
+    outside = device.slow_latency_s + 2.0 * size_bytes / device.slow_bytes_per_s / device.scale_up_devices
+    found = inside + np.where(np.greater(devices, device.scale_up_devices), outside, 0.0)
+    return np.where(np.greater(devices, 1), found, 0.0)
+
+
+def all_to_all_s(size_bytes: Num, devices: Num, device: TimeDevice) -> Num:
+    """Each rank sends its tokens' copies to the ranks that hold their experts."""
+    latency, rate = measured(device.exchange, np.minimum(devices, device.scale_up_devices))
+    away = np.clip(1.0 - device.scale_up_devices / np.maximum(devices, 1), 0.0, 1.0)
+    inside = latency + (1.0 - 1.0 / np.maximum(devices, 1)) * size_bytes / rate
+    return inside + np.where(
+        away > 0, device.slow_latency_s + away * size_bytes / device.slow_bytes_per_s, 0.0
+    )
+
+
+def measured(links: Links, devices: Num) -> tuple[Num, Num]:
+    """Latency and rate at a number of devices: linear in its logarithm, latency growing beyond the measured."""
+    at, known = np.log2(np.maximum(devices, 1)), np.log2(links.devices)
+    latency = np.interp(at, known, links.latency_s) * np.maximum(1.0, at / known[-1])
+    return latency, np.interp(at, known, links.bytes_per_s)
+
+
+def decode_attention_s(
+    arch: Architecture,
+    device: TimeDevice,
+    cache_bytes: Num,
+    layout: ServeLayout,
+    sequences: Num,
+    context: Num,
+) -> tuple[Num, Num]:
+    """Reading the cache of `sequences` of one rank at a mean context, and what the calls take beyond it."""
+    reading: Num = 0.0 * sequences
+    calls = 0
+    for kind, count in arch.groups:
+        if kind.mixer == "none":
+            continue
+        if kind.mixer not in ("attention", "mla"):
+            state = (
+                2.0
+                * STATE_BYTES
+                * sequences
+                * kind.heads
+                * kind.head_dim
+                * max(kind.state, 1)
+                / layout.tensor
+            )
+            reading = reading + count * state / (device.memory_bytes_per_s * STATE_SHARE)
+            calls += count
+            continue
+        span = np.minimum(context, kind.window) if kind.window else context
+        size, flop = cache_read(kind, layout, sequences * span, cache_bytes)
+        reading = reading + count * np.maximum(
+            size / (device.memory_bytes_per_s * device.attention_share), flop / (0.5 * device.peaks["bf16"])
+        )
+        calls += count
+    return reading, calls * device.attention_floor_s
+
+
+def cache_read(kind: LayerKind, layout: ServeLayout, positions: Num, cache_bytes: Num) -> tuple[Num, Num]:
+    """Bytes and arithmetic of one layer's attention over so many cached positions on one rank."""
+    heads = kind.heads / layout.tensor
+    if kind.mixer == "mla":
+        width = kind.kv_lora_rank + kind.qk_rope_head_dim
+        return positions * width * cache_bytes, 2.0 * positions * heads * (width + kind.kv_lora_rank)
+    value = kind.v_head_dim or kind.head_dim
+    kv = np.maximum(kind.kv_heads / layout.tensor, 1.0)
+    return positions * kv * (kind.head_dim + value) * cache_bytes, 2.0 * positions * heads * (
+        kind.head_dim + value
+    )
+
+
+def prompt_attention_s(
+    arch: Architecture, device: TimeDevice, layout: ServeLayout, rows: Num, length: Num, share: Num
+) -> Num:
+    """Attention of `rows` prompt tokens, each over half of a prompt `length` long on average."""
+    total: Num = 0.0 * rows
+    for kind, count in arch.groups:
+        if kind.mixer not in ("attention", "mla"):
+            continue
+        span = attention_span(length, float(kind.window))
+        value = kind.v_head_dim or kind.head_dim
+        flop = attention_flop(rows, kind.heads / layout.tensor, kind.head_dim, value, span)
+        total = total + count * flop / (share * device.peaks["bf16"])
+    return total

@@ -1,0 +1,1 @@
+"""Compositions of a training step: memory and time."""

@@ -1,0 +1,1 @@
+"""What fine-tuning changes of a step."""
