@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,20 @@ def test_more_at_once_is_slower_each_and_faster_together(count: int, prompt: flo
     assert two["tpot_s"] >= one["tpot_s"] * 0.97
     assert two["output_tokens_per_s"] >= one["output_tokens_per_s"] * 0.98
     assert one["e2e_s"] == pytest.approx(one["ttft_s"] + one["tpot_s"] * (output - 1))
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_the_work_of_a_loop_and_of_a_queue_is_the_same(name: str) -> None:
+    """Requests a second: never more for longer answers, never more in a loop than in a queue of as many."""
+    rates = []
+    for output in (1.0, 2.0, 4.0, 64.0):
+        queue = times(Load("queued", 1024.0, output, cache_tokens=1e6), name=name)["output_tokens_per_s"] / output
+        loop = [float(times(Load("closed", 1024.0, output, n), name=name)["output_tokens_per_s"]) / output
+                for n in (1.0, 8.0, 64.0, 256.0)]
+        assert all(more >= fewer * 0.97 for fewer, more in pairwise(loop)), loop
+        rates.append((loop[-1], float(queue)))
+    for longer, shorter in zip(rates[1:], rates, strict=False):
+        assert longer[0] <= shorter[0] * 1.03 and longer[1] <= shorter[1] * 1.001, rates
 
 
 def test_more_bandwidth_is_never_slower() -> None:

@@ -76,16 +76,9 @@ class Replicas:
                "output_tokens_per_s": found["output_tokens_per_s"] / longer}
         return {**found, **own}
 
-    def full(self, load: Load) -> tuple[dict[str, Any], Quantity | float]:
-        """A replica with every slot taken, and how much longer than the model a request of it takes on this engine.
-
-        output_tokens_per_s is at most what prompts leave: they pass one after another through each stage of a rank.
-        """
-        found = dict(self.found(replace(load, kind="queued")))
-        alone_s = np.maximum(self.speed.engine.constants["share"] * found["ttft_s"], 1e-12)
-        prompts = load.output * self.layout.data * self.layout.pipeline / alone_s
-        found["prompts_leave"] = np.minimum(prompts / found["output_tokens_per_s"], 1.0)
-        found["output_tokens_per_s"] = found["output_tokens_per_s"] * found["prompts_leave"]
+    def full(self, load: Load) -> tuple[Mapping[str, Any], Quantity | float]:
+        """A replica with every slot taken, and how much longer than the model a request of it takes on this engine."""
+        found = self.found(replace(load, kind="queued"))
         if isinstance(self.slower, Quantity) or isinstance(self.slower_first, Quantity):
             longer: Quantity = derive(stay, "a request on this engine over the model's", "ratio", slower=self.slower,
                                       first=self.slower_first, ttft_s=float(found["ttft_s"]),
@@ -152,7 +145,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     if asked.kind == "queued":
         values, rate = _queued(asked, most, slow, capacity, whole)
     elif asked.kind == "open":
-        values, rate = _open(asked, whole, load, slow, slow_first, capacity, float(most["prompts_leave"]))
+        values, rate = _open(asked, whole, load, slow, slow_first, capacity)
     elif asked.concurrency <= 1.0 and whole.single and not whole.speed.fitted:
         values, rate = _loop(asked, *own_alone(whole, at))
     else:
@@ -179,7 +172,7 @@ def _loop(asked: Asked, first: Quantity, token: Quantity) -> tuple[dict[str, Any
 
 
 def _open(
-    asked: Asked, whole: Replicas, load: Load, slow: Quantity, slow_first: Quantity, capacity: Quantity, leave: float
+    asked: Asked, whole: Replicas, load: Load, slow: Quantity, slow_first: Quantity, capacity: Quantity
 ) -> tuple[dict[str, Any], Quantity]:
     """Arrivals by themselves: the queue of a replica as busy as this one, in its own time.
 
@@ -188,7 +181,7 @@ def _open(
 
     wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
     busy = over_capacity(asked, capacity)
-    modelled = float(whole.found(load)["load"]) / leave
+    modelled = float(whole.found(load)["load"])
 
     def at(name: str) -> Callable[..., Any]:
         def time_s(slower: Any, busy: Any) -> Any:

@@ -214,12 +214,12 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     apart = steps_apart(parts.sequences / load.output, layout.data) if load.kind == "queued" else 1.0
     alone, inside = alone_s(parts, c), inside_s(parts, c, apart)
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
+    met = c["share"] * others * inside
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone + c["first_s"]
-    elif load.kind == "queued":
-        tpot, ttft = closed_loop_tpot_s(step, inside, others, load.output, c["share"]), inside
+    elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
+        tpot, ttft = closed_loop_tpot_s(step, inside, others, load.output, c["share"]), inside + met / load.output
     else:
-        met = c["share"] * others * inside
         came = c["first_s"] + alone + c["queue"] * np.maximum(burst_s(parts, c) - alone, 0.0)
         waited = 0.0 if load.pool == "prefill" else taken_up(c, layout)
         tpot = step + met / load.output
@@ -227,6 +227,9 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
             ttft = came + waited * tpot
             spent = np.maximum(load.output - 1.0, 1.0) * tpot
             tpot = step + met / load.output * spent / (spent + ttft)
+        if load.pool == "both":  # a loop is no faster than a queue of as many, whose work is the same
+            least = inside + met + np.maximum(load.output - 1.0, 0.0) * step
+            ttft = np.maximum(ttft, least - np.maximum(load.output - 1.0, 0.0) * tpot)
     e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
     asked = running * layout.data
     if load.kind == "closed":
@@ -267,7 +270,7 @@ def _open(
     for _ in range(ROUNDS):
         parts = time_parts(arch, device, engine, layout, load, np.maximum(running, 1e-9))
         c = engine.constants
-        step, inside = answered_s(parts, engine), inside_s(parts, c)
+        step, inside = answered_s(parts, engine), c["share"] * inside_s(parts, c)
         tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
         queue = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
         ttft = c["first_s"] + alone_s(parts, c) + taken_up(c, layout) * tpot + queue
