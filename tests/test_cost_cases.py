@@ -10,11 +10,12 @@ from outlay.catalog import load
 from outlay.validate import scoreboard
 from outlay.validate.case import Outcome, score
 from outlay.validate.cost_cases import TABLES, cost_cases
+from outlay.validate.tables import read_rows
 
 
 @cache
 def found() -> tuple[Outcome, ...]:
-    cases = [c for table in TABLES for c in cost_cases(table, scoreboard.read_rows(table))]
+    cases = [c for table in TABLES for c in cost_cases(table, read_rows(table))]
     return tuple(scoreboard.predict(c, load()) for c in scoreboard.merge_repeats(cases))
 
 

@@ -29,7 +29,7 @@ ROOMS = (
     ("_version", "units", "errors"),
     ("physics", "valuation"),
     ("architecture", "scenario_kinds", "scenario_life", "scenario_pay", "scenario", "scenario_io", "derive", "usage",
-     "model_size"),
+     "result", "model_size"),
     ("catalog", "readers"),
     ("resolve", "account_rates"),
     ("account",),

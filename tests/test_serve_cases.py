@@ -8,8 +8,9 @@ import pytest
 
 from outlay.catalog import load
 from outlay.validate.case import Outcome
-from outlay.validate.scoreboard import predict, read_rows
+from outlay.validate.scoreboard import predict
 from outlay.validate.serve_cases import TABLES, serve_cases
+from outlay.validate.tables import read_rows
 
 CASES = [case for table in TABLES for case in serve_cases(table, read_rows(table))]
 # median error each source must stay under

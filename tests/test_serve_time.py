@@ -32,8 +32,8 @@ from outlay.steps.serve.memory import serve_memory
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load
 from outlay.validate.latency_cases import latency_case, merge_copies
-from outlay.validate.scoreboard import read_rows
 from outlay.validate.serve_time_cases import TABLES, serve_time_cases
+from outlay.validate.tables import read_rows
 
 DENSE = architecture_from_mapping(
     {"layers": 80, "hidden": 8192, "heads": 64, "kv_heads": 8, "head_dim": 128, "ffn": 28672, "gated": True,

@@ -15,7 +15,7 @@ from statistics import median
 
 from outlay.catalog import load
 from outlay.resolve.model import resolve_model
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.resolve.serve.time import shape_of
 from outlay.validate.latency_cases import latency_case, merge_copies
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from outlay._version import __version__
 
 if TYPE_CHECKING:
-    from outlay.api import Result, plan
+    from outlay.api import plan
     from outlay.derive import Quantity
     from outlay.errors import OutlayError
+    from outlay.result import Result
     from outlay.scenario import Scenario
 
 _HOME = {
     "plan": "outlay.api",
-    "Result": "outlay.api",
+    "Result": "outlay.result",
     "Quantity": "outlay.derive",
     "Scenario": "outlay.scenario",
     "OutlayError": "outlay.errors",

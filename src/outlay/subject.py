@@ -16,9 +16,9 @@ from outlay.errors import BadValue, Inconsistent, Unreadable
 from outlay.scenario_io import field_paths, load_file, scenario_from, to_plain
 
 if TYPE_CHECKING:
-    from outlay.api import Result
     from outlay.readers.launch.flag_table import LaunchNotes
     from outlay.readers.log.file import LogReading
+    from outlay.result import Result
 
 SETTINGS = (".yaml", ".yml", ".toml", ".json")
 TEXTS = (".log", ".txt", ".out", ".err", ".sh", ".bash", ".slurm", ".sbatch")

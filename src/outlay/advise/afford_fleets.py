@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from outlay.api import Result
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, add_all
 from outlay.errors import OutlayError
 from outlay.resolve.pay.fleet import rentable
+from outlay.result import Result
 from outlay.units import split_fleet
 
 BEST_DEVICES = 3  # of the rentable ones, by price of a FLOP

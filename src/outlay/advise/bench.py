@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from outlay.api import Result
 from outlay.derive import Quantity, value_of
 from outlay.planner.serve.factors import FULL, answered_per_s
 from outlay.readers.bench.record import BenchRun
+from outlay.result import Result
 
 NUMBERS = (
     ("ttft_s", "time to the first token", "s"),

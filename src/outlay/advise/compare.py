@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from outlay.advise.changes import Change, apply, changes_of
-from outlay.api import Result
 from outlay.derive import Quantity, add_all, derive, value_of
 from outlay.errors import OutlayError
 from outlay.planner.verdict import share_below
+from outlay.result import Result
 from outlay.usage import Line
 
 MEASURES = {"usd": "USD", "elapsed_s": "s", "device_hours": "h", "energy_j": "J", "co2e_kg": "kg", "water_l": "l"}

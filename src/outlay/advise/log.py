@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from outlay.api import Result
 from outlay.derive import Quantity, value_of
 from outlay.readers.log.file import LogReading, Observation
+from outlay.result import Result
 
 Number = Quantity | float | None
 _HOST = ("CPU", "HOST")  # llama.cpp's names of what is not on a device

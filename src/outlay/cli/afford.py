@@ -40,12 +40,12 @@ def command(model: str | None, field: bool, persona: str | None, country: str | 
     """
     from outlay.advise import afford, barrier
     from outlay.advise import field as whole
-    from outlay.api import plain_values
     from outlay.catalog import load
     from outlay.cli.answer import check_outputs
     from outlay.cli.ask import plan_options
     from outlay.cli.progress import waiting
     from outlay.report import afforded
+    from outlay.result import plain_values
 
     check_outputs(flags)
     catalog = load(tuple(plan_options(flags).get("extra", ())))
@@ -114,7 +114,7 @@ def _ask(model: str | None, persona: str | None, country: str | None, flags: dic
 
 def _currency(flags: dict[str, Any], catalog: Any) -> Any:
     from outlay.resolve.currency import resolve_currency
-    from outlay.resolve.record import Notes
+    from outlay.resolve.notes import Notes
     from outlay.scenario_io import scenario_from
 
     given = {"code": flags.get("opt_currency"), "per_usd": flags.get("opt_exchange_rate"),

@@ -13,7 +13,7 @@ from outlay.cli.shell import say
 from outlay.errors import BadValue, Inconsistent, Unreadable
 
 if TYPE_CHECKING:
-    from outlay.api import Result
+    from outlay.result import Result
 
 PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
 MAX_VARIANTS = 200

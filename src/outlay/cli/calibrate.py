@@ -37,12 +37,12 @@ def command(files: tuple[str, ...], folder: str | None, **flags: Any) -> int:
     outlay calibrate bench-*.json -g 1xh100-sxm -o my-facts
     outlay serve llama-3.1-8b -g 1xh100-sxm --set workload.concurrency=32 --catalog my-facts
     """
-    from outlay.api import plain_values
     from outlay.catalog import load
     from outlay.cli.answer import form_of, to_json, write, write_blocks
     from outlay.cli.ask import plan_options
     from outlay.errors import Inconsistent
     from outlay.report import calibrated
+    from outlay.result import plain_values
 
     readings, subject = _sorted(files)
     target = _target(folder)

@@ -26,13 +26,14 @@ def command(subjects: tuple[str, ...], **flags: Any) -> int:
     outlay compare llama-3.1-8b qwen3-8b -g 64xh100-sxm -n 1T
     """
     from outlay.advise.compare import compare
-    from outlay.api import plain_values, plan
+    from outlay.api import plan
     from outlay.cli.answer import check_outputs, form_of, to_json, write, write_blocks
     from outlay.cli.ask import plan_options
     from outlay.cli.progress import waiting
     from outlay.cli.shell import NO, YES
     from outlay.report import compared
     from outlay.report.numbers import money_in
+    from outlay.result import plain_values
 
     check_outputs(flags)
     if len(subjects) < 2:

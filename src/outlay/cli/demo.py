@@ -9,7 +9,7 @@ import click
 from outlay.cli.options import Shared
 
 if TYPE_CHECKING:
-    from outlay.api import Result
+    from outlay.result import Result
 
 # Llama 3.1 405B as its makers describe it: 15.6T tokens on 16,384 H100-80GB (arXiv:2407.21783).
 SCENARIO: dict[str, Any] = {
@@ -80,7 +80,8 @@ def results() -> dict[str, Any]:
 
 def _served(model: str, fleet: str, how: dict[str, Any]) -> dict[str, Any]:
     """One way to serve it on the demo's site: what a line of the page shows."""
-    from outlay.api import plain_values, plan
+    from outlay.api import plan
+    from outlay.result import plain_values
 
     how = {"engine": "vllm", "max_model_len": 8192, **how, "workload": LOAD}
     phase = plan({"model": model, "fleet": fleet, "site": SCENARIO["site"], "serve": how}).phases["serve"]
@@ -92,7 +93,8 @@ def _served(model: str, fleet: str, how: dict[str, Any]) -> dict[str, Any]:
 
 def _tuned(model: str, method: str, fleet: str) -> dict[str, Any]:
     """One way to fine-tune on the demo's site: what a line of the page shows."""
-    from outlay.api import plain_values, plan
+    from outlay.api import plan
+    from outlay.result import plain_values
 
     asked = {"model": model, "fleet": fleet, "site": SCENARIO["site"], "finetune": {"method": method, **ROWS}}
     result = plan(asked)
@@ -106,9 +108,9 @@ def _tuned(model: str, method: str, fleet: str) -> dict[str, Any]:
 def _elsewhere(first: Result, path: str, value: Any) -> dict[str, Any]:
     """The same use valued in another place or tenure, neither of which changes what is used; what a row shows."""
     from outlay.account import account, totals
-    from outlay.api import plain_values
     from outlay.catalog import load
     from outlay.resolve import resolve
+    from outlay.result import plain_values
     from outlay.scenario_io import scenario_from, set_path
 
     rates = resolve(scenario_from(set_path(SCENARIO, path, value)), load()).rates

@@ -10,7 +10,7 @@ from outlay.cli.options import shared_flags
 from outlay.cli.subjects import Launching
 
 if TYPE_CHECKING:
-    from outlay.api import Result
+    from outlay.result import Result
 
 
 @click.command(cls=Launching, name="explain", short_help="Where a number comes from.")

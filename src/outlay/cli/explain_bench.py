@@ -9,9 +9,9 @@ from outlay.errors import BadValue, Inconsistent, Unreadable
 
 if TYPE_CHECKING:
     from outlay.advise.bench import Comparison
-    from outlay.api import Result
     from outlay.readers.bench.file import BenchReading
     from outlay.readers.bench.record import BenchRun
+    from outlay.result import Result
 
 MAX_PLANS = 200
 LOADS = ("concurrency", "rate", "batch", "users", "trace")
@@ -109,7 +109,7 @@ def scenario_of_run(run: BenchRun, reading: BenchReading, flags: dict[str, Any],
 
 def document_of(run: BenchRun, reading: BenchReading, result: Result, compared: Comparison) -> dict[str, Any]:
     """The comparison as plain values: what --json writes and the page shows."""
-    from outlay.api import plain_values
+    from outlay.result import plain_values
 
     fleet, serve = result.scenario.get("fleet") or {}, result.scenario.get("serve") or {}
     named = {"serve.workload", "serve.hours"}

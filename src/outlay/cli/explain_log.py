@@ -12,8 +12,8 @@ from outlay.errors import BadValue, UnknownName, Unreadable
 
 if TYPE_CHECKING:
     from outlay.advise.log import Comparison
-    from outlay.api import Result
     from outlay.catalog import Catalog
+    from outlay.result import Result
     from outlay.subject import Subject
 
 _LINE = 16_000
@@ -118,7 +118,7 @@ def known_model(named: str, catalog: Catalog, title: str) -> str:
 
 def _document(found: Subject, result: Result, compared: Comparison) -> dict[str, Any]:
     """The comparison as plain values: what --json writes and the page shows."""
-    from outlay.api import plain_values
+    from outlay.result import plain_values
     from outlay.subject import NAMES
 
     log = found.log

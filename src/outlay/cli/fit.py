@@ -35,13 +35,13 @@ def command(subject: str | None, fleets: tuple[str, ...], **flags: Any) -> int:
     outlay fit qwen3-32b -g rtx-5090 -g 2xrtx-3090 -g l40s
     outlay fit -g rtx-3060-12gb
     """
-    from outlay.api import plain_values
     from outlay.catalog import load
     from outlay.cli.answer import check_outputs, form_of, to_json, write, write_blocks
     from outlay.cli.ask import plan_options
     from outlay.cli.shell import NO, YES
     from outlay.planner import fit
     from outlay.report import fitting
+    from outlay.result import plain_values
 
     check_outputs(flags)
     catalog = load(tuple(plan_options(flags).get("extra", ())))

@@ -98,11 +98,11 @@ def command_line(kind: str, flags: dict[str, Any], change: dict[str, Any] | None
 
 def _spelled(kind: str, path: str, value: str) -> list[str]:
     """A setting by the flag a person would type, where there is one."""
-    from outlay.cli import serve, tune
+    from outlay.cli.phase_fields import SERVE, TUNE
 
     flags = {
-        "finetune": {f"finetune.{field}": flag for flag, field, _, _ in tune.FIELDS},
-        "serve": {f"serve.{field}": spellings[0] for spellings, field, _, _ in serve.FIELDS},
+        "finetune": {f"finetune.{field}": flag for flag, field, _, _ in TUNE},
+        "serve": {f"serve.{field}": spellings[0] for spellings, field, _, _ in SERVE},
     }.get(kind, {})
     if path not in flags:
         return ["--set", f"{path}={value}"]

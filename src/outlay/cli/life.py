@@ -9,8 +9,8 @@ import click
 from outlay.cli.options import OF_TRAINING, Shared, shared_flags
 
 if TYPE_CHECKING:
-    from outlay.api import Result
     from outlay.report.blocks import Block
+    from outlay.result import Result
 
 FIELDS: tuple[tuple[str, str, str, str], ...] = (
     ("--years", "life.years", "N", "Years looked at: 5."),

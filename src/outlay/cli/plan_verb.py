@@ -10,8 +10,8 @@ from outlay.cli.shell import NO, YES
 from outlay.cli.subjects import launch_words, model_read, reading, without_reading
 
 if TYPE_CHECKING:
-    from outlay.api import Result
     from outlay.report.blocks import Block
+    from outlay.result import Result
 
 
 def answer(subject: str | None, flags: dict[str, Any], phase: str) -> int:

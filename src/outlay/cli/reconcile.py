@@ -30,7 +30,6 @@ def command(subject: str | None, invoice: str, start: str | None, cost: str, tol
     \b
     outlay reconcile plan.yaml --invoice bill.csv --start 2026-12-01
     """
-    from outlay.api import plain_values
     from outlay.cli.answer import check_outputs, form_of, to_json, write, write_blocks
     from outlay.cli.ask import PHASES, ask, whole_scenario
     from outlay.cli.report import beginning
@@ -40,6 +39,7 @@ def command(subject: str | None, invoice: str, start: str | None, cost: str, tol
     from outlay.ledger.reconcile import reconcile
     from outlay.report import reconciled
     from outlay.report.numbers import money_in
+    from outlay.result import plain_values
     from outlay.units import parse
 
     check_outputs(flags)
@@ -78,7 +78,7 @@ def _rates(document: dict[str, Any], flags: dict[str, Any]) -> Any:
     from outlay.catalog import load
     from outlay.cli.ask import plan_options
     from outlay.resolve.currency import resolve_currency
-    from outlay.resolve.record import Notes
+    from outlay.resolve.notes import Notes
     from outlay.scenario_io import scenario_from
 
     catalog = load(tuple(plan_options(flags).get("extra", ())))

@@ -7,28 +7,12 @@ from typing import Any
 import click
 
 from outlay.cli.options import shared_flags
+from outlay.cli.phase_fields import TUNE
 from outlay.cli.subjects import Launching
-
-# flag, field of the scenario, metavar, help
-FIELDS: tuple[tuple[str, str, str, str], ...] = (
-    ("--method", "method", "NAME", "full, lora, qlora, dora, qdora, prefix, prompt, adapter, freeze."),
-    ("--rank", "rank", "N", "Rank of the adapters."),
-    ("--targets", "target_modules", "LIST", "Matrices with adapters: q,v or all."),
-    ("--base", "base_precision", "NAME", "What the frozen base is kept in: bf16, nf4-dq, gptq-int4, fp8."),
-    ("--algorithm", "algorithm", "NAME", "sft, dpo, orpo, kto, distill, ppo, grpo."),
-    ("--examples", "examples", "N", "Examples in one epoch: 50k."),
-    ("--epochs", "epochs", "N", "Passes over the data."),
-    ("--data", "data_file", "FILE", "JSON Lines, JSON or Parquet whose row lengths are read."),
-    ("--replay", "replay_share", "SHARE", "Share of the tokens trained that replays the earlier mixture."),
-    ("--longest", "longest", "N", "Tokens of the longest row: sets memory."),
-    ("--mean", "mean", "N", "Tokens of the mean row: sets time."),
-    ("--checkpointing", "gradient_checkpointing", "YES|NO", "Compute activations again in the backward pass."),
-    ("--accumulate", "gradient_accumulation", "N", "Micro-batches a step."),
-)
 
 
 def _flags(function: Any) -> Any:
-    for flag, field, metavar, text in reversed(FIELDS):
+    for flag, field, metavar, text in reversed(TUNE):
         function = click.option(flag, f"tune_{field}", metavar=metavar, help=text)(function)
     return function
 
@@ -60,7 +44,7 @@ def command(subject: str | None, **flags: Any) -> int:
 def _assignments(flags: dict[str, Any]) -> list[str]:
     """The tune flags as --set would write them; --set itself comes after and wins."""
     found = []
-    for _, field, _, _ in FIELDS:
+    for _, field, _, _ in TUNE:
         value = flags.pop(f"tune_{field}", None)
         if value is None:
             continue

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from outlay.api import Result
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, derive
 from outlay.ledger.months import next_month, split
+from outlay.result import Result
 from outlay.usage import Line, Resource
 
 HOUR_S, MONTH_S, KWH_J = 3600.0, 2629800.0, 3.6e6

@@ -8,7 +8,7 @@ from typing import Any
 from outlay.derive import Quantity, add_all, derive, exact
 from outlay.physics import goodput as gp
 from outlay.physics import storage as st
-from outlay.resolve.record import Calendar
+from outlay.resolve.calendar import Calendar
 
 
 @dataclass(frozen=True, slots=True)

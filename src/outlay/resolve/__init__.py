@@ -17,10 +17,11 @@ from outlay.resolve.frameworks import framework_flag
 from outlay.resolve.hardware import bigger_hardware, resolve_hardware, shown_hardware, whole_instances
 from outlay.resolve.memory import memory_constants
 from outlay.resolve.model import resolve_model
+from outlay.resolve.notes import Assumption, Notes
 from outlay.resolve.power import resolve_power
 from outlay.resolve.rates import resolve_rates
 from outlay.resolve.recipe import resolve_recipe
-from outlay.resolve.record import Assumption, Notes, Resolved, TrainingPhase
+from outlay.resolve.record import Resolved, TrainingPhase
 from outlay.resolve.site import resolve_site
 from outlay.scenario import Fleet, Layout, Pretrain, Scenario
 from outlay.scenario_io import to_plain

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, derive, exact
 from outlay.resolve.fleet import given
-from outlay.resolve.record import Calendar, Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Fleet, Pretrain
 
 USED_WITH_HOURS = ("device_hours", "tokens", "precision", "experiments")
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """What turns steps into days: failures, checkpoints, warm-up, evaluation."""
+
+    failures_per_device_s: Quantity
+    restart_s: Quantity
+    write_bytes_per_s: Quantity
+    asynchronous: Quantity
+    evaluation_share: Quantity
+    warm_up_s: Quantity
+    experiments: Quantity  # all compute over the final run's; 1 = the final run alone
+    checkpoints_kept: Quantity
+    dataset_bytes_per_token: Quantity
+    checkpoint_interval_s: Quantity | None = None
+    goodput: float | None = None
 
 
 class Defaults:

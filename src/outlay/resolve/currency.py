@@ -7,7 +7,7 @@ from typing import Any
 from outlay.catalog import Catalog
 from outlay.catalog.currencies import CODE, fault_of_date
 from outlay.errors import BadValue, suggestion
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Currency
 
 

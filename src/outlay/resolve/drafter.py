@@ -10,7 +10,7 @@ from outlay.errors import BadValue
 from outlay.model_size import layer_parts
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.model import resolve_model
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Speculative
 
 FIELD = "serve.speculative"

@@ -9,7 +9,7 @@ from outlay.derive import Num, Quantity, exact, uncertain
 from outlay.errors import UnknownName
 from outlay.physics.roofline import half_rate_grid
 from outlay.resolve.fleet import DeviceFacts
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 
 if TYPE_CHECKING:
     from outlay.steps.efficiency import Efficiency

@@ -9,7 +9,7 @@ from typing import Any
 from outlay.catalog import Catalog, Entry
 from outlay.derive import Quantity, exact
 from outlay.errors import BadValue, Inconsistent, UnknownName
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Device, Fleet
 from outlay.units import split_fleet
 

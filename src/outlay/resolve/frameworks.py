@@ -6,6 +6,7 @@ from outlay.catalog import Catalog
 from outlay.errors import BadValue
 
 PARTS = ("weight", "gradient", "master")
+STATE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "none": 0.0}
 
 
 def framework_bytes(framework: str, precision: str, catalog: Catalog) -> dict[str, float]:
@@ -35,7 +36,5 @@ def optimizer_states(optimizer: str, precision: str | None, catalog: Catalog) ->
     entry = catalog.find("optimizer", optimizer, "pretrain.optimizer")
     size = float(entry.value("state_bytes"))
     if precision is not None and size >= 4:
-        from outlay.resolve.recipe import STATE_BYTES
-
         size *= STATE_BYTES[precision] / 4.0
     return size, bool(entry.value("master_needed", 1.0))

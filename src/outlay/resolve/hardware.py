@@ -11,7 +11,7 @@ from outlay.errors import BadValue, OutlayError
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.efficiency import resolve_efficiency
 from outlay.resolve.fleet import PEAKS, DeviceFacts, check_counts, given, peak, resolve_device
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Fleet, Pretrain
 from outlay.steps.inputs import Hardware
 

@@ -16,8 +16,8 @@ from outlay.readers.hourly_file import read_hourly
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.fleet import given as given_number
+from outlay.resolve.notes import Notes
 from outlay.resolve.rates import commitment_share, resolve_rates
-from outlay.resolve.record import Notes
 from outlay.resolve.site import SiteInputs
 from outlay.scenario import Fleet, Serve
 

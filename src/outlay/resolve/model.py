@@ -9,7 +9,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import BadValue, OutlayError, Unreadable
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Model
 from outlay.scenario_io import to_plain
 

@@ -14,7 +14,7 @@ from typing import Any
 from outlay.catalog import Catalog, Entry
 from outlay.errors import BadValue
 from outlay.physics.calibration import Factor, Spreads, load_point, posterior
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 
 KIND = "calibration"
 SHARES = "shares"  # the row of how the residual's spread divides

@@ -10,7 +10,7 @@ from outlay.catalog import Catalog, load
 from outlay.derive import Num, Quantity, value_of
 from outlay.physics.power import clock_share
 from outlay.resolve.fleet import DeviceFacts, given
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Fleet
 from outlay.steps.power_inputs import PowerFacts
 

@@ -11,7 +11,7 @@ from outlay.catalog import Catalog
 from outlay.errors import UnknownName, suggestion
 from outlay.physics.weights import FORMATS, PARTS, WIDE_BYTES, part_bytes
 from outlay.resolve.gguf_mix import MIXES, mix_part_bytes
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 
 FIELD = "serve.precision"
 _ALIASES = {

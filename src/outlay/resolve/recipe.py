@@ -8,11 +8,10 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import BadValue
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Pretrain
 from outlay.steps.inputs import Recipe
 
-STATE_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "none": 0.0}
 DEFAULT_DOCUMENT_TOKENS = 1000.0
 TOKENS_A_STEP = 4e6
 
@@ -122,7 +121,7 @@ def _packed(
 def _state_bytes(given: Pretrain, framework: str, precision: str, optimizer: str, catalog: Catalog,
                  shown: dict[str, object]) -> dict[str, float]:
     """Bytes per parameter of weights, gradients, master copy and optimiser states."""
-    from outlay.resolve.frameworks import framework_bytes, optimizer_states
+    from outlay.resolve.frameworks import STATE_BYTES, framework_bytes, optimizer_states
 
     states = framework_bytes(framework, precision, catalog)
     optimizer_bytes, master_needed = optimizer_states(optimizer, given.optimizer_precision, catalog)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity
+from outlay.resolve.notes import Notes
 
 if TYPE_CHECKING:
     from outlay.account_rates import Rates
+    from outlay.resolve.calendar import Calendar
     from outlay.resolve.data.phase import DataPhase
     from outlay.resolve.life import LifePhase
     from outlay.resolve.maintain import MaintainPhase
@@ -18,53 +20,6 @@ if TYPE_CHECKING:
     from outlay.resolve.serve.phase import ServePhase
     from outlay.scenario import Layout
     from outlay.steps.inputs import Hardware, Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Assumption:
-    """A value the user did not give, why it was taken, and where it comes from."""
-
-    what: str
-    value: Any
-    why: str
-    source: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"what": self.what, "value": self.value, "why": self.why, "source": self.source}
-
-
-@dataclass(slots=True)
-class Notes:
-    """Collects assumptions and warnings while one scenario is resolved and planned; one per plan."""
-
-    assumptions: list[Assumption] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def assume(self, what: str, value: Any, why: str, source: str = "") -> None:
-        if isinstance(value, Quantity):
-            value = value.value
-        self.assumptions.append(Assumption(what, value, why, source))
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """What turns steps into days: failures, checkpoints, warm-up, evaluation."""
-
-    failures_per_device_s: Quantity
-    restart_s: Quantity
-    write_bytes_per_s: Quantity
-    asynchronous: Quantity
-    evaluation_share: Quantity
-    warm_up_s: Quantity
-    experiments: Quantity  # all compute over the final run's; 1 = the final run alone
-    checkpoints_kept: Quantity
-    dataset_bytes_per_token: Quantity
-    checkpoint_interval_s: Quantity | None = None
-    goodput: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from outlay.catalog import Catalog, Fact
 from outlay.derive import Quantity
 from outlay.resolve.fleet import given
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Site
 
 

@@ -165,7 +165,7 @@ def fit_score(name: str, outcomes: list[FitOutcome]) -> FitScore:
 
 def fit_outcomes(folder: Path, catalog: Catalog) -> list[FitOutcome]:
     """Every case of a folder of tables, judged."""
-    from outlay.validate.scoreboard import read_rows
+    from outlay.validate.tables import read_rows
 
     return [judge(case, catalog) for case in fit_cases(partial(read_rows, folder=folder))]
 

@@ -5,7 +5,6 @@ A case is planned with the constants fitted without its own group, so what was f
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,24 +16,14 @@ from outlay.errors import OutlayError
 from outlay.scenario_io import scenario_from
 from outlay.validate.case import BASELINE_BYTES_PER_PARAMETER, BASELINE_UTILIZATION, Case, Outcome, Score
 from outlay.validate.case import score as score_of
+from outlay.validate.tables import CASES, Row, read_rows
 
 if TYPE_CHECKING:
     from outlay.validate.fit_cases import FitOutcome
 
-CASES = Path(__file__).parent / "cases"
 MEMORY_TABLES = ("simumax_b200", "torchtitan", "megatron_golden_memory", "korthikanti_2022")
 LARGE = ("vtrain_single", "silicon", "Splitwise", "TensorRT-LLM")
 SAMPLE_EVERY = 10  # of the source whose rows are hundreds of near-repeats, when a quick answer is wanted
-Row = dict[str, str]
-
-
-def read_rows(table: str, folder: Path = CASES) -> list[Row]:
-    """Rows of one shipped (or given) table of measurements; empty where it is not shipped."""
-    path = folder / f"{table}.csv"
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
 
 
 def cases(folder: Path = CASES) -> list[Case]:

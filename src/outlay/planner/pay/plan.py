@@ -16,10 +16,11 @@ from outlay.planner.pay.even import by_use, by_volume, full_api_usd, full_rent_u
 from outlay.planner.pay.self_hosted import Machines, machine_lines, machines_for, upfront_usd
 from outlay.planner.pay.way import way_values
 from outlay.resolve.calendar import Defaults
+from outlay.resolve.notes import Notes
 from outlay.resolve.pay.fleet import PaidFleet, paid_fleet, rentable
 from outlay.resolve.pay.phase import PayPhase, known_model, old_prices, resolve_pay
 from outlay.resolve.pay.rates import YEARS, Tenure
-from outlay.resolve.record import Notes, Resolved
+from outlay.resolve.record import Resolved
 from outlay.scenario import Scenario
 from outlay.usage import Line
 

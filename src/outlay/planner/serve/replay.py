@@ -14,7 +14,7 @@ from outlay.planner.serve.own import own_slower, place
 from outlay.planner.serve.pool_times import Pools
 from outlay.planner.serve.simulate import contract_values, replay, replay_pools
 from outlay.planner.serve.times import PERCENTILES, TIMES, Replicas, load_of
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.workload import Asked
 from outlay.simulate import Arrivals, SimResult, Slo, Synthetic, Trace

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from outlay.errors import BadValue, Inconsistent
 from outlay.readers.row_lengths import CHARACTERS_A_TOKEN, RowLengths, row_lengths
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Finetune
 from outlay.steps.tune.trained import Procedure, Rollout
 

@@ -37,7 +37,8 @@ from outlay.resolve.finetune.trained import (
 from outlay.resolve.finetune.training import Context, training_phase, tuned_hardware
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.memory import memory_constants
-from outlay.resolve.record import Notes, TrainingPhase
+from outlay.resolve.notes import Notes
+from outlay.resolve.record import TrainingPhase
 from outlay.scenario import Finetune, Fleet, Layout
 from outlay.scenario_io import to_plain
 from outlay.steps.inputs import Hardware, Recipe

@@ -10,7 +10,7 @@ from outlay.derive import Quantity
 from outlay.errors import BadValue, Inconsistent, OutlayError
 from outlay.readers.row_lengths import RowLengths
 from outlay.resolve.model import resolve_model
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Finetune, Layout
 from outlay.scenario import Rollout as GivenRollout
 from outlay.steps.tune.trained import Companion, Procedure, Rollout

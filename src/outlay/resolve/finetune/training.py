@@ -9,7 +9,8 @@ from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.efficiency import borrowed, residual
 from outlay.resolve.finetune.states import TABLE
 from outlay.resolve.fleet import DeviceFacts, peak
-from outlay.resolve.record import Assumption, Notes, TrainingPhase
+from outlay.resolve.notes import Assumption, Notes
+from outlay.resolve.record import TrainingPhase
 from outlay.scenario import Fleet, Layout, Pretrain
 from outlay.steps.inputs import Hardware, Recipe
 

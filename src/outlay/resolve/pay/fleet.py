@@ -14,9 +14,10 @@ from outlay.errors import BadValue
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import fleet_record, resolve_device
 from outlay.resolve.hardware import whole_instances
+from outlay.resolve.notes import Notes
 from outlay.resolve.pay.phase import Work
 from outlay.resolve.pay.rates import Tenure, tenures
-from outlay.resolve.record import Notes, Resolved
+from outlay.resolve.record import Resolved
 from outlay.resolve.site import resolve_site
 from outlay.scenario import Fleet, Scenario, Serve, Workload
 from outlay.scenario_pay import Pay

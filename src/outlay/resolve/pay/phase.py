@@ -126,7 +126,7 @@ def _sum(renting: Any, more: Any) -> Any:
 
 
 def _quiet(defaults: Defaults) -> Defaults:
-    from outlay.resolve.record import Notes
+    from outlay.resolve.notes import Notes
 
     return Defaults(defaults.catalog, Notes(), defaults.seed)
 

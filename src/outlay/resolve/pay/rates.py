@@ -15,8 +15,8 @@ from outlay.errors import UnknownName, suggestion
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.fleet import given as given_number
+from outlay.resolve.notes import Notes
 from outlay.resolve.rates import resolve_rates
-from outlay.resolve.record import Notes
 from outlay.resolve.site import SiteInputs
 from outlay.scenario import Fleet
 from outlay.scenario_pay import Pay, PayOwn

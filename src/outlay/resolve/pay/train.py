@@ -16,10 +16,11 @@ from outlay.errors import UnknownName, suggestion
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import fleet_record, resolve_device
 from outlay.resolve.hardware import whole_instances
+from outlay.resolve.notes import Notes
 from outlay.resolve.pay.phase import PayPhase
 from outlay.resolve.pay.rates import Tenure, tenures
 from outlay.resolve.rates import per_joule
-from outlay.resolve.record import Notes, Resolved
+from outlay.resolve.record import Resolved
 from outlay.resolve.site import resolve_site
 from outlay.scenario import Scenario
 from outlay.scenario_pay import Pay

@@ -8,7 +8,7 @@ from outlay.architecture import Architecture
 from outlay.errors import Inconsistent
 from outlay.resolve.engines import Engine
 from outlay.resolve.lengths import parse_lengths
-from outlay.resolve.record import Notes
+from outlay.resolve.notes import Notes
 from outlay.scenario import Serve
 
 PATH = "serve."

@@ -16,13 +16,13 @@ from outlay.resolve.drafter import Drafter, resolve_drafter
 from outlay.resolve.engines import Engine, find_engine
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.hourly import Tenures
+from outlay.resolve.notes import Notes
 from outlay.resolve.precision import (
     file_layers,
     is_gguf,
     published_part_bytes,
     resolve_precision,
 )
-from outlay.resolve.record import Notes
 from outlay.resolve.serve.defaults import (
     PATH,
     STARTS_WITH_LESS,

@@ -14,9 +14,9 @@ from outlay.resolve.drafter import Drafter
 from outlay.resolve.efficiency import borrowed
 from outlay.resolve.engines import Engine, version_of
 from outlay.resolve.fleet import DeviceFacts
+from outlay.resolve.notes import Notes
 from outlay.resolve.own_runs import POWER, OwnRuns, Point, own_runs
 from outlay.resolve.power import capped_clock
-from outlay.resolve.record import Notes
 from outlay.resolve.serve.time import (
     SLOW_SHARE,
     dated_scope,

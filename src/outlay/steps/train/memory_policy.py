@@ -8,7 +8,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.derive import Num
 from outlay.steps.inputs import Recipe
-from outlay.steps.tune.memory import TunedPolicy, tuned_policy
+from outlay.steps.tune.policy import TunedPolicy, tuned_policy
 
 MEGATRON = frozenset(("megatron", "megatron-bridge", "nemo"))
 WHOLE_GRAPH = frozenset(("maxtext", "axlearn"))  # XLA fuses what Transformer Engine fuses by hand

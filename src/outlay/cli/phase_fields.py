@@ -1,0 +1,71 @@
+"""Flags that stand for one field of a phase: read by its verb, written by `Next:`."""
+
+from __future__ import annotations
+
+# flag, field of the scenario, metavar, help
+TUNE: tuple[tuple[str, str, str, str], ...] = (
+    ("--method", "method", "NAME", "full, lora, qlora, dora, qdora, prefix, prompt, adapter, freeze."),
+    ("--rank", "rank", "N", "Rank of the adapters."),
+    ("--targets", "target_modules", "LIST", "Matrices with adapters: q,v or all."),
+    ("--base", "base_precision", "NAME", "What the frozen base is kept in: bf16, nf4-dq, gptq-int4, fp8."),
+    ("--algorithm", "algorithm", "NAME", "sft, dpo, orpo, kto, distill, ppo, grpo."),
+    ("--examples", "examples", "N", "Examples in one epoch: 50k."),
+    ("--epochs", "epochs", "N", "Passes over the data."),
+    ("--data", "data_file", "FILE", "JSON Lines, JSON or Parquet whose row lengths are read."),
+    ("--replay", "replay_share", "SHARE", "Share of the tokens trained that replays the earlier mixture."),
+    ("--longest", "longest", "N", "Tokens of the longest row: sets memory."),
+    ("--mean", "mean", "N", "Tokens of the mean row: sets time."),
+    ("--checkpointing", "gradient_checkpointing", "YES|NO", "Compute activations again in the backward pass."),
+    ("--accumulate", "gradient_accumulation", "N", "Micro-batches a step."),
+)
+
+# spellings (ours, then the engines'), field of the scenario, metavar, help
+SERVE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
+    (("--engine",), "engine", "NAME", "vllm, sglang, tensorrt-llm, llama.cpp, transformers."),
+    (("--engine-version",), "engine_version", "V", "What it differs by is known by version: 0.11.0."),
+    (("--tp", "--tensor-parallel-size"), "tensor", "N", "Tensor parallel degree."),
+    (("--pp", "--pipeline-parallel-size"), "pipeline", "N", "Pipeline stages."),
+    (("--dp", "--data-parallel-size"), "data", "N", "Attention ranks with requests of their own."),
+    (("--ep",), "expert", "N", "Expert parallel degree."),
+    (
+        ("--dcp", "--decode-context-parallel-size"),
+        "decode_context_parallel",
+        "N",
+        "Ranks that share a cache.",
+    ),
+    (("--replicas",), "replicas", "N", "Replicas on the fleet."),
+    (
+        ("--max-model-len", "--ctx-size", "-c"),
+        "max_model_len",
+        "N",
+        "Longest request, prompt and answer: 32k.",
+    ),
+    (
+        ("--gpu-memory-utilization", "--mem-fraction-static"),
+        "memory_utilization",
+        "SHARE",
+        "Of the device: 0.9.",
+    ),
+    (("--max-num-seqs",), "max_num_seqs", "N", "Requests run at once, at most."),
+    (("--max-num-batched-tokens",), "max_num_batched_tokens", "N", "Tokens of one step, at most."),
+    (("--kv", "--kv-cache-dtype"), "kv_precision", "NAME", "bf16, fp16, fp8, int8, q8_0, q4_0."),
+    (("--n-gpu-layers", "-ngl"), "gpu_layers", "N", "Layers on devices, the rest on the host (llama.cpp)."),
+    (("--in",), "workload.input", "N", "Tokens of a prompt."),
+    (("--out",), "workload.output", "N", "Tokens of an answer."),
+    (("--batch",), "workload.batch", "N", "Requests started together."),
+    (("--concurrency",), "workload.concurrency", "N", "Requests always in flight."),
+    (("--rate",), "workload.rate", "R", "Requests a second; inf queues all at once."),
+    (("--users",), "workload.users", "N", "People active in the busiest hour."),
+    (("--hourly",), "workload.hourly", "SHAPE", "Loads by the hour, a CSV or office-hours, consumer, flat."),
+    (("--scaling",), "scaling", "HOW", "fixed, autoscale or mixed: how replicas follow the hours."),
+    (("--trace",), "workload.trace", "FILE", "Requests of your own, replayed: CSV or JSON Lines."),
+    (("--requests",), "workload.requests", "N", "How many requests in all, instead of hours."),
+    (("--cached",), "prefix_cache_hit", "SHARE", "Of prompt tokens found in the prefix cache."),
+    (("--hours",), "hours", "H", "How long it is kept up; a year."),
+    (("--ttft",), "slo.ttft", "TIME", "Promised time to the first token: 500ms."),
+    (("--tpot",), "slo.tpot", "TIME", "Promised time per output token: 50ms."),
+    (("--e2e",), "slo.e2e", "TIME", "Promised time of a whole request: 10s."),
+    (("--among",), "options.devices", "A,B", "Devices to choose from where no fleet is given."),
+    (("--max-devices",), "options.max_devices", "N", "Of a deployment that is searched for."),
+    (("--at",), "slo.percentile", "P", "Of requests that the promise holds for: p99."),
+)

@@ -1,0 +1,38 @@
+"""What was assumed and warned of while a scenario is resolved and planned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from outlay.derive import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """A value the user did not give, why it was taken, and where it comes from."""
+
+    what: str
+    value: Any
+    why: str
+    source: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"what": self.what, "value": self.value, "why": self.why, "source": self.source}
+
+
+@dataclass(slots=True)
+class Notes:
+    """Collects assumptions and warnings while one scenario is resolved and planned; one per plan."""
+
+    assumptions: list[Assumption] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def assume(self, what: str, value: Any, why: str, source: str = "") -> None:
+        if isinstance(value, Quantity):
+            value = value.value
+        self.assumptions.append(Assumption(what, value, why, source))
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
