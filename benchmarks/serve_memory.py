@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.planner.serve.trial import nominal_recipe

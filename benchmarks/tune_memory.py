@@ -13,10 +13,10 @@ import itertools
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.planner.layouts.evaluate import nominal

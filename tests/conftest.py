@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import Struct, field
 
 from outlay.derive import Quantity, derive, exact, uncertain
 from outlay.errors import UnknownName, suggestion
@@ -27,8 +27,7 @@ def double(hours: Any) -> Any:
     return 2 * hours
 
 
-@dataclass
-class FakeResult:
+class FakeResult(Struct):
     document: dict[str, Any]
     exit_code: int = 0
     assumptions: tuple[dict[str, Any], ...] = ()
@@ -50,8 +49,7 @@ class FakeResult:
         return derive(double, "device-hours", "h", hours=fact + given)
 
 
-@dataclass
-class FakePlanner:
+class FakePlanner(Struct):
     """Remembers what it was asked and answers with the sample, or with what a test set."""
 
     asked: list[dict[str, Any]] = field(default_factory=list)

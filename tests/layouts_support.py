@@ -10,10 +10,8 @@ from outlay.steps.efficiency import Efficiency
 from outlay.steps.inputs import Hardware, Recipe
 
 
-class RoundEfficiency(Efficiency):
+class RoundEfficiency(Efficiency, frozen=True):
     """Answers for every constant the compositions may ask for."""
-
-    __slots__ = ()
 
     def value(self, name: str, framework: str = "") -> float:
         if name.endswith("_s"):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from outlay.account import Owned, Rates, account, totals, unit_value, why_no_price
 from outlay.derive import exact, uncertain

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from outlay import plan
 from outlay.catalog import load

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from outlay.catalog import Price, load
 from outlay.catalog.prices import COLUMNS, faults_alone, faults_together

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from outlay import OutlayError, plan
 from outlay.catalog import load

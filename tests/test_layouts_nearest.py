@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from outlay.planner.pretrain.nearest import nearest
 from outlay.planner.trials import Attempt, StepTrials

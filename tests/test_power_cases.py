@@ -49,7 +49,7 @@ def test_power_at_the_measured_throughput_uses_constants_without_the_model():
 
 
 def _fields(case):
-    return {name: getattr(case, name) for name in case.__dataclass_fields__}
+    return {name: getattr(case, name) for name in case.__struct_fields__}
 
 
 def test_other_tables_are_refused():

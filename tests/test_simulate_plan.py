@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.planner.serve.simulate import contract_values, pool_of, replay, replay_pools, step_time

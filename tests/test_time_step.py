@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -129,13 +129,13 @@ def test_directions() -> None:
     assert step(slow_bytes_per_s=100e9) <= base
     assert step(memory_bytes_per_s=6e12) <= base
     assert step(power_limit_ratio=0.6) > base
-    selective = step(dataclasses.replace(LAYOUT, recompute="selective"))
-    assert step(dataclasses.replace(LAYOUT, recompute="full")) > selective > base
-    assert step(dataclasses.replace(LAYOUT, virtual_pipeline=5)) < base
-    assert step(dataclasses.replace(LAYOUT, schedule="zero_bubble")) < base
-    assert step(recipe=dataclasses.replace(RECIPE, attention="unfused")) > base
-    long = dataclasses.replace(RECIPE, sequence_length=16384)  # enough work not to wait for the host
-    low = dataclasses.replace(long, precision="fp8")
+    selective = step(msgspec.structs.replace(LAYOUT, recompute="selective"))
+    assert step(msgspec.structs.replace(LAYOUT, recompute="full")) > selective > base
+    assert step(msgspec.structs.replace(LAYOUT, virtual_pipeline=5)) < base
+    assert step(msgspec.structs.replace(LAYOUT, schedule="zero_bubble")) < base
+    assert step(recipe=msgspec.structs.replace(RECIPE, attention="unfused")) > base
+    long = msgspec.structs.replace(RECIPE, sequence_length=16384)  # enough work not to wait for the host
+    low = msgspec.structs.replace(long, precision="fp8")
     assert step(recipe=low, peak_flop_per_s=1978.9e12) < step(recipe=long)
 
 
@@ -150,7 +150,7 @@ def test_llama_70b_fp8_on_64_h100_takes_the_published_time() -> None:
 
 def test_dualpipe_hides_the_exchange_and_keeps_two_copies() -> None:
     arch, layout = architecture(MIXTURE), Layout(pipeline=4, data=128, expert=32, zero=1, recompute="full")
-    both = dataclasses.replace(layout, schedule="dualpipe")
+    both = msgspec.structs.replace(layout, schedule="dualpipe")
     recipe = Recipe(4096, 4096)
     plain, dual = (train_time(arch, hardware(), recipe, one) for one in (layout, both))
     assert plain["expert_comm_s"] > 0 == dual["expert_comm_s"]

@@ -13,12 +13,12 @@ import argparse
 import csv
 import datetime
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.catalog import load
 from outlay.catalog.store import DATA
@@ -53,8 +53,7 @@ SCALE = 0.1  # error from which on a row counts linearly
 PRIOR = 0.3  # deviation of a constant's logarithm from its start
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """A measured share of rated power, and what the device did: (share of time, compute, memory) by phase."""
 
     model: str

@@ -11,11 +11,12 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.resolve import resolve
@@ -84,8 +85,7 @@ POOLS_WEIGHT = 0.15  # rows of two pools are many of one model
 UNTOLD_WEIGHT = 0.05  # rows that do not print how many replicas a pool has
 
 
-@dataclass
-class Item:
+class Item(Struct):
     """A measured row with its parts."""
 
     case: dict[str, Any]
@@ -174,9 +174,9 @@ def stacked(items: list[Item]) -> list[tuple[list[int], Item]]:
 
 def _stack(values: list[Any]) -> Any:
     first = values[0]
-    if hasattr(first, "__dataclass_fields__"):
+    if hasattr(first, "__struct_fields__"):
         held = {}
-        for name in first.__dataclass_fields__:
+        for name in first.__struct_fields__:
             if name in ("case", "generation", "engine", "kind", "pool"):
                 held[name] = getattr(first, name)
             else:

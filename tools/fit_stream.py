@@ -10,12 +10,13 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.planner.serve.trial import nominal_recipe
@@ -55,8 +56,7 @@ LEFT_OUT = ("GPTQ",)
 RUN_NOISE, STEP = 0.08, 1e-4
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     case: Case
     arch: Any
     device: Any

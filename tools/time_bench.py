@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from time_constants import CONSTANTS
 
@@ -121,7 +121,7 @@ class Bench:
     def predict(self, i: int, constants: Any) -> dict[str, Any]:
         arch, hw, recipe, layout = self.items[i][1]
         efficiency = Efficiency(hw.efficiency.generation, hw.efficiency.grids, constants)
-        return train_time(arch, dataclasses.replace(hw, efficiency=efficiency), recipe, layout)
+        return train_time(arch, msgspec.structs.replace(hw, efficiency=efficiency), recipe, layout)
 
 
 class Seen(dict[Key, float]):
@@ -142,7 +142,7 @@ def median_of_repeats(cases: list[TimeCase]) -> list[TimeCase]:
     for case in cases:
         groups[case.repeat_key].append(case)
     return [
-        dataclasses.replace(same[0], step_time_s=statistics.median(case.step_time_s for case in same))
+        msgspec.structs.replace(same[0], step_time_s=statistics.median(case.step_time_s for case in same))
         for same in groups.values()
     ]
 

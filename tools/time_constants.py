@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Constant:
+class Constant(Struct, frozen=True):
     value: float
     minimum: float
     maximum: float

@@ -8,8 +8,9 @@ facility's meter. Each of them is a line of its own, so that a table of lines ad
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec import Struct, field
 
 from outlay.account_rates import Owned, Rates
 from outlay.derive import Num, Quantity, add_all, derive, exact, value_of
@@ -45,8 +46,7 @@ def _together(usage: Usage) -> tuple[str, str, str]:
     return usage.phase, usage.place, usage.tags.get("run", "")
 
 
-@dataclass(slots=True)
-class _Group:
+class _Group(Struct):
     """What the usages of one phase and place have taken so far, by what must still be added to it."""
 
     phase: str

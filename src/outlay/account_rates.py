@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from outlay.derive import Num, derive
 from outlay.valuation import energy, money, ways
 
 
-@dataclass(frozen=True, slots=True)
-class Owned:
+class Owned(Struct, frozen=True):
     """The price of bought hardware, by component. Catalogue rows in brackets (kind default unless said)."""
 
     device_price_usd: Num  # [device: price_usd], or a price of kind purchase
@@ -114,8 +114,7 @@ def _resale(price_usd: Num, resale_share: Num, wacc_per_year: Num, lifetime_s: N
     return back
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Struct, frozen=True):
     """Prices and factors of one place and tenure, every value already resolved.
 
     Catalogue rows in brackets. Rented hardware has `usd_per_device_s` and its price covers host, network,

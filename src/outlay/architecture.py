@@ -5,8 +5,9 @@ A frozen value, filled by `resolve` from a catalogue row, a reader or a user's m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 Mixer = Literal["attention", "mla", "mamba1", "mamba2", "gdn", "kda", "lightning", "none"]
 Mlp = Literal["dense", "moe", "none"]
@@ -15,8 +16,7 @@ OutputGate = Literal["none", "channel", "head"]
 Norm = Literal["rms", "layer", "layer_nobias", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerKind:
+class LayerKind(Struct, frozen=True):
     """One kind of layer: a token mixer and a channel mixer. Widths are of the whole layer, before any split.
 
     window is the number of past tokens attended, 0 for all of them. For `mla` head_dim is the query/key width
@@ -70,8 +70,7 @@ class LayerKind:
     extra_scalars: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(Struct, frozen=True):
     """A model: ordered runs of layer kinds between an embedding and a head.
 
     runs keeps the order of layers as (kind, count) runs, first to last, because pipeline stages cut it;

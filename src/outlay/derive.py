@@ -13,9 +13,10 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from outlay.errors import BadValue
 
@@ -71,8 +72,7 @@ def quantile(samples: Any, q: float) -> float:
     return float(under + part * (over - under))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Quantity:
+class Quantity(Struct, frozen=True, eq=False):
     """A value with a unit, an 80 % interval and a lineage.
 
     `samples` holds the value on each draw, or None when it is certain. `sources` are short citations or
@@ -85,8 +85,11 @@ class Quantity:
     formula: str = ""
     inputs: tuple[Quantity, ...] = ()
     sources: tuple[str, ...] = ()
-    samples: NDArray[np.float64] | None = field(default=None, repr=False)
+    samples: NDArray[np.float64] | None = None
     basis: str = "derived"
+
+    def __repr__(self) -> str:
+        return f"Quantity({self.value!r}, {self.unit!r}, {self.label!r}, low={self.low!r}, high={self.high!r})"
 
     @property
     def low(self) -> float:
@@ -177,6 +180,7 @@ def uncertain(value: float, low: float, high: float, unit: str, label: str, *sou
     else:
         down, up = (value - low) / Z_EDGE, (high - value) / Z_EDGE
         samples = value + np.where(z < 0, z * down, z * up)
+    samples.flags.writeable = False
     return Quantity(value, unit, label, sources=tuple(sources), samples=samples, basis=basis)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind, Norm
 from outlay.physics import parameters as count
@@ -10,8 +10,7 @@ from outlay.physics import parameters as count
 _NORM_PARAMETERS: dict[Norm, int] = {"rms": 1, "layer": 2, "layer_nobias": 1, "none": 0}
 
 
-@dataclass(frozen=True, slots=True)
-class LayerParts:
+class LayerParts(Struct, frozen=True):
     """Parameters of one layer, by how they are laid out.
 
     attention and mlp and shared are split by tensor parallelism; experts by expert (and expert-tensor)
@@ -38,8 +37,7 @@ class LayerParts:
         return self.total - self.experts + self.experts_active
 
 
-@dataclass(frozen=True, slots=True)
-class ModelParts:
+class ModelParts(Struct, frozen=True):
     """Parameters of a model: embedding (with learned positions), layers, final norm, head (0 when tied)."""
 
     embedding: int

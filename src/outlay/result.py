@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay._version import __version__
 from outlay.derive import Quantity
@@ -16,8 +17,7 @@ from outlay.usage import Line
 PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What a scenario takes. Values are `Quantity` where a number has an interval and a lineage."""
 
     scenario: dict[str, Any]

@@ -5,12 +5,13 @@ One resolver for the command line and for Python: a part of a scenario, and what
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
 
 from outlay.errors import BadValue, Inconsistent, Unreadable
 from outlay.scenario_io import field_paths, load_file, scenario_from, to_plain
@@ -29,8 +30,7 @@ LAYOUT_ONLY = ("deepspeed", "accelerate")  # their files say how training is lai
 _COUNTED = re.compile(r"\s*\d[\d_,]*\s*[x×*]", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """kind: model | scenario | launch | trainer | log | bench; `source` is the program whose file or line it is."""
 
     kind: str
@@ -133,7 +133,7 @@ def _without_file(parts: dict[str, Any], notes: LaunchNotes) -> tuple[dict[str, 
     serve = {**({"precision": kind} if kind else {}), **(parts.get("serve") or {})}
     why = f"{given} is not here, so sizes are those of the model by its name" + (f", in {kind}" if kind else "")
     note = {"what": "model", "value": name, "why": why, "source": notes.engine}
-    notes = dataclasses.replace(notes, assumed=(*notes.assumed, note))
+    notes = msgspec.structs.replace(notes, assumed=(*notes.assumed, note))
     return {**parts, "model": name, "serve": serve}, notes
 
 
@@ -266,5 +266,5 @@ def with_reading(result: Result, subjects: Sequence[Subject]) -> Result:
     warnings = [w for s in subjects for w in s.warnings]
     if not assumptions and not warnings:
         return result
-    return dataclasses.replace(result, assumptions=(*result.assumptions, *assumptions),
+    return msgspec.structs.replace(result, assumptions=(*result.assumptions, *assumptions),
                                warnings=(*result.warnings, *warnings))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from outlay.derive import Quantity
 
@@ -15,8 +16,7 @@ Scope = Literal["device", "node", "facility"]
 Basis = Literal["measured", "derived", "published", "assumed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """So much of one resource, by one item of one phase, somewhere and at some time.
 
     A resource with several prices (storage by tier, requests by kind, work bought by the piece) names its price
@@ -40,8 +40,7 @@ class Usage:
     profile: tuple[float, ...] = ()  # its shares in equal parts of the duration; empty: spread evenly
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A `Usage` with its money, facility energy, carbon and water. Lines add up; totals are sums.
 
     A value that cannot be known from what was given (a price where none exists) is None, with the reason in

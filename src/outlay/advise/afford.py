@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.advise import afford_api as api
 from outlay.advise import afford_scratch as scratch
@@ -19,8 +20,7 @@ TUNED = {"lora": (2.0, 3.2, 4.0), "full-finetune": (4.0, 17.0, 6.0), "continued-
 NEXT = {"lora": "full-finetune", "full-finetune": "continued-pretraining", "continued-pretraining": "from-scratch"}
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """The question: money, and what narrows it."""
 
     budget_usd: float
@@ -35,8 +35,7 @@ class Ask:
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The question with every default in it."""
 
     ask: Ask

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, add_all
@@ -29,8 +31,7 @@ WORK = ("finetune", "pretrain", "serve")
 Planner = Callable[[Mapping[str, Any]], Result]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A device that can be had, with what one of them costs and does."""
 
     device: str
@@ -40,8 +41,7 @@ class Offer:
     most: int  # devices of one fleet
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A plan that runs: the fleet, what it takes, and the result it was read from."""
 
     fleet: str
@@ -108,8 +108,7 @@ def counts(offer: Offer) -> Iterator[int]:
     yield offer.most if offer.most <= NODE else offer.most // NODE * NODE
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """A piece of work to place: its scenario without a fleet, the memory it takes, least FLOP, longest time.
 
     least_bytes: no plan takes less; usual_bytes: what one takes as a rule, to start a search from.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from outlay.advise.afford_fleets import TRIES, USUAL, Answer, Offer, Planner, Work, counts, planned
 from outlay.catalog import Catalog
@@ -49,8 +50,7 @@ def rung(chosen: Settings, catalog: Catalog, candidates: list[Offer], planner: P
     return {"rung": "from-scratch", "able": True, **best, "overtrained": longer}
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
+class _Start(Struct, frozen=True):
     """A device, how many of them, and the compute that a first plan says the money and the time buy."""
 
     offer: Offer

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.derive import Quantity, value_of
 from outlay.planner.serve.factors import FULL, answered_per_s
@@ -32,8 +33,7 @@ PLANNED = {"requests_per_s": "rate"}  # where the plan has another name for it
 SHORT = 8.0  # requests for each one in flight, below which starting and ending weigh on the means
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One number that both the file and the plan have; inside: whether what was seen lies in the 80 % interval."""
 
     name: str
@@ -55,8 +55,7 @@ class Row:
                 "seen": self.seen, "ratio": self.ratio, "inside": self.inside}
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """The numbers, why they may differ, and what the file says that a plan cannot be held against."""
 
     rows: tuple[Row, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.scenario_io import expand_short, scenario_from, set_path, to_plain
 
@@ -12,8 +13,7 @@ WHOLE = ("model",)  # compared as one: half a model's shape is no model
 UNSAID = ("name", "seed", "currency", "tags")  # labels; no number depends on them
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One field: `+` given only in the second, `-` only in the first, `~` in both with another value."""
 
     sign: str

@@ -7,8 +7,9 @@ cancels and the interval is that of the difference itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.advise.changes import Change, apply, changes_of
 from outlay.derive import Quantity, add_all, derive, value_of
@@ -25,8 +26,7 @@ SAME = 1e-9
 Planner = Callable[[Mapping[str, Any]], Result]
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """One subject: its label, the scenario as given, and what it takes."""
 
     label: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.derive import Quantity, value_of
 from outlay.readers.log.file import LogReading, Observation
@@ -16,8 +17,7 @@ _HOST = ("CPU", "HOST")  # llama.cpp's names of what is not on a device
 SHARES = {"usable": 1, "weights": -1, "activations": -1, "outside": -1}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One thing that both the log and the plan say. `off` is how far the plan is from the log, as a share of it."""
 
     name: str
@@ -44,8 +44,7 @@ class Row:
                 "moves_cache_bytes": SHARES[self.name] * self.difference if self.name in SHARES else None}
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """The rows, and what else the log says that a plan cannot be held against."""
 
     engine: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from outlay.catalog import mig, names
 from outlay.catalog.currencies import ExchangeRate, is_rates, read_rates

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+
+from msgspec import Struct
 
 from outlay.catalog.store import read_checked
 from outlay.errors import BadValue
@@ -17,8 +18,7 @@ CODE = re.compile(r"[A-Z]{3}")
 _DAY = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeRate:
+class ExchangeRate(Struct, frozen=True):
     """`per_usd` units of `code` bought one dollar on `as_of`."""
 
     code: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from outlay.errors import BadValue
 
@@ -23,8 +25,7 @@ _BASIS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """One value with its unit, 80 % interval, source, date and how it was obtained."""
 
     id: str
@@ -48,31 +49,26 @@ class Fact:
 
     def quantity(self, seed: int = 0) -> Quantity:
         """The fact as a number with lineage; draws are keyed by "id.parameter"."""
-        from outlay.derive import exact, uncertain
-
-        if isinstance(self.value, str):
-            raise TypeError(f"{self.key} is text, not a number")
-        label, source = self.parameter.replace("_", " "), f"{self.key}: {self.source} ({self.retrieved})"
-        if self.low is None or self.high is None:
-            return exact(self.value, self.unit, label, source, basis=self.basis)
-        return uncertain(
-            self.value,
-            self.low,
-            self.high,
-            self.unit,
-            label,
-            source,
-            seed=seed,
-            key=self.key,
-            basis=self.basis,
-        )
+        return _quantity_of(self, seed)
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in COLUMNS}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@lru_cache(maxsize=2048)
+def _quantity_of(fact: Fact, seed: int) -> Quantity:
+    from outlay.derive import exact, uncertain
+
+    if isinstance(fact.value, str):
+        raise TypeError(f"{fact.key} is text, not a number")
+    label, source = fact.parameter.replace("_", " "), f"{fact.key}: {fact.source} ({fact.retrieved})"
+    if fact.low is None or fact.high is None:
+        return exact(fact.value, fact.unit, label, source, basis=fact.basis)
+    return uncertain(fact.value, fact.low, fact.high, fact.unit, label, source, seed=seed, key=fact.key,
+                     basis=fact.basis)
+
+
+class Entry(Struct, frozen=True):
     """All facts about one thing, under the names it is known by."""
 
     id: str
@@ -101,8 +97,7 @@ class Entry:
         return iter(self.facts.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """What one device costs per hour at a provider, as of a date. `kind`: on_demand | spot | 1y | 3y."""
 
     provider: str
@@ -118,4 +113,4 @@ class Price:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__struct_fields__}

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog.records import Entry, Fact
 from outlay.errors import UnknownName
@@ -41,8 +43,7 @@ HOLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SiteFacts:
+class SiteFacts(Struct, frozen=True):
     """What is known of one place. `levels`: where each fact was found; `notes`: what a result must tell."""
 
     id: str

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from outlay.catalog import names
 from outlay.catalog.records import COLUMNS, HOW, TEXT_UNITS, Entry, Fact
@@ -15,12 +17,56 @@ DATA = Path(__file__).with_name("data")
 MAX_BYTES = 64_000_000
 
 
+class Facts(Mapping[str, Fact]):
+    """The facts of one entry by parameter. A line stays text until its fact is first looked at."""
+
+    __slots__ = ("_id", "_made", "_raw")
+
+    def __init__(self, identifier: str) -> None:
+        self._id = identifier
+        self._raw: dict[str, str | list[str]] = {}  # the cells after the parameter, parsed or not
+        self._made: dict[str, Fact] = {}
+
+    def put(self, parameter: str, cells: str | list[str]) -> None:
+        self._raw[parameter] = cells
+
+    def text(self, parameter: str) -> str | None:
+        """The value as it is written."""
+        cells = self._raw.get(parameter)
+        return None if cells is None else _cells(cells)[0]
+
+    def __getitem__(self, parameter: str) -> Fact:
+        fact = self._made.get(parameter)
+        if fact is None:
+            row = [self._id, parameter, *_cells(self._raw[parameter])]
+            fact = self._made[parameter] = fact_from(row, self._id)
+        return fact
+
+    def get(self, parameter: str, default: Any = None) -> Any:
+        return self[parameter] if parameter in self._raw else default
+
+    def __contains__(self, parameter: object) -> bool:
+        return parameter in self._raw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+def _cells(cells: str | list[str]) -> list[str]:
+    if isinstance(cells, list):
+        return cells
+    return next(csv.reader((cells,))) if '"' in cells else cells.split(",")
+
+
 class Table:
-    """The rows of one kind, grouped by id; files are read in order, a later row replaces an earlier one."""
+    """The entries of one kind by id; files are read in order, a later row replaces an earlier one."""
 
     def __init__(self, kind: str, shipped: Path | None, own: tuple[Path, ...]) -> None:
         self.kind = kind
-        self.rows: dict[str, dict[str, list[str]]] = {}
+        self.rows: dict[str, Facts] = {}
         self._entries: dict[str, Entry] = {}
         self._index: dict[str, list[str]] | None = None
         self._spelled: dict[str, list[str]] | None = None
@@ -30,41 +76,43 @@ class Table:
             self._read_own(path)
 
     def _read_shipped(self, path: Path) -> None:
-        with open(path, encoding="utf-8", newline="") as handle:
-            reader = csv.reader(handle)
-            next(reader)
-            rows = self.rows
-            for row in reader:
-                group = rows.get(row[0])
-                if group is None:
-                    group = rows[row[0]] = {}
-                group[row[1]] = row
+        """Our own tables: a row a line, ids and parameters without quotes, so a line need not be parsed to be filed."""
+        rows = self.rows
+        for line in filter(None, path.read_text(encoding="utf-8").split("\n")[1:]):
+            identifier, parameter, cells = line.split(",", 2)
+            facts = rows.get(identifier)
+            if facts is None:
+                facts = rows[identifier] = Facts(identifier)
+            facts.put(parameter, cells)
 
     def _read_own(self, path: Path) -> None:
         for line, row in read_checked(path, COLUMNS, ("id", "parameter", "value", "source")):
             check_fact(row, f"{path}:{line}")
-            self.rows.setdefault(row[0], {})[row[1]] = row
+            self.rows.setdefault(row[0], Facts(row[0])).put(row[1], row[2:])
 
     def entry(self, identifier: str) -> Entry:
         entry = self._entries.get(identifier)
         if entry is None:
-            facts = {p: fact_from(row, identifier) for p, row in self.rows[identifier].items()}
-            name = str(facts["name"].value) if "name" in facts else identifier
+            facts = self.rows[identifier]
+            name = facts.text("name") or identifier
             entry = Entry(identifier, self.kind, name, self.aliases(identifier), facts)
             self._entries[identifier] = entry
         return entry
 
     def aliases(self, identifier: str) -> tuple[str, ...]:
-        row = self.rows[identifier].get("aliases")
-        return tuple(row[2].split("|")) if row else ()
+        written = self.rows[identifier].text("aliases")
+        return () if written is None else tuple(written.split("|"))
+
+    def _name(self, facts: Facts) -> list[str]:
+        name = facts.text("name")
+        return [] if name is None else [name]
 
     def spelled(self, name: str) -> list[str]:
         """Ids one of whose names is spelled just so, case aside: AWS's us-east-1 is not Google's us-east1."""
         if self._spelled is None:
             self._spelled = {}
-            for identifier, row in self.rows.items():
-                name_of = [row["name"][2]] if "name" in row else []
-                spellings = (identifier, *self.aliases(identifier), *name_of)
+            for identifier, facts in self.rows.items():
+                spellings = (identifier, *self.aliases(identifier), *self._name(facts))
                 for spelling in dict.fromkeys(s.lower() for s in spellings):
                     self._spelled.setdefault(spelling, []).append(identifier)
         return self._spelled.get(name.lower(), [])
@@ -76,11 +124,8 @@ class Table:
             own: dict[str, list[str]] = {}
             for i in self.rows:  # opt-1.3b and opt-13b are one plain name: ambiguous, never the last of them
                 own.setdefault(names.plain(i), []).append(i)
-            for identifier, row in self.rows.items():
-                spellings = [*self.aliases(identifier)]
-                if "name" in row:
-                    spellings.append(row["name"][2])
-                for spelling in spellings:
+            for identifier, facts in self.rows.items():
+                for spelling in (*self.aliases(identifier), *self._name(facts)):
                     found = index.setdefault(names.plain(spelling), [])
                     if identifier not in found:
                         found.append(identifier)

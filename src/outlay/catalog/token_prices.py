@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from outlay.catalog.names import plain
 from outlay.catalog.store import DATA
@@ -35,8 +36,7 @@ MODES = ("base", "batch", "flex", "priority")
 DAY_HOURS = 24.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(Struct, frozen=True):
     """Prices in USD a million tokens of requests with more input than `above` tokens."""
 
     above: float
@@ -46,8 +46,7 @@ class Rung:
     output: float
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPrice:
+class TokenPrice(Struct, frozen=True):
     """What a provider asks for a model's tokens. `rungs` come by size; the first is for every request.
 
     serves: the catalogued model with the same shape. mode: base | batch | flex | priority. hours_utc: (from, to)
@@ -112,8 +111,7 @@ def shipped(path: Path = FILE) -> tuple[TokenPrice, ...]:
         return tuple(price_of(row) for row in csv.DictReader(handle))
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """One model of one provider on one day: its base price by hour of the day, and its batch price if it has one."""
 
     prices: tuple[TokenPrice, ...]  # with and without hours

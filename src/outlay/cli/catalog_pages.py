@@ -341,12 +341,12 @@ def search(known: Catalog, words: Sequence[str]) -> list[dict[str, str]]:
         if kind in HIDDEN:
             continue
         for identifier, facts in known.table(kind).rows.items():
-            name = facts["name"][2] if "name" in facts else identifier
-            text = " ".join((identifier, name, facts["aliases"][2] if "aliases" in facts else "")).lower()
+            name = facts.text("name") or identifier
+            text = " ".join((identifier, name, facts.text("aliases") or "")).lower()
             row = {"kind": kind, "id": identifier, "name": name}
             if all(w in text for w in wanted):
                 named.append(row)
-            elif all(w in " ".join((text, *(f[2] for f in facts.values()))).lower() for w in wanted):
+            elif all(w in " ".join((text, *(facts.text(p) or "" for p in facts))).lower() for w in wanted):
                 told.append(row)
     return named + told
 

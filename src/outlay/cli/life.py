@@ -154,7 +154,7 @@ def _show(result: Result, flags: dict[str, Any], only: str, by: str) -> None:
 
 def alone(result: Result, phase: str) -> Result:
     """One phase of a life by itself: its lines, with their place on the calendar, and their totals."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from outlay.account import totals
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import click
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """One flag: its spellings, where it goes in the scenario, and one line about it.
 
     `path` is a dotted path of the scenario; "{phase}" stands for the verb's own section. Empty: no field, the

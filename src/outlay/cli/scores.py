@@ -97,7 +97,7 @@ def _fits(found: Sequence[FitOutcome]) -> Block:
 
 def _fit_rows(found: Sequence[FitOutcome]) -> list[dict[str, Any]]:
     """Scores of verdicts as plain records."""
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     from outlay.validate.fit_cases import fit_scores
 

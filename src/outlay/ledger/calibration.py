@@ -7,8 +7,9 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from outlay.catalog.records import COLUMNS
 from outlay.catalog.store import read_checked
@@ -20,8 +21,7 @@ NEEDED = ("id", "parameter", "value", "source")
 Row = list[str]
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """One run set against the model of it."""
 
     factors: Factors

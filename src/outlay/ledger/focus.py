@@ -11,9 +11,10 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, derive
@@ -44,8 +45,7 @@ OWN_COLUMNS = ("x_outlay_stage", "x_outlay_item", "x_outlay_line", "x_outlay_bas
                "x_EnergyKWh", "x_CarbonKgCO2e", "x_WaterLitres")
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(Struct, frozen=True):
     """One row: its columns, and the planned cost in dollars with its draws."""
 
     columns: Mapping[str, Any]
@@ -53,8 +53,7 @@ class Charge:
     usd: Quantity
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
+class _Terms(Struct, frozen=True):
     """What all rows of a plan share."""
 
     account: str

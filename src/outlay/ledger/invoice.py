@@ -6,8 +6,9 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from outlay.errors import BadValue, Unreadable, suggestion
 
@@ -22,8 +23,7 @@ MAX_KEYS = 1_000_000
 Rate = Callable[[str], float]  # units of a currency for one dollar; raises where none is known
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """What rows of a bill are summed by."""
 
     month: str
@@ -35,8 +35,7 @@ class Key:
     charge: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(Struct, frozen=True):
     """Dollars by key, with the rows read and the currencies they were in."""
 
     usd: Mapping[Key, float]

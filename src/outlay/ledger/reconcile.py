@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.derive import Quantity, add_all
 from outlay.ledger.focus import Charge
@@ -19,8 +20,7 @@ REST = "everything else"
 Group = tuple[str, str]  # month, service category
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """One comparison. `planned` or `billed` is None when the other side has no partner."""
 
     month: str

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
+
+from msgspec import Struct
 
 PARTS = 12  # normals in the mixture
 Z_EDGE = NormalDist().inv_cdf(0.9)
 
 
-@dataclass(frozen=True, slots=True)
-class Spreads:
+class Spreads(Struct, frozen=True):
     """Deviations of the logarithm: of the offset of a group, of what alike loads share, of one run.
 
     alike is how far in logarithms two loads lie when what they share has fallen to 1/e; freedom is that of Student's t.
@@ -33,8 +33,7 @@ class Spreads:
     freedom: float
 
 
-@dataclass(frozen=True, slots=True)
-class Factor:
+class Factor(Struct, frozen=True):
     """Measured over predicted of the next run: its median and 80 % interval."""
 
     value: float

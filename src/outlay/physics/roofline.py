@@ -8,17 +8,16 @@ Patterson, "Roofline", CACM 52(4), 2009.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 Value = Any  # float or array: every formula here takes both
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Grid:
+class Grid(Struct, frozen=True, eq=False):
     """Measured utilisation on a regular grid: log2 rows by log2 weight bytes; natural logs inside."""
 
     first_row_log2: float

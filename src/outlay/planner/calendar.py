@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.derive import Quantity, add_all, derive, exact
 from outlay.physics import goodput as gp
@@ -11,8 +12,7 @@ from outlay.physics import storage as st
 from outlay.resolve.calendar import Calendar
 
 
-@dataclass(frozen=True, slots=True)
-class RunTime:
+class RunTime(Struct, frozen=True):
     """The elapsed time of a run and its parts; parts add up to `elapsed_s`."""
 
     steps: Quantity

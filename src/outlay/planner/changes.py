@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.planner.layouts.frameworks import rules_of
 from outlay.planner.layouts.rules import divisors

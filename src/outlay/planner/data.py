@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.account import account, totals
 from outlay.derive import Quantity, add_all, derive, exact, value_of

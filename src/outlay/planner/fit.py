@@ -6,9 +6,10 @@ Every row is a plan of its own, verified by the same planners; nothing here is a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from statistics import median
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog, Entry
 from outlay.catalog.prices import by_provider

@@ -6,8 +6,9 @@ What comes back at a cadence accrues evenly: a refresh due every two years costs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.account import account, totals
 from outlay.derive import Num, Quantity, add_all, derive, exact

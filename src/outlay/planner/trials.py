@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
@@ -21,8 +22,7 @@ from outlay.steps.train.time import train_time
 COLUMNS = (*dict.fromkeys((*LAYER_COLUMNS, *STAGE_COLUMNS, "data", "shard")),)  # what a search varies in a block
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One plan: how, over what layout (None: searched, with the fields of `held`), on what."""
 
     recipe: Recipe
@@ -31,8 +31,7 @@ class Attempt:
     held: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """Bytes on the fullest device, seconds of a step, bytes on the host of a node; nominal."""
 
     memory_bytes: float

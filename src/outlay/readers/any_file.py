@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.errors import OutlayError, Unreadable
 from outlay.readers.json_file import open_regular
 from outlay.readers.launch.words import MAX_TEXT
 
 
-@dataclass(frozen=True)
-class AnyReading:
+class AnyReading(Struct, frozen=True):
     """kind: gguf | safetensors | model | launch | trainer | log | scenario; `value` is the reader's own."""
 
     kind: str

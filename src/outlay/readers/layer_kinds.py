@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import replace
 from typing import Any, get_args
+
+from msgspec.structs import replace
 
 from outlay import architecture as shape
 from outlay.architecture import LayerKind
@@ -192,7 +192,7 @@ def ssm_kind(ssm: Fields, kind: LayerKind, hidden: int) -> LayerKind:
     heads = ssm.count("heads", max(1, inner // head_dim), most=_WIDTH, why="inner width over head_dim")
     usual_groups = max(1, heads // 2) if which == "gdn" else 1
     return replace(
-        kind, mixer=which,  # type: ignore[arg-type]
+        kind, mixer=which,
         heads=heads, head_dim=head_dim, kv_heads=0, v_head_dim=0, window=0, kv_lora_rank=0,
         q_lora_rank=0, qk_rope_head_dim=0, qk_norm="none", output_gate="none", sinks=False,
         state=ssm.count("state", {"mamba1": 16}.get(which, 128), most=10**6, why="the usual state width"),
@@ -210,7 +210,7 @@ def _kinds_by_letter(read: Fields, base: LayerKind) -> dict[str, LayerKind]:
     if listed is None:
         raise Inconsistent("layer_pattern needs layer_kinds, a mapping from each of its letters to that "
                            "layer's fields", read.at("layer_kinds"))
-    known = [f.name for f in dataclasses.fields(LayerKind)]
+    known = list(LayerKind.__struct_fields__)
     kinds = {}
     for letter in listed.given:
         row = listed.mapping(letter)

@@ -9,8 +9,9 @@ those letters that repeats until `layers` is reached.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, get_args
+
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture, LayerKind, Norm
 from outlay.errors import Inconsistent

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.errors import UnknownName, suggestion
 
@@ -14,8 +15,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "presets"
 ORDER = ("student", "startup", "enterprise-rag", "university-7b", "national-lab-70b", "frontier")
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(Struct, frozen=True):
     """A scenario's file as it lies in the package; `about` is its first line."""
 
     name: str

@@ -11,10 +11,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.errors import Unreadable, Unsupported
 
@@ -29,8 +30,7 @@ BATCH_ROWS = 512
 COLUMNAR = (".parquet", ".arrow", ".feather")
 
 
-@dataclass(frozen=True, slots=True)
-class RowLengths:
+class RowLengths(Struct, frozen=True):
     """How often each length occurs, shortest first; `longest` is exact."""
 
     sizes: tuple[int, ...]

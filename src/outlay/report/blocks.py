@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 Mood = Literal["good", "doubtful", "bad", "plain"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The answer in one line, and what it rests on in the lines below."""
 
     text: str
@@ -17,8 +17,7 @@ class Verdict:
     details: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows under a title. The first column is text, the others are numbers unless `text_columns` names them.
 
     `total` and `below` come after a rule; `mark` is the row to point out (the best).
@@ -33,28 +32,24 @@ class Table:
     text_columns: frozenset[int] = frozenset({0})
 
 
-@dataclass(frozen=True, slots=True)
-class Bullets:
+class Bullets(Struct, frozen=True):
     title: str
     items: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Commands:
+class Commands(Struct, frozen=True):
     """Commands to run next."""
 
     items: tuple[str, ...] = field(default_factory=tuple)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """One quiet line."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """Two tables that stand side by side where there is room."""
 
     left: Table

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(Struct, frozen=True):
     """A unit to print in: values are divided by `factor`; `before` and `after` stand beside the number."""
 
     factor: float
@@ -59,8 +59,7 @@ _LADDERS: dict[str, tuple[Scale, ...]] = {
 IMPACTS = {"J", "kgCO2e", "kg", "L", "l"}  # printed with two significant figures
 
 
-@dataclass(frozen=True, slots=True)
-class _Money:
+class _Money(Struct, frozen=True):
     """The currency that money is printed in, and its units for one dollar."""
 
     code: str

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
 import sys
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 from outlay.report.blocks import Block, Bullets, Commands, Note, Pair, Table, Verdict
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 WIDEST = 100
 _GAP = 4  # columns between two tables side by side
 _STYLE = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red", "plain": "bold"}
+_CODE = {"bold": "1", "dim": "2", "bold green": "1;32", "bold yellow": "1;33", "bold red": "1;31"}  # ECMA-48, SGR
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)))  # what a name in a file could do to a terminal
+Line = tuple[str, str | None]  # text and its style
 
 
 def width() -> int:
@@ -42,23 +40,17 @@ def render(blocks: Sequence[Block], columns: int | None = None, colour: bool = F
 
 def _lines(block: Block, columns: int, colour: bool) -> list[str]:
     """One block as lines."""
-    from rich.console import Console
-
     if isinstance(block, Pair):
         return _side_by_side(block, columns, colour)
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=columns,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
-    _draw(console, block, columns)
-    return [line.rstrip() for line in stream.getvalue().rstrip("\n").splitlines()]
+    drawn = [(text.translate(_CONTROL).rstrip(), style) for text, style in _drawn(block, columns)]
+    lines = [_shown(text, style if colour else None) for text, style in drawn]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _shown(text: str, style: str | None) -> str:
+    return f"\x1b[{_CODE[style]}m{text}\x1b[0m" if style and text else text
 
 
 def _side_by_side(pair: Pair, columns: int, colour: bool) -> list[str]:
@@ -76,43 +68,39 @@ def _visible(line: str) -> int:
     return len(re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip())
 
 
-def _draw(console: Console, block: Block, columns: int) -> None:
+def _drawn(block: Block, columns: int) -> list[Line]:
     if isinstance(block, Verdict):
-        _hang(console, "", block.text, columns, _STYLE[block.mood])
-        for line in block.details:
-            _hang(console, "", line, columns)
-    elif isinstance(block, Bullets):
-        _hang(console, "", block.title, columns, "bold")
-        for item in block.items:
-            _hang(console, "  ", item, columns)
-    elif isinstance(block, Note):
-        _hang(console, "", block.text, columns, "dim")
-    elif isinstance(block, Commands):
-        for i, command in enumerate(block.items):
-            console.print(("Next:  " if i == 0 else "       ") + command, soft_wrap=True)
-    elif isinstance(block, Table):
-        _table(console, block, columns)
+        lines = _hang("", block.text, columns, _STYLE[block.mood])
+        return lines + [line for detail in block.details for line in _hang("", detail, columns)]
+    if isinstance(block, Bullets):
+        lines = _hang("", block.title, columns, "bold")
+        return lines + [line for item in block.items for line in _hang("  ", item, columns)]
+    if isinstance(block, Note):
+        return _hang("", block.text, columns, "dim")
+    if isinstance(block, Commands):
+        return [(("       " if i else "Next:  ") + command, None) for i, command in enumerate(block.items)]
+    if isinstance(block, Table):
+        return _table(block, columns)
+    return []
 
 
-def _hang(console: Console, lead: str, text: str, columns: int, style: str | None = None) -> None:
+def _hang(lead: str, text: str, columns: int, style: str | None = None) -> list[Line]:
     """A paragraph whose later lines are indented under its first; a number keeps its unit and interval."""
     import textwrap
 
-    for line in textwrap.wrap(
+    wrapped = textwrap.wrap(
         re.sub(r"(?<=[\w.]) (?=%|\[\d|GiB)|(?<=ZeRO) (?=\d)", "\xa0", text),
         columns,
         initial_indent=lead,
         subsequent_indent=lead + "  ",
         break_long_words=True,
         break_on_hyphens=False,
-    ):
-        console.print(line.replace("\xa0", " "), style=style, soft_wrap=True)
+    )
+    return [(line.replace("\xa0", " "), style) for line in wrapped]
 
 
-def _table(console: Console, block: Table, columns: int) -> None:
+def _table(block: Table, columns: int) -> list[Line]:
     from outlay.report.columns import laid_out
 
-    if block.title:
-        _hang(console, "", block.title, columns, "bold")
-    for line, style in laid_out(block, columns):
-        console.print(line, style=style, soft_wrap=True)
+    title = _hang("", block.title, columns, "bold") if block.title else []
+    return title + laid_out(block, columns)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, derive, exact
@@ -14,8 +15,7 @@ from outlay.scenario import Fleet, Pretrain
 USED_WITH_HOURS = ("device_hours", "tokens", "precision", "experiments")
 
 
-@dataclass(frozen=True, slots=True)
-class Calendar:
+class Calendar(Struct, frozen=True):
     """What turns steps into days: failures, checkpoints, warm-up, evaluation."""
 
     failures_per_device_s: Quantity

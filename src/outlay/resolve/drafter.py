@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.catalog import Catalog
@@ -16,8 +16,7 @@ from outlay.scenario import Speculative
 FIELD = "serve.speculative"
 
 
-@dataclass(frozen=True, slots=True)
-class Drafter:
+class Drafter(Struct, frozen=True):
     """Weights in 16 bits and the layers whose cache stands beside the model's."""
 
     weight_bytes: float = 0.0

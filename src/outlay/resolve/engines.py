@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from outlay.catalog import Catalog, Fact
 from outlay.derive import Num
@@ -14,8 +15,7 @@ _GIB = 2.0**30
 _TEXTS = ("text", "list")
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """An engine as of a version: every fact that holds for it."""
 
     id: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.catalog import Catalog, Entry
 from outlay.derive import Quantity, exact
@@ -22,8 +23,7 @@ MOST_DEVICES = 10_000_000
 _PEAK_UNIT = "FLOP/s"
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceFacts:
+class DeviceFacts(Struct, frozen=True):
     """One device: where its numbers come from and what the user replaced."""
 
     id: str
@@ -86,8 +86,7 @@ def resolve_device(device: str | Device, catalog: Catalog, notes: Notes, seed: i
     return own.alone(device.name or "custom")
 
 
-@dataclass(frozen=True, slots=True)
-class _OwnValues:
+class _OwnValues(Struct, frozen=True):
     peaks: dict[str, Quantity]
     memory_bytes: Quantity | None
     memory_bytes_per_s: Quantity | None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.derive import Quantity, derive, exact
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
+class Beside(Struct, frozen=True):
     """Power outside the devices of a machine, in the terms that `account` adds it by."""
 
     host_factor: Quantity  # node over device energy, where no time is known

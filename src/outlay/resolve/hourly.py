@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.account_rates import Rates
 from outlay.derive import Quantity, derive
@@ -30,8 +31,7 @@ MOST = 1e12
 YEARS_S = {"1y": 0.999 * 8760 * HOUR_S, "3y": 0.999 * 3 * 8760 * HOUR_S}  # service that a commitment is bought for
 
 
-@dataclass(frozen=True, slots=True)
-class Hourly:
+class Hourly(Struct, frozen=True):
     """What each hour of a cycle asks, over the busiest; how the deployment follows it (fixed | autoscale | mixed).
 
     start_s: until a replica that is started answers, where it was given; else from the two facts beside it.
@@ -49,8 +49,7 @@ class Hourly:
         return sum(self.loads) / len(self.loads)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tenures:
+class Tenures(Struct, frozen=True, eq=False):
     """Rates of devices held for an hour (None where no price of that is known) and of those held for years."""
 
     by_hour: Rates | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.errors import BadValue, Inconsistent, UnknownField, suggestion
 from outlay.units import parse
@@ -14,8 +15,7 @@ KEYS = ("mean", "cv", "min", "max", "values", "weights")
 EXAMPLES = "1024, {mean: 1024, cv: 0.8}, {min: 100, max: 2000} or {values: [128, 1024], weights: [3, 1]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
+class Lengths(Struct, frozen=True):
     """Token counts: all the mean (cv 0), log-normal (mean, cv), even between low and high, or drawn from values.
 
     A log-normal with low or high is cut there.

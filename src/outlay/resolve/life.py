@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.derive import Num, Quantity
 from outlay.errors import BadValue, Inconsistent
@@ -17,8 +18,7 @@ YEAR_S = 31_557_600.0
 DAY_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class LifePhase:
+class LifePhase(Struct, frozen=True):
     """The years looked at, every input known."""
 
     years: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.derive import Num, Quantity, derive, exact
 from outlay.errors import BadValue, Inconsistent
@@ -19,8 +20,7 @@ MONTH_S = YEAR_S / 12
 DAY_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rerun:
+class Rerun(Struct, frozen=True):
     """A part of a training phase run again, or device-hours that are known."""
 
     every_s: Quantity
@@ -29,8 +29,7 @@ class Rerun:
     device_hours: Quantity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """Work that comes back: bought by the piece, or weeks of people."""
 
     item: str
@@ -41,8 +40,7 @@ class Task:
     device_hours: Quantity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MaintainPhase:
+class MaintainPhase(Struct, frozen=True):
     """The maintenance of one model, every input known."""
 
     years: float | None

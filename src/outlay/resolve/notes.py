@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.derive import Quantity
 
 
-@dataclass(frozen=True, slots=True)
-class Assumption:
+class Assumption(Struct, frozen=True):
     """A value the user did not give, why it was taken, and where it comes from."""
 
     what: str
@@ -21,8 +21,7 @@ class Assumption:
         return {"what": self.what, "value": self.value, "why": self.why, "source": self.source}
 
 
-@dataclass(slots=True)
-class Notes:
+class Notes(Struct):
     """Collects assumptions and warnings while one scenario is resolved and planned; one per plan."""
 
     assumptions: list[Assumption] = field(default_factory=list)

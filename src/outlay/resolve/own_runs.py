@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.catalog import Catalog, Entry
 from outlay.errors import BadValue
@@ -26,8 +27,7 @@ Z_EDGE = 1.2815515655446004  # standard normal at the 90th percentile
 Point = tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class OwnRuns:
+class OwnRuns(Struct, frozen=True, eq=False):
     """Measured over planned, and where each run's load lies, by number; with how the spread of errors divides."""
 
     key: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.catalog import Catalog, load
 from outlay.derive import Num, Quantity, value_of
@@ -15,8 +16,7 @@ from outlay.scenario import Fleet
 from outlay.steps.power_inputs import PowerFacts
 
 
-@dataclass(frozen=True, slots=True)
-class PowerInputs:
+class PowerInputs(Struct, frozen=True):
     """Mean power of a device follows from these and its activity; `measured_it_w` replaces all of it."""
 
     rated_w: Quantity

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
@@ -16,8 +17,7 @@ DEFAULT_DOCUMENT_TOKENS = 1000.0
 TOKENS_A_STEP = 4e6
 
 
-@dataclass(frozen=True, slots=True)
-class RecipeDefaults:
+class RecipeDefaults(Struct, frozen=True):
     """What a recipe becomes where the user said nothing."""
 
     precision: str = "bf16"

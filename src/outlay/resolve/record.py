@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from outlay.steps.inputs import Hardware, Recipe
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingPhase:
+class TrainingPhase(Struct, frozen=True):
     """A pre-training phase ready to plan; `layout` is what the user fixed, the rest is searched."""
 
     recipe: Recipe | None
@@ -37,8 +37,7 @@ class TrainingPhase:
     stored_tokens: float | None = None  # kept on disk for the run; None: all of `tokens`
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """A scenario with every input known; planners take this and look nothing up."""
 
     scenario: dict[str, Any]  # every default visible; can be read again as a scenario

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.catalog import Catalog, Fact
 from outlay.derive import Quantity
@@ -12,8 +13,7 @@ from outlay.resolve.notes import Notes
 from outlay.scenario import Site
 
 
-@dataclass(frozen=True, slots=True)
-class SiteInputs:
+class SiteInputs(Struct, frozen=True):
     """What a place adds to energy, carbon, water and money."""
 
     place: str

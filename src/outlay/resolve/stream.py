@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog
 from outlay.catalog.utilization import decode_attention

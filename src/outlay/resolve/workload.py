@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from outlay.derive import Quantity, exact
 from outlay.errors import BadValue, Inconsistent
@@ -25,8 +27,7 @@ ARRIVALS = {
 SECONDS = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What is asked of the whole deployment.
 
     kind: closed (so many always in flight), open (requests/s), batch (one started together), queued (all at once).

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 ITL = "itl_s"
 LOW_S, HIGH_S, BINS = 1e-6, 1e7, 6000  # bins half a percent wide
 
 
-@dataclass(eq=False, slots=True)
-class Measure:
+class Measure(Struct, eq=False):
     """Weighted values in seconds: their mean, and percentiles by interpolation between bins 0.5 % wide."""
 
     weight: float = 0.0

@@ -5,7 +5,7 @@ Everything is plain numbers and pickles, so that many simulations can go to many
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.errors import BadValue, Inconsistent, UnknownName, suggestion
 
@@ -13,8 +13,7 @@ ROUTERS = ("round_robin", "least_loaded", "prefix")
 POLICIES = ("mixed", "prefill_first")
 
 
-@dataclass(frozen=True, slots=True)
-class StepTime:
+class StepTime(Struct, frozen=True):
     """Seconds of an engine's step.
 
     A step with n running requests that read K cached tokens takes base_s[n] + read_s·K; a chunk of prompt tokens in
@@ -44,8 +43,7 @@ class StepTime:
             raise BadValue("step_time: a step takes time: base_s above 0, read_s at least 0", "step_time.base_s")
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Struct, frozen=True):
     """Engines of one kind. An engine is one scheduler: a replica, one of its attention ranks, or one share of the
     requests that a pipeline works on in turn."""
 
@@ -57,8 +55,7 @@ class Pool:
     devices: float = 1.0  # of one engine
 
 
-@dataclass(frozen=True, slots=True)
-class Autoscale:
+class Autoscale(Struct, frozen=True):
     """Engines on demand: as many as keep `target` requests inside each, looked at every so often.
 
     A new engine takes requests after cold_start_s and is paid for from the start; one too many stops taking requests
@@ -72,8 +69,7 @@ class Autoscale:
     patience: int = 4
 
 
-@dataclass(frozen=True, slots=True)
-class System:
+class System(Struct, frozen=True):
     """The deployment: one pool, or one for prompts and one that decodes, and how requests pass through it.
 
     policy: "mixed" puts prompts into decode steps (vLLM), "prefill_first" stops decoding for them (SGLang).
@@ -137,8 +133,7 @@ class System:
                            f"{pool.block_tokens}", "system.accepted")
 
 
-@dataclass(frozen=True, slots=True)
-class Power:
+class Power(Struct, frozen=True):
     """Watts of one device: idle, in steps with prompts, and in decode steps by running requests (linear between)."""
 
     idle_w: float

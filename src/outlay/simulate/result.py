@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from outlay.errors import BadValue, Unsupported
@@ -19,8 +19,7 @@ PERCENTILES = (50, 90, 99)
 Column = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Slo:
+class Slo(Struct, frozen=True):
     """Limits a good request stays within, in seconds; None does not matter."""
 
     ttft_s: float | None = None
@@ -28,8 +27,7 @@ class Slo:
     e2e_s: float | None = None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class SimResult:
+class SimResult(Struct, frozen=True, eq=False):
     """A simulation's outcome.
 
     requests has a row each (request, engine, input_tokens, output_tokens, cached_tokens, preemptions, dropped,

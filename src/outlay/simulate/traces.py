@@ -21,12 +21,12 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.errors import BadValue, UnknownField, Unreadable, suggestion
 from outlay.simulate.workload import ROWS, Batch, batch
@@ -36,8 +36,7 @@ MOST = 1e9
 LONGEST_LINE = 4 * 2**20  # characters; a request with a million prefix blocks has fewer
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(Struct, frozen=True):
     """Names of a format's columns, and how its time is read into seconds."""
 
     name: str
@@ -73,8 +72,7 @@ def _formats() -> tuple[Format, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True):
     """A trace in a file. speed: how many times faster it is replayed; limit: the first so many requests."""
 
     path: str

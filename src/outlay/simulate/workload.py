@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from outlay.errors import BadValue, Inconsistent, UnknownName, suggestion
@@ -21,8 +21,7 @@ IN_A_BURST = 20.0  # requests on average, where no length of bursts is given
 KINDS = ("poisson", "gamma", "bursty", "diurnal", "even", "all_at_once", "closed")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Batch:
+class Batch(Struct, frozen=True, eq=False):
     """Requests in the order they come. prefix_ids are those of all requests one after another, prefix_counts each."""
 
     arrival_s: NDArray[np.float64]
@@ -39,8 +38,7 @@ def batch(arrival_s: Any, input_tokens: Any, output_tokens: Any, counts: Any = N
                  np.asarray(ids, dtype=np.int64))
 
 
-@dataclass(frozen=True, slots=True)
-class Arrivals:
+class Arrivals(Struct, frozen=True):
     """When requests come.
 
     poisson; gamma: times between them of a coefficient of variation cv; bursty: two Poisson rates in turn (a
@@ -78,16 +76,14 @@ class Arrivals:
             raise BadValue(f"{at}: a swing of {self.swing:g} is not between 0 and 1", at)
 
 
-@dataclass(frozen=True, slots=True)
-class Prefixes:
+class Prefixes(Struct, frozen=True):
     """Prefixes requests share: each begins with one of `groups`, `tokens` long."""
 
     groups: int
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Synthetic:
+class Synthetic(Struct, frozen=True):
     """Requests drawn from distributions."""
 
     arrivals: Arrivals
@@ -123,8 +119,7 @@ class Synthetic:
             yield batch(arrivals, inputs, outputs, counts, np.repeat(group, counts) * each + within)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Given:
+class Given(Struct, frozen=True, eq=False):
     """Requests at hand, in the order they come."""
 
     requests: Batch

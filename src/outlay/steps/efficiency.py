@@ -7,7 +7,8 @@ A constant belongs to a scope, most particular first: a framework class, a devic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from outlay.derive import Num
 from outlay.physics.roofline import Grid, flat_grid
@@ -70,8 +71,7 @@ def width_of(precision: str) -> str:
     return {"bf16": "16bit", "fp8": "8bit", "nvfp4": "4bit"}[GRID_OF_PRECISION.get(precision, "bf16")]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Efficiency:
+class Efficiency(Struct, frozen=True, eq=False):
     """Utilisation grids by precision and constants by (scope, name), for one device."""
 
     generation: str

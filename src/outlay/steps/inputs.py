@@ -6,14 +6,14 @@ Strings and booleans are categories: branches outside array code, so a search gr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.derive import Num
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(Struct, frozen=True):
     """A fleet of equal devices as physics sees it. Links are bytes per second per device and direction."""
 
     device: str
@@ -34,8 +34,7 @@ class Hardware:
     efficiency: Any = None  # steps.efficiency.Efficiency: utilisation grids, latencies, overlaps
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """How a step is computed, apart from where: lengths, batch, precisions, optimiser, framework."""
 
     sequence_length: int  # memory also takes an array, one length a row of a search
@@ -63,8 +62,7 @@ class Recipe:
         return length if getattr(length, "ndim", 0) else float(length)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """How one step is laid over the devices; devices = tensor · pipeline · context · data."""
 
     tensor: Num = 1

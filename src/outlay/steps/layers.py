@@ -6,10 +6,10 @@ by tensor parallelism; tokens are those of one micro-batch after the context spl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.architecture import LayerKind
 from outlay.physics.flops import attention_flop, attention_span, chunked_scan_flop
@@ -25,8 +25,7 @@ UNFUSED_SCORE_BYTES = (
 HALF = 2.0  # bytes of a 16-bit element
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Split:
+class Split(Struct, frozen=True, eq=False):
     """How one micro-batch of one layer is cut; numbers or arrays of one shape."""
 
     tokens: Num  # of the micro-batch on this rank after the context split

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 Num = Any
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class PowerFacts:
+class PowerFacts(Struct, frozen=True, eq=False):
     """Rated power and cap in watts; the rest are the constants of `physics.power`, as floats or draws.
 
     busy_plain and busy_narrow are the activity that experts of 16 bits and of narrower weights add; it falls

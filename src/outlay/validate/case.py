@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 BASELINE_UTILIZATION = 0.35  # 6ND at 35 % of dense peak
 BASELINE_BYTES_PER_PARAMETER = 16.0
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """One measured value. `number` is the dotted name in a result; `group` is what is left out when it is scored."""
 
     source: str
@@ -25,8 +25,7 @@ class Case:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What was predicted for a case: nominal, interval, and what the baseline says. `error` when it failed."""
 
     case: Case
@@ -41,8 +40,7 @@ class Outcome:
         return self.value / self.case.measured
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True):
     """How well a set of outcomes matches. Errors are |predicted/measured - 1|."""
 
     name: str
@@ -55,7 +53,7 @@ class Score:
     inside: float
     width: float
     baseline: float | None
-    worst: tuple[Outcome, ...] = field(default=(), repr=False)
+    worst: tuple[Outcome, ...] = ()
 
 
 def quantile(values: Sequence[float], q: float) -> float:

@@ -7,10 +7,11 @@ weigh most: answering "fits" for one of those is the costly mistake, and is coun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.catalog import Catalog
 from outlay.errors import OutlayError
@@ -22,8 +23,7 @@ BORDERLINE = (0.1, 0.9)  # of the probability to fit
 FAILED = ("OOM", "fails at", "does not fit")  # how a log's remark says that the engine did not start
 
 
-@dataclass(frozen=True, slots=True)
-class FitCase:
+class FitCase(Struct, frozen=True):
     """A configuration, and whether it ran."""
 
     source: str
@@ -37,8 +37,7 @@ class FitCase:
         return "finetune" if "finetune" in self.scenario else "serve"
 
 
-@dataclass(frozen=True, slots=True)
-class FitOutcome:
+class FitOutcome(Struct, frozen=True):
     """What the plan says of a case. `error` when it could not be planned."""
 
     case: FitCase
@@ -55,8 +54,7 @@ class FitOutcome:
         return BORDERLINE[0] < self.probability < BORDERLINE[1]
 
 
-@dataclass(frozen=True, slots=True)
-class FitScore:
+class FitScore(Struct, frozen=True):
     """Verdicts of a set of outcomes; shares of `n`, which holds those that were planned."""
 
     name: str

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 GIB = 2.0**30
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryCase:
+class MemoryCase(Struct, frozen=True):
     """One measurement. field: which (dotted) result field to compare; stage: "fullest" or "last"."""
 
     source: str

@@ -6,9 +6,10 @@ A case is planned with the constants fitted without its own group, so what was f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog, load
 from outlay.derive import Quantity

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 Row = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class TimeCase:
+class TimeCase(Struct, frozen=True):
     """One measured step. `left_out` names what a fit must not have seen: the model within the source."""
 
     source: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from outlay.account import unit_value
 from outlay.planner.capacity.hours import mean_hour
@@ -18,8 +20,7 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.power import serve_power
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Option:
+class Option(Struct, frozen=True, eq=False):
     """One way to serve the load, at nominal inputs."""
 
     device: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from outlay.planner.serve.times import Replicas, load_of
@@ -20,8 +21,7 @@ REFINED, ROUNDS = 9, 2  # further steps between the last that keeps the promises
 CAPACITY = "capacity"
 
 
-@dataclass(frozen=True, slots=True)
-class Most:
+class Most(Struct, frozen=True):
     """The largest load of one replica: requests/s, requests in flight, and which promise the next step breaks."""
 
     rate_per_s: float

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
@@ -38,8 +39,7 @@ SHOWN = 8
 AIMS = {"money": "usd_per_hour", "energy": "power_w", "carbon": "co2e_kg_per_hour", "time": "e2e_s"}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Found:
+class Found(Struct, frozen=True, eq=False):
     """What a search came to: the options by the aim, the best first, and why others were left out."""
 
     options: tuple[Option, ...]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from outlay.planner.capacity.option import Option, option_of, rank, ranked
 from outlay.planner.serve.replay import spread

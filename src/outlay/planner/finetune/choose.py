@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from outlay.errors import Inconsistent, OutlayError
 from outlay.planner.finetune.step import tuned_step

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.errors import OutlayError
 from outlay.planner.finetune.choose import as_training, choose_tune
@@ -21,8 +23,7 @@ LAYOUT_FIELDS = ("zero", "context")  # of a layout that a change may set
 QUALITY = {"qlora": "the base in 4 bits", "optimizer": "8-bit states", "sequence_length": "rows cut shorter"}
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Struct, frozen=True):
     """A phase with fields changed: bytes on the fullest device and seconds of a token."""
 
     memory_bytes: float

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.derive import Quantity, add_all, derive
 from outlay.planner.layouts.evaluate import nominal
@@ -21,8 +22,7 @@ Num = Any  # a number or a Quantity
 WRITING_ACTIVITY = {"compute_activity": 0.1, "memory_activity": 0.7}  # decoding reads, and computes little
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Step:
+class Step(Struct, frozen=True, eq=False):
     """times: as train_time, with the algorithm's parts in the total; rollout: memory while responses are written."""
 
     times: dict[str, Num]

@@ -7,10 +7,11 @@ space and gathered to the rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
@@ -57,8 +58,8 @@ def nominal(value: Any) -> Any:
         return {key: nominal(part) for key, part in value.items()}
     if isinstance(value, tuple):
         return tuple(nominal(part) for part in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: nominal(getattr(value, f.name)) for f in fields(value)})
+    if isinstance(value, Struct):
+        return replace(value, **{name: nominal(getattr(value, name)) for name in value.__struct_fields__})
     return value
 
 
@@ -187,7 +188,7 @@ class _Rows:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._few, name)
-        found = _Rows(value, self._where) if is_dataclass(value) else spread(value, self._where)
+        found = _Rows(value, self._where) if isinstance(value, Struct) else spread(value, self._where)
         setattr(self, name, found)
         return found
 

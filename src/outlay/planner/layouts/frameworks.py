@@ -6,11 +6,10 @@ search from answering with something its framework cannot run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class FrameworkRules:
+class FrameworkRules(Struct, frozen=True):
     """ZeRO stages without and with pipeline stages, schedules, axes it can split, sharding inside data."""
 
     zero: tuple[int, ...]

@@ -6,11 +6,11 @@ With `search` the rules are those of practice as well, see `layout_space`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
@@ -30,8 +30,7 @@ SEARCH_RULES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """The divisors a layout meets, taken once from the model, the fleet and the recipe."""
 
     devices: int

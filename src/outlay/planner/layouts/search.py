@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
@@ -40,8 +40,7 @@ class Evaluator(Protocol):
         """step_time_s; compute_activity and memory_activity where the aim is not the time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objective:
+class Objective(Struct, frozen=True):
     """What to minimise: a step's time, or device-seconds times what one costs at the step's activities."""
 
     name: str = "time"
@@ -54,8 +53,7 @@ class Objective:
         return times["step_time_s"] * devices * self.per_device_s(times)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Longest step, and the most another aim may cost for one step (a budget), both None when free.
 
     memory_share is the part of the device's memory a layout may fill.
@@ -66,8 +64,7 @@ class Limits:
     memory_share: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One layout with what the search found of it, all of one step."""
 
     layout: Layout
@@ -77,8 +74,7 @@ class Choice:
     within_limits: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(Struct, frozen=True):
     """best is empty when nothing fits; smallest is then the layout that comes closest."""
 
     best: tuple[Choice, ...]
@@ -98,8 +94,7 @@ def _empty_columns() -> dict[str, list[Floats]]:
     return {name: [] for name in ("block", "row", "value", "step_time_s", "memory_bytes", "within")}
 
 
-@dataclass(eq=False, slots=True)
-class Pool:
+class Pool(Struct, eq=False):
     """Candidates kept while blocks stream by: columns of plain numbers and where each came from."""
 
     columns: dict[str, list[Floats]] = field(default_factory=_empty_columns)
@@ -218,7 +213,9 @@ def _keep_promising(pool: Pool, number: int, rows: NDArray[np.int64], memory: Fl
         within &= limits.budget[0].of(times, devices) <= limits.budget[1]
     kept = [smallest(np.where(within, value, np.inf), top), smallest(value, top), smallest(step, top),
             pool.on_front(step, value, memory)]
-    keep = np.unique(np.concatenate(kept))
+    chosen = np.zeros(len(rows), dtype=bool)
+    chosen[np.concatenate(kept)] = True
+    keep = np.flatnonzero(chosen)
     pool.add(number, rows[keep], value=value[keep], step_time_s=step[keep], memory_bytes=memory[keep],
              within=within[keep].astype(np.float64))
 

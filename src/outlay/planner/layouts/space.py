@@ -8,10 +8,10 @@ leaves nothing under them. All of it is array arithmetic; no layout is visited o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
@@ -39,8 +39,7 @@ SCHEDULES_WITH_CHUNKS = ("interleaved", "zero_bubble")
 MANY_DIVISORS = 64  # a batch or fleet with more than this is searched at its small and binary divisors
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Block:
+class Block(Struct, frozen=True, eq=False):
     """Layouts that share their categories; `columns` are equally long.
 
     Rows with virtual stages in a block of schedule 1f1b are interleaved: the formulas tell the two apart by
@@ -76,8 +75,7 @@ class Block:
                       last_stage_layers=self.last_stage_layers)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Space:
+class Space(Struct, frozen=True, eq=False):
     """All blocks; `rules` says what was pruned before anything was evaluated."""
 
     blocks: tuple[Block, ...]
@@ -104,7 +102,7 @@ def given_fields(fixed: GivenLayout | Layout | None) -> dict[str, Any]:
     """The fields of a partial layout that are set."""
     if fixed is None:
         return {}
-    names = [*Layout.__dataclass_fields__]
+    names = [*Layout.__struct_fields__]
     return {name: value for name in names if (value := getattr(fixed, name, None)) is not None}
 
 

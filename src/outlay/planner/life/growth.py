@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from outlay.derive import value_of
@@ -24,8 +24,7 @@ STANDING = ("storage_byte_s", "person_s")  # do not grow with traffic
 LONGEST_YEAR_H = 8784.0
 
 
-@dataclass(frozen=True, slots=True)
-class Growing:
+class Growing(Struct, frozen=True):
     """Traffic at the start, and how it grows; `period_s` is the time a plan's use belongs to, None its own duration."""
 
     per_year: float

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.account import account, totals
 from outlay.derive import Quantity, add_all, derive, exact, value_of
@@ -28,8 +29,7 @@ PHASE = "life"
 DONE = ("data", "pretrain", "finetune")
 
 
-@dataclass(frozen=True, slots=True)
-class Lived:
+class Lived(Struct, frozen=True):
     """Every line of a life, when its phases are, and what maintenance says of itself."""
 
     lines: list[Line]

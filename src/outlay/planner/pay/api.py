@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.account import account
 from outlay.catalog.token_prices import Offer, Rung, TokenPrice

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.derive import Quantity, derive, exact
 from outlay.planner.serve.memory import verdict
@@ -17,8 +18,7 @@ from outlay.steps.serve.memory import serve_memory
 UNSURE = 0.5
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Capacity:
+class Capacity(Struct, frozen=True, eq=False):
     """One replica at work. `fits` False: the model does not fit on this fleet, and `why` says so."""
 
     fits: bool

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.account import account
 from outlay.derive import Quantity, derive, exact
@@ -19,8 +20,7 @@ BOUGHT = {"device": "purchase", "host": "purchase", "network": "purchase", "buil
           "interest": "interest", "upkeep": "upkeep", "resale": "resale"}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Machines:
+class Machines(Struct, frozen=True, eq=False):
     """The machines of one way: units of so many devices, each with whole replicas of the model."""
 
     units: Quantity

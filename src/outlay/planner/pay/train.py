@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.account import account
 from outlay.derive import Quantity, add_all, derive, exact, value_of

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.account import unit_value
 from outlay.derive import Quantity, quantile
@@ -30,8 +32,7 @@ AIMS = {"money": "usd", "energy": "energy_j", "carbon": "co2e_kg"}
 FULL = ("tensor", "pipeline", "context", "data", "micro_batch", "zero", "recompute")
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True):
     """The layout to plan, how the result writes it, and what the search found beside it."""
 
     layout: Layout
@@ -45,7 +46,7 @@ class Chosen:
 
 def shown_layout(layout: Layout) -> dict[str, Any]:
     """A layout as the result writes it; it can be read again as a given one."""
-    values = {name: getattr(layout, name) for name in Layout.__dataclass_fields__}
+    values = {name: getattr(layout, name) for name in Layout.__struct_fields__}
     whole = {k: int(v) if isinstance(v, float) else v for k, v in values.items()}
     return {k: v for k, v in whole.items() if not (k in ("first_stage_layers", "last_stage_layers") and v == 0)}
 

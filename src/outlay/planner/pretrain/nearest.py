@@ -7,10 +7,12 @@ thumb. The smallest step of each kind that fits is kept, with what it frees and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 from math import isfinite
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.errors import OutlayError
 from outlay.planner import changes
@@ -27,8 +29,7 @@ MOST_CHANGES = 5
 SPLITS = ("tensor", "pipeline", "context", "expert")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One field that changes, by its scenario path."""
 
     field: str
@@ -36,8 +37,7 @@ class Step:
     after: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A verified change: its steps, what the plan then takes, bytes freed, time and device-time per token.
 
     time_ratio and device_time_ratio are over the plan that did not fit: 1.1 is 10 % slower, or dearer.
@@ -60,8 +60,7 @@ class Change:
         return "split" if self.kind in SPLITS else self.kind
 
 
-@dataclass(frozen=True, slots=True)
-class Nearest:
+class Nearest(Struct, frozen=True):
     """Memory against capacity, and what can be changed (does not fit) or grown (fits)."""
 
     fits: bool
@@ -259,7 +258,7 @@ def _steps(start: Attempt, attempt: Attempt, path: str) -> tuple[Step, ...]:
         if before != after:
             found.append(Step(f"{path}.{name}", before, after))
     if start.layout is not None and attempt.layout is not None:
-        for name in Layout.__dataclass_fields__:
+        for name in Layout.__struct_fields__:
             before, after = getattr(start.layout, name), getattr(attempt.layout, name)
             if before != after and not (name == "shard" and attempt.layout.shard == attempt.layout.data):
                 found.append(Step(f"{path}.layout.{name}", before, after))

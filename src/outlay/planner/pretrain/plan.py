@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, add_all, derive, exact

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+
+from msgspec import Struct
 
 from outlay.errors import OutlayError
 from outlay.steps.inputs import Layout
@@ -17,8 +18,7 @@ Found = tuple[float, float, Layout]
 PlanOn = Callable[[int], Found | None]
 
 
-@dataclass(frozen=True, slots=True)
-class ScalingRow:
+class ScalingRow(Struct, frozen=True):
     """One fleet size. efficiency is device-time at the asked size over device-time here."""
 
     devices: int

@@ -7,10 +7,11 @@ lines of the plan are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.account import totals
 from outlay.account_rates import Rates
@@ -27,8 +28,7 @@ from outlay.resolve.workload import Asked
 from outlay.usage import Line
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Way:
+class Way(Struct, frozen=True, eq=False):
     """One way to follow the load: what it holds, the traffic and power means of its devices, and its lines."""
 
     name: str
@@ -118,8 +118,7 @@ def _fixed(resolved: Resolved, phase: ServePhase, whole: Replicas, values: Mappi
     return Way("fixed", count, hours, 0, "", mean, drawn, lines)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Followed:
+class _Followed(Struct, frozen=True, eq=False):
     """Replicas that come and go with the load."""
 
     resolved: Resolved

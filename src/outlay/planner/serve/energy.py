@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from outlay.architecture import Architecture
@@ -36,7 +35,7 @@ def power_values(
     if power is None:
         return {}
     facts = serve_power_facts(power, nominal=False)
-    names = [field.name for field in fields(PowerFacts)]
+    names = list(PowerFacts.__struct_fields__)
     inputs = {name: getattr(facts, name) for name in names}
     kept: list[tuple[dict[str, Any], Mapping[str, Any]]] = []  # nominal and drawn: one pass for all numbers
 

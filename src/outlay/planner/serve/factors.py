@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from outlay.derive import value_of
 from outlay.planner.serve.plan import choose_layout
@@ -22,8 +24,7 @@ WAITED = "time to the first token: more requests were in flight than run at once
 SLOWEST, FASTEST, HALVINGS = 30.0, 1.0 / 30.0, 50
 
 
-@dataclass(frozen=True)
-class Factors:
+class Factors(Struct, frozen=True):
     """By number; `load` is where they were measured, in the words of the catalogue's rows; `without` says why not."""
 
     ratios: Mapping[str, float]

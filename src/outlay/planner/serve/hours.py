@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from outlay.planner.capacity.rate import Most, most_load
@@ -19,8 +20,7 @@ ITEMS = ("prefill", "decode")
 SPLITS = 512  # sizes of a reserved base that are tried
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Hours:
+class Hours(Struct, frozen=True, eq=False):
     """By hour: replicas standing, requests/s answered by all, shares of their time and watts of a device."""
 
     counts: Floats

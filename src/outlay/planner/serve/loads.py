@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from outlay.derive import value_of
 from outlay.planner.serve.times import HOUR_S, Replicas, load_of

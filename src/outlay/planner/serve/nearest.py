@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import FORMATS

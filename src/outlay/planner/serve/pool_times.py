@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
@@ -28,8 +30,7 @@ from outlay.steps.serve.pools import Side, pools_time
 from outlay.steps.serve.time_inputs import Load
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Pools:
+class Pools(Struct, frozen=True, eq=False):
     """Both sides, and what crosses from one to the other: bytes of a prompt's cache, over a link."""
 
     arch: Architecture

@@ -5,10 +5,10 @@ Everything handed over is plain numbers, so that a plan can be replayed in anoth
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of

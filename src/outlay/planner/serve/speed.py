@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, value_of

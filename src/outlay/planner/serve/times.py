@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
@@ -41,8 +42,7 @@ TIMES = ("ttft", "tpot", "itl", "e2e")
 FIRST, TOKEN = "time to the first token", "time per output token"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Replicas:
+class Replicas(Struct, frozen=True, eq=False):
     """Equal replicas: how each is laid out, what its cache holds, and how much slower it is than the time model
     (an engine without constants of its own is held to what one stream of it takes)."""
 
@@ -91,8 +91,7 @@ class Replicas:
         return self.count * int(self.layout.devices)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Traffic:
+class Traffic(Struct, frozen=True, eq=False):
     """What passes through a deployment, for its use of devices and for a search.
 
     Shares are of the devices' time; running of a replica.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Num, Quantity
@@ -12,8 +13,7 @@ from outlay.steps.serve.memory import serve_memory
 MOST_TENSOR = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """A model, the memory of one device, how it is run and over what."""
 
     arch: Architecture
@@ -23,8 +23,7 @@ class Trial:
     margin_bytes: float = 0.0  # kept free so that what fits here fits with confidence
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a trial takes: spare bytes of the tightest device, its total, and what its cache holds."""
 
     headroom_bytes: float

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.errors import Unreadable
 from outlay.readers.bench.aiperf import is_aiperf, read_aiperf
@@ -24,8 +26,7 @@ WHAT = "a result of vllm bench serve, SGLang's bench_serving, guidellm or aiperf
 ENDINGS = (".json", ".jsonl", ".ndjson")
 
 
-@dataclass(frozen=True)
-class BenchReading:
+class BenchReading(Struct, frozen=True):
     """All runs of one file."""
 
     name: str

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 TIMES = ("ttft_s", "tpot_s", "itl_s", "e2e_s")
 PERCENTILES = ("p50", "p90", "p95", "p99")
@@ -18,8 +19,7 @@ ENGINES = {"vllm": "vllm", "sglang": "sglang", "srt": "sglang", "trt": "tensorrt
 OPENAI = "openai"  # a client's word for any server of that interface: it names no engine
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
+class Spread(Struct, frozen=True):
     """A time over requests, in seconds; None where the file does not say."""
 
     mean: float | None = None
@@ -29,8 +29,7 @@ class Spread:
     p99: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BenchRun:
+class BenchRun(Struct, frozen=True):
     """One load put on one deployment.
 
     load: closed (so many always in flight), open (requests/s), queued (all there from the start), trace, or "".

@@ -12,11 +12,12 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import Struct, field
 
 from outlay.errors import Unreadable, Unsupported
 from outlay.readers.gguf.types import GGML_TYPES, tensor_bytes
@@ -37,8 +38,7 @@ _OUTER = {"token_embd": "embedding", "position_embd": "embedding", "output": "ou
 _LENGTH = struct.Struct("<Q")
 
 
-@dataclass(frozen=True, slots=True)
-class GgufTensor:
+class GgufTensor(Struct, frozen=True):
     name: str
     shape: tuple[int, ...]  # ggml order: the first dimension is contiguous
     kind: str
@@ -46,15 +46,13 @@ class GgufTensor:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedArray:
+class SkippedArray(Struct, frozen=True):
     """An array that is counted and not kept: a vocabulary, its scores, its merges."""
 
     length: int
 
 
-@dataclass(frozen=True)
-class GgufFile:
+class GgufFile(Struct, frozen=True, dict=True):
     """One model, all its files together."""
 
     path: str

@@ -5,13 +5,13 @@ One row a `model_type`. A bias given as ("key", default) is read from the config
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 Bias = bool | tuple[str, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(Struct, frozen=True):
     norm: str = "rms"
     norms: int = 2  # hidden-wide norms a layer
     final_norm: bool = True

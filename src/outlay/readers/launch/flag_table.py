@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.errors import BadValue, Unreadable
 from outlay.readers.fields import Note, show
@@ -15,8 +16,7 @@ _SWITCHES = ("true", "false", "auto", "on", "off", "yes", "no", "0", "1", "full"
 _OFF = ("", "false", "none", "null", "0", "0.0", "off", "[]", "{}")
 
 
-@dataclass(frozen=True)
-class LaunchNotes:
+class LaunchNotes(Struct, frozen=True):
     """What was read beside the scenario, so that nothing is dropped in silence."""
 
     engine: str = ""
@@ -28,8 +28,7 @@ class LaunchNotes:
     devices_per_node: int | None = None
 
 
-@dataclass
-class Collected:
+class Collected(Struct):
     """Flags as they are read: values by target, and the lists of the rest."""
 
     source: str
@@ -58,8 +57,7 @@ class Collected:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Struct, frozen=True):
     """One flag: what kind of value follows it and where the value goes."""
 
     kind: str

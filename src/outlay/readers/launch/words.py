@@ -7,7 +7,8 @@ Only what launch scripts use is understood: words, `NAME=value` and `NAME=( … 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from outlay.errors import Unreadable
 
@@ -37,16 +38,14 @@ _ENGINES_OWN = ("VLLM_", "SGLANG_", "SGL_", "TRTLLM_", "TLLM_", "LLAMA_ARG_", "G
 _EXPORTS = ("export", "declare", "local", "readonly", "set", "-x")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One command: its words, and the variables set before it in the text or in front of it."""
 
     words: tuple[str, ...]
     variables: Mapping[str, str]
 
 
-@dataclass
-class _Scan:
+class _Scan(Struct):
     text: str
     at: int = 0
     depth: int = 0

@@ -11,9 +11,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.errors import Unreadable
 from outlay.readers.json_file import open_regular
@@ -72,8 +73,7 @@ _CONFIGURATION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """One thing a log says. Bytes are SI; `line` counts from 1; rank is "" where the line names none."""
 
     name: str
@@ -83,8 +83,7 @@ class Observation:
     rank: str = ""
 
 
-@dataclass(frozen=True)
-class LogReading:
+class LogReading(Struct, frozen=True, dict=True):
     """Everything read from one log."""
 
     engine: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.derive import Num, Quantity, derive, exact
 from outlay.errors import BadValue, Inconsistent
@@ -19,8 +20,7 @@ SMALL_VOCABULARY = 65_536  # token ids that fit 16 bits
 YEAR_S = 31_557_600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A known corpus, or the part of it that is used."""
 
     name: str
@@ -29,8 +29,7 @@ class Source:
     licence: str
 
 
-@dataclass(frozen=True, slots=True)
-class DataPhase:
+class DataPhase(Struct, frozen=True):
     """The data phase, every input known; `cleaned` tokens come from a web archive."""
 
     tokens: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.derive import Num, Quantity, exact
 from outlay.errors import BadValue, Inconsistent
@@ -12,8 +12,7 @@ from outlay.resolve.people import or_default
 from outlay.scenario_life import Annotation, Deal
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """Work bought by the piece: how much of it, and the name of its price in `Rates`."""
 
     item: str

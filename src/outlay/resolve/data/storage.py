@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.catalog import Entry
 from outlay.derive import Num, Quantity, derive, exact
@@ -16,8 +17,7 @@ MONTH_S = 31_557_600.0 / 12
 DEFAULT_TIER = "s3-standard"
 
 
-@dataclass(frozen=True, slots=True)
-class StoragePlan:
+class StoragePlan(Struct, frozen=True):
     """How a corpus is kept; prices are in the rates under "data"."""
 
     retention_s: Quantity  # of text and tokens, after they are made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.errors import BadValue, Inconsistent
 from outlay.readers.row_lengths import CHARACTERS_A_TOKEN, RowLengths, row_lengths
@@ -14,8 +14,7 @@ FIELD = "finetune.data_file"
 WITH_REPLAY = ("sft", "distill")
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
+class Lengths(Struct, frozen=True):
     """Tokens of the rows a step sees: what memory must hold and what time is spent on."""
 
     longest: int
@@ -25,8 +24,7 @@ class Lengths:
     rows: float | None  # examples in an epoch
 
 
-@dataclass(frozen=True, slots=True)
-class EpochTokens:
+class EpochTokens(Struct, frozen=True):
     """Tokens trained in an epoch, and those of them that are replayed or kept on disk."""
 
     new: float

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import exact
@@ -52,8 +53,7 @@ MODEL_AXES = ("tensor", "pipeline", "context", "expert", "expert_tensor")
 VIRTUAL = ("prefix", "prompt", "adapter", "adapter-v2")
 
 
-@dataclass(frozen=True, slots=True)
-class TunePhase:
+class TunePhase(Struct, frozen=True):
     """A fine-tuning phase ready to plan. `training` holds the memory's recipe: rows of the longest length."""
 
     training: TrainingPhase
@@ -205,7 +205,7 @@ class _Resolver:
         if method in VIRTUAL:
             virtual = int(self.choose("virtual_tokens", 20 if method in ("prefix", "prompt") else 10, "a common size"))
         frozen = self.frozen_layers(method)
-        software = Software(**{f.name: self.fact(f.name) for f in fields(Software) if f.name in self.rows})
+        software = Software(**{name: self.fact(name) for name in Software.__struct_fields__ if name in self.rows})
         quantised = base not in WIDE
         counts = count(self.at.architecture, method=method, rank=rank, adapted=adapted, fused=fused, saved=saved,
                        frozen_layers=frozen, virtual_tokens=virtual, quantised=quantised,

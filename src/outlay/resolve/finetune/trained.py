@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.errors import BadValue, suggestion
@@ -77,8 +77,7 @@ def saved_modules(names: list[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """Parameters by what happens to them."""
 
     adapters: float  # added and trained

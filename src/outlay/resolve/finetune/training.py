@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.resolve.calendar import Defaults, resolve_calendar
@@ -17,8 +18,7 @@ from outlay.steps.inputs import Hardware, Recipe
 UNTOLD = (".experiments", "bytes per token at rest")  # defaults of a training run that a fine-tune does not use
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """What a fine-tune is resolved against."""
 
     architecture: Architecture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from outlay.catalog import Catalog
 from outlay.derive import Quantity
@@ -26,8 +26,7 @@ USUAL_LENGTH = 8192
 MOST_OF_ONE_KIND = 8
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class PaidFleet:
+class PaidFleet(Struct, frozen=True, eq=False):
     """A fleet resolved for serving, with the prices under which it can be had."""
 
     resolved: Resolved

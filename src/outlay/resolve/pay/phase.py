@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date as Date
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from outlay.catalog import Catalog
 from outlay.catalog.prices import STALE_DAYS
@@ -28,8 +28,7 @@ WAYS = ("api", "rent", "own")
 SINGLE = ("input", "output", "reasoning", "cached", "cache_written")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Work:
+class Work(Struct, frozen=True, eq=False):
     """What is paid for in a month: requests, and the lengths they have (one of them, or one a row of a file)."""
 
     requests_per_month: Quantity
@@ -48,8 +47,7 @@ class Work:
         return float(self.lengths.cached.sum() / max(float(self.lengths.input.sum()), 1.0))
 
 
-@dataclass(frozen=True, slots=True)
-class PayPhase:
+class PayPhase(Struct, frozen=True):
     """Everything the ways to pay are compared with, each input known."""
 
     ways: tuple[str, ...]

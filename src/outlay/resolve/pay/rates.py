@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.account_rates import Owned, Rates
 from outlay.catalog import Catalog
@@ -27,8 +28,7 @@ COMMITMENTS = ("on_demand", "spot", "1y", "3y")
 YEARS = {"1y": 1.0, "3y": 3.0}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tenure:
+class Tenure(Struct, frozen=True, eq=False):
     """One way to have a fleet. commitment: on_demand | spot | 1y | 3y, "" for owned."""
 
     kind: str  # rent | own

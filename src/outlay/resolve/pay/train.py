@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date as Date
 from datetime import timedelta
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from outlay.catalog import Catalog, Entry
 from outlay.derive import Quantity, derive
@@ -31,8 +31,7 @@ YEAR_DAYS = 365.25
 YEARLY = re.compile(r"price_usd_\d{4}")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tuning:
+class Tuning(Struct, frozen=True, eq=False):
     """A provider's price of a training token."""
 
     provider: str
@@ -60,8 +59,7 @@ def training_tenures(scenario: Scenario, phase: PayPhase, resolved: Resolved, ca
                    defaults, phase.usd_per_person_s)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class PublishedTerms:
+class PublishedTerms(Struct, frozen=True, eq=False):
     """What the definitions of a training cost by Cottier et al. 2024 (arXiv:2405.21015) take, for one fleet and day.
 
     The hardware is bought 90 days after it came out, at the price of then, and loses value until the run starts.

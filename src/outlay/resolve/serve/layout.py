@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.architecture import Architecture
 from outlay.errors import Inconsistent
@@ -13,8 +13,7 @@ from outlay.steps.serve.inputs import ServeLayout
 _PARALLEL = ("tensor", "pipeline", "expert", "data", "decode_context_parallel", "replicas")
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLayout:
+class PoolLayout(Struct, frozen=True):
     """One pool of a disaggregated deployment; sequences None keeps the phase's own."""
 
     name: str

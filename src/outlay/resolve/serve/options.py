@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from outlay.catalog import Catalog
 from outlay.errors import UnknownName
@@ -18,8 +18,7 @@ NEEDS = {"fp8": "peak_fp8_flop_per_s", "nvfp4": "peak_fp4_flop_per_s", "mxfp4": 
 OLDEST = 2016  # nothing older runs today's engines
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(Struct, frozen=True):
     """What is tried. able: precisions a device has units for, beyond 16 bits."""
 
     devices: tuple[str, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
@@ -47,8 +48,7 @@ LOCAL_ENGINE = "llama.cpp"
 QUANTIZED = ("fp8", "nvfp4")  # weights that a quantization tool wrote beside what it says of the cache
 
 
-@dataclass(frozen=True, slots=True)
-class ServePhase:
+class ServePhase(Struct, frozen=True):
     """A serving phase ready to plan; a degree of 0 is chosen by the planner."""
 
     recipe: ServeRecipe

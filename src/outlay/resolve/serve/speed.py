@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
@@ -42,8 +44,7 @@ EARLY_SCOPES = {"vllm": "vllm@0.4"}
 GIVEN_PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(Struct, frozen=True):
     """What `steps.serve.time` is given, and the residual of each number by whether requests stay on one pool."""
 
     device: TimeDevice

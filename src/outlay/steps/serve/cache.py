@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import add_all, derive
@@ -17,8 +19,7 @@ _SPARSE_LATENT_BYTES = (
 _INDEX_SCALE_BYTES = 4.0
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class LayerCache:
+class LayerCache(Struct, frozen=True, eq=False):
     """One layer's cache and state: of a token and of the longest sequence, on all ranks and on one."""
 
     token_bytes: Value  # before any split

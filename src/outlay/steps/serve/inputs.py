@@ -7,8 +7,9 @@ categories.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from outlay.architecture import LayerKind
 from outlay.physics.roofline import Grid
@@ -18,8 +19,7 @@ Num = Any  # float, array or Quantity
 POOLS = ("utilization", "static", "free", "context", "grows")
 
 
-@dataclass(frozen=True, slots=True)
-class ServeLayout:
+class ServeLayout(Struct, frozen=True):
     """One replica: tensor · data · pipeline devices; `data` are attention ranks with own sequences."""
 
     tensor: Num = 1
@@ -33,8 +33,7 @@ class ServeLayout:
         return self.tensor * self.pipeline * self.data
 
 
-@dataclass(frozen=True, slots=True)
-class ServeRecipe:
+class ServeRecipe(Struct, frozen=True):
     """How an engine keeps and runs a model.
 
     pool says how the engine sizes its cache: a share of the device less what it measured (utilization), a
@@ -77,8 +76,7 @@ class ServeRecipe:
         return bool(getattr(value, "value", value))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class StreamDevice:
+class StreamDevice(Struct, frozen=True, eq=False):
     """A device as one stream sees it: bandwidth, peak, and the shares of them that kernels reach."""
 
     memory_bytes_per_s: Num

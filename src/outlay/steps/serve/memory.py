@@ -7,10 +7,10 @@ grouped by pipeline degree.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import Quantity, add_all, derive
@@ -38,8 +38,7 @@ EXPANDED = ("nf4", "nf4-dq", "fp4", "fp4-dq")  # widened as a whole before more 
 POOLED = ("utilization", "static", "free")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ServeStage:
+class ServeStage(Struct, frozen=True, eq=False):
     """One device of one stage. pool_bytes: cache and state together; need_bytes: of one longest sequence."""
 
     parts: Mapping[str, Value]
@@ -55,8 +54,7 @@ class ServeStage:
     token_layers: int
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ServeMemory:
+class ServeMemory(Struct, frozen=True, eq=False):
     """All stages of one replica and what its cache holds."""
 
     stages: tuple[ServeStage, ...]

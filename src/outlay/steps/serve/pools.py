@@ -8,10 +8,11 @@ analysis: Reiser and Lavenberg, JACM 27(2), 1980, one customer at a time left ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.steps.serve.inputs import ServeLayout
@@ -23,8 +24,7 @@ ROUNDS = 12
 HANDOVER_S = 0.005  # to tell the decode side, beside moving the cache
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Side:
+class Side(Struct, frozen=True, eq=False):
     """One pool: its replicas, how each is laid out, the engine's limits there and tokens its cache holds."""
 
     layout: ServeLayout

@@ -9,10 +9,10 @@ over the tokens that were answered. Everything is a float, an array of one shape
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics import power as pw
@@ -29,8 +29,7 @@ Num = Any
 NARROW_BYTES = 1.5  # of a weight: below, 8 bits or fewer
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Work:
+class Work(Struct, frozen=True, eq=False):
     """What one pass asks of one device of a replica: seconds of arithmetic at the dense peak, bytes moved."""
 
     peak_s: Num
@@ -162,8 +161,7 @@ def serve_power(
     }
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Phase:
+class Phase(Struct, frozen=True, eq=False):
     """Share of all time that a device spends in a phase, and its activities within it."""
 
     share: Num

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import add_all, derive
@@ -20,8 +21,7 @@ UNMEASURED_SHARE = 0.8
 PACKED = ("int4", "awq-int4", "gptq-int4", "nf4", "nf4-dq", "fp4", "fp4-dq", "mxfp4")  # unpacked before use
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class OneStream:
+class OneStream(Struct, frozen=True, eq=False):
     """first_s: the prompt; token_s: each further token, at a context."""
 
     first_s: Value

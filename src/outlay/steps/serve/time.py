@@ -9,10 +9,11 @@ what a step takes more with a prompt's chunk in it. Numbers are floats or arrays
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.physics.queueing import accepted_tokens, closed_loop_tpot_s, service_wait_s
@@ -30,8 +31,7 @@ BLOCK = 4096  # numbers worked on at a time, which a core's cache holds
 ROUNDS = 4  # of the fixed point between how many run and how long they take
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Parts:
+class Parts(Struct, frozen=True, eq=False):
     """Seconds by part, before constants: of a decode step, of prompts inside one, of one alone and of a burst."""
 
     decode: Pass
@@ -59,7 +59,7 @@ def serve_time(
 
     service_s, but for an open loop, is how long one prompt (all of a static batch's) keeps the replica.
     """
-    given = [getattr(each, name) for each in (layout, load, engine) for name in each.__dataclass_fields__]
+    given = [getattr(each, name) for each in (layout, load, engine) for name in each.__struct_fields__]
     many = max(np.size(value) for value in given)
     if many > BLOCK and all(np.ndim(v) == 0 or np.shape(v) == (many,) for v in given) and not any(
         np.ndim(v) for v in (*engine.part_bytes.values(), *engine.constants.values())
@@ -77,7 +77,7 @@ def serve_time(
 
 def _block(record: Any, own: slice, many: int) -> Any:
     """A record with its arrays cut to one block."""
-    cut = {name: getattr(record, name)[own] for name in record.__dataclass_fields__
+    cut = {name: getattr(record, name)[own] for name in record.__struct_fields__
            if np.shape(getattr(record, name)) == (many,)}
     return replace(record, **cut)
 

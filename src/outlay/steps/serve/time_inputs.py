@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.physics.roofline import Grid
 
 Num = Any
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Links:
+class Links(Struct, frozen=True, eq=False):
     """A collective by the number of devices: latency and bus rate measured for each of `devices`."""
 
     devices: tuple[float, ...]
@@ -22,8 +21,7 @@ class Links:
     bytes_per_s: tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TimeDevice:
+class TimeDevice(Struct, frozen=True, eq=False):
     """A device as an engine's step sees it. grids and peaks go by bf16, fp8 and nvfp4, as far as it has them.
 
     attention_share and attention_floor_s are of decode attention: share of bandwidth at large reads and the
@@ -43,8 +41,7 @@ class TimeDevice:
     slow_latency_s: Num = 20e-6
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class EngineTime:
+class EngineTime(Struct, frozen=True, eq=False):
     """An engine running a model: bytes of weights by part and of a cached element, limits, constants."""
 
     part_bytes: Mapping[str, Num]
@@ -66,8 +63,7 @@ class EngineTime:
         return self.constants[name]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Load:
+class Load(Struct, frozen=True, eq=False):
     """What is asked of one replica. kind: closed (concurrency), open (requests/s), batch (together), queued (all).
 
     cache_tokens bounds how many sequences run at once; infinite where it is not known.

@@ -7,10 +7,10 @@ is put on by `serve_time`. Everything is a float or an array of one shape.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics.flops import attention_flop, attention_span
@@ -29,8 +29,7 @@ STATE_BYTES = 4.0  # of an element of recurrent state
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Pass:
+class Pass(Struct, frozen=True, eq=False):
     """Seconds of one step by part, before what the engine makes of them: reading weights and arithmetic apart."""
 
     flow: Num  # matrix products at the rate weights are read

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import Quantity, add_all, derive, exact, value_of
@@ -16,8 +17,7 @@ Value = Any
 STATE_SPACE = ("mamba1", "mamba2", "gdn", "kda", "lightning")
 
 
-@dataclass(frozen=True, slots=True)
-class StageLayers:
+class StageLayers(Struct, frozen=True):
     """Which layers a pipeline stage holds."""
 
     index: int

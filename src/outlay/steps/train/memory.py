@@ -8,11 +8,12 @@ distinct (tensor, context, expert tensor, micro-batch) and (tensor, pipeline, vi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import add_all, derive, value_of
@@ -32,8 +33,7 @@ LAYER_COLUMNS = ("tensor", "context", "expert_tensor", "micro_batch")
 STAGE_COLUMNS = ("tensor", "pipeline", "virtual_pipeline", "expert", "expert_tensor")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class MemoryResult:
+class MemoryResult(Struct, frozen=True, eq=False):
     """Stages first to last; of a search the first, the first ordinary and the last."""
 
     stages: tuple[StageMemory, ...]
@@ -62,8 +62,7 @@ class MemoryResult:
         return self.fullest.memory_peak_moment
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Placed:
+class Placed(Struct, frozen=True, eq=False):
     """A stage and the buffers that its place alone decides."""
 
     stage: Stage
@@ -170,8 +169,8 @@ def spread(value: Any, where: Any) -> Any:
         return {key: spread(part, where) for key, part in value.items()}
     if isinstance(value, tuple):
         return tuple(spread(part, where) for part in value)
-    if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "mixer"):
-        return type(value)(**{f.name: spread(getattr(value, f.name), where) for f in fields(value)})
+    if isinstance(value, Struct) and not hasattr(value, "mixer"):
+        return type(value)(**{name: spread(getattr(value, name), where) for name in value.__struct_fields__})
     return value
 
 
@@ -187,9 +186,9 @@ def _fuller(best: StageMemory, other: StageMemory) -> StageMemory:
 
 
 def _pick(more: Any, other: Any, best: Any) -> Any:
-    if is_dataclass(best) and not isinstance(best, type):
-        return type(best)(**{f.name: _pick(more, getattr(other, f.name), getattr(best, f.name))
-                             for f in fields(best)})
+    if isinstance(best, Struct):
+        return type(best)(**{name: _pick(more, getattr(other, name), getattr(best, name))
+                             for name in best.__struct_fields__})
     return np.where(more, other, best)
 
 

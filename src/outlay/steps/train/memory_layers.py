@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import add_all, derive
@@ -18,8 +18,7 @@ from outlay.steps.tune.memory import layer_difference
 Value = Any  # a number, an array or a Quantity
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class LayerBytes:
+class LayerBytes(Struct, frozen=True, eq=False):
     """kept: from its forward to its backward; working: on top of that while its backward runs."""
 
     kept: Value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture
 from outlay.derive import Num
@@ -17,8 +18,7 @@ CORE_ATTENTION = ("core_attn",)
 GIB = 2.0**30
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryConstants:
+class MemoryConstants(Struct, frozen=True):
     """Sizes no shape gives; the catalogue's memory_constants table holds them with their sources."""
 
     context_bytes: Num = 0.55 * GIB  # driver context and loaded kernels
@@ -30,8 +30,7 @@ class MemoryConstants:
     host_copy_factor: Num = 1.0  # host bytes per offloaded byte
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryPolicy:
+class MemoryPolicy(Struct, frozen=True):
     """Choices of a framework that change what is alive."""
 
     split_gate: bool  # both halves, the gate's result and the product are kept (eager PyTorch)
@@ -91,5 +90,5 @@ def _constants(given: Any) -> MemoryConstants:
         return MemoryConstants()
     if isinstance(given, MemoryConstants):
         return given
-    known = {f.name for f in fields(MemoryConstants)}
+    known = set(MemoryConstants.__struct_fields__)
     return MemoryConstants(**{k: v for k, v in dict(given).items() if k in known})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from outlay.architecture import LayerKind
 from outlay.derive import Quantity, add_all, derive
@@ -24,8 +24,7 @@ PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers"
 MOMENTS = np.array(("backward", "backward", "backward", "optimizer"))  # by physics.memory.peak_moment
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class MicroBatch:
+class MicroBatch(Struct, frozen=True, eq=False):
     """Bytes of one micro-batch on a rank: each kind of layer, the loss, the embedding's dropout mask."""
 
     layers: Mapping[LayerKind, LayerBytes]
@@ -33,8 +32,7 @@ class MicroBatch:
     mask: Value
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class PlaceBuffers:
+class PlaceBuffers(Struct, frozen=True, eq=False):
     """Buffers that a stage's place in the layout decides."""
 
     standing: Value  # outlive a step
@@ -43,8 +41,7 @@ class PlaceBuffers:
     table: Value  # the embedding's gradient, at its backward
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class StageMemory:
+class StageMemory(Struct, frozen=True, eq=False):
     """One device of a stage at its peak.
 
     allocated and reserved are the framework allocator's peaks. What follows them is what the parts are made

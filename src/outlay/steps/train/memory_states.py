@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import add_all, derive
@@ -17,8 +18,7 @@ from outlay.steps.train.memory_policy import MemoryPolicy
 Value = Any  # a number, an array or a Quantity
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Stage:
+class Stage(Struct, frozen=True, eq=False):
     """One pipeline stage: its layers by kind, and the parameters of one of its devices."""
 
     index: Value
@@ -30,8 +30,7 @@ class Stage:
     tables: Value  # of `dense`, those of embedding and head
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class States:
+class States(Struct, frozen=True, eq=False):
     """Bytes of model states on one device, and what of them lives on the host."""
 
     weights: Value

@@ -7,8 +7,9 @@ gathers, see `train_time`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import add_all, derive
@@ -57,8 +58,7 @@ def micro_batch_time(
     return times
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Work:
+class _Work(Struct, frozen=True, eq=False):
     """What one layer has to do for one micro-batch: products, attention core, bytes moved."""
 
     dense: tuple[Shape, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from outlay.physics.activations import HALF
 from outlay.steps.tune.trained import Tuning
@@ -10,8 +10,7 @@ from outlay.steps.tune.trained import Tuning
 REDUCED_BYTES = HALF + 4.0  # of a gathered layer's gradient: 16 bits and the fp32 buffer that reduces it
 
 
-@dataclass(frozen=True, slots=True)
-class TunedPolicy:
+class TunedPolicy(Struct, frozen=True):
     """What a fine-tune changes at the ends of the model and between moments of a step."""
 
     fresh_gradients: bool  # gradients are made anew in each backward, not kept in standing buffers

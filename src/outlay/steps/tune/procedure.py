@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import add_all, derive
@@ -21,8 +22,7 @@ CRITIC_PASSES = ("forward_s", "backward_s", "recompute_s", "tensor_comm_s", "con
                  "pipeline_bubble_s", "pipeline_comm_s", "data_comm_s", "optimizer_s")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class RolloutMemory:
+class RolloutMemory(Struct, frozen=True, eq=False):
     """Bytes of a device while responses are written: what stays of training, the engine's weights and cache."""
 
     resident: Num

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from outlay.architecture import LayerKind
 from outlay.derive import add_all, derive
@@ -16,8 +17,7 @@ Num = Any  # float, array or Quantity
 ADD_BYTES = 10.0  # an adapted output element: the update written, scaled, and added to the base's result
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TunedLayer:
+class TunedLayer(Struct, frozen=True, eq=False):
     """Seconds beside the plain layer's, and shares of it that are left."""
 
     forward: Num

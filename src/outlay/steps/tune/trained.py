@@ -7,8 +7,9 @@ gradient, and which carry an adapter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.derive import Num
@@ -18,8 +19,7 @@ ENTRY = ("q", "k", "v")  # products fed by the mixer's norm
 MLP_ENTRY = ("gate", "up")
 
 
-@dataclass(frozen=True, slots=True)
-class Software:
+class Software(Struct, frozen=True):
     """Facts of a fine-tuning stack that no shape gives; rows of the catalogue's tune_constants."""
 
     norm_bytes: float = 2.0  # kept of a norm's input, bytes an element (4: an fp32 copy)
@@ -52,8 +52,7 @@ class Software:
     gathers_root: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(Struct, frozen=True):
     """What is trained. `adapted` and `trained` name matrices of a layer (see MATRICES)."""
 
     method: str  # full | lora | qlora | dora | prefix | prompt
@@ -80,8 +79,7 @@ class Tuning:
     offload_activations: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Companion:
+class Companion(Struct, frozen=True):
     """A model beside the one that is trained: it reads `forwards` times the sequences a step trains."""
 
     role: str  # reference | teacher | critic | reward
@@ -91,8 +89,7 @@ class Companion:
     own_weights: bool = True  # False: the trained model with its adapters off
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(Struct, frozen=True):
     """How responses are written before a step of reinforcement learning."""
 
     engine: str
@@ -108,8 +105,7 @@ class Rollout:
     longest_prompt: float
 
 
-@dataclass(frozen=True, slots=True)
-class Procedure:
+class Procedure(Struct, frozen=True):
     """What an algorithm does in a step beside training: who reads, who writes."""
 
     algorithm: str = "sft"
