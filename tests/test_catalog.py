@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -177,6 +178,24 @@ def test_every_row_has_provenance(path: Path) -> None:
                 number = float(value)
                 assert bool(low) == bool(high), where
                 assert not low or float(low) <= number <= float(high), where
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda p: p.stem)
+def test_a_table_is_filed_as_a_csv_reader_reads_it(path: Path) -> None:
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = list(csv.reader(handle))[1:]
+    table = load().table(path.stem)
+    filed = {(i, p): facts[p] for i, facts in table.rows.items() for p in facts}
+    assert list(filed) == list(dict.fromkeys((row[0], row[1]) for row in sorted(rows, key=_first_seen(rows))))
+    for row in rows:
+        fact = filed[row[0], row[1]]
+        assert [fact.unit, fact.source, fact.retrieved, fact.how, fact.note] == [row[3], *row[6:]]
+        assert fact.value == (row[2] if row[3] in TEXT_UNITS else float(row[2]))
+
+
+def _first_seen(rows: list[list[str]]) -> Any:
+    order = {identifier: i for i, identifier in enumerate(dict.fromkeys(row[0] for row in rows))}
+    return lambda row: order[row[0]]
 
 
 def test_a_fact_becomes_a_number_with_its_interval_and_source() -> None:

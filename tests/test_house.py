@@ -119,6 +119,12 @@ def _docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_records_are_structs(path: Path) -> None:
+    """A dataclass costs 50 times as much to import (docs/adr/0009)."""
+    assert "dataclasses" not in path.read_text(), "msgspec.Struct, msgspec.structs.replace"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_only_the_edge_writes_to_the_terminal(path: Path) -> None:
     tree = ast.parse(path.read_text())
     calls = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
