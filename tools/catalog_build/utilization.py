@@ -41,6 +41,25 @@ KV_BINS_MIB = {
 }
 SOURCE = "aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA), {engine} {version}"
 ROWS = [2**i for i in range(16)]
+# Bandwidth in GB/s that a table's shares were taken of, where the device's own is another: its file names that of the
+# workstation edition (28 Gb/s memory against 24.95).
+SHARES_OF = {"rtx_pro_6000_server": (1792.0, 1597.0)}
+PEAK_TFLOPS = {"rtx_pro_6000_server": {"bfloat16": 467.8, "fp8": 935.6, "fp8_block": 935.6, "nvfp4": 1871.2}}
+ELEMENT_BYTES = {"bfloat16": 2.0, "fp8": 1.0, "fp8_block": 1.0, "nvfp4": 0.5625}
+
+
+def of_own(system: str, share: float, dtype: str = "", rows: float = 0.0) -> float:
+    """A share of what the device can do, from one of what its table was told: as is where arithmetic bounds it.
+
+    >>> round(of_own("rtx_pro_6000_server", 0.8), 3), of_own("rtx_pro_6000_server", 0.8, "fp8", 4096.0)
+    (0.898, 0.8)
+    """
+    if system not in SHARES_OF:
+        return share
+    told, own = SHARES_OF[system]
+    busy = 2.0 * rows / (1e3 * PEAK_TFLOPS[system][dtype]) if dtype else 0.0  # seconds a weight, in 1e-9
+    size = ELEMENT_BYTES.get(dtype, 1.0)
+    return share * max(busy, size / own) / max(busy, size / told)
 
 
 def gemm_grids(data: Path) -> Iterator[list[object]]:
@@ -55,7 +74,8 @@ def gemm_grids(data: Path) -> Iterator[list[object]]:
             wanted[key] = min(wanted.get(key, choice), choice)
     for (system, dtype), (_, engine, version) in sorted(wanted.items()):
         cells = {
-            (int(r["m"]), BINS_MIB[r["weight_bytes_bin"]]): min(float(r["util_median"]), 1.0)
+            (int(r["m"]), BINS_MIB[r["weight_bytes_bin"]]): min(
+                of_own(system, float(r["util_median"]), dtype, float(r["m"])), 1.0)
             for r in table
             if (r["system"], r["dtype"], r["backend"], r["version"]) == (system, dtype, engine, version)
             and r["weight_bytes_bin"] in BINS_MIB
@@ -84,7 +104,7 @@ def decode_grids(data: Path) -> Iterator[list[object]]:
         engine = min({r["backend"] for r in rows}, key=lambda e: ENGINES.index(e) if e in ENGINES else 9)
         version = max(r["version"] for r in rows if r["backend"] == engine)
         values = {
-            r["kv_bytes_read_bin"]: min(float(r["bw_util_median"]), 1.0)
+            r["kv_bytes_read_bin"]: min(round(of_own(system, float(r["bw_util_median"])), 4), 1.0)
             for r in rows
             if (r["backend"], r["version"]) == (engine, version)
         }
