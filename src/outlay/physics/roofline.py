@@ -28,16 +28,24 @@ class Grid(Struct, frozen=True, eq=False):
     source: str = ""
 
 
-def half_rate_grid(grid: Grid, times: float, most: float = 0.95) -> Grid:
+def half_rate_grid(grid: Grid, times: float, most: float = 0.95, full_rows: float = 0.0) -> Grid:
     """A grid measured at the full tensor rate, for a device of the same kind whose rate is a part of it.
 
     times: the full rate over the device's. What memory, power and launches let the donor reach is reached by
-    the slower device too, so its share of its own peak is that many times as large, up to `most`.
+    the slower device too, so its share of its own peak is that many times as large, up to `most`. full_rows: from
+    which arithmetic bounds the donor; with fewer than its part of them, memory bounds both and the share stays.
 
-    >>> float(np.exp(half_rate_grid(flat_grid(0.4), 2.0).log_utilisation[0, 0]).round(3))
+    >>> half = half_rate_grid(flat_grid(0.4), 2.0)
+    >>> round(float(np.exp(half.log_utilisation[0, 0])), 3)
     0.8
+    >>> [round(float(look_up(half_rate_grid(Grid(0.0, 8.0, 20.0, 1.0, np.log(np.full((2, 2), 0.4))), 2.0,
+    ...                                     full_rows=200.0), rows, 2.0**20)), 2) for rows in (1.0, 256.0)]
+    [0.4, 0.8]
     """
-    raised = np.minimum(grid.log_utilisation + np.log(times), np.maximum(grid.log_utilisation, np.log(most)))
+    table = grid.log_utilisation
+    rows = 2.0 ** (grid.first_row_log2 + grid.row_step_log2 * np.arange(table.shape[0]))
+    more = np.clip(times * rows / full_rows, 1.0, times) if full_rows else np.full(table.shape[0], times)
+    raised = np.minimum(table + np.log(more)[:, None], np.maximum(table, np.log(most)))
     return Grid(grid.first_row_log2, grid.row_step_log2, grid.first_bytes_log2, grid.bytes_step_log2, raised,
                 f"{grid.source}; at 1/{times:g} of the donor's rate")
 

@@ -19,9 +19,9 @@ from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simul
 from outlay.simulate.run import Workload
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import HANDOVER_S, Side
-from outlay.steps.serve.time import HOP_S, PROMPT_SHARE, Parts, decode_step_s, prompt_s, time_parts
+from outlay.steps.serve.time import HOP_S, PROMPT_SHARE, Parts, decode_step_s, joint_s, prompt_s, time_parts
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
-from outlay.steps.serve.time_step import decode_attention_s, prompt_attention_s
+from outlay.steps.serve.time_step import decode_attention_s, joint_attention_s, prompt_attention_s
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
@@ -46,7 +46,7 @@ def step_time(
     bare = decode_step_s(replace(parts, reading=counts * kept), engine.constants) + hops
     tokens = _knots(budget, KNOTS)
     running = _knots(max(most, 2), 2.0)
-    rows = [_chunk_s(arch, device, engine, layout, float(max(n, 1)), tokens, n == 0, hops) for n in running]
+    rows = [_chunk_s(arch, device, engine, layout, float(max(n, 1)), tokens, n == 0, hops, context) for n in running]
     pair, window_pair, window = _attention(arch, device, layout)
     attention = _parts(arch, device, engine, layout, 1.0, 1.0)
     prompt = slower_first * float(
@@ -72,18 +72,22 @@ def _parts(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: S
     whole = replace(engine, max_num_batched_tokens=FAR**2, prefix_hit=0.0)
     # Answers without end: one prompt comes in a step.
     found = time_parts(arch, device, whole, layout, Load("closed", tokens, FAR), running * layout.pipeline)
-    return replace(found, prompt_attention=0.0)
+    return replace(found, prompt_attention=0.0, joint=0.0)
 
 
 def _chunk_s(
     arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, running: float,
-    tokens: tuple[float, ...], alone: bool, hops: float,
+    tokens: tuple[float, ...], alone: bool, hops: float, context: float,
 ) -> list[float]:
     """What chunks of so many tokens add to a step; by themselves a step of their own."""
     sizes = np.maximum(np.array(tokens), 1.0)
     parts = _parts(arch, device, engine, layout, np.full_like(sizes, running), sizes)
     found = np.broadcast_to(np.asarray(prompt_s(parts, engine.constants, alone), dtype=np.float64), sizes.shape)
-    return [float(s) + (hops if alone else 0.0) for s in found]
+    if alone or not engine.joint_rows:
+        return [float(s) + (hops if alone else 0.0) for s in found]
+    joint = joint_attention_s(arch, device, layout, engine.joint_rows, running, context, PROMPT_SHARE)
+    reading = decode_attention_s(arch, device, engine.cache_bytes, layout, running, context)[0]
+    return [float(s + joint_s(joint, reading, engine.constants)) for s in found]
 
 
 def _reading(

@@ -11,9 +11,10 @@ from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, uncertain, value_of
 from outlay.physics.calibration import load_point
+from outlay.physics.roofline import half_rate_grid
 from outlay.resolve.drafter import FIELD as DRAFTING
 from outlay.resolve.drafter import Drafter
-from outlay.resolve.efficiency import borrowed
+from outlay.resolve.efficiency import borrowed, rate_below_full
 from outlay.resolve.engines import Engine, version_of
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.notes import Notes
@@ -41,6 +42,7 @@ FITTED = (
 PATCHES = 4.0  # of an image behind each token it becomes (Qwen2.5-VL, arXiv:2502.13923: two by two are merged)
 EARLY = (0, 6)  # versions before it launched a step kernel by kernel
 EARLY_SCOPES = {"vllm": "vllm@0.4"}
+PRECISION_BYTES = {"bf16": 2.0, "fp8": 1.0, "nvfp4": 0.5625}
 GIVEN_PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
 
 
@@ -139,6 +141,7 @@ def resolve_speed(
         acceptance=acceptance,
         prefix_hit=float(given.prefix_cache_hit or 0.0),
         draft_share=_draft_share(drafter, recipe, arch),
+        joint_rows=_joint_rows(engine, facts),
         reserve=engine.number("schedule_reserve"),
     )
     measured = borrowed(facts) <= 1.0
@@ -149,6 +152,12 @@ def resolve_speed(
     narrowest = min((value_of(each) for each in recipe.part_bytes.values()), default=2.0)
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
                  key)
+
+
+def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:
+    """Rows a running request's token is padded to beside a prompt; 0 where its attention has a kernel of its own."""
+    architecture = "" if facts.entry is None else str(facts.entry.value("architecture", ""))
+    return engine.number("joint_attention_rows") if architecture in engine.text("joint_attention_on").split("|") else 0.0
 
 
 def _adapter_layer_s(recipe: ServeRecipe, catalog: Catalog, notes: Notes) -> float:
@@ -180,6 +189,10 @@ def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catal
     found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock)
     if facts.entry is None:
         found = replace(found, generation="other")
+    times = rate_below_full(facts)
+    if times > 1.0 and borrowed(facts) > 1.0:
+        found = replace(found, grids={name: half_rate_grid(grid, times, full_rows=_ridge_rows(found, name, times))
+                                      for name, grid in found.grids.items()})
     found = replace(found, scale_up_devices=hardware.scale_up_devices)
     if fleet.intra_node_bytes_per_s is not None or facts.entry is None:
         usual = float(entry.value("link_bytes_per_s", 0.0) or 0.0)
@@ -188,6 +201,13 @@ def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catal
     if fleet.inter_node_bytes_per_s is not None:
         found = replace(found, slow_bytes_per_s=SLOW_SHARE * fleet.inter_node_bytes_per_s)
     return found
+
+
+def _ridge_rows(device: TimeDevice, name: str, times: float) -> float:
+    """Rows from which arithmetic, at the full tensor rate, takes longer than reading the weights."""
+    peak = device.peaks.get(name, device.peaks["bf16"])
+    size = PRECISION_BYTES.get(name, 1.0)
+    return float(0.5 * size * times * peak / device.memory_bytes_per_s)
 
 
 def _scaled(links: Any, ratio: float) -> Any:

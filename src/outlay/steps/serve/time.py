@@ -19,10 +19,16 @@ from outlay.architecture import Architecture
 from outlay.physics.queueing import accepted_tokens, closed_loop_tpot_s, service_wait_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
-from outlay.steps.serve.time_step import Pass, decode_attention_s, prompt_attention_s, step_pass
+from outlay.steps.serve.time_step import (
+    Pass,
+    decode_attention_s,
+    joint_attention_s,
+    prompt_attention_s,
+    step_pass,
+)
 
 Num = Any
-PARTS = ("flow", "work", "floor", "experts", "expert_work", "exchange")
+PARTS = ("flow", "least", "work", "floor", "experts", "expert_work", "exchange")
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
@@ -41,6 +47,7 @@ class Parts(Struct, frozen=True, eq=False):
     alone: Pass
     burst: Pass
     prompt_attention: Num  # of one prompt
+    joint: Num  # attention of those that run in a step that carries a prompt, where one kernel attends for both
     at_once: Num  # prompts of a static batch; else one
     chunks: Num  # of those
     together: Num  # prompts that share their passes inside decode steps
@@ -113,9 +120,12 @@ def time_parts(
     context = load.input + 0.5 * load.output
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context)
     attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)
+    joint: Num = 0.0
+    if engine.joint_rows:
+        joint = joint_attention_s(arch, device, layout, engine.joint_rows, busy, context, PROMPT_SHARE)
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     return Parts(
-        decode, reading, floor, mixed, alone, burst_pass, attention, at_once, chunks, together,
+        decode, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
         shared, burst,
         busy, flight, arch.layers, experts,
     )
@@ -170,8 +180,14 @@ def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Nu
     own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
     routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
     launched = parts.layers * c("mixed_layer_s") + parts.expert_layers * c("mixed_expert_layer_s")
+    launched = launched + joint_s(parts.joint, parts.reading, constants)
     passes = parts.shared_chunks / parts.together * (apart * (own + launched) + routed)
     return passes + apart * c("prompt_attention") * parts.prompt_attention
+
+
+def joint_s(joint: Num, reading: Num, constants: Mapping[str, Num]) -> Num:
+    """What attention of those that run takes more in a step that carries a prompt."""
+    return np.maximum(constants["prompt_attention"] * joint - constants["reading"] * reading, 0.0)
 
 
 def steps_apart(prompts: Num, ranks: Num) -> Num:

@@ -53,6 +53,7 @@ class EngineTime(Struct, frozen=True, eq=False):
     acceptance: Num = 0.0
     prefix_hit: Num = 0.0
     draft_share: Num = 0.0  # a drafted token's time over that of a decode step
+    joint_rows: float = 0.0  # a running request's token is padded to where one kernel attends for prompts and answers
     reserve: Num = 0.0  # of an answer's tokens still to come, share set aside in the cache when it starts
 
     def held(self, prompt: Num, answer: Num) -> Num:
