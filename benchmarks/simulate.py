@@ -45,7 +45,8 @@ from outlay.simulate import (
 from outlay.steps.serve.memory import serve_memory
 
 LOGS = (
-    ("llmservingsim_vllm_RTX4090_Llama-3.1-8B", "llama-3.1-8b", "rtx-4090", {}),
+    ("llmservingsim_vllm_RTX4090_Llama-3.1-8B", "llama-3.1-8b", "rtx-4090",
+     {"max_num_seqs": 256, "max_model_len": 32768}),
     ("llmservingsim_vllm_RTXPRO6000_Llama-3.1-8B", "llama-3.1-8b", "rtx-pro-6000-server", {}),
     ("llmservingsim_vllm_RTXPRO6000_Qwen3-30B-A3B-Instruct-2507", "qwen3-30b-a3b", "rtx-pro-6000-server",
      {"data": 2, "expert": 2}),
@@ -142,9 +143,9 @@ def _replayed(columns: dict[str, np.ndarray], model: str, device: str, split: di
     lengths = {"input": float(columns["input_toks"].mean()), "output": float(columns["output_toks"].mean())}
     count = split.get("tensor", 1) * split.get("data", 1)
     resolved = resolve(scenario_from({
-        "model": model, "fleet": {"device": device, "devices": count},
-        "serve": {"engine": "vllm", "precision": "bf16", "tensor": 1, **split, "replicas": 1, "max_num_seqs": 128,
-                  "max_num_batched_tokens": 2048, "workload": {"concurrency": 64, **lengths}}}), load())
+        "model": model, "fleet": {"device": device, "devices": count, "devices_per_node": count},
+        "serve": {"engine": "vllm", "engine_version": "0.19.0", "precision": "bf16", "tensor": 1, "replicas": 1,
+                  "max_num_seqs": 128, "max_num_batched_tokens": 2048, **split, "workload": {"concurrency": 64, **lengths}}}), load())
     phase, arch = resolved.serve, resolved.architecture
     assert phase is not None and arch is not None
     cache = value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens)

@@ -26,7 +26,8 @@ class Value(NamedTuple):
     note: str = ""
 
 
-_VLLM_ATTENTION = "vLLM source (Apache-2.0): get_flash_attn_version; FlashAttention source (BSD-3): flash_api, mha_varlen_fwd"
+_VLLM_ATTENTION = (
+    "vLLM source (Apache-2.0): get_flash_attn_version; FlashAttention source (BSD-3): flash_api, mha_varlen_fwd")
 _VLLM = "vLLM documentation and source (Apache-2.0): EngineArgs, GPUModelRunner.profile_run"
 _LOGS = "start-up logs in public issues (vllm-project/vllm#10517, #23278) and llm-d-planner's measurements"
 _SGL = "SGLang source (Apache-2.0): ServerArgs memory settings"
@@ -150,8 +151,8 @@ ENGINES: dict[str, dict[str, Value]] = {
             "ampere|ampere-hbm|ada|blackwell-gddr", "list", _VLLM_ATTENTION,
             note="compute capabilities 8 and 12: one FlashAttention 2 call for a step's prompts and answers"),
         "joint_attention_rows": _count(
-            64, _VLLM_ATTENTION, "query rows of a tile of its kernels over a paged cache; heads share one only where no "
-            "prompt is in the step"),
+            64, _VLLM_ATTENTION, "query rows of a tile of its kernels over a paged cache; heads share one only where "
+            "no prompt is in the step"),
     },
     "vllm@0.11": {
         "version_from": _text("0.11", _VLLM),

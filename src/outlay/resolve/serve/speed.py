@@ -157,7 +157,8 @@ def resolve_speed(
 def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:
     """Rows a running request's token is padded to beside a prompt; 0 where its attention has a kernel of its own."""
     architecture = "" if facts.entry is None else str(facts.entry.value("architecture", ""))
-    return engine.number("joint_attention_rows") if architecture in engine.text("joint_attention_on").split("|") else 0.0
+    joint = architecture in engine.text("joint_attention_on").split("|")
+    return engine.number("joint_attention_rows") if joint else 0.0
 
 
 def _adapter_layer_s(recipe: ServeRecipe, catalog: Catalog, notes: Notes) -> float:
@@ -186,7 +187,7 @@ def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catal
     entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
     cap, rated = fleet.device_power_limit_w, facts.power_w
     clock = capped_clock(rated.value, cap) if cap is not None and rated is not None else 1.0
-    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock)
+    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock, hardware.devices_per_node)
     if facts.entry is None:
         found = replace(found, generation="other")
     times = rate_below_full(facts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
@@ -35,8 +37,9 @@ def time_device(
     memory_bytes_per_s: Any = None,
     peaks: dict[str, Any] | None = None,
     clock: float = 1.0,
+    host: int | None = None,
 ) -> TimeDevice:
-    """A catalogued device; bandwidth and peaks may be replaced by what the scenario gives.
+    """A catalogued device; bandwidth, peaks and devices of a node may be replaced by what the scenario gives.
 
     clock: share of its clock that a power cap leaves under full work (`resolve.power.capped_clock`).
     """
@@ -51,6 +54,7 @@ def time_device(
     found = {name: value * clock for name, value in found.items()}
     share, floor = _reading(family, float(entry.value("memory_bytes_per_s")))
     link = float(entry.value("link_bytes_per_s", 25e9) or 25e9)
+    host = host or int(entry.value("devices_per_node", 8) or 8)
     return TimeDevice(
         generation(entry),
         found,
@@ -58,8 +62,8 @@ def time_device(
         bandwidth,
         share,
         floor,
-        links(family, "reduce", link),
-        links(family, "exchange", link),
+        links(family, "reduce", link, host),
+        links(family, "exchange", link, host),
         int(entry.value("scale_up_devices", 8) or 8),
         SLOW_SHARE * float(entry.value("inter_node_bytes_per_s", 50e9) or 50e9),
     )
@@ -85,25 +89,51 @@ def _reading(family: str, bandwidth: float) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=64)
-def links(family: str, kind: str, link_bytes_per_s: float) -> Links:
-    """All-reduces captured in a graph, or the general all-to-all, by devices; the card's link where unmeasured."""
-    found: dict[float, list[tuple[float, float]]] = {}
+def links(family: str, kind: str, link_bytes_per_s: float, host: int = 8) -> Links:
+    """All-reduces captured in a graph, or the general all-to-all, by devices; the card's link where unmeasured.
+
+    host: devices of a node. Numbers are those of hosts of the nearest size, the middle of all where those have fewer
+    devices: two cards behind their own host's bridge reach a third of what the same two reach in a server of eight.
+    A general exchange that was measured on larger hosts only is slower on the smaller as reductions are.
+    """
+    tables = _collectives(family, kind)
+    found = _middle(tables)
+    if len(found) < 2:
+        return Links(*UNMEASURED, (LINK_SHARE * link_bytes_per_s,) * len(UNMEASURED[0]))
+    near, reduced = _of_host(tables, host), _collectives(family, "reduce")
+    found |= _middle(near)
+    if kind == "exchange" and min(map(max, reduced.values())) < min(map(max, near.values())):
+        here, there = _middle(_of_host(reduced, host)), _middle(_of_host(reduced, int(min(map(max, near.values())))))
+        slower = median(here[n][1] / there[n][1] for n in here if n in there)
+        found = {n: (x / slower, y * slower) if n in here else (x, y) for n, (x, y) in found.items()}
+    return Links(tuple(found), tuple(x for x, _ in found.values()), tuple(y for _, y in found.values()))
+
+
+def _of_host(tables: Mapping[str, Mapping[float, tuple[float, float]]], host: int
+             ) -> dict[str, Mapping[float, tuple[float, float]]]:
+    """Tables of the hosts nearest in size: a table goes as far as its host has devices."""
+    size = min({max(one) for one in tables.values()}, key=lambda most: abs(math.log2(most / host)))
+    return {name: one for name, one in tables.items() if max(one) == size}
+
+
+def _middle(tables: Mapping[str, Mapping[float, tuple[float, float]]]) -> dict[float, tuple[float, float]]:
+    """Latency and rate by devices, each the middle of all tables."""
+    sizes = sorted({n for one in tables.values() for n in one})
+    return {n: (median(one[n][0] for one in tables.values() if n in one),
+                median(one[n][1] for one in tables.values() if n in one)) for n in sizes}
+
+
+def _collectives(family: str, kind: str) -> dict[str, dict[float, tuple[float, float]]]:
+    """Latency and rate by devices, of every software and version that was measured on a family."""
+    found: dict[str, dict[float, tuple[float, float]]] = {}
     with open(COLLECTIVES, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             general = "nccl" in row["source"]
             wanted = general if kind == "exchange" else not general and "eager" not in row["variant"]
             if row["family"] == family and wanted:
-                found.setdefault(float(row["devices"]), []).append(
-                    (float(row["latency_s"]), float(row["bus_bytes_per_s"]))
-                )
-    if len(found) < 2:
-        return Links(*UNMEASURED, (LINK_SHARE * link_bytes_per_s,) * len(UNMEASURED[0]))
-    sizes = tuple(sorted(found))
-    return Links(
-        sizes,
-        tuple(median(x for x, _ in found[n]) for n in sizes),
-        tuple(median(y for _, y in found[n]) for n in sizes),
-    )
+                table = found.setdefault(row["source"], {})
+                table[float(row["devices"])] = float(row["latency_s"]), float(row["bus_bytes_per_s"])
+    return found
 
 
 @lru_cache(maxsize=1)
