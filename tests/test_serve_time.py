@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.physics.queueing import accepted_tokens, busiest_rank, experts_touched, service_wait_s
+from outlay.physics.roofline import look_up
 from outlay.readers import architecture_from_mapping
 from outlay.resolve import resolve
 from outlay.resolve.serve.time import (
@@ -29,8 +30,9 @@ from outlay.scenario_io import scenario_from
 from outlay.steps.serve.cache import tokens_at
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import serve_memory
-from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time import PROMPT_SHARE, serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load
+from outlay.steps.serve.time_step import READ_SHARE, joint_attention_s
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.serve_time_cases import TABLES, serve_time_cases
 from outlay.validate.tables import read_rows
@@ -290,3 +292,61 @@ def test_blocks_of_many_are_the_same_as_a_few() -> None:
     few = replace(many, input=many.input[5000:5100], concurrency=many.concurrency[5000:5100])
     whole, part = times(many), times(few)
     assert all(np.allclose(whole[name][5000:5100], part[name], rtol=1e-12) for name in part)
+
+
+def test_one_kernel_for_prompts_and_answers_reads_the_cache_head_by_head() -> None:
+    """Measured on an RTX PRO 6000 (LLMServingSim, MIT): 64 requests at 1,024 tokens, 32 heads over 8 cached ones."""
+    device = time_device(load().find("device", "rtx-pro-6000-server", ""))
+    small = architecture_from_mapping(
+        {"layers": 1, "hidden": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "ffn": 14336, "gated": True,
+         "vocab": 128256}, "one-layer")[0]
+    joint = float(joint_attention_s(small, device, ServeLayout(1.0), 64.0, 64.0, 1024.0, PROMPT_SHARE))
+    assert joint == pytest.approx(310e-6, rel=0.1)
+    work = Load("closed", 1024.0, 256.0, 64.0)
+    plain = engine(2.0, device="rtx-pro-6000-server")
+    apart, together = (serve_time(DENSE, device, replace(plain, joint_rows=rows), ServeLayout(2.0), work)
+                       for rows in (0.0, 64.0))
+    assert 1.01 < together["tpot_s"] / apart["tpot_s"] < 1.5
+    alone = replace(work, concurrency=1.0)
+    one, same = (serve_time(DENSE, device, replace(plain, joint_rows=rows), ServeLayout(2.0), alone)
+                 for rows in (0.0, 64.0))
+    assert one["tpot_s"] == same["tpot_s"]  # nothing else runs beside its prompt
+
+
+@pytest.mark.parametrize(("device", "engine_name", "rows"), [
+    ("rtx-4090", "vllm", 64.0), ("a100-sxm4-80gb", "vllm", 64.0), ("h100-sxm5-80gb", "vllm", 0.0),
+    ("b200-sxm", "vllm", 0.0), ("rtx-4090", "sglang", 0.0)])
+def test_which_engines_attend_for_both_at_once(device: str, engine_name: str, rows: float) -> None:
+    scenario = {"model": "llama-3.1-8b", "fleet": {"device": device, "devices": 1}, "serve": {"engine": engine_name}}
+    phase = resolve(scenario_from(scenario), load()).serve
+    assert phase is not None and phase.speed.engine.joint_rows == rows
+
+
+def test_no_engine_reads_weights_faster_than_the_memory() -> None:
+    for name in ("rtx-pro-6000-server", "rtx-4090", "h200-sxm-141gb"):
+        device = time_device(load().find("device", name, ""))
+        found = serve_time(DENSE, device, engine(2.0, device=name), ServeLayout(1.0), Load("closed", 1.0, 64.0))
+        assert float(found["tpot_s"]) > 2.0 * 69.5e9 / (READ_SHARE * device.memory_bytes_per_s)
+
+
+def test_a_rate_halved_by_accumulation_is_reached_more_fully() -> None:
+    """A GeForce card's 16-bit rate is half its tensor cores': prompts reach nearly all of it, answers what they did."""
+    def share(name: str, rows: float) -> float:
+        phase = resolve(scenario_from({"model": "llama-3.1-8b", "fleet": {"device": name, "devices": 1},
+                                       "serve": {"precision": "bf16"}}), load()).serve
+        assert phase is not None
+        return float(look_up(phase.speed.device.grids["bf16"], rows, 2.0**27))
+
+    assert share("rtx-4090", 2048.0) > 0.9 > 1.5 * share("l40s", 2048.0)
+    assert share("rtx-4090", 16.0) == share("l40s", 16.0)
+
+
+def test_two_cards_of_their_own_host_reach_less_of_each_other_than_in_a_server_of_eight() -> None:
+    card = load().find("device", "rtx-pro-6000-server", "")
+    pair, server = (time_device(card, host=devices) for devices in (2, 8))
+    for two, eight in ((pair.reduce, server.reduce), (pair.exchange, server.exchange)):
+        assert two.bytes_per_s[0] < 0.5 * eight.bytes_per_s[0] and two.latency_s[0] > 2.0 * eight.latency_s[0]
+        assert two.devices == eight.devices and two.bytes_per_s[2] == eight.bytes_per_s[2]
+    assert time_device(card).reduce.bytes_per_s == server.reduce.bytes_per_s  # what the catalogue says of its node
+    wide = load().find("device", "h100-sxm5-80gb", "")
+    assert time_device(wide, host=4).reduce.bytes_per_s == time_device(wide).reduce.bytes_per_s  # one size was measured
