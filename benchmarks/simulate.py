@@ -145,7 +145,8 @@ def _replayed(columns: dict[str, np.ndarray], model: str, device: str, split: di
     resolved = resolve(scenario_from({
         "model": model, "fleet": {"device": device, "devices": count, "devices_per_node": count},
         "serve": {"engine": "vllm", "engine_version": "0.19.0", "precision": "bf16", "tensor": 1, "replicas": 1,
-                  "max_num_seqs": 128, "max_num_batched_tokens": 2048, **split, "workload": {"concurrency": 64, **lengths}}}), load())
+                  "max_num_seqs": 128, "max_num_batched_tokens": 2048, **split,
+                  "workload": {"concurrency": 64, **lengths}}}), load())
     phase, arch = resolved.serve, resolved.architecture
     assert phase is not None and arch is not None
     cache = value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens)
