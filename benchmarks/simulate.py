@@ -4,15 +4,14 @@
 
 Requests a second of one core, in CPU seconds, results included: chat with shared prefixes that are pushed out, under a
 cache limit; and, where DIR holds them, the Azure hour and Mooncake's conversation trace. With numba installed
-(`pip install outlay[fast]`) the compiled loop is measured and held equal to the plain one; --plain leaves it out. From
-DIR's per-request logs of LLMServingSim (MIT), requests are replayed as they came: with step times as the plan has them,
+(`pip install outlay[fast]`) the compiled loop is measured and held equal to the plain one; --plain leaves it out. The
+requests of four published logs (LLMServingSim, MIT) are replayed as they came: with step times as the plan has them,
 and with one factor of speed taken from every second request and scored on the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import platform
 import sys
@@ -22,12 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from outlay.catalog import load
-from outlay.derive import value_of
-from outlay.planner.serve.simulate import replay
-from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths
-from outlay.scenario_io import scenario_from
 from outlay.simulate import (
     Arrivals,
     Given,
@@ -38,20 +32,12 @@ from outlay.simulate import (
     Synthetic,
     System,
     Trace,
-    batch,
     fast,
     simulate,
 )
-from outlay.steps.serve.memory import serve_memory
+from outlay.validate.log_cases import RUNS, TABLE, log_scenario, measured, replayed
+from outlay.validate.tables import read_rows
 
-LOGS = (
-    ("llmservingsim_vllm_RTX4090_Llama-3.1-8B", "llama-3.1-8b", "rtx-4090",
-     {"max_num_seqs": 256, "max_model_len": 32768}),
-    ("llmservingsim_vllm_RTXPRO6000_Llama-3.1-8B", "llama-3.1-8b", "rtx-pro-6000-server", {}),
-    ("llmservingsim_vllm_RTXPRO6000_Qwen3-30B-A3B-Instruct-2507", "qwen3-30b-a3b", "rtx-pro-6000-server",
-     {"data": 2, "expert": 2}),
-    ("llmservingsim_vllm_RTXPRO6000_Qwen3-32B", "qwen3-32b", "rtx-pro-6000-server", {"tensor": 2}),
-)
 TOKENS = (0, 1, 512, 2048, 8192)
 STEP = StepTime(tuple(0.010 + 1e-5 * n for n in range(257)), 2e-8, TOKENS, (0, 1, 64, 256),
                 tuple(tuple(3e-5 * x + (0.01 if row == 0 else 0.0) for x in TOKENS) for row in range(4)), 1e-10)
@@ -110,62 +96,30 @@ def speeds(traces: Path | None, compiled: bool) -> None:
           "350 (CPU) | | |")
 
 
-def logs(traces: Path) -> None:
+def logs() -> None:
     print("\n| log, 300 requests | step times | E2E | TTFT | TPOT | bias of E2E |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for file, model, device, split in LOGS:
-        columns = _log(traces / f"{file}.csv")
-        run = _replayed(columns, model, device, split)
-        _score(file, "as planned", columns, run(1.0), slice(None))
+    rows = read_rows(TABLE)
+    for log in RUNS:
+        columns = measured(rows, log)
+        run, _ = replayed(log_scenario(log, columns), columns)
+        _score(log, "as planned", columns, run(), slice(None))
         wanted = columns["tpot_s"][::2].mean()
         low, high = 0.3, 3.0
         for _ in range(12):
             middle = (low * high) ** 0.5
-            mean = float(np.nanmean(run(middle)["tpot_s"][::2]))
+            mean = float(np.nanmean(run(middle, middle)["tpot_s"][::2]))
             low, high = (middle, high) if mean < wanted else (low, middle)
-        _score(file, f"× {low:.2f} from the other half", columns, run(low), slice(1, None, 2))
+        _score(log, f"× {low:.2f} from the other half", columns, run(low, low), slice(1, None, 2))
 
 
-def _log(path: Path) -> dict[str, np.ndarray]:
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    found = {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name != "request_id"}
-    order = np.argsort(found["queued_ts"], kind="stable")
-    found = {name: column[order] for name, column in found.items()}
-    first, last = found["first_token_ts"], found["last_token_ts"]
-    return found | {
-        "ttft_s": first - found["queued_ts"], "e2e_s": last - found["queued_ts"],
-        "tpot_s": (last - first) / np.maximum(found["output_toks"] - 1, 1)}
-
-
-def _replayed(columns: dict[str, np.ndarray], model: str, device: str, split: dict[str, int]) -> Any:
-    """A function of a factor on step times: the log's requests replayed as they came."""
-    lengths = {"input": float(columns["input_toks"].mean()), "output": float(columns["output_toks"].mean())}
-    count = split.get("tensor", 1) * split.get("data", 1)
-    resolved = resolve(scenario_from({
-        "model": model, "fleet": {"device": device, "devices": count, "devices_per_node": count},
-        "serve": {"engine": "vllm", "engine_version": "0.19.0", "precision": "bf16", "tensor": 1, "replicas": 1,
-                  "max_num_seqs": 128, "max_num_batched_tokens": 2048, **split,
-                  "workload": {"concurrency": 64, **lengths}}}), load())
-    phase, arch = resolved.serve, resolved.architecture
-    assert phase is not None and arch is not None
-    cache = value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens)
-    at = columns["queued_ts"] - columns["queued_ts"].min()
-    work = Given(batch(at, columns["input_toks"], columns["output_toks"]))
-
-    def run(slower: float) -> dict[str, np.ndarray]:
-        return replay(arch, phase, phase.layout, 1, cache, work, slower=slower, slower_first=slower).times()
-
-    return run
-
-
-def _score(file: str, how: str, measured: dict[str, np.ndarray], found: dict[str, np.ndarray], part: slice) -> None:
+def _score(log: str, how: str, measured: dict[str, np.ndarray], found: dict[str, np.ndarray], part: slice) -> None:
     words = []
     for name in ("e2e_s", "ttft_s", "tpot_s"):
         error = np.abs(found[name] / measured[name] - 1.0)[part]
         words.append(f"{np.nanmedian(error):.1%}, p90 {np.nanquantile(error, 0.9):.0%}")
     bias = found["e2e_s"][part].mean() / measured["e2e_s"][part].mean() - 1.0
-    print(f"| {file.removeprefix('llmservingsim_vllm_')} | {how} | {' | '.join(words)} | {bias:+.1%} |")
+    print(f"| {log} | {how} | {' | '.join(words)} | {bias:+.1%} |")
 
 
 def main() -> None:
@@ -176,8 +130,7 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} while measuring, Python "
           f"{platform.python_version()}, {time.strftime('%Y-%m-%d')}\n")
     speeds(given.traces, fast.installed() and not given.plain)
-    if given.traces is not None:
-        logs(given.traces)
+    logs()
 
 
 if __name__ == "__main__":

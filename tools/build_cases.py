@@ -25,6 +25,7 @@ TABLES = ("vtrain_multi", "vtrain_single", "mosaic_llmfoundry", "megatron_bridge
           "mlperf_power_dell_h100", "published_impacts", "finetune_memory", "finetune_memory_time",
           "mlperf_llm_power", "engine_memory", "inference_memory", "inference_memory_litgpt", "single_stream_qwen3_h20",
           "aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview")
+LOGS = "llmservingsim_vllm_"  # what the files of single requests are called, in traces/ beside the tables
 DROPPED = ("verified_from",)
 # Of many rows: one a measurement, with the columns that say how it was run.
 MERGED = ("aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview")
@@ -51,9 +52,26 @@ def merged(table: str, rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return found
 
 
+def requests(traces: Path) -> None:
+    """Logs of single requests as one table, times after the first one's arrival, to the millisecond."""
+    with open(OUT / "llmservingsim_requests.csv", "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(("log", "input_tokens", "output_tokens", "queued_s", "ttft_s", "e2e_s"))
+        for path in sorted(traces.glob(f"{LOGS}*.csv")):
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            start = min(float(row["queued_ts"]) for row in rows)
+            for row in rows:
+                queued = float(row["queued_ts"])
+                writer.writerow((path.stem.removeprefix(LOGS), row["input_toks"], row["output_toks"],
+                                 *(f"{float(x):.3f}" for x in (queued - start, float(row["first_token_ts"]) - queued,
+                                                               float(row["last_token_ts"]) - queued))))
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     OUT.mkdir(exist_ok=True)
+    requests(folder.parent / "traces")
     for table in TABLES:
         with open(folder / f"{table}.csv", encoding="utf-8", newline="") as handle:
             rows = list(csv.DictReader(handle))

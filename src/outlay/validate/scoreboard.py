@@ -179,6 +179,11 @@ def outcomes(
         found.append(predict(case, catalog, planned))
         if progress is not None:
             progress(index + 1, len(wanted))
+    logs = read_rows("llmservingsim_requests", folder)
+    if logs:
+        from outlay.validate import log_cases
+
+        found += log_cases.log_outcomes(logs)
     given = read_rows("mlenergy_v3_llm", folder)  # only where a folder holds it: its rows may not be shipped
     if given:
         from outlay.validate import power_cases
