@@ -84,7 +84,7 @@ def replayed(scenario: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> 
 
 
 def log_outcomes(rows: Iterable[Row]) -> list[Outcome]:
-    """Times of every tenth request; intervals are replays on devices as much faster and slower as left-out runs were."""
+    """Times of every tenth request; intervals are replays as much faster and slower as left-out runs were."""
     rows, found = list(rows), []
     for log in dict.fromkeys(row["log"] for row in rows):
         columns = measured(rows, log)
