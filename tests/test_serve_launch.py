@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay import plan
-from outlay.planner.serve.launch import launch
+from outlay.planner.serve.launch import launch, launch_pools
 from outlay.readers.launch.line import read_launch
 
 HUB = "org/some-model"
@@ -70,3 +70,26 @@ def test_a_plan_carries_its_line() -> None:
     words = found.phases["serve"]["launch"]["words"]
     assert words[:3] == ["vllm", "serve", "meta-llama/Meta-Llama-3.1-8B"]
     assert words[words.index("--max-model-len") + 1] == "8192"
+
+
+@pytest.mark.parametrize(("engine", "word", "router"), [
+    ("vllm", "--kv-transfer-config", ""), ("sglang", "--disaggregation-mode", "sglang_router.launch_router"),
+    ("tensorrt-llm", "", "disaggregated")])
+def test_each_pool_has_a_line_and_a_router_sends_between_them(engine: str, word: str, router: str) -> None:
+    pools = {"prefill": {"tensor": 2, "replicas": 3}, "decode": {"tensor": 4, "replicas": 1}}
+    found = launch_pools(engine, HUB, {"max_model_len": 8192, "precision": "bf16"}, pools)
+    assert found is not None and set(found["pools"]) == {"prefill", "decode"}
+    roles = set()
+    for name, pool in pools.items():
+        words = found["pools"][name]["words"]
+        scenario, notes = read_launch(words)
+        assert scenario["serve"]["tensor"] == pool["tensor"] and not notes.unknown
+        roles.add(words[words.index(word) + 1] if word else " ".join(found["pools"][name]["notes"]))
+    assert len(roles) == 2
+    assert router in found["words"] or not router
+    hosts = " ".join(found["words"] + found["notes"])
+    assert engine == "vllm" or (hosts.count("http://prefill-") or hosts.count("prefill-")) == 3
+
+
+def test_an_engine_without_pools_has_no_lines_for_them() -> None:
+    assert launch_pools("llama.cpp", HUB, {}, {"prefill": {}, "decode": {}}) is None

@@ -299,6 +299,7 @@ class ServeOptions(Record, frozen=True):
     precisions: list[str] | None = None
     engines: list[str] | None = None
     max_devices: Degree | None = None
+    disaggregated: Literal["only"] | bool | None = None  # prompts and answers on devices of their own
 
 
 class Serve(Record, frozen=True):

@@ -32,6 +32,7 @@ _VLLM = "vLLM documentation and source (Apache-2.0): EngineArgs, GPUModelRunner.
 _LOGS = "start-up logs in public issues (vllm-project/vllm#10517, #23278) and llm-d-planner's measurements"
 _SGL = "SGLang source (Apache-2.0): ServerArgs memory settings"
 _TRT = "TensorRT-LLM documentation: KvCacheConfig, build and runtime defaults"
+_PD = "documentation of each engine: vLLM disaggregated prefilling, SGLang PD disaggregation, TensorRT-LLM disagg-serving"
 _CPP = "llama.cpp source and start-up logs (MIT)"
 _CPP_FIT = "one-request speeds of Llama 3 8B and 70B, GPU-Benchmarks-on-LLM-Inference (2024)"
 _ALLREDUCE = Value(
@@ -111,6 +112,7 @@ ENGINES: dict[str, dict[str, Value]] = {
     "vllm": {
         "activation_share": _COMPILED,
         "name": _text("vLLM", _VLLM),
+        "pools": Value(1.0, "bool", _PD, note="prompts and answers on devices of their own"),
         "version": _text("0.14", _VLLM, "the version taken when none is given"),
         "pool": _text("utilization", _VLLM, "share of the device less weights, profiled peak and the rest"),
         "memory_utilization": _count(0.9, _VLLM),
@@ -186,6 +188,7 @@ ENGINES: dict[str, dict[str, Value]] = {
     "vllm@0.4": {
         "version_from": _text("0", _VLLM),
         "version_before": _text("0.8", _VLLM),
+        "pools": Value(0.0, "bool", _PD, note="an experiment of one prompt and one answer process, then"),
         "max_num_seqs_large": _count(256, _VLLM),
         "max_num_batched_tokens_large": _count(512, _VLLM),
         "max_num_batched_tokens": _count(512, _VLLM, "once prefill is chunked"),
@@ -200,6 +203,7 @@ ENGINES: dict[str, dict[str, Value]] = {
     "sglang": {
         "activation_share": _COMPILED,
         "name": _text("SGLang", _SGL),
+        "pools": Value(1.0, "bool", _PD, note="prompts and answers on devices of their own"),
         "version": _text("0.5", _SGL),
         "pool": _text("static", _SGL, "a share of the device for weights and cache together"),
         "schedule": _text("prefill_first", _SGL, "prompts run in steps of their own unless mixed chunks are asked for"),
@@ -235,6 +239,7 @@ ENGINES: dict[str, dict[str, Value]] = {
     "tensorrt-llm": {
         "activation_share": _COMPILED,
         "name": _text("TensorRT-LLM", _TRT),
+        "pools": Value(1.0, "bool", _PD, note="prompts and answers on devices of their own"),
         "version": _text("1.2", _TRT),
         "pool": _text("free", _TRT, "a share of what is free after loading and one run"),
         "memory_utilization": _count(0.9, _TRT, "free_gpu_memory_fraction"),

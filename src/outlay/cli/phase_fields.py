@@ -66,6 +66,7 @@ SERVE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--tpot",), "slo.tpot", "TIME", "Promised time per output token: 50ms."),
     (("--e2e",), "slo.e2e", "TIME", "Promised time of a whole request: 10s."),
     (("--among",), "options.devices", "A,B", "Devices to choose from where no fleet is given."),
+    (("--disaggregated",), "options.disaggregated", "HOW", "Pools of prompts and of answers: true, false, only."),
     (("--max-devices",), "options.max_devices", "N", "Of a deployment that is searched for."),
     (("--at",), "slo.percentile", "P", "Of requests that the promise holds for: p99."),
 )

@@ -151,9 +151,14 @@ def fleet(result: Mapping[str, Any]) -> str:
     given = (result.get("scenario") or {}).get("fleet")
     if isinstance(given, str) or given is None:
         return str(given or "no fleet")
-    device = given.get("device")
-    name = device if isinstance(device, str) else (device or {}).get("name") or "device"
-    return f"{given.get('devices', 1):,}×{name}"
+    return f"{given.get('devices', 1):,}×{device(result)}"
+
+
+def device(result: Mapping[str, Any]) -> str:
+    """The kind of device of a fleet, by name."""
+    given = (result.get("scenario") or {}).get("fleet") or {}
+    named = given.get("device") if isinstance(given, Mapping) else None
+    return named if isinstance(named, str) else (named or {}).get("name") or "device"
 
 
 def _trained(phase: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     if phase.get("fits") is False:
         lines = [screen.binding(phase.get("binding")), _turn(phase)]
     else:
-        lines = [*under.said(phase), under.next_step(phase), _margin(phase), _layout(phase)]
+        lines = [*under.said(phase), under.next_step(phase), _margin(phase), _layout(phase, screen.device(result))]
         text += _headline(phase)
     return Verdict(text, mood, tuple(line for line in lines if line))
 
@@ -83,7 +83,8 @@ def _start(phase: Mapping[str, Any]) -> Block | None:
     found = phase.get("launch")
     if not found:
         return None
-    return Bullets("Start it", (shlex.join(found["words"]), *found["notes"]))
+    parts = [f"{name}: {shlex.join(own['words'])}" for name, own in (found.get("pools") or {}).items()]
+    return Bullets("Start it", (*parts, *([shlex.join(found["words"])] if found["words"] else ()), *found["notes"]))
 
 
 def _headline(phase: Mapping[str, Any]) -> str:
@@ -125,10 +126,18 @@ def _margin(phase: Mapping[str, Any]) -> str:
     return f"Cache: {tokens:,.0f} tokens a replica, {held:,.1f} requests of the longest length at once"
 
 
-def _layout(phase: Mapping[str, Any]) -> str:
+def _layout(phase: Mapping[str, Any], device: str) -> str:
     pools, idle = phase.get("pools") or {}, phase.get("devices_idle") or 0
-    whole = "; ".join(f"{name} {_split(pool)}" for name, pool in pools.items()) or _split(phase)
+    whole = under.pools_told(pools, device) or _split(phase)
+    apart = [f"{name} {_split({**pool, 'replicas': 1})}" for name, pool in pools.items() if _more(pool)]
+    whole += f" ({'; '.join(apart)})" if apart else ""
     return f"Layout: {whole}" + (f"; {idle} devices idle" if idle else "")
+
+
+def _more(pool: Mapping[str, Any]) -> bool:
+    """Whether a pool is split by more than its tensor degree."""
+    layout = pool.get("layout") or {}
+    return any((number(layout.get(name)) or 1) > 1 for name, _ in _DEGREES if name != "tensor")
 
 
 def _split(held: Mapping[str, Any]) -> str:

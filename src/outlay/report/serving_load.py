@@ -113,6 +113,7 @@ def options(phase: Mapping[str, Any]) -> list[Table]:
     best, front = found.get("best") or [], found.get("front") or []
     if best:
         title = f"Best by {found.get('aim')}, of {found.get('considered')} deployments planned{_replayed(found)}"
+        title += " (a + b: two pools)" if any(row.get("pools") for row in [*best, *front]) else ""
         tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in best), mark=0))
     others = [row for row in front if row not in best]
     if others:
@@ -131,11 +132,17 @@ FRONT_SHOWN = 6
 _OPTION_HEAD = ("", "precision", "TP", "replicas", "$/h", "$/M out", "first", "token", "J/token", "breaks first")
 
 
+def _ranks(row: Mapping[str, Any]) -> str:
+    return f"{row['tensor']}" if row.get("data", 1) == 1 else f"DP {row['data']}"
+
+
 def _option(row: Mapping[str, Any]) -> tuple[str, ...]:
-    ranks = f"{row['tensor']}" if row.get("data", 1) == 1 else f"DP {row['data']}"
+    pools = list((row.get("pools") or {}).values())
+    ranks = " + ".join(_ranks(own) for own in pools or [row])
+    replicas = " + ".join(f"{own['replicas']}" for own in pools or [row])
     energy = number(row.get("energy_per_output_token_j"))
     return (
-        str(row["fleet"]), str(row["precision"]), ranks, f"{row['replicas']}",
+        str(row["fleet"]), str(row["precision"]), ranks, replicas,
         _money(row.get("usd_per_hour")), _money(row.get("usd_per_million_output_tokens")),
         one(row["ttft_s"], "s"), one(row["tpot_s"], "s"), "–" if energy is None else f"{energy:.2g}",
         str(row["breaks_first"]),
@@ -152,8 +159,18 @@ def next_step(phase: Mapping[str, Any]) -> str:
     found = (phase.get("search") or {}).get("next_step")
     if not found:
         return ""
-    return (f"Next step up: {found['fleet']} in {found['precision']}, {found['users']:,.0f} users for "
+    pools = pools_told(found.get("pools") or {}, str(found.get("device", "")))
+    return (f"Next step up: {pools or found['fleet']} in {found['precision']}, {found['users']:,.0f} users for "
             f"${found['usd_per_hour']:,.2f} an hour")
+
+
+def pools_told(pools: Mapping[str, Any], device: str) -> str:
+    """Two pools as people write them: 2x prefill 4xh100 + 1x decode 8xh100; empty where there are none."""
+    said = []
+    for name, pool in pools.items():
+        each = int(pool["devices_per_replica"])
+        said.append(f"{pool['replicas']}x {name} {f'{each}x{device}' if each > 1 else device}")
+    return " + ".join(said)
 
 
 def prices(phase: Mapping[str, Any]) -> Table | None:

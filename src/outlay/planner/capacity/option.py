@@ -3,57 +3,96 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from outlay.account import unit_value
 from outlay.planner.capacity.hours import mean_hour
 from outlay.planner.capacity.rate import Most, tails
-from outlay.planner.serve.times import HOUR_S, Replicas, load_of
+from outlay.planner.serve.replay import replayed, spread
+from outlay.planner.serve.times import HOUR_S, Replicas, load_of, times
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
+from outlay.resolve.workload import Asked
+from outlay.scenario import Serve
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.power import serve_power
 
+GROWTH = 1.15  # of the replicas, where a promise was broken
 
-class Option(Struct, frozen=True, eq=False):
+class Option(Struct, frozen=True, eq=False, kw_only=True):
     """One way to serve the load, at nominal inputs."""
 
     device: str
     engine: str
     precision: str
-    layout: ServeLayout
-    replicas: int
-    most: Most
+    layout: ServeLayout  # of a replica that answers
+    replicas: int  # that answer
+    most: Most  # of one replica that does all of a request; of the whole where pools do
     numbers: dict[str, float]
     meets: bool
     resolved: Resolved
     phase: ServePhase
-    one: Replicas  # a replica as the time model sees it
     verified: bool | None = None  # by the plan's own answer, replayed where a percentile is promised; None: not yet
     seen: dict[str, str] = field(default_factory=dict)  # what was held against each promise: mean, p99
 
     @property
     def devices(self) -> int:
-        return self.replicas * int(self.layout.devices)
+        """Of all of it."""
+        raise NotImplementedError
+
+    @property
+    def holds_per_s(self) -> float:
+        """Requests a second that all of it takes within the promises."""
+        raise NotImplementedError
+
+    def laid_out(self, serve: Serve) -> Serve:
+        """The serving section with this layout."""
+        raise NotImplementedError
+
+    def answered(self) -> dict[str, Any]:
+        """The times its own plan has, replayed where a percentile is promised."""
+        raise NotImplementedError
+
+    def grown(self, broken: Collection[str], most_devices: int) -> Option | None:
+        """The same with more replicas, where promises were broken; None where those cannot carry the load."""
+        raise NotImplementedError
+
+    def fewer(self, most_devices: int) -> list[Option]:
+        """The same with a replica less."""
+        raise NotImplementedError
+
+    @property
+    def largest(self) -> int:
+        """Devices of its largest replica."""
+        raise NotImplementedError
+
+    def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]]:
+        """Devices that so many requests a second need in this layout, what those hold, and how they are laid out."""
+        raise NotImplementedError
+
+    def degrees(self) -> dict[str, Any]:
+        """How it is laid out, as rows of the result have it."""
+        raise NotImplementedError
+
+    def least(self, aim: str) -> float:
+        """What its number of an aim cannot be below with a replica less, whose work the others then have to do."""
+        return self.numbers[aim] * (1.0 - self.largest / self.devices)
 
     def shown(self, per_user_hour: float) -> dict[str, Any]:
         """As a row of the result."""
-        layout = self.layout
         return {
-            "fleet": f"{self.devices}x{self.device}" if self.devices > 1 else self.device,
+            "fleet": fleet_of(self.devices, self.device),
             "device": self.device,
             "devices": self.devices,
             "engine": self.engine,
             "precision": self.precision,
-            "tensor": int(layout.tensor),
-            "data": int(layout.data),
-            "expert": int(layout.expert),
-            "replicas": self.replicas,
+            **self.degrees(),
             "meets_slo": self.meets,
             "users_per_replica": self.most.rate_per_s * HOUR_S / per_user_hour,
             "requests_per_s_per_replica": self.most.rate_per_s,
@@ -61,6 +100,72 @@ class Option(Struct, frozen=True, eq=False):
             "verified": self.verified,
             **self.numbers,
         }
+
+
+def fleet_of(devices: int, device: str) -> str:
+    """Devices as a fleet is written."""
+    return f"{devices}x{device}" if devices > 1 else device
+
+
+class Equal(Option, frozen=True, eq=False, kw_only=True):
+    """Replicas that are alike and do all of a request."""
+
+    one: Replicas  # a replica as the time model sees it
+
+    @property
+    def devices(self) -> int:
+        return self.replicas * int(self.layout.devices)
+
+    @property
+    def holds_per_s(self) -> float:
+        return self.most.rate_per_s * self.replicas
+
+    @property
+    def largest(self) -> int:
+        return int(self.layout.devices)
+
+    def degrees(self) -> dict[str, Any]:
+        layout = self.layout
+        return {"tensor": int(layout.tensor), "data": int(layout.data), "expert": int(layout.expert),
+                "replicas": self.replicas, "pools": None}
+
+    def laid_out(self, serve: Serve) -> Serve:
+        layout = self.layout
+        return msgspec.structs.replace(serve, tensor=int(layout.tensor), data=int(layout.data),
+                                       expert=int(layout.expert), replicas=self.replicas)
+
+    def answered(self) -> dict[str, Any]:
+        whole, asked = replace(self.one, count=self.replicas), self.phase.asked
+        values, _ = times(asked, whole)
+        if asked.trace is not None:
+            values |= replayed(asked, self.phase, whole, self.resolved.seed)
+        elif is_replayed(asked, values):
+            values |= spread(asked, self.phase, whole, values, self.resolved.seed)
+        return values
+
+    def grown(self, broken: Collection[str], most_devices: int) -> Option | None:
+        return self._resized(more_of(self.replicas), most_devices)
+
+    def fewer(self, most_devices: int) -> list[Option]:
+        found = self._resized(self.replicas - 1, most_devices) if self.replicas > 1 else None
+        return [] if found is None else [found]
+
+    def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]]:
+        count = math.ceil(rate_per_s / self.most.rate_per_s)
+        return count * int(self.layout.devices), self.most.rate_per_s * count, self.degrees() | {"replicas": count}
+
+    def _resized(self, count: int, most_devices: int) -> Option | None:
+        return option_of(self.resolved, self.phase, self.device, self.one, self.most, most_devices, count)
+
+
+def more_of(count: int) -> int:
+    """Replicas where so many broke a promise."""
+    return max(count + 1, math.ceil(count * GROWTH))
+
+
+def is_replayed(asked: Asked, values: Mapping[str, Any]) -> bool:
+    """Whether what was promised is held against requests replayed one by one."""
+    return asked.percentile is not None and bool(asked.slo) and asked.replayed and values.get("e2e_s") is not None
 
 
 def option_of(
@@ -92,9 +197,9 @@ def option_of(
         "e2e_s": seen["e2e"],
         "output_tokens_per_s": tokens,
         "load": float(found["load"]) if asked.kind == "open" else 1.0,
-    } | _an_hour(resolved, phase, whole, load, found, most)
-    return Option(device, phase.engine.id, phase.recipe.precision, one.layout, count, most, numbers, meets, resolved,
-                  phase, one)
+    } | _hours(resolved, phase, whole, load, found, most)
+    return Equal(device=device, engine=phase.engine.id, precision=phase.recipe.precision, layout=one.layout,
+                 replicas=count, most=most, numbers=numbers, meets=meets, resolved=resolved, phase=phase, one=one)
 
 
 def _power(resolved: Resolved, phase: ServePhase, whole: Replicas, load: Any, found: Any) -> float | None:
@@ -107,24 +212,29 @@ def _power(resolved: Resolved, phase: ServePhase, whole: Replicas, load: Any, fo
     return float(drawn["power_w_per_device"])
 
 
-def _an_hour(
+def _hours(
     resolved: Resolved, phase: ServePhase, whole: Replicas, load: Any, found: Any, most: Most
 ) -> dict[str, float]:
-    """An hour of all devices: money, power, carbon; and money over a million tokens. NaN where it is not known.
+    """An hour of all replicas; where the load is known by the hour, the mean of the hours."""
+    if phase.asked.hourly is None:
+        power_w = _power(resolved, phase, whole, load, found)
+        return an_hour(resolved, power_w, float(whole.devices), float(found["output_tokens_per_s"]) * whole.count)
+    mean = mean_hour(resolved, phase, whole, most)
+    return an_hour(resolved, mean.power_w, mean.devices, mean.answered_per_s * phase.asked.output, mean.usd_per_hour)
 
-    Where the load is known by the hour, the mean of the hours.
+
+def an_hour(
+    resolved: Resolved, power_w: float | None, devices: float, tokens_per_s: float, usd: float | None = None
+) -> dict[str, float]:
+    """An hour of devices of one power: money, power, carbon; and money over a million tokens. NaN where not known.
+
+    usd: of the hour, where devices are not all held at the same price.
     """
     assert resolved.rates is not None
     nan = float("nan")
-    if phase.asked.hourly is None:
-        power_w, devices = _power(resolved, phase, whole, load, found), float(whole.devices)
-        tokens_per_s, usd = float(found["output_tokens_per_s"]) * whole.count, nan
-    else:
-        power_w, devices, answered, usd = mean_hour(resolved, phase, whole, most)
-        tokens_per_s = answered * phase.asked.output
     value = unit_value(resolved.rates, 0.0 if power_w is None else power_w)
-    if phase.asked.hourly is None and value["usd"] is not None:
-        usd = float(value["usd"]) * HOUR_S * devices
+    if usd is None:
+        usd = nan if value["usd"] is None else float(value["usd"]) * HOUR_S * devices
     known = power_w is not None
     return {
         "usd_per_hour": usd,

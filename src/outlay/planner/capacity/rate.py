@@ -16,7 +16,8 @@ from outlay.resolve.workload import Asked
 from outlay.steps.serve.time_inputs import Load
 
 Floats = NDArray[np.float64]
-STEPS = np.concatenate([np.geomspace(0.01, 0.5, 12), np.linspace(0.55, 0.98, 12)])  # of what it sustains
+FULLEST = 0.98  # of what it sustains, the most that is looked at
+STEPS = np.concatenate([np.geomspace(0.01, 0.5, 12), np.linspace(0.55, FULLEST, 12)])  # of what it sustains
 REFINED, ROUNDS = 9, 2  # further steps between the last that keeps the promises and the first that does not
 CAPACITY = "capacity"
 
@@ -70,6 +71,20 @@ def _broken(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) ->
     return {name: np.logical_not(np.less_equal(seen[name], limit)) for name, limit in asked.slo.items()}
 
 
+def in_waits(percentile: float | None) -> float:
+    """A percentile of a wait over its mean; 1 where the mean is promised.
+
+    >>> round(in_waits(99), 2), in_waits(None)
+    (4.61, 1.0)
+    """
+    return 1.0 if percentile is None else max(math.log(1.0 / max(1.0 - percentile / 100.0, 1e-4)), 1.0)
+
+
+def in_steps(percentile: float | None) -> float:
+    """The same of what others add to a request's tokens: a mean over many steps varies little."""
+    return 1.0 + 0.1 * (in_waits(percentile) - 1.0)
+
+
 def tails(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) -> dict[str, Any]:
     """Latencies at the percentile promised: means, the wait beyond that of one request alone stretched as an
     exponential queue's.
@@ -79,10 +94,7 @@ def tails(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) -> d
     """
     ttft, tpot = np.asarray(found["ttft_s"], dtype=float), np.asarray(found["tpot_s"], dtype=float)
     if asked.percentile is not None:
-        stretch = max(math.log(1.0 / max(1.0 - asked.percentile / 100.0, 1e-4)), 1.0)
-        alone_s, step_s = float(quick["ttft_s"]), float(quick["tpot_s"])
-        ttft = alone_s + (ttft - alone_s) * stretch
-        tpot = step_s + (tpot - step_s) * (
-            1.0 + 0.1 * (stretch - 1.0)
-        )  # a request's mean over many steps varies little
+        alone_s, step_s = np.asarray(quick["ttft_s"]), np.asarray(quick["tpot_s"])
+        ttft = alone_s + (ttft - alone_s) * in_waits(asked.percentile)
+        tpot = step_s + (tpot - step_s) * in_steps(asked.percentile)
     return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * max(asked.output - 1.0, 0.0)}

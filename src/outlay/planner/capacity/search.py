@@ -19,20 +19,23 @@ from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import value_of
 from outlay.errors import Inconsistent, OutlayError
-from outlay.planner.capacity.option import Option, option_of, ranked
+from outlay.planner.capacity.option import Option, fleet_of, option_of, ranked
+from outlay.planner.capacity.pools import no_pools, pooled
 from outlay.planner.capacity.rate import most_load
 from outlay.planner.capacity.verify import verify
 from outlay.planner.layouts.pareto import front
 from outlay.planner.serve.extras import with_extras
+from outlay.planner.serve.replay import of_trace
 from outlay.planner.serve.speed import alone, replicas_of
 from outlay.planner.serve.times import HOUR_S
 from outlay.planner.serve.trial import nominal_recipe, tensor_degrees
 from outlay.resolve import Notes, Resolved, resolve
+from outlay.resolve.serve.layout import given_layouts
 from outlay.resolve.serve.options import Space, options_space
 from outlay.resolve.serve.phase import ServePhase
 from outlay.scenario import Scenario
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.memory import serve_memory
+from outlay.steps.serve.memory import ServeMemory, serve_memory
 
 SPARE = 0.01  # of the device, kept free so that what fits here fits with confidence
 SHOWN = 8
@@ -55,16 +58,8 @@ class Found(Struct, frozen=True, eq=False):
         """The scenario on the best option's devices, laid out as it is."""
         best = self.best
         assert scenario.serve is not None
-        serve = msgspec.structs.replace(
-            scenario.serve,
-            engine=best.engine,
-            precision=best.precision,
-            tensor=int(best.layout.tensor),
-            data=int(best.layout.data),
-            expert=int(best.layout.expert),
-            replicas=best.replicas,
-            options=None,
-        )
+        serve = msgspec.structs.replace(scenario.serve, engine=best.engine, precision=best.precision, options=None)
+        serve = best.laid_out(serve)
         return msgspec.structs.replace(scenario, fleet=f"{best.devices}x{best.device}", serve=serve)
 
     def tell(self, notes: Notes) -> None:
@@ -81,6 +76,9 @@ class Found(Struct, frozen=True, eq=False):
         if kept and replayed:
             why += f"; its requests replayed one by one keep them at {', '.join(replayed)}"
         notes.assume("fleet", f"{self.best.devices}x{self.best.device}", why)
+        if self.best.degrees()["pools"] is not None:
+            notes.assume("serve.disaggregated", "pools", "as many replicas of each as its promise needs; published "
+                         "runs of two pools are few, so their intervals are wide")
 
     def shown(self) -> dict[str, Any]:
         """The search as the result holds it."""
@@ -105,14 +103,17 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
     aim = (scenario.goal.minimize if scenario.goal is not None else None) or "money"
     options: list[Option] = []
     skipped: dict[str, str] = {}
-    per_user = 1.0
+    per_user, traced = 1.0, None
     for resolved, device in _resolved(scenario, space, catalog, without, skipped):
         phase, arch = resolved.serve, resolved.architecture
         assert phase is not None and arch is not None
+        if phase.asked.trace is not None:  # the same file for all: read once
+            traced = of_trace(phase.asked, Notes()) if traced is None else traced
+            phase = replace(phase, asked=traced)
         per_user = phase.asked.per_user_hour.value
-        found = list(_of_device(resolved, phase, arch, device, space.most_devices))
-        if not found:
-            skipped.setdefault(device, "the model does not fit on any number of them that share a fast link")
+        found, why = _of_device(resolved, phase, arch, device, space)
+        if why:
+            skipped.setdefault(device, why)
         options += found
     if not options:
         why = "; ".join(f"{device}: {reason}" for device, reason in list(skipped.items())[:3])
@@ -139,26 +140,40 @@ def _resolved(
 
 
 def _of_device(
-    resolved: Resolved, phase: ServePhase, arch: Architecture, device: str, most_devices: int
-) -> Iterator[Option]:
-    limit = value_of(phase.usable_bytes)
-    recipe = nominal_recipe(phase.recipe)
+    resolved: Resolved, phase: ServePhase, arch: Architecture, device: str, space: Space
+) -> tuple[list[Option], str]:
+    """Options of one device, engine and precision; why there are none, where there are none."""
     assert resolved.hardware is not None
-    for layout in layouts(
-        phase,
-        arch,
-        min(max(resolved.hardware.scale_up_devices, resolved.hardware.devices_per_node), most_devices),
-    ):
-        memory = serve_memory(arch, limit, recipe, layout)
-        spare = min(value_of(s.room_bytes) - value_of(s.need_bytes) for s in memory.stages)
-        if spare < SPARE * limit:
-            continue
+    most = min(max(resolved.hardware.scale_up_devices, resolved.hardware.devices_per_node), space.most_devices)
+    fixed = given_layouts(space.pools, arch)
+    tried = layouts(phase, arch, most)
+    fitting = list(_fitting(phase, arch, [*tried, *(own for own in fixed if own is not None and own not in tried)]))
+    if not fitting:
+        return [], "the model does not fit on any number of them that share a fast link"
+    options: list[Option] = []
+    for layout, memory in fitting if space.whole else ():
         own = with_extras(phase, arch, layout)
         one = replicas_of(arch, own, layout, 1, memory, alone(arch, own, layout) if not own.speed.fitted else {})
-        most = most_load(own.asked, one)
-        made = option_of(resolved, own, device, one, most, most_devices)
+        made = option_of(resolved, own, device, one, most_load(own.asked, one), space.most_devices)
         if made is not None:
-            yield made
+            options.append(made)
+    why = no_pools(phase) if space.split else ""
+    if space.split and not why:
+        options += pooled(resolved, phase, arch, device, fitting, space.pools, fixed, space.most_devices,
+                          beside=space.whole)
+    return options, "" if options else why or f"no number up to {space.most_devices:,} of them carries the load"
+
+
+def _fitting(
+    phase: ServePhase, arch: Architecture, tried: Sequence[ServeLayout]
+) -> Iterator[tuple[ServeLayout, ServeMemory]]:
+    """Layouts whose replica fits on its devices, with its memory."""
+    limit = value_of(phase.usable_bytes)
+    recipe = nominal_recipe(phase.recipe)
+    for layout in tried:
+        memory = serve_memory(arch, limit, recipe, layout)
+        if min(value_of(s.room_bytes) - value_of(s.need_bytes) for s in memory.stages) >= SPARE * limit:
+            yield layout, memory
 
 
 def layouts(phase: ServePhase, arch: Architecture, most: int) -> list[ServeLayout]:
@@ -188,24 +203,24 @@ def on_front(options: Sequence[Option]) -> list[Option]:
 
 def _next(found: Found, best: Option) -> dict[str, Any] | None:
     """The cheapest option that takes at least half as much again as the best one does."""
-    holds = best.most.rate_per_s * best.replicas
-    bigger = []
+    wanted = 1.5 * best.holds_per_s
+    bigger: list[tuple[float, int, int, Option, float, dict[str, Any]]] = []
     for option in found.options:
         if not option.meets:
             continue
-        count = math.ceil(1.5 * holds / option.most.rate_per_s)
-        price = option.numbers["usd_per_hour"] / option.replicas * count
+        devices, held, laid = option.for_rate(wanted)
+        price = option.numbers["usd_per_hour"] / option.devices * devices
         if not math.isnan(price):
-            bigger.append((price, count * int(option.layout.devices), option, count))
+            bigger.append((price, devices, len(bigger), option, held, laid))
     if not bigger:
         return None
-    price, devices, option, count = min(bigger, key=lambda row: row[:2])
+    price, devices, _, option, held, laid = min(bigger, key=lambda row: row[:3])
     return {
-        "fleet": f"{devices}x{option.device}",
-        "replicas": count,
+        "fleet": fleet_of(devices, option.device),
+        "device": option.device,
         "precision": option.precision,
-        "tensor": int(option.layout.tensor),
+        **laid,
         "usd_per_hour": price,
-        "users": option.most.rate_per_s * count * HOUR_S / found.per_user_hour,
-        "requests_per_s": option.most.rate_per_s * count,
+        "users": held * HOUR_S / found.per_user_hour,
+        "requests_per_s": held,
     }

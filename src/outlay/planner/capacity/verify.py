@@ -7,18 +7,14 @@ replayed one by one; where that breaks a promise it gets more replicas, and is w
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from outlay.planner.capacity.option import Option, option_of, rank, ranked
-from outlay.planner.serve.replay import spread
+from outlay.planner.capacity.option import Option, rank, ranked
 from outlay.planner.serve.speed import promises
-from outlay.planner.serve.times import times
 
 TRIED = 12  # plans made until one keeps its promises
-GROWTH = 1.15  # of the replicas, where a promise was broken
 
 
 def verify(options: Sequence[Option], aim: str, most_devices: int) -> tuple[Option, ...]:
@@ -37,7 +33,7 @@ def verify(options: Sequence[Option], aim: str, most_devices: int) -> tuple[Opti
         tried = held(option)
         if tried.verified:
             return _cheaper(_put(kept, option, tried), tried, aim, most_devices, TRIED - place)
-        more = _resized(option, max(option.replicas + 1, math.ceil(option.replicas * GROWTH)), most_devices)
+        more = option.grown(broken(tried), most_devices)
         kept = _put(kept, option, tried if more is None or not more.meets else more)
         if more is not None and more.meets:
             heapq.heappush(left, (rank(more, aim), len(options) + place, more))
@@ -49,8 +45,7 @@ def _cheaper(kept: list[Option], best: Option, aim: str, most_devices: int, trie
     if best.phase.asked.percentile is None:  # means: the quick answer is the plan's own
         return (best, *ranked([o for o in kept if o is not best], aim))
     fewer = [(rank(small, aim), place, option, small) for place, option in enumerate(kept)
-             if option.meets and option.replicas > 1
-             and (small := _resized(option, option.replicas - 1, most_devices)) is not None]
+             if option.meets and option.least(aim) < best.numbers[aim] for small in option.fewer(most_devices)]
     for _, _, option, small in sorted(fewer, key=lambda row: (row[0][1:], row[1]))[:tries]:
         if not small.numbers[aim] < best.numbers[aim] * (1.0 - 1e-9):
             break
@@ -67,11 +62,7 @@ def _put(kept: list[Option], old: Option, new: Option) -> list[Option]:
 
 def held(option: Option) -> Option:
     """The option with the times its own plan has, and whether they keep what is promised."""
-    whole = replace(option.one, count=option.replicas)
-    asked = option.phase.asked
-    values, _ = times(asked, whole)
-    if asked.percentile is not None and asked.slo and asked.replayed and values.get("e2e_s") is not None:
-        values |= spread(asked, option.phase, whole, values, option.resolved.seed)
+    asked, values = option.phase.asked, option.answered()
     told = promises(asked.slo, asked.percentile, values)
     kept = bool(told.get("meets_slo", True)) and values.get("e2e_s") is not None
     slo = told.get("slo", {})
@@ -80,6 +71,6 @@ def held(option: Option) -> Option:
     return replace(option, numbers=numbers, meets=kept, verified=kept, seen={n: str(x["of"]) for n, x in slo.items()})
 
 
-def _resized(option: Option, count: int, most_devices: int) -> Option | None:
-    """The same with another number of replicas; None where those cannot carry the load."""
-    return option_of(option.resolved, option.phase, option.device, option.one, option.most, most_devices, count)
+def broken(option: Option) -> set[str]:
+    """The promises that an option was found to break."""
+    return {name for name, limit in option.phase.asked.slo.items() if not option.numbers[f"{name}_s"] <= limit}

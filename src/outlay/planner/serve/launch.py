@@ -15,6 +15,7 @@ Serve = Mapping[str, Any]
 ONLINE = ("fp8",)  # precisions an engine makes of a 16-bit checkpoint while loading
 WIDE = ("bf16", "fp16", "fp32")
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+KV_ROLES = {"prefill": "kv_producer", "decode": "kv_consumer"}
 SGLANG_DRAFTS = {"mtp": "NEXTN", "eagle": "EAGLE", "draft": "STANDALONE", "ngram": "NGRAM"}
 
 
@@ -33,6 +34,48 @@ def launch(engine: str, model: str, serve: Serve) -> dict[str, Any] | None:
     if int(serve.get("replicas") or 1) > 1:
         notes.append(f"start it {serve['replicas']} times, on devices of its own each, behind a router")
     return {"words": words, "notes": notes}
+
+
+def launch_pools(engine: str, model: str, serve: Serve, pools: Mapping[str, Serve]) -> dict[str, Any] | None:
+    """The same of two pools: a launch line for a replica of each, and what sends requests from one to the other.
+
+    pools: by name (prefill, decode), the degrees, limits and replicas of each. `words` is the router's line, empty for
+    an engine that brings none.
+    """
+    each = {name: launch(engine, model, {**serve, **own, "pool": name}) for name, own in pools.items()}
+    found = {name: line for name, line in each.items() if line is not None}
+    if len(found) < len(pools) or engine not in _ROUTERS:
+        return None
+    words, notes = _ROUTERS[engine](model, {name: int(own.get("replicas") or 1) for name, own in pools.items()})
+    said = [f"{name}: {note}" for name, line in found.items() for note in line["notes"]]
+    return {"words": words, "notes": [*said, *notes], "pools": found}
+
+
+def _hosts(counts: Mapping[str, int], port: int) -> dict[str, list[str]]:
+    """A name for the first device's host of every replica, to be filled in."""
+    return {name: [f"http://{name}-{place + 1}:{port}" for place in range(count)] for name, count in counts.items()}
+
+
+def _vllm_router(model: str, counts: Mapping[str, int]) -> tuple[Words, list[str]]:
+    return [], ["a proxy asks a prefill server for one token and hands its kv_transfer_params to a decode server; vLLM "
+                "has an example of one beside its NixlConnector, production stacks bring their own"]
+
+
+def _sglang_router(model: str, counts: Mapping[str, int]) -> tuple[Words, list[str]]:
+    hosts = _hosts(counts, 30000)
+    words = ["python", "-m", "sglang_router.launch_router", "--pd-disaggregation"]
+    words += [word for host in hosts["prefill"] for word in ("--prefill", host, "8998")]
+    words += [word for host in hosts["decode"] for word in ("--decode", host)]
+    return words, ["fill the hosts in; every server is started with --host 0.0.0.0, and prefill servers tell decode "
+                   "servers of their caches on port 8998"]
+
+
+def _trtllm_router(model: str, counts: Mapping[str, int]) -> tuple[Words, list[str]]:
+    hosts = {name: [host.removeprefix("http://") for host in found] for name, found in _hosts(counts, 8000).items()}
+    sides = "; ".join(f"{key}: {{num_instances: {counts[name]}, urls: [{', '.join(hosts[name])}]}}"
+                      for key, name in (("context_servers", "prefill"), ("generation_servers", "decode")))
+    return ["trtllm-serve", "disaggregated", "-c", "pools.yaml"], [
+        f"pools.yaml, hosts to be filled in: backend: pytorch; hostname: 0.0.0.0; port: 8000; {sides}"]
 
 
 def _some(serve: Serve, pairs: Mapping[str, str]) -> Words:
@@ -74,6 +117,9 @@ def _vllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]
             "num_speculative_tokens": int(spec.get("tokens") or 1),
         }
         words += ["--speculative-config", json.dumps(told | ({"model": draft} if draft else {}))]
+    if serve.get("pool"):
+        role = {"kv_connector": "NixlConnector", "kv_role": KV_ROLES[serve["pool"]]}
+        words += ["--kv-transfer-config", json.dumps(role)]
     return words + _adapters(serve, "--max-loras"), []
 
 
@@ -95,6 +141,7 @@ def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
         },
     )
     words += ["--disable-cuda-graph"] if serve.get("enforce_eager") else []
+    words += ["--disaggregation-mode", serve["pool"]] if serve.get("pool") else []
     spec = serve.get("speculative")
     if spec:
         words += [
@@ -124,6 +171,12 @@ def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
     )
     if data > 1:
         options.append("enable_attention_dp: true")
+    if serve.get("pool"):  # its buffer is to hold a whole prompt
+        longest = int(serve.get("max_model_len") or 0)
+        size = f", max_tokens_in_buffer: {longest}" if longest else ""
+        options.append(f"cache_transceiver_config: {{backend: DEFAULT{size}}}")
+    if serve.get("pool") == "prefill":
+        options.append("disable_overlap_scheduler: true")
     if serve.get("kv_precision") == "fp8":
         options.append("kv_cache_config: {dtype: fp8}")
     if serve.get("speculative"):
@@ -179,4 +232,9 @@ _ENGINES: dict[str, Callable[[str, Serve, str | None], tuple[Words, list[str]]]]
     "sglang": _sglang,
     "tensorrt-llm": _trtllm,
     "llama.cpp": _llamacpp,
+}
+_ROUTERS: dict[str, Callable[[str, Mapping[str, int]], tuple[Words, list[str]]]] = {
+    "vllm": _vllm_router,
+    "sglang": _sglang_router,
+    "tensorrt-llm": _trtllm_router,
 }

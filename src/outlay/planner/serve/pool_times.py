@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -23,10 +24,11 @@ from outlay.planner.serve.times import (
     over_capacity,
     rates_of,
 )
-from outlay.resolve.power import PowerInputs
+from outlay.resolve.power import PowerInputs, serve_power_facts
 from outlay.resolve.serve.speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve.pools import Side, pools_time
+from outlay.steps.serve.power import serve_power
 from outlay.steps.serve.time_inputs import Load
 
 
@@ -54,13 +56,14 @@ class Pools(Struct, frozen=True, eq=False):
         )
 
     @property
-    def devices(self) -> tuple[float, float]:
-        return tuple(value_of(s.replicas) * value_of(s.layout.devices) for s in (self.first, self.second))  # type: ignore[return-value]
+    def devices(self) -> tuple[Any, Any]:
+        """Of both; arrays where the sides hold several at once."""
+        return self.first.replicas * self.first.layout.devices, self.second.replicas * self.second.layout.devices
 
 
-def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
-    """The numbers of the contract, and the traffic behind them."""
-    load = Load(
+def load_of_pools(asked: Asked) -> Load:
+    """What both pools together are asked."""
+    return Load(
         asked.kind,
         asked.input,
         asked.output,
@@ -68,6 +71,33 @@ def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
         asked.rate,
         arrival_cv=ARRIVALS[asked.arrivals],
     )
+
+
+def pools_power_w(power: PowerInputs | None, pools: Pools, asked: Asked, found: Mapping[str, Any]) -> Any:
+    """Mean power of a device over both, nominal; None where it is not known. found: as `Pools.at` gives it."""
+    if power is None:
+        return None
+    facts = serve_power_facts(power)
+    total: Any = 0.0
+    for name, side in (("prefill", pools.first), ("decode", pools.second)):
+        count, layout = side.replicas, side.layout
+        running = np.maximum(found["running"] / count if name == "decode" else layout.data, 1e-9)
+        load = _side_load(asked, name, running, count)
+        rate = {"output_tokens_per_s": found["output_tokens_per_s"] / count, "running": running}
+        drawn = serve_power(pools.arch, pools.speed.device, side.engine, layout, load, rate, facts)
+        total = total + drawn["power_w_per_device"] * layout.devices * count
+    return total / sum(pools.devices)
+
+
+def _side_load(asked: Asked, pool: str, running: Any, replicas: Any) -> Load:
+    """What one replica of a pool is asked."""
+    kind = "closed" if asked.kind == "queued" else asked.kind
+    return Load(kind, asked.input, asked.output, np.maximum(running, 1e-9), asked.rate / replicas, pool=pool)
+
+
+def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
+    """The numbers of the contract, and the traffic behind them."""
+    load = load_of_pools(asked)
     found, speed, second = pools.at(load), pools.speed, pools.second
     capacity = derive(
         product,
@@ -101,8 +131,7 @@ def pooled_power(power: PowerInputs | None, pools: Pools, asked: Asked, traffic:
         rate = derive(product, "output tokens a second of a replica", "tokens/s", rate_slow=traffic.requests_per_s,
                       each=asked.output, replicas=1.0 / value_of(side.replicas))
         running = traffic.running / value_of(side.replicas) if name == "decode" else value_of(side.layout.data)
-        load = Load("closed" if asked.kind == "queued" else asked.kind, asked.input, asked.output,
-                    max(running, 1e-9), asked.rate / value_of(side.replicas), pool=name)
+        load = _side_load(asked, name, running, value_of(side.replicas))
         found[name] = power_values(power, pools.arch, pools.speed.device, side.engine, side.layout, load, rate,
                                    max(running, 1e-9))
     if not found["prefill"]:

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.planner.serve.extras import with_extras
+from outlay.planner.serve.launch import launch_pools
 from outlay.planner.serve.memory import memory_values, shown_layout, verdict
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
+from outlay.planner.serve.replay import of_trace, replayed_pools, spread_pools
 from outlay.planner.serve.speed import alone, finish, held_tokens
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.layout import PoolLayout
@@ -26,6 +28,8 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     """The decode pool's memory with that of both pools beside, and the times of a request through both."""
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
+    if phase.asked.trace is not None:
+        phase = replace(phase, asked=of_trace(phase.asked, resolved.notes))
     phase = with_extras(phase, arch, phase.pools[-1].layout)
     pools: dict[str, Any] = {}
     sides: dict[str, Side] = {}
@@ -38,6 +42,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
             "layout": shown_layout(pool.layout),
             "replicas": pool.replicas,
             "devices": pool.devices,
+            "devices_per_replica": int(pool.layout.devices),
             **memory_values(arch, own, memory),
             **verdict(own, memory),
             "one_stream": single,
@@ -51,9 +56,9 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
     both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
     found, traffic = pooled_times(phase.asked, both)
-    if phase.asked.replayed and found.get("e2e_s") is not None:
-        from outlay.planner.serve.replay import spread_pools
-
+    if phase.asked.trace is not None:
+        found |= replayed_pools(phase.asked, phase, both, resolved.seed)
+    elif phase.asked.replayed and found.get("e2e_s") is not None:
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
     watts = pooled_power(resolved.power, both, phase.asked, traffic)
     found, lines = finish(resolved, phase, found, traffic, watts, used, hw.devices - used)
@@ -66,6 +71,9 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         "devices_idle": hw.devices - used,
         "engine": f"{phase.engine.name} {phase.engine.version}",
         "nearest": [],
+        "launch": launch_pools(phase.engine.id, phase.model_id, resolved.scenario["serve"], {
+            pool.name: shown_layout(pool.layout) | {"replicas": pool.replicas} |
+            ({} if pool.sequences is None else {"max_num_seqs": pool.sequences}) for pool in phase.pools}),
     }, lines
 
 

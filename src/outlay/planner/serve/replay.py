@@ -118,6 +118,22 @@ def replayed(asked: Asked, phase: ServePhase, whole: Replicas, seed: int) -> dic
     return values | {"replay": _told(nominal, asked)}
 
 
+def replayed_pools(asked: Asked, phase: ServePhase, pools: Pools, seed: int) -> dict[str, Any]:
+    """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
+    trace, own = Trace(str(asked.trace)), replace(phase, asked=asked)
+    found = contract_values(replay_pools(
+        pools.arch, own, pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s, trace, seed,
+        slo=_limits(asked), keep="measures"), asked.percentile)
+    first, token = pools.speed.residual("ttft_s", True), pools.speed.residual("tpot_s", True)
+    values: dict[str, Any] = {}
+    for name in (*(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in _percentiles(asked))):
+        at = found.get(name)
+        values[name] = None if at is None else derive(
+            _spread, name.removesuffix("_s").replace("_", " "), "s", mean_s=at,
+            over_mean=first if name.startswith("ttft") else token)
+    return values | {"replay": _told(found, asked)}
+
+
 def _replay(
     phase: ServePhase, whole: Replicas, workload: Any, seed: int, asked: Asked, slower: float = 1.0, first: float = 1.0
 ) -> SimResult:

@@ -7,10 +7,10 @@ from msgspec import Struct
 from outlay.architecture import Architecture
 from outlay.errors import Inconsistent
 from outlay.resolve.engines import Engine
-from outlay.scenario import Fleet, Pool, Serve
+from outlay.scenario import Disaggregated, Fleet, Pool, Serve
 from outlay.steps.serve.inputs import ServeLayout
 
-_PARALLEL = ("tensor", "pipeline", "expert", "data", "decode_context_parallel", "replicas")
+PARALLEL = ("tensor", "pipeline", "expert", "data", "decode_context_parallel", "replicas")
 
 
 class PoolLayout(Struct, frozen=True):
@@ -39,7 +39,7 @@ def pool_layouts(given: Serve, fleet: Fleet, arch: Architecture) -> tuple[PoolLa
     """The pools of a disaggregated deployment; the fields of a whole one must be absent."""
     if given.disaggregated is None:
         return ()
-    for name in _PARALLEL:
+    for name in PARALLEL:
         if getattr(given, name) is not None:
             raise Inconsistent(
                 f"serve.{name}: each pool of serve.disaggregated has its own; leave it out here",
@@ -53,6 +53,18 @@ def pool_layouts(given: Serve, fleet: Fleet, arch: Architecture) -> tuple[PoolLa
         pools.append(PoolLayout(name, layout, int(pool.replicas or 1), pool.max_num_seqs))
     _enough(sum(pool.devices for pool in pools), fleet, "serve.disaggregated")
     return tuple(pools)
+
+
+def given_layouts(
+    given: Disaggregated | None, arch: Architecture
+) -> tuple[ServeLayout | None, ServeLayout | None]:
+    """Of pools that are searched for: the layout of each that has degrees; None where they are open."""
+    if given is None:
+        return None, None
+    first, second = (None if all(getattr(pool, degree) is None for degree in PARALLEL[:4]) else
+                     _checked(pool, int(pool.pipeline or 1), 1, arch, f"serve.disaggregated.{name}")
+                     for name, pool in (("prefill", given.prefill), ("decode", given.decode)))
+    return first, second
 
 
 def _enough(devices: int, fleet: Fleet, field: str) -> None:

@@ -9,9 +9,10 @@ import msgspec
 from msgspec import Struct
 
 from outlay.catalog import Catalog
-from outlay.errors import UnknownName
+from outlay.errors import Inconsistent, UnknownName
 from outlay.resolve.engines import DEFAULT_ENGINE
-from outlay.scenario import Scenario, ServeOptions
+from outlay.resolve.serve.layout import PARALLEL
+from outlay.scenario import Disaggregated, Scenario, Serve, ServeOptions
 
 MOST_DEVICES = 10_000
 NEEDS = {"fp8": "peak_fp8_flop_per_s", "nvfp4": "peak_fp4_flop_per_s", "mxfp4": ""}
@@ -19,13 +20,19 @@ OLDEST = 2016  # nothing older runs today's engines
 
 
 class Space(Struct, frozen=True):
-    """What is tried. able: precisions a device has units for, beyond 16 bits."""
+    """What is tried. able: precisions a device has units for, beyond 16 bits.
+
+    whole, split: replicas that do all of a request, pools of prompts and of answers; pools: how those are laid out.
+    """
 
     devices: tuple[str, ...]
     engines: tuple[str | None, ...]
     wanted: tuple[str | None, ...]
     able: Mapping[str, tuple[str, ...]]
     most_devices: int
+    whole: bool = True
+    split: bool = False
+    pools: Disaggregated | None = None
 
     def precisions(self, device: str) -> list[str | None]:
         """Those asked for, or the model's own and what the device adds."""
@@ -41,6 +48,7 @@ class Space(Struct, frozen=True):
         serve = msgspec.structs.replace(
             scenario.serve,
             options=None,
+            disaggregated=None,
             engine=engine or scenario.serve.engine,
             precision=precision or scenario.serve.precision,
             replicas=None,
@@ -74,7 +82,27 @@ def options_space(scenario: Scenario, catalog: Catalog) -> Space:
         catalog.find("engine", str(engine), "serve.options.engines")
     if not devices:
         raise UnknownName("serve.options.devices: names no device", "serve.options.devices")
-    return Space(tuple(devices), engines, wanted, able, int(given.max_devices or MOST_DEVICES))
+    whole, split = _kinds(scenario.serve, given)
+    return Space(tuple(devices), engines, wanted, able, int(given.max_devices or MOST_DEVICES), whole, split,
+                 scenario.serve.disaggregated)
+
+
+def _kinds(serve: Serve, given: ServeOptions) -> tuple[bool, bool]:
+    """Whether whole replicas are tried, and whether pools are; degrees at the top are those of a whole replica."""
+    path = "serve.options.disaggregated"
+    degree = next((name for name in PARALLEL if getattr(serve, name) is not None), "")
+    if given.disaggregated and degree:
+        raise Inconsistent(f"serve.{degree}: is that of a replica that does all of a request, and {path} asks for "
+                           f"pools; give serve.disaggregated.prefill.{degree} and decode.{degree}", f"serve.{degree}")
+    if serve.disaggregated is not None:
+        if given.disaggregated is False:
+            raise Inconsistent(f"{path}: false, but serve.disaggregated says how pools are laid out; leave one out",
+                               path)
+        if degree:
+            raise Inconsistent(f"serve.{degree}: each pool of serve.disaggregated has its own; leave it out here",
+                               f"serve.{degree}")
+        return False, True
+    return given.disaggregated != "only", bool(given.disaggregated is not False and not degree)
 
 
 def _current(entry: Any) -> bool:

@@ -93,6 +93,9 @@ def resolve_serve(
         facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog
     )
     pools = pool_layouts(given, fleet, arch)
+    if pools and not engine.number("pools"):
+        notes.warn(f"serve.disaggregated: {engine.name} {engine.version} does not run prompts and answers on devices "
+                   "of their own; planned as if it did")
     layout = pools[-1].layout if pools else whole_layout(given, fleet, engine, arch)
     asked = resolve_workload(given, int(recipe.max_model_len), Defaults(catalog, notes, seed))
     speed = resolve_speed(given, arch, fleet, facts, hardware, engine, recipe, drafter, float(shown["max_num_seqs"]),

@@ -46,8 +46,8 @@ def pools_time(
 
     moved_bytes: cache of one prompt, which crosses the link once before the second token.
     """
-    prompt_s, capacity = _prompt(arch, device, first, load)
-    moving = moved_bytes / link_bytes_per_s + HANDOVER_S
+    prompt_s, capacity = prompt_pool(arch, device, first, load)
+    moving = transfer_s(moved_bytes, link_bytes_per_s)
     most = _decode(arch, device, second, replace(load, kind="queued"), 1.0)
     limit = np.minimum(capacity, most["output_tokens_per_s"] * second.replicas / load.output)
     if load.kind == "queued":
@@ -74,7 +74,12 @@ def pools_time(
     }
 
 
-def _prompt(arch: Architecture, device: TimeDevice, first: Side, load: Load) -> tuple[Num, Num]:
+def transfer_s(moved_bytes: Num, link_bytes_per_s: Num) -> Num:
+    """From the first token to the first step of the answer: the prompt's cache over the link, and the word of it."""
+    return moved_bytes / link_bytes_per_s + HANDOVER_S
+
+
+def prompt_pool(arch: Architecture, device: TimeDevice, first: Side, load: Load) -> tuple[Num, Num]:
     """Time of a prompt alone in its pool, and prompts a second that the pool can take."""
     alone = replace(
         load, kind="closed", concurrency=first.layout.data, cache_tokens=np.inf, output=1.0, pool="prefill"
@@ -110,6 +115,7 @@ def _balance(
     rate: Num = load.rate
     ttft: Num = prompt_s
     # A loop starts with all of its prompts at once; each waits for its share of them, spread over its requests.
+    bursts = 0.5 * (load.arrival_cv**2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
     burst = first.engine.constants["queue"] * np.maximum(load.concurrency - 1.0, 0.0)
     for _ in range(ROUNDS):
         each = _decode(
@@ -118,7 +124,7 @@ def _balance(
         stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + moving
         if open_loop:
             used = np.minimum(load.rate / capacity, 1.0 - 1e-6)
-            ttft = prompt_s + 0.5 * service * used / (1.0 - used)
+            ttft = prompt_s + 0.5 * bursts * service * used / (1.0 - used)
             inside = load.rate * stay
         else:
             ttft = prompt_s + service * (waiting + burst)
