@@ -24,7 +24,7 @@ TABLES = ("vtrain_multi", "vtrain_single", "mosaic_llmfoundry", "megatron_bridge
           "torchtitan", "maxtext_tpu", "narayanan_2021_table1", "korthikanti_2022", "megatron_golden_memory",
           "mlperf_power_dell_h100", "published_impacts", "finetune_memory", "finetune_memory_time",
           "mlperf_llm_power", "engine_memory", "inference_memory", "inference_memory_litgpt", "single_stream_qwen3_h20",
-          "aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview")
+          "aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview", "mlperf_inference_v4_1")
 LOGS = "llmservingsim_vllm_"  # what the files of single requests are called, in traces/ beside the tables
 DROPPED = ("verified_from",)
 # Of many rows: one a measurement, with the columns that say how it was run.

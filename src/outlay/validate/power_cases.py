@@ -13,6 +13,7 @@ from typing import Any
 
 from outlay.validate.case import Case, Outcome
 from outlay.validate.latency_cases import DEVICES
+from outlay.validate.mlperf_cases import OPEN_ORCA
 
 Row = Mapping[str, str]
 TABLES = ("mlenergy_v3_llm", "mlperf_llm_power")
@@ -25,10 +26,10 @@ HOUR_S = 3600.0
 PROMPTS = {"lm-arena-chat": 300.0, "gpqa": 300.0, "sourcegraph-fim": 2000.0}
 VERSION = "0.11.1"  # of vLLM, as the benchmark's documentation says of these runs
 # Caps in watts, tensor degree, mean tokens of prompt and answer: mlcommons/inference_results_v4.1
-# closed/NVIDIA/configs (power_limit of H200_SXM_141GBx8_MaxQ); lengths of prompts are assumed.
+# closed/NVIDIA/configs (power_limit of H200_SXM_141GBx8_MaxQ); lengths of prompts are assumed, but Open Orca's.
 WALL_RUNS = {
     "gptj": ("gpt-j-6b", 350.0, 1, 780.0, 69.0),
-    "llama2-70b": ("llama-2-70b", 500.0, 1, 300.0, 294.0),
+    "llama2-70b": ("llama-2-70b", 500.0, 1, OPEN_ORCA, 294.0),
     "mixtral-8x7b": ("mixtral-8x7b", 500.0, 1, 300.0, 145.0),
 }
 

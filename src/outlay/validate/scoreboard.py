@@ -184,6 +184,11 @@ def outcomes(
         from outlay.validate import log_cases
 
         found += log_cases.log_outcomes(logs)
+    rows = read_rows("mlperf_inference_v4_1", folder)
+    if rows:
+        from outlay.validate import mlperf_cases
+
+        found += mlperf_cases.mlperf_outcomes(rows)
     given = read_rows("mlenergy_v3_llm", folder)  # only where a folder holds it: its rows may not be shipped
     if given:
         from outlay.validate import power_cases
