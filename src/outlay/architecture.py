@@ -16,7 +16,7 @@ OutputGate = Literal["none", "channel", "head"]
 Norm = Literal["rms", "layer", "layer_nobias", "none"]
 
 
-class LayerKind(Struct, frozen=True):
+class LayerKind(Struct, frozen=True, cache_hash=True):
     """One kind of layer: a token mixer and a channel mixer. Widths are of the whole layer, before any split.
 
     window is the number of past tokens attended, 0 for all of them. For `mla` head_dim is the query/key width

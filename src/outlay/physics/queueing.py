@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,20 @@ def experts_touched(experts: Value, per_token: Value, tokens: Value, spread: Val
     """
     shape = np.broadcast(experts, per_token, tokens, spread).shape
     total: Value = np.zeros(shape)
-    for node, weight in _NORMAL:
-        popularity = np.exp(spread * node - 0.5 * spread**2)
-        share = np.minimum(per_token * popularity / experts, 1.0 - 1e-12)
-        total = total + weight * -np.expm1(tokens * np.log1p(-share))
+    plain = all(isinstance(each, (float, int)) for each in (experts, per_token, spread))
+    for weight, log_missed in (_missed_once if plain else _missed)(experts, per_token, spread):
+        total = total + weight * -np.expm1(tokens * log_missed)
     return np.clip(experts * total, np.minimum(per_token, experts), experts)
+
+
+def _missed(experts: Value, per_token: Value, spread: Value) -> list[tuple[float, Value]]:
+    """Of each popularity its weight, and the logarithm of how likely one token passes such an expert by."""
+    popularity = [np.exp(spread * node - 0.5 * spread**2) for node, _ in _NORMAL]
+    shares = [np.minimum(per_token * each / experts, 1.0 - 1e-12) for each in popularity]
+    return [(weight, np.log1p(-share)) for (_, weight), share in zip(_NORMAL, shares, strict=True)]
+
+
+_missed_once = lru_cache(maxsize=256)(_missed)  # a model's router is asked again at every number of tokens
 
 
 def busiest_rank(experts: Value, ranks: Value, spread: Value) -> Value:

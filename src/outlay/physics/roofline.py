@@ -67,14 +67,20 @@ def look_up(grid: Grid, rows: Value, weight_bytes: Value) -> Value:
     y, j = _position(weight_bytes, grid.first_bytes_log2, grid.bytes_step_log2, table.shape[1])
     flat, width = table.ravel(), table.shape[1]
     at = i * width + j
-    low = flat.take(at) * (1 - y) + flat.take(at + 1) * y
-    high = flat.take(at + width) * (1 - y) + flat.take(at + width + 1) * y
-    return np.exp(low * (1 - x) + high * x)
+    rest_x, rest_y = 1 - x, 1 - y
+    low = flat.take(at) * rest_y + flat.take(at + 1) * y
+    high = flat.take(at + width) * rest_y + flat.take(at + width + 1) * y
+    return np.exp(low * rest_x + high * x)
 
 
 def _position(value: Value, first: float, step: float, size: int) -> tuple[Value, Any]:
-    at = np.clip((np.log2(np.maximum(value, 1.0)) - first) / step, 0.0, size - 1.0)
-    index = np.minimum(at.astype(np.int64), size - 2)
+    at = (np.log2(np.maximum(value, 1.0)) - first) / step
+    if isinstance(at, float):  # most of what one plan looks up; arrays are slow for one number
+        at = min(max(float(at), 0.0), size - 1.0)
+        place = min(int(at), size - 2)
+        return at - place, place
+    at = np.minimum(np.maximum(at, 0.0), size - 1.0)
+    index = np.minimum(at, size - 2).astype(np.int64)
     return at - index, index
 
 

@@ -67,7 +67,7 @@ def serve_time(
     service_s, but for an open loop, is how long one prompt (all of a static batch's) keeps the replica.
     """
     given = [getattr(each, name) for each in (layout, load, engine) for name in each.__struct_fields__]
-    many = max(np.size(value) for value in given)
+    many = max(1 if isinstance(value, (float, str)) else np.size(value) for value in given)
     if many > BLOCK and all(np.ndim(v) == 0 or np.shape(v) == (many,) for v in given) and not any(
         np.ndim(v) for v in (*engine.part_bytes.values(), *engine.constants.values())
     ):
@@ -104,13 +104,13 @@ def time_parts(
     """The parts at a number of running sequences a rank."""
     by = engine.part_bytes
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
-    flight = np.clip(running, 1.0, layout.pipeline)
+    flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
     rows = busy * (1.0 + engine.drafted)
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     budget = engine.max_num_batched_tokens
     at_once = busy if load.kind == "batch" else 1.0
     # As many prompts come in during a step as answers end in it; they share its passes, within the budget.
-    together = np.clip(busy / load.output, 1.0, np.maximum(budget / own, 1.0))
+    together = np.minimum(np.maximum(busy / load.output, 1.0), np.maximum(budget / own, 1.0))
     chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, busy))
     chunk = own * together / shared
     passes = _four((rows, rows + chunk, own * at_once / chunks, own * busy / burst),
@@ -133,13 +133,17 @@ def time_parts(
 
 def _four(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
     """Several passes at once, on an axis before those of the numbers."""
-    shape = np.broadcast_shapes(*(np.shape(one) for one in (*rows, *sampled))) or (1,)
-    whole = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in (rows, sampled)))
+    shape = np.broadcast_shapes(*map(np.shape, (*rows, *sampled)))
+    if shape:
+        whole = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in (rows, sampled)))
+    else:
+        whole = of(*(np.array(each, dtype=float)[:, np.newaxis] for each in (rows, sampled)))
     fields = [getattr(whole, name) for name in PARTS]
-    full = np.broadcast_shapes(*(np.shape(field) for field in fields))
-    spread = [np.broadcast_to(field, full) for field in fields]
-    single = full[1:] == (1,) and not any(np.shape(one) for one in (*rows, *sampled))
-    return tuple(Pass(*(f[place, 0] if single else f[place] for f in spread)) for place in range(len(rows)))
+    full = np.broadcast_shapes(*map(np.shape, fields))
+    spread = [field if np.shape(field) == full else np.broadcast_to(field, full) for field in fields]
+    if full[1:] == (1,) and not shape:
+        return tuple(Pass(*each) for each in zip(*(field.ravel() for field in spread), strict=True))
+    return tuple(Pass(*(field[place] for field in spread)) for place in range(len(rows)))
 
 
 def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:

@@ -6,7 +6,8 @@ is put on by `serve_time`. Everything is a float or an array of one shape.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,12 @@ FEW_ROWS, MANY_ROWS = 64.0, 1024.0  # to which reading weights, and from which a
 FULL_ROWS = 4096.0  # of a product that fills the device
 READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no engine flows faster
 STATE_BYTES = 4.0  # of an element of recurrent state
+FEW_NUMBERS = 16  # so few are looked up side by side
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
+
+Job = tuple[tuple[Shape, ...], Num]  # shapes of one number of rows, and bytes of a weight
+Taken = tuple[Num, Num, Num, Num]
+NOTHING: Taken = (0.0, 0.0, 0.0, 0.0)
 
 
 class Pass(Struct, frozen=True, eq=False):
@@ -71,57 +77,126 @@ def step_pass(
     flight: passes in the pipeline at once; each waits for the last stage, which has the head beside its layers.
     """
     split = Split(rows, layout.tensor, 1.0, 1.0, 1.0, False)
-    head = ((sampled, arch.vocab / layout.tensor, arch.hidden, 1.0, HALF),)
-    flow, least, work, floor = (flight * each for each in products(head, part_bytes["head"], device))
-    experts: Num = 0.0
-    expert_work: Num = 0.0
-    exchange: Num = 0.0
+    head = (((sampled, arch.vocab / layout.tensor, arch.hidden, 1.0, HALF),), part_bytes["head"])
+    ((flow, least, work, floor),) = products([head], Rates(device, sampled))
+    flow, least, work, floor = flight * flow, flight * least, flight * work, flight * floor
+    jobs: list[Job] = []
+    counts: list[int] = []
     for kind, count in arch.groups:
         mixer = "latent" if kind.mixer == "mla" else "attention" if kind.mixer == "attention" else "mixer"
         dense = "shared" if kind.mlp == "moe" else "mlp"
-        for shapes, part in (
-            (mixer_shapes(kind, arch.hidden, split), mixer),
-            (mlp_shapes(kind, arch.hidden, split), dense),
-        ):
-            read, bare, busy, small = products(shapes, part_bytes[part], device)
-            flow, least = flow + count * read, least + count * bare
-            work, floor = work + count * busy, floor + count * small
+        jobs += [(mixer_shapes(kind, arch.hidden, split), part_bytes[mixer]),
+                 (mlp_shapes(kind, arch.hidden, split), part_bytes[dense])]
+        counts += [count, count]
+    for count, (read, bare, busy, small) in zip(counts, products(jobs, Rates(device, rows)), strict=True):
+        flow, least = flow + count * read, least + count * bare
+        work, floor = work + count * busy, floor + count * small
+    experts: Num = 0.0
+    expert_work: Num = 0.0
+    exchange: Num = 0.0
+    reduce = all_reduce_s(rows * arch.hidden * HALF, layout.tensor, device)
+    for kind, count in arch.groups:
         if kind.mlp == "moe":
             read, busy = expert_s(kind, arch, device, part_bytes["experts"], layout, rows, spread)
             experts, expert_work = experts + count * read, expert_work + count * busy
-        exchange = exchange + count * exchange_s(kind, arch.hidden, device, layout, rows)
+        exchange = exchange + count * exchange_s(kind, arch.hidden, device, layout, rows, reduce)
     return Pass(flow, least, work, floor, experts, expert_work, exchange)
 
 
 def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
     """Peak and utilisation of the precision that weights of this width are multiplied in on this device."""
-    size = float(np.mean(element_bytes))
-    wanted = "nvfp4" if size < 0.9 else "fp8" if size < 1.5 else "bf16"
-    name = wanted if wanted in device.peaks else "bf16"
+    name = precision_of(element_bytes, device)
     return device.peaks[name], device.grids.get(name) or device.grids["bf16"]
 
 
-def products(shapes: tuple[Shape, ...], element_bytes: Num, device: TimeDevice) -> tuple[Num, Num, Num, Num]:
-    """Matrix products: reading weights, the same at the memory's best, arithmetic, and what small kernels take beyond.
+def precision_of(element_bytes: Num, device: TimeDevice) -> str:
+    """bf16, fp8 or nvfp4, as the width of weights says and the device can."""
+    size = element_bytes if isinstance(element_bytes, float) else float(np.mean(element_bytes))
+    wanted = "nvfp4" if size < 0.9 else "fp8" if size < 1.5 else "bf16"
+    return wanted if wanted in device.peaks else "bf16"
 
-    What is bound by reading flows as a 16-bit product of as many bytes does, whatever its precision; what is
-    bound by arithmetic runs at the share of its own peak that many rows reach.
+
+class Rates:
+    """What products of so many rows reach on a device, each number looked up once for all products of a step."""
+
+    def __init__(self, device: TimeDevice, rows: Num) -> None:
+        self.device, self.rows = device, rows
+        self._busy: dict[str, Num] = {}
+
+    @cached_property
+    def read_share(self) -> Num:
+        """Of bandwidth. What is bound by reading flows as a 16-bit product of as many bytes, whatever its precision."""
+        return look_up(self.device.grids["bf16"], np.minimum(self.rows, FEW_ROWS), LARGE_BYTES)
+
+    def busy_flop_per_s(self, element_bytes: Num) -> Num:
+        """What is bound by arithmetic runs at the share of its own peak that many rows reach."""
+        name = precision_of(element_bytes, self.device)
+        if name not in self._busy:
+            peak, grid = arithmetic(element_bytes, self.device)
+            self._busy[name] = peak * look_up(grid, np.maximum(self.rows, MANY_ROWS), LARGE_BYTES)
+        return self._busy[name]
+
+
+def products(jobs: Sequence[Job], rates: Rates) -> Iterable[Taken]:
+    """Matrix products: reading weights, the same at the memory's best, arithmetic, what small kernels take beyond.
+
+    Of each job: shapes of `rates.rows` rows, and bytes of one weight.
     """
+    if np.size(rates.rows) <= FEW_NUMBERS and all(map(_is_plain, jobs)):
+        return _side_by_side(jobs, rates)
+    return (_one_by_one(shapes, element_bytes, rates) for shapes, element_bytes in jobs)
+
+
+def _is_plain(job: Job) -> bool:
+    return all(isinstance(each, (float, int)) for each in (job[1], *(n for shape in job[0] for n in shape[1:])))
+
+
+def _one_by_one(shapes: tuple[Shape, ...], element_bytes: Num, rates: Rates) -> Taken:
     if not shapes:
-        return 0.0, 0.0, 0.0, 0.0
-    peak, grid = arithmetic(element_bytes, device)
-    whole = matmul_time_s(shapes, element_bytes, peak, device.memory_bytes_per_s, np.inf, grid, 1.0, 0.0)
-    rows = shapes[0][0]
-    share = look_up(device.grids["bf16"], np.minimum(rows, FEW_ROWS), LARGE_BYTES)
-    busy = peak * look_up(grid, np.maximum(rows, MANY_ROWS), LARGE_BYTES)
+        return NOTHING
+    peak, grid = arithmetic(element_bytes, rates.device)
+    rate = rates.device.memory_bytes_per_s
+    whole = matmul_time_s(shapes, element_bytes, peak, rate, np.inf, grid, 1.0, 0.0)
     moved: Num = 0.0
     flop: Num = 0.0
     for m, n, k, count, result in shapes:
         moved = moved + count * ((m * k + n * k) * element_bytes + m * n * result)
         flop = flop + 2.0 * count * m * n * k
-    bare = moved / device.memory_bytes_per_s
-    read, work = bare / share, flop / busy
-    return read, bare / READ_SHARE, work, np.maximum(whole - np.maximum(read, work), 0.0)
+    return _taken(whole, moved, flop, element_bytes, rates)
+
+
+def _side_by_side(jobs: Sequence[Job], rates: Rates) -> list[Taken]:
+    """The same for few numbers: all shapes of a precision on an axis before theirs, as one shape.
+
+    numpy takes about as long for one number as for fifty.
+    """
+    found = [NOTHING] * len(jobs)
+    alike: dict[str, list[int]] = {}
+    for place, (shapes, element_bytes) in enumerate(jobs):
+        if shapes:
+            alike.setdefault(precision_of(element_bytes, rates.device), []).append(place)
+    for places in alike.values():
+        each = [(*shape[1:], jobs[place][1]) for place in places for shape in jobs[place][0]]
+        columns = np.array(each, dtype=float).T.reshape(5, len(each), *(1,) * np.ndim(rates.rows))
+        n, k, count, result, element_bytes = columns
+        m = rates.rows
+        peak, grid = arithmetic(jobs[places[0]][1], rates.device)
+        rate = rates.device.memory_bytes_per_s
+        whole = matmul_time_s(((m, n, k, count, result),), element_bytes, peak, rate, np.inf, grid, 1.0, 0.0)
+        moved = count * ((m * k + n * k) * element_bytes + m * n * result)
+        flop = 2.0 * count * m * n * k
+        start = 0
+        for place in places:
+            own = slice(start, start := start + len(jobs[place][0]))
+            took, bytes_, work = (column[own].sum(axis=0) for column in (whole, moved, flop))
+            found[place] = _taken(took, bytes_, work, jobs[place][1], rates)
+    return found
+
+
+def _taken(whole_s: Num, moved_bytes: Num, flop: Num, element_bytes: Num, rates: Rates) -> Taken:
+    bare = moved_bytes / rates.device.memory_bytes_per_s
+    read, work = bare / rates.read_share, flop / rates.busy_flop_per_s(element_bytes)
+    return read, bare / READ_SHARE, work, np.maximum(whole_s - np.maximum(read, work), 0.0)
 
 
 def expert_s(
@@ -151,12 +226,12 @@ def expert_s(
     return read, busiest * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES))
 
 
-def exchange_s(kind: LayerKind, hidden: int, device: TimeDevice, layout: ServeLayout, rows: Num) -> Num:
+def exchange_s(
+    kind: LayerKind, hidden: int, device: TimeDevice, layout: ServeLayout, rows: Num, reduce: Num
+) -> Num:
     """Collectives of one layer: a reduction after attention and one after the MLP, or tokens sent to experts."""
     size = rows * hidden * HALF
     parts = int(kind.mixer != "none") + int(kind.mlp != "none")
-    reduce = all_reduce_s(size, layout.tensor, device)
-    sent = all_reduce_s(0.0 * size, 1.0, device)
     if kind.mlp == "moe":
         copies = np.minimum(kind.experts_per_token, layout.expert)
         sent = np.where(
@@ -189,9 +264,16 @@ def all_to_all_s(size_bytes: Num, devices: Num, device: TimeDevice) -> Num:
 
 def measured(links: Links, devices: Num) -> tuple[Num, Num]:
     """Latency and rate at a number of devices: linear in its logarithm, latency growing beyond the measured."""
+    return _measured_at(links, devices) if isinstance(devices, float) else _measured(links, devices)
+
+
+def _measured(links: Links, devices: Num) -> tuple[Num, Num]:
     at, known = np.log2(np.maximum(devices, 1)), np.log2(links.devices)
     latency = np.interp(at, known, links.latency_s) * np.maximum(1.0, at / known[-1])
     return latency, np.interp(at, known, links.bytes_per_s)
+
+
+_measured_at = lru_cache(maxsize=256)(_measured)
 
 
 def decode_attention_s(
