@@ -33,7 +33,8 @@ _LOGS = "start-up logs in public issues (vllm-project/vllm#10517, #23278) and ll
 _SGL = "SGLang source (Apache-2.0): ServerArgs memory settings"
 _TRT = "TensorRT-LLM documentation: KvCacheConfig, build and runtime defaults"
 _PD = (
-    "documentation of each engine: vLLM disaggregated prefilling, SGLang PD disaggregation, TensorRT-LLM disagg-serving")
+    "documentation of each engine: vLLM disaggregated prefilling, SGLang PD disaggregation, "
+    "TensorRT-LLM disagg-serving")
 _CPP = "llama.cpp source and start-up logs (MIT)"
 _CPP_FIT = "one-request speeds of Llama 3 8B and 70B, GPU-Benchmarks-on-LLM-Inference (2024)"
 _ALLREDUCE = Value(
