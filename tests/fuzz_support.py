@@ -73,12 +73,37 @@ def faults_of(found: Mapping[str, Any]) -> list[str]:
     for key in ("outlay", "catalog", "scenario", "model", "lines", "totals", "assumptions", "warnings"):
         if key not in found:
             faults.append(f"no {key}")
-    phase = found.get("pretrain")
-    if phase is not None:
-        faults += _phase_faults(phase)
+    for name in ("pretrain", "finetune"):
+        if found.get(name) is not None:
+            faults += [f"{name}: {fault}" for fault in _phase_faults(found[name])]
     if found.get("serve"):
         faults += serve_rules.serve_faults(found)
-    return faults + _total_faults(found)
+    if found.get("life"):
+        faults += _life_faults(found["life"], found["totals"])
+    return faults + _sign_faults(found) + _total_faults(found)
+
+
+def _sign_faults(found: Mapping[str, Any]) -> list[str]:
+    """Nothing physical is below zero; money may be, where something is sold again."""
+    return [f"{path} is negative: {q['low']}" for path, q in quantities({k: v for k, v in found.items()
+                                                                         if k not in ("scenario", "assumptions")})
+            if q["low"] < 0 and q["unit"] != "USD" and "headroom" not in path and "short" not in path]
+
+
+def _life_faults(life: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]:
+    """Months, years, phases and items are the total, of every measure."""
+    faults = []
+    groups = {"months": life["months"], "years": life["by_year"], "phases": list(life["by_phase"].values()),
+              "items": life["by_item"]}
+    for measure in ("usd", "energy_j", "co2e_kg", "water_l", "device_hours"):
+        for name, rows in groups.items():
+            values = [row[measure] for row in rows if row.get(measure) is not None]
+            if totals.get(measure) is None or len(values) < len(rows):
+                continue
+            total = math.fsum(v["value"] if isinstance(v, Mapping) else v for v in values)
+            if not math.isclose(total, totals[measure]["value"], rel_tol=RELATIVE, abs_tol=1e-9):
+                faults.append(f"life: {measure} of the {name} add up to {total}, not {totals[measure]['value']}")
+    return faults
 
 
 def _ordered(q: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ def serve_faults(found: Mapping[str, Any]) -> list[str]:
     if faults:
         return faults
     values = {key: q["value"] for key, q in serve.items() if isinstance(q, Mapping) and "value" in q}
-    return [*_memory(serve), *_load(serve, values), *_energy(values), *_bill(found, values)]
+    return [*_memory(serve), *_load(serve, values), *_energy(values, "day" in serve), *_bill(found, values)]
 
 
 def _memory(serve: Mapping[str, Any]) -> Iterator[str]:
@@ -73,14 +73,15 @@ def _load(serve: Mapping[str, Any], values: Mapping[str, float]) -> Iterator[str
             yield f"percentiles of {name} fall: {marks}"
 
 
-def _energy(values: Mapping[str, float]) -> Iterator[str]:
+def _energy(values: Mapping[str, float], hourly: bool) -> Iterator[str]:
     if "energy_per_output_token_j" not in values:
         return
     whole = values["energy_per_output_token_j"]
     parts = math.fsum(values[f"energy_{name}_per_output_token_j"] for name in ("prefill", "decode", "idle"))
     if not close(parts, whole):
         yield f"energy of a token by phase adds up to {parts}, not {whole}"
-    if not close(values["power_w_per_device"] / values["output_tokens_per_s_per_device"], whole, 0.001):
+    per_device = values["power_w_per_device"] / values["output_tokens_per_s_per_device"]
+    if not hourly and not close(per_device, whole, 0.001):  # power is that of the busiest hour, energy of them all
         yield "power over tokens is not the energy of a token"
 
 
@@ -88,6 +89,9 @@ def _bill(found: Mapping[str, Any], values: Mapping[str, float]) -> Iterator[str
     if "duration_s" not in values or not found["lines"] or any(name in found for name in WHOLE):
         return
     hours = values["duration_s"] * found["scenario"]["fleet"]["devices"] / 3600.0
+    if "day" in found["serve"]:
+        ways = {way["way"]: way["device_hours"]["value"] for way in found["serve"]["day"]["ways"]}
+        hours = ways[found["serve"]["day"]["scaling"]]
     billed = found["totals"]["device_hours"]["value"]
     if not close(hours, billed, 0.001):
         yield f"{billed} device-hours billed, {hours} kept"

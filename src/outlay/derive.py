@@ -161,11 +161,14 @@ def uncertain(value: float, low: float, high: float, unit: str, label: str, *sou
               key: str = "", basis: str = "published") -> Quantity:
     """An input known to an 80 % interval [low, high]; two-sided log-normal, or normal where an edge is not positive.
 
+    An interval that starts at nothing holds no draws below it: a share of time or a price is never negative.
     Draws with the same (seed, key) are the same draws, so two plans compared share them.
 
     >>> q = uncertain(1.2, 1.1, 1.4, "", "pue", key="pue")
     >>> round(q.low, 2), round(q.high, 2)
     (1.1, 1.4)
+    >>> float(uncertain(0.01, 0.0, 0.03, "", "share", key="share").samples.min())
+    0.0
     """
     import numpy as np
 
@@ -180,6 +183,8 @@ def uncertain(value: float, low: float, high: float, unit: str, label: str, *sou
     else:
         down, up = (value - low) / Z_EDGE, (high - value) / Z_EDGE
         samples = value + np.where(z < 0, z * down, z * up)
+        if low == 0:
+            samples = np.maximum(samples, 0.0)
     samples.flags.writeable = False
     return Quantity(value, unit, label, sources=tuple(sources), samples=samples, basis=basis)
 
