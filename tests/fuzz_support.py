@@ -87,7 +87,7 @@ def _sign_faults(found: Mapping[str, Any]) -> list[str]:
     """Nothing physical is below zero; money may be, where something is sold again."""
     return [f"{path} is negative: {q['low']}" for path, q in quantities({k: v for k, v in found.items()
                                                                          if k not in ("scenario", "assumptions")})
-            if q["low"] < 0 and q["unit"] != "USD" and "headroom" not in path and "short" not in path]
+            if _ordered(q) and q["low"] < 0 and q["unit"] != "USD" and "headroom" not in path and "short" not in path]
 
 
 def _life_faults(life: Mapping[str, Any], totals: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from outlay.scenario_kinds import (
     Axis,
     Bytes,
     BytesPerS,
+    Cadence,
     CountOrZero,
     Degree,
     Factor,
@@ -130,7 +131,7 @@ class Fleet(Record, frozen=True):
     utilization: Share | None = None
     network_price_share: Part | None = None  # owned: network over the price of all; 0 for a machine by itself
     space_usd_per_kw_month: Usd | None = None  # owned: building, power and cooling without energy; 0 at home
-    lifetime: Seconds | None = None
+    lifetime: Cadence | None = None
     failures_per_device_hour: Factor | None = None
 
 

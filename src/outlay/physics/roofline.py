@@ -118,16 +118,17 @@ def matmul_time_s(
     shapes holds (rows m, columns n, reduction k, how many in one grouped kernel, bytes moved per result
     element); a group is looked up at its summed weight bytes. element_bytes of the operands; ratio scales
     the table; sustained_flop_per_s is what the device's power feeds hour after hour, which short benchmark
-    loops do not meet; kernel_gap_s passes before each. A grouped kernel of rows_half rows on weights of
-    TYPICAL_EXPERT reaches half of a single one's utilisation; larger products need fewer rows for it.
+    loops do not meet; kernel_gap_s passes before each. The arithmetic of a grouped kernel of rows_half rows on
+    weights of TYPICAL_EXPERT reaches half of a single one's utilisation; larger products need fewer rows for it,
+    and what reads weights for few rows is as fast as they are read.
     """
     total: Value = 0.0
     for m, n, k, count, result_bytes in shapes:
         traffic = (m * k + n * k) * element_bytes + m * n * result_bytes
         utilisation = np.minimum(look_up(grid, m, n * k * count * element_bytes) * ratio, 1.0)
-        utilisation = utilisation * m / (m + rows_half * TYPICAL_EXPERT / (n * k))
         flop = 2.0 * m * n * k
-        one = kernel_time_s(flop, traffic, peak_flop_per_s, memory_bytes_per_s, utilisation)
+        padded = flop + 2.0 * rows_half * TYPICAL_EXPERT
+        one = kernel_time_s(padded, traffic, peak_flop_per_s, memory_bytes_per_s, utilisation)
         total = total + count * np.maximum(one, flop / sustained_flop_per_s) + kernel_gap_s
     return total
 

@@ -52,16 +52,6 @@ def resolve_hardware(
     half = facts.peaks.get("bf16") or facts.peaks.get("fp16") or peak_flop
     memory = (given(fleet.device_memory_bytes, "bytes", "device memory") if fleet.device_memory_bytes
               else facts.memory_bytes)
-    cap, rated = fleet.device_power_limit_w, facts.power_w
-    ratio = 1.0
-    if cap is not None and rated is None:
-        notes.warn(f"fleet.device_power_limit_w: not used, because the rated power of {facts.id} is unknown; give "
-                   "fleet.device.power_w")
-    if cap is not None and rated is not None:
-        if cap > rated.value * 1.0001:
-            raise BadValue(f"fleet.device_power_limit_w: {cap:g} W is above the {rated.value:g} W of {facts.id}",
-                           "fleet.device_power_limit_w")
-        ratio = cap / rated.value
     slow = _link(fleet.inter_node_bytes_per_s, facts, "inter_node_bytes_per_s", "network.inter_node_bytes_per_s",
                  defaults, fleet.devices > per_node)
     own_link = facts.link_bytes_per_s
@@ -74,8 +64,26 @@ def resolve_hardware(
         host_link_bytes_per_s=_link(fleet.host_link_bytes_per_s, facts, "host_link_bytes_per_s",
                                     "network.host_link_bytes_per_s", defaults, False),
         host_memory_bytes=_host_memory(fleet, facts, per_node),
-        power_w=rated if rated is not None else 0.0, power_limit_ratio=ratio,
+        power_w=facts.power_w if facts.power_w is not None else 0.0,
+        power_limit_ratio=_cap_over_rated(fleet, facts, catalog, notes),
         efficiency=resolve_efficiency(facts, catalog, notes, seed, without))
+
+
+def _cap_over_rated(fleet: Fleet, facts: DeviceFacts, catalog: Catalog, notes: Notes) -> float:
+    """A power cap over the rated power; BadValue outside of what the device can be held to."""
+    field, cap, rated = "fleet.device_power_limit_w", fleet.device_power_limit_w, facts.power_w
+    if cap is None:
+        return 1.0
+    if rated is None:
+        notes.warn(f"{field}: not used, because the rated power of {facts.id} is unknown; give fleet.device.power_w")
+        return 1.0
+    if cap > rated.value * 1.0001:
+        raise BadValue(f"{field}: {cap:g} W is above the {rated.value:g} W of {facts.id}", field)
+    idle = rated.value * float(catalog.find("power_constants", "power").value("idle_share"))
+    if cap <= idle:
+        raise BadValue(f"{field}: {cap:g} W is not more than the {idle:.3g} W that {facts.id} takes without work; "
+                       f"allowed is up to {rated.value:g} W", field)
+    return float(cap / rated.value)
 
 
 def _any_peak(facts: DeviceFacts, precision: str, notes: Notes) -> Quantity:

@@ -11,6 +11,7 @@ from outlay.resolve.pay.phase import MONTH_S, PayPhase, Work
 from outlay.valuation import money, ways
 from outlay.valuation.ways import MTOK
 
+TINY_USD = 1e-200  # what is free is never beaten
 USES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 VOLUMES = (0.1, 1.0, 10.0, 100.0)
 RUNNING = ("building", "electricity", "upkeep", "people")
@@ -65,7 +66,7 @@ def _use(owned_usd: Any, other_usd: Any) -> Any:
     """Use of the machines above which owning is cheaper; never where even always busy ones are dearer."""
     import numpy as np
 
-    share = money.break_even_utilization(owned_usd, other_usd)
+    share = money.break_even_utilization(owned_usd, np.maximum(other_usd, TINY_USD))
     return np.where(np.greater(share, 1.0), np.inf, np.maximum(share, 0.0))
 
 

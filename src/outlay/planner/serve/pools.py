@@ -57,7 +57,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
     found, traffic = pooled_times(phase.asked, both)
     if phase.asked.trace is not None:
-        found |= replayed_pools(phase.asked, phase, both, resolved.seed)
+        found |= replayed_pools(phase.asked, phase, both, found, resolved.seed)
     elif phase.asked.replayed and found.get("e2e_s") is not None:
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
     watts = pooled_power(resolved.power, both, phase.asked, traffic)

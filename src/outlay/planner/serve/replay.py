@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from outlay.derive import derive, exact
 from outlay.errors import BadValue
+from outlay.physics.queueing import in_flight
 from outlay.planner.serve.own import own_slower, place
 from outlay.planner.serve.pool_times import Pools
 from outlay.planner.serve.simulate import contract_values, replay, replay_pools
@@ -93,45 +94,60 @@ def _few(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
     return replace(whole, count=REPLAYED), replace(asked, rate=asked.rate * part, concurrency=asked.concurrency * part)
 
 
-def replayed(asked: Asked, phase: ServePhase, whole: Replicas, seed: int) -> dict[str, Any]:
+def replayed(
+    asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
     """A trace's own times and percentiles; nominal, and on devices as much slower and faster as left-out runs were."""
     load = load_of(asked, whole)
     at_load = place(whole, load, whole.found(load))
     residual, first = whole.speed.residual("tpot_s", at=at_load), whole.speed.residual("ttft_s", at=at_load)
     trace = Trace(str(asked.trace))
+    used = replace(whole, count=min(whole.count, int(asked.requests or 1)))  # no request ever meets more of them
+    _bounded(used.count)
     long = (asked.requests or 0) > LONG_TRACE
     at = [(1.0, 1.0)] if long else [(residual.low, first.low), (1.0, 1.0), (residual.high, first.high)]
-    runs = [contract_values(_replay(phase, whole, trace, seed, asked, *pair), asked.percentile) for pair in at]
+    runs = [contract_values(_replay(phase, used, trace, seed, asked, *pair), asked.percentile) for pair in at]
     nominal = runs[len(runs) // 2]
-    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name in (*(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in _percentiles(asked))):
         points = [run.get(name) for run in runs]
         if any(point is None for point in points):
-            values[name] = None
+            found[name] = None
             continue
         knots = tuple(float(p) for p in points if p is not None)
         if long:
-            values[name] = derive(_spread, name, "s", mean_s=exact(knots[0], "s", name), over_mean=residual)
+            found[name] = derive(_spread, name, "s", mean_s=exact(knots[0], "s", name), over_mean=residual)
         else:
             between = _between(tuple(pair[0] for pair in at), knots)
-            values[name] = derive(between, name.removesuffix("_s").replace("_", " "), "s", slower=residual)
-    return values | {"replay": _told(nominal, asked)}
+            found[name] = derive(between, name.removesuffix("_s").replace("_", " "), "s", slower=residual)
+    return found | _inside(found, values) | {"replay": _told(nominal, asked)}
 
 
-def replayed_pools(asked: Asked, phase: ServePhase, pools: Pools, seed: int) -> dict[str, Any]:
+def replayed_pools(
+    asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
     """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
+    _bounded(_pooled(pools))
     trace, own = Trace(str(asked.trace)), replace(phase, asked=asked)
-    found = contract_values(replay_pools(
+    run = contract_values(replay_pools(
         pools.arch, own, pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s, trace, seed,
         slo=_limits(asked), keep="measures"), asked.percentile)
     first, token = pools.speed.residual("ttft_s", True), pools.speed.residual("tpot_s", True)
-    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name in (*(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in _percentiles(asked))):
-        at = found.get(name)
-        values[name] = None if at is None else derive(
+        at = run.get(name)
+        found[name] = None if at is None else derive(
             _spread, name.removesuffix("_s").replace("_", " "), "s", mean_s=at,
             over_mean=first if name.startswith("ttft") else token)
-    return values | {"replay": _told(found, asked)}
+    return found | _inside(found, values) | {"replay": _told(run, asked)}
+
+
+def _inside(found: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Requests in flight by the times of the replay, not by those it takes the place of."""
+    if found["e2e_s"] is None:
+        return {}
+    return {"concurrency": derive(in_flight, "requests in flight", "requests", rate_per_s=values["rate"],
+                                  time_s=found["e2e_s"])}
 
 
 def _replay(

@@ -94,7 +94,7 @@ def under_load(
     if asked.trace is not None:
         from outlay.planner.serve.replay import replayed
 
-        values |= replayed(asked, phase, whole, resolved.seed)
+        values |= replayed(asked, phase, whole, values, resolved.seed)
     elif asked.replayed and values.get("e2e_s") is not None:
         from outlay.planner.serve.replay import spread
 

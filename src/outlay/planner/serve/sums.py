@@ -54,6 +54,11 @@ def least(asked: Any, most: Any) -> Any:
     return np.minimum(asked, most)
 
 
+def most_of(one: Any, other: Any) -> Any:
+    """The greater of two that can both be had."""
+    return np.maximum(one, other)
+
+
 def at_most_one(load: Any) -> Any:
     """A closed loop waits for itself and is never asked more than it does."""
     return np.minimum(load, 1.0)

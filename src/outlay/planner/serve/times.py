@@ -20,6 +20,7 @@ from outlay.planner.serve.sums import (
     at_most_one,
     finite,
     least,
+    most_of,
     over_slower,
     per_time,
     product,
@@ -156,6 +157,9 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
             first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output,
                            waves=max(load.concurrency / slots, 1.0), inside=asked.concurrency, most_per_s=capacity)
         values, rate = _loop(asked, first, token)
+        if asked.kind == "batch":
+            capacity = derive(most_of, "requests a second of batches one after another", "requests/s", one=capacity,
+                              other=rate)
     values |= loads_of(asked, values, rate, capacity, most, whole)
     traffic = Traffic(rate, *_shares(load, found, rate, whole))
     return values | rates_of(asked, rate, whole.devices), traffic

@@ -38,7 +38,7 @@ def duration(asked: Asked, traffic: Traffic, e2e: Quantity | None) -> Quantity |
             _work_time,
             "time for the requests",
             "s",
-            requests=asked.requests,
+            requests=asked.requests - (asked.trace is not None),
             rate_per_s=traffic.requests_per_s,
             last_s=0.0 if least is None else least,
         )
@@ -87,17 +87,10 @@ def unit_prices(
 
     users: people active in the busiest hour, each of whom a month of the deployment is shared by.
     """
-    answered = derive(
-        _answered,
-        "output tokens answered",
-        "tokens",
-        kept_s=kept,
-        rate_per_s=traffic.requests_per_s,
-        tokens=asked.output,
-    )
-    requests = derive(
-        _answered, "requests answered", "requests", kept_s=kept, rate_per_s=traffic.requests_per_s, tokens=1.0
-    )
+    requests = derive(_answered, "requests answered", "requests", kept_s=kept, rate_per_s=traffic.requests_per_s)
+    if asked.requests is not None and asked.hours is None:  # the last one's stay adds time and no request
+        requests = exact(asked.requests, "requests", "requests answered", basis="given")
+    answered = derive(_tokens, "output tokens answered", "tokens", requests=requests, tokens=asked.output)
     found: dict[str, Any] = {"output_tokens": answered, "requests": requests, "duration_s": kept}
     usd = _sum([x.usd for x in lines], "money", "USD")
     dark = power_unknown(lines)  # then the joules there are say nothing of the devices
@@ -173,7 +166,7 @@ def _per_user_month(usd: Any, kept_s: Any, users: Any) -> Any:
 
 
 def _work_time(requests: Any, rate_per_s: Any, last_s: Any) -> Any:
-    """Requests at a rate, and the last one's stay."""
+    """Requests at a rate (of a trace one less, which lie between its first and last), and the last one's stay."""
     return requests / rate_per_s + last_s
 
 
@@ -182,9 +175,14 @@ def _share(whole: Any, share: Any) -> Any:
     return whole * share
 
 
-def _answered(kept_s: Any, rate_per_s: Any, tokens: Any) -> Any:
-    """Requests a second over the time, by the tokens of each."""
-    return kept_s * rate_per_s * tokens
+def _answered(kept_s: Any, rate_per_s: Any) -> Any:
+    """Requests a second over the time."""
+    return kept_s * rate_per_s
+
+
+def _tokens(requests: Any, tokens: Any) -> Any:
+    """Requests, by the tokens of each."""
+    return requests * tokens
 
 
 def _per(amount: Any, count: Any, of: Any) -> Any:
