@@ -88,7 +88,8 @@ def break_even_volume(price_usd: Num, fixed_usd: Num, unit_usd: Num, unit_capaci
     saved = price_usd * unit_capacity - unit_usd
     able = np.greater(saved, 0.0)
     units = np.maximum(np.ceil(fixed_usd / np.where(able, saved, 1.0) - 1e-9), 1.0)
-    return np.where(able, np.maximum(units * unit_usd + fixed_usd, 0.0) / price_usd, np.inf)
+    least = np.maximum(units * unit_usd + fixed_usd, 0.0) / np.where(able, price_usd, 1.0)
+    return np.where(able, least, np.inf)
 
 
 def payback_months(upfront_usd: Num, running_usd: Num, other_usd: Num) -> Num:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from outlay.derive import derive, exact
-from outlay.errors import BadValue
+from outlay.derive import derive, exact, value_of
+from outlay.errors import BadValue, Unsupported
 from outlay.physics.queueing import in_flight
 from outlay.planner.serve.own import own_slower, place
 from outlay.planner.serve.pool_times import Pools
@@ -24,6 +24,7 @@ REPLAYED = 8  # replicas of one deployment; their router has as good as nothing 
 REQUESTS = 1000  # enough for a 99th percentile of ten
 LONG_TRACE = 5_000  # requests from which only the nominal replay is made
 FASTEST = 1e-6
+MOST_REPLICAS = 10_000  # each is held in memory
 
 
 def of_trace(asked: Asked, notes: Notes) -> Asked:
@@ -60,7 +61,9 @@ def spread(asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str
 def spread_pools(
     asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
-    """The same of two pools."""
+    """The same of two pools; without percentiles where they are too many."""
+    if _pooled(pools) > MOST_REPLICAS:
+        return {}
     found = replay_pools(
         pools.arch, replace(phase, asked=asked), pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s,
         _workload(asked), seed, slo=_limits(asked), keep="measures",
@@ -140,6 +143,16 @@ def replayed_pools(
             _spread, name.removesuffix("_s").replace("_", " "), "s", mean_s=at,
             over_mean=first if name.startswith("ttft") else token)
     return found | _inside(found, values) | {"replay": _told(run, asked)}
+
+
+def _pooled(pools: Pools) -> int:
+    return int(value_of(pools.first.replicas) + value_of(pools.second.replicas))
+
+
+def _bounded(replicas: int) -> None:
+    if replicas > MOST_REPLICAS:
+        raise Unsupported(f"serve.workload.trace: a trace is replayed on at most {MOST_REPLICAS:,} replicas, not "
+                          f"{replicas:,}; give its mean rate instead", "serve.workload.trace")
 
 
 def _inside(found: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
