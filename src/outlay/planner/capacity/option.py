@@ -138,7 +138,7 @@ class Equal(Option, frozen=True, eq=False, kw_only=True):
         whole, asked = replace(self.one, count=self.replicas), self.phase.asked
         values, _ = times(asked, whole)
         if asked.trace is not None:
-            values |= replayed(asked, self.phase, whole, self.resolved.seed)
+            values |= replayed(asked, self.phase, whole, values, self.resolved.seed)
         elif is_replayed(asked, values):
             values |= spread(asked, self.phase, whole, values, self.resolved.seed)
         return values

@@ -87,7 +87,7 @@ class Pooled(Option, frozen=True, eq=False, kw_only=True):
         asked = self.phase.asked
         values, _ = pooled_times(asked, self.pools)
         if asked.trace is not None:
-            values |= replayed_pools(asked, self.phase, self.pools, self.resolved.seed)
+            values |= replayed_pools(asked, self.phase, self.pools, values, self.resolved.seed)
         elif is_replayed(asked, values):
             values |= spread_pools(asked, self.phase, self.pools, values, self.resolved.seed)
         return values
