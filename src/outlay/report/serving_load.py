@@ -91,7 +91,7 @@ def by_hour(phase: Mapping[str, Any]) -> Table | None:
     mean = f"{100 * day['mean_over_peak']:.0f} % of the busiest hour on average"
     title = f"A {_PERIODS.get(day['hours'], 'cycle')} of {day['shape']}: {mean}"
     mark = next((i for i, row in enumerate(ways) if row["way"] == day["scaling"]), 0)
-    head = ("", "replicas", "device-hours", "money", "idle", "energy", "carbon")
+    head = ("", str(day.get("unit") or "replicas"), "device-hours", "money", "idle", "energy", "carbon")
     return Table(title, head, rows, mark=mark)
 
 

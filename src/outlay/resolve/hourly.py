@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from outlay.account_rates import Rates
 from outlay.derive import Quantity, derive
-from outlay.errors import BadValue, Inconsistent, Unsupported, suggestion
+from outlay.errors import BadValue, Inconsistent, suggestion
 from outlay.readers.hourly_file import read_hourly
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts
@@ -71,8 +71,6 @@ def resolve_hourly(given: Serve, kind: str, defaults: Defaults) -> Hourly | None
     if kind not in FOLLOWS or (given.workload is not None and given.workload.rate == math.inf):
         raise Inconsistent(f"{FIELD}: needs the load of the busiest hour: serve.workload.users, rate or concurrency",
                            FIELD)
-    if given.disaggregated is not None:
-        raise Unsupported(f"{FIELD}: not planned for pools of their own; leave serve.disaggregated out", FIELD)
     name, loads = _loads(told, defaults)
     top = max(loads)
     shares = tuple(load / top for load in loads)

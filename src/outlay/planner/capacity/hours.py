@@ -12,11 +12,9 @@ import numpy as np
 from outlay.account import unit_value
 from outlay.account_rates import Rates
 from outlay.derive import value_of
-from outlay.planner.capacity.rate import Most
-from outlay.planner.serve.hours import best_split, hours_of, mean_power_w, wanted_of
-from outlay.planner.serve.times import HOUR_S, Replicas
+from outlay.planner.serve.hours import Standing, best_split, mean_power_w
+from outlay.planner.serve.times import HOUR_S
 from outlay.resolve.hourly import YEARS_S
-from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
 
@@ -30,11 +28,11 @@ class MeanHour(NamedTuple):
     usd_per_hour: float
 
 
-def mean_hour(resolved: Resolved, phase: ServePhase, whole: Replicas, most: Most) -> MeanHour:
+def mean_hour(resolved: Resolved, phase: ServePhase, standing: Standing) -> MeanHour:
     """Of an option whose replicas stand, or follow the hours."""
     asked, tenures, rates = phase.asked, phase.tenures, resolved.rates
     assert asked.hourly is not None and tenures is not None and rates is not None
-    wanted = np.minimum(wanted_of(asked, most), whole.count)
+    wanted = standing.followed
     follows = asked.hourly.scaling != "fixed" and tenures.by_hour is not None
     base, term = 0, ""
     if follows and asked.hourly.scaling == "mixed" and tenures.by_hour is not None:
@@ -43,11 +41,9 @@ def mean_hour(resolved: Resolved, phase: ServePhase, whole: Replicas, most: Most
                     if lasts >= YEARS_S[name] and kept.usd_per_device_s is not None}
         if tenures.by_hour.usd_per_device_s is not None:
             base, term = best_split(wanted, value_of(tenures.by_hour.usd_per_device_s), reserved, 0.0, 1.0)
-    counts = np.maximum(wanted, float(base)) if follows else np.full_like(wanted, float(whole.count))
-    facts = None if resolved.power is None else serve_power_facts(resolved.power)
-    hours = hours_of(asked, whole, counts, facts)
-    each = int(whole.layout.devices)
-    power = None if facts is None else mean_power_w(hours)
+    counts = np.maximum(wanted, float(base)) if follows else np.full_like(wanted, float(standing.count))
+    hours, each = standing.hours(counts), standing.each
+    power = None if resolved.power is None else mean_power_w(hours)
     devices = float(counts.mean()) * each
 
     def usd(of: Rates, count: float) -> float:

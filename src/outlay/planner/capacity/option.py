@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from outlay.account import unit_value
 from outlay.planner.capacity.hours import mean_hour
 from outlay.planner.capacity.rate import Most, tails
+from outlay.planner.serve.hours import standing_of
 from outlay.planner.serve.replay import replayed, spread
 from outlay.planner.serve.times import HOUR_S, Replicas, load_of, times
 from outlay.resolve.power import serve_power_facts
@@ -219,7 +220,8 @@ def _hours(
     if phase.asked.hourly is None:
         power_w = _power(resolved, phase, whole, load, found)
         return an_hour(resolved, power_w, float(whole.devices), float(found["output_tokens_per_s"]) * whole.count)
-    mean = mean_hour(resolved, phase, whole, most)
+    facts = None if resolved.power is None else serve_power_facts(resolved.power)
+    mean = mean_hour(resolved, phase, standing_of(phase.asked, whole, facts, most))
     return an_hour(resolved, mean.power_w, mean.devices, mean.answered_per_s * phase.asked.output, mean.usd_per_hour)
 
 

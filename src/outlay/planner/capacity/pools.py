@@ -16,14 +16,17 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
+from outlay.planner.capacity.hours import mean_hour
 from outlay.planner.capacity.option import Option, an_hour, is_replayed, more_of
 from outlay.planner.capacity.rate import CAPACITY, Most, tails
 from outlay.planner.layouts.pareto import front
 from outlay.planner.serve.extras import with_extras
+from outlay.planner.serve.pool_hours import Needs, standing_of_pools
 from outlay.planner.serve.pool_needs import Answers, Prompts, answers_of, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, pooled_times, pools_power_w
 from outlay.planner.serve.replay import replayed_pools, spread_pools
 from outlay.planner.serve.speed import held_tokens
+from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.workload import Asked
@@ -129,8 +132,6 @@ def no_pools(phase: ServePhase) -> str:
         return f"{phase.engine.name} does not run prompts and answers on devices of their own"
     if asked.kind not in ("open", "closed"):
         return "pools are searched for a rate, users, a concurrency or a trace; give one of them"
-    if asked.hourly is not None:
-        return "pools are not planned by the hour in this version"
     return "" if asked.output >= FEWEST else "answers of one token leave a second pool nothing to do"
 
 
@@ -237,7 +238,7 @@ def _of_layouts(
     watts = pools_power_w(resolved.power, _wide(both, [tried[place] for place in best]), asked, found)
     for at, (i, j, p, d) in enumerate(tried[place] for place in best):
         pools = replace(both, first=_row(both.first, i, p), second=_row(both.second, j, d))
-        made = option_of_pools(resolved, phase, device, pools, _of_prompts(prompts, i), _of_answers(answers, j),
+        made = option_of_pools(resolved, phase, device, pools, prompts.at(i), answers.at(j),
                                given, most_devices, {name: value[at] for name, value in found.items()},
                                None if watts is None else float(watts[at]))
         if made is not None:
@@ -298,17 +299,6 @@ def _many(side: Side, places: Any, replicas: Any) -> Side:
     return Side(layout, replicas, side.engine, side.cache_tokens[places])
 
 
-def _of_prompts(prompts: Prompts, place: int) -> Prompts:
-    alone, each, wait = (float(np.broadcast_to(value, np.shape(prompts.alone_s))[place])
-                         for value in (prompts.alone_s, prompts.each_per_s, prompts.wait_s))
-    return Prompts(alone, each, wait)
-
-
-def _of_answers(answers: Answers, place: int) -> Answers:
-    return Answers(float(answers.inside[place]), float(answers.each_per_s[place]), float(answers.token_s[place]),
-                   float(answers.alone_s[place]), bool(answers.by_slots[place]))
-
-
 def option_of_pools(
     resolved: Resolved, phase: ServePhase, device: str, pools: Pools, prompts: Prompts, answers: Answers,
     given: Disaggregated | None, most_devices: int, found: Mapping[str, Any] | None = None,
@@ -332,12 +322,25 @@ def option_of_pools(
     numbers = told | {
         "output_tokens_per_s": tokens,
         "load": float(found["load"]) if asked.kind == "open" else 1.0,
-    } | an_hour(resolved, power_w, float(devices), tokens)
+    } | _hours(resolved, phase, pools, prompts, answers, power_w, tokens)
     return Pooled(
         device=device, engine=phase.engine.id, precision=phase.recipe.precision, layout=pools.second.layout,
         replicas=int(value_of(pools.second.replicas)), most=most_of(asked, pools, prompts, answers, load),
         numbers=numbers, meets=all(told[f"{name}_s"] <= limit for name, limit in asked.slo.items()),
         resolved=resolved, phase=phase, pools=pools, prompts=prompts, answers=answers, given=given)
+
+
+def _hours(
+    resolved: Resolved, phase: ServePhase, pools: Pools, prompts: Prompts, answers: Answers, power_w: float | None,
+    tokens_per_s: float,
+) -> dict[str, float]:
+    """An hour of all devices; where the load is known by the hour, the mean of the hours."""
+    if phase.asked.hourly is None:
+        return an_hour(resolved, power_w, float(sum(pools.devices)), tokens_per_s)
+    facts = None if resolved.power is None else serve_power_facts(resolved.power)
+    needs = Needs(prompts, answers)
+    mean = mean_hour(resolved, phase, standing_of_pools(phase.asked, pools, facts, needs if needs.kept else None))
+    return an_hour(resolved, mean.power_w, mean.devices, mean.answered_per_s * phase.asked.output, mean.usd_per_hour)
 
 
 def most_of(asked: Asked, pools: Pools, prompts: Prompts, answers: Answers, load: Load) -> Most:

@@ -17,11 +17,10 @@ from outlay.account import totals
 from outlay.account_rates import Rates
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.planner.serve.energy import PHASES
-from outlay.planner.serve.hours import Hours, best_split, hours_of, mean_devices, one_holds, starts, wanted_of
-from outlay.planner.serve.times import HOUR_S, Replicas, Traffic
+from outlay.planner.serve.hours import Hours, Standing, best_split, mean_devices, starts
+from outlay.planner.serve.times import HOUR_S, Traffic
 from outlay.planner.serve.use import duration, serving_lines
 from outlay.resolve.hourly import YEARS_S, Hourly
-from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.workload import Asked
@@ -42,41 +41,38 @@ class Way(Struct, frozen=True, eq=False):
 
 
 def plan_day(
-    resolved: Resolved, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], traffic: Traffic,
+    resolved: Resolved, phase: ServePhase, standing: Standing, values: Mapping[str, Any], traffic: Traffic,
     watts: dict[str, Quantity], idle: int, weights_bytes: Any,
 ) -> tuple[Way, dict[str, Any]]:
     """The way asked for, and all ways as the result shows them.
 
     traffic, watts: of the busiest hour; idle: devices that the layout leaves over, billed where all are kept.
     """
-    asked, hourly = phase.asked, phase.asked.hourly
+    hourly = phase.asked.hourly
     assert hourly is not None and phase.tenures is not None and resolved.rates is not None
-    most = one_holds(asked, whole)
-    wanted = wanted_of(asked, most)
-    short = int((wanted > whole.count).sum())
     start = start_of(hourly, weights_bytes)
-    ways = [_fixed(resolved, phase, whole, values, traffic, watts, idle)]
-    followed = np.minimum(wanted, whole.count)
+    ways = [_fixed(resolved, phase, standing, values, traffic, watts, idle)]
     if phase.tenures.by_hour is not None:
-        by_hour = _Followed(resolved, phase, whole, values, traffic, watts, start, followed)
+        by_hour = _Followed(resolved, phase, standing, values, traffic, watts, start, standing.followed)
         ways.append(by_hour.way("autoscale", 0, ""))
         split = by_hour.split()
         ways.append(by_hour.way("mixed", *split))
     chosen = next((w for w in ways if w.name == hourly.scaling), ways[0])
-    if short:
-        resolved.notes.warn(f"serve.workload.hourly: {short} of {len(wanted)} hours need more than the "
-                            f"{whole.count} replicas there are; the promises, or the load, are not kept in them")
+    if standing.short:
+        resolved.notes.warn(f"serve.workload.hourly: {standing.short} of {len(hourly.loads)} hours need more than the "
+                            f"{standing.count} {standing.unit} there are; the promises, or the load, are not kept in "
+                            "them")
     if hourly.scaling != "fixed":
         resolved.notes.assume("serve.scaling", hourly.scaling, "replicas are started so early that they answer when "
                               "their hour begins: a start is paid for, and no request waits for it")
     return chosen, {
-        "hours": len(wanted),
+        "hours": len(hourly.loads),
         "shape": hourly.name,
         "mean_over_peak": hourly.mean,
         "scaling": chosen.name,
-        "requests_per_s_per_replica": most.rate_per_s,
-        "replicas_needed": [int(n) for n in wanted],
-        "hours_short": short,
+        "unit": standing.unit,
+        **standing.shown,
+        "hours_short": standing.short,
         "cold_start_s": start,
         "ways": [_shown(w, ways[0]) for w in ways],
         "unpriced": "" if len(ways) > 1 else _why(phase),
@@ -104,17 +100,17 @@ def _why(phase: ServePhase) -> str:
     return "no price by the hour is known beside the commitment"
 
 
-def _fixed(resolved: Resolved, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], traffic: Traffic,
+def _fixed(resolved: Resolved, phase: ServePhase, standing: Standing, values: Mapping[str, Any], traffic: Traffic,
            watts: dict[str, Quantity], idle: int) -> Way:
     asked = phase.asked
     assert asked.hourly is not None
-    counts = np.full(len(asked.hourly.loads), float(whole.count))
-    hours = _hours(resolved, asked, whole, counts)
-    mean, drawn = means(whole, asked, hours, traffic, watts, float(whole.count), 1.0)
+    hours = standing.hours(np.full(len(asked.hourly.loads), float(standing.count)))
+    devices = standing.count * standing.each
+    mean, drawn = means(asked, hours, traffic, watts, float(devices), 1.0)
     kept = duration(asked, mean, values.get("e2e_s"))
     assert kept is not None
-    lines = serving_lines(resolved, mean, kept, whole.devices, drawn, idle)
-    count = exact(float(whole.count), "replicas", "replicas", basis="derived")
+    lines = serving_lines(resolved, mean, kept, devices, drawn, idle)
+    count = exact(float(standing.count), standing.unit, standing.unit, basis="derived")
     return Way("fixed", count, hours, 0, "", mean, drawn, lines)
 
 
@@ -123,7 +119,7 @@ class _Followed(Struct, frozen=True, eq=False):
 
     resolved: Resolved
     phase: ServePhase
-    whole: Replicas
+    standing: Standing
     values: Mapping[str, Any]
     traffic: Traffic
     watts: dict[str, Quantity]
@@ -145,26 +141,25 @@ class _Followed(Struct, frozen=True, eq=False):
 
     def way(self, name: str, base: int, term: str) -> Way:
         """Accounted: the base at its commitment's price, the rest by the hour."""
-        asked, whole, tenures = self.phase.asked, self.whole, self.phase.tenures
+        asked, unit, each, tenures = self.phase.asked, self.standing.unit, self.standing.each, self.phase.tenures
         assert tenures is not None and tenures.by_hour is not None
         standing = np.maximum(self.counts, float(base))
-        hours = _hours(self.resolved, asked, whole, standing)
+        hours = self.standing.hours(standing)
         above, per_s = mean_devices(self.counts, float(base), len(self.counts) * HOUR_S)
-        rest: Quantity = derive(_with_starts, "replicas by the hour, mean", "replicas", standing=above,
+        rest: Quantity = derive(_with_starts, f"{unit} by the hour, mean", unit, standing=above,
                                 starts_per_s=per_s, start_s=self.start)
         stands = float(standing.mean())
         kept_share = stands / max(base + rest.value, 1e-12)
-        mean, watts = means(whole, asked, hours, self.traffic, self.watts, base + rest.value, kept_share)
+        mean, watts = means(asked, hours, self.traffic, self.watts, (base + rest.value) * each, kept_share)
         kept = duration(asked, mean, self.values.get("e2e_s"))
         assert kept is not None
-        each = int(whole.layout.devices)
         lines: list[Line] = []
         if base:
             lines += self._lines(tenures.reserved[term], mean, kept, base * each, watts, "reserved")
         if rest.value > 0.0:
             held = derive(_times, "devices by the hour, mean", "devices", count=rest, each=each)
             lines += self._lines(tenures.by_hour, mean, kept, held, watts, "by-hour" if base else "")
-        whole_q: Quantity = derive(_sum, "replicas, mean", "replicas", base=float(base), rest=rest)
+        whole_q: Quantity = derive(_sum, f"{unit}, mean", unit, base=float(base), rest=rest)
         return Way(name, whole_q, hours, base, term, mean, watts, lines)
 
     def _lines(self, rates: Rates, mean: Traffic, kept: Quantity, devices: Any, watts: dict[str, Quantity],
@@ -172,18 +167,12 @@ class _Followed(Struct, frozen=True, eq=False):
         return serving_lines(replace(self.resolved, rates=rates), mean, kept, devices, watts, 0, run)
 
 
-def _hours(resolved: Resolved, asked: Asked, whole: Replicas, counts: Any) -> Hours:
-    facts = None if resolved.power is None else serve_power_facts(resolved.power)
-    return hours_of(asked, whole, counts, facts)
-
-
 def means(
-    whole: Replicas, asked: Asked, hours: Hours, traffic: Traffic, watts: dict[str, Quantity], replicas: float,
-    standing: float,
+    asked: Asked, hours: Hours, traffic: Traffic, watts: dict[str, Quantity], devices: float, standing: float
 ) -> tuple[Traffic, dict[str, Quantity]]:
     """Traffic and power over the cycle: those of the busiest hour, by the nominal ratio of the hours to it.
 
-    replicas: held, mean over the cycle, starting ones with them; standing: the share of them that answers.
+    devices: held, mean over the cycle, starting ones with them; standing: the share of them that answers.
     """
     answered = float(hours.answered_per_s.mean())
     rate: Quantity = derive(_times, "requests a second, mean of the hours", "requests/s", count=traffic.requests_per_s,
@@ -215,11 +204,11 @@ def means(
         drawn.append(power)
         found[f"energy_{item}_per_output_token_j"] = derive(
             _per_token, f"device energy an output token, {item}", "J", power_w=power,
-            devices=replicas * int(whole.layout.devices), tokens_per_s=tokens)
+            devices=devices, tokens_per_s=tokens)
     found["power_w_per_device"] = derive(_three, "power of a device, mean", "W", **dict(zip("abc", drawn, strict=True)))
     found["energy_per_output_token_j"] = derive(
         _per_token, "device energy an output token", "J", power_w=found["power_w_per_device"],
-        devices=replicas * int(whole.layout.devices), tokens_per_s=tokens)
+        devices=devices, tokens_per_s=tokens)
     return mean, found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -21,7 +22,7 @@ SPLITS = 512  # sizes of a reserved base that are tried
 
 
 class Hours(Struct, frozen=True, eq=False):
-    """By hour: replicas standing, requests/s answered by all, shares of their time and watts of a device."""
+    """By hour: what stands, requests/s answered by all, shares of their time and watts of a device."""
 
     counts: Floats
     answered_per_s: Floats
@@ -36,6 +37,33 @@ class Hours(Struct, frozen=True, eq=False):
         """Mean power within an item."""
         time = self.counts * self.shares[item]
         return float((time * self.watts[item]).sum() / max(time.sum(), 1e-300))
+
+
+class Standing(Struct, frozen=True, eq=False):
+    """What can stand by the hour: equal replicas, or the devices of two pools."""
+
+    count: int  # there are, of as many devices `each`
+    each: int
+    wanted: Floats  # by hour, with no end to them
+    hours: Callable[[Floats], Hours]  # what so many do
+    unit: str = "replicas"
+    shown: Mapping[str, Any] = {}  # of the result, beside
+    short: int = 0  # hours that need more than there are
+
+    @property
+    def followed(self) -> Floats:
+        """By hour, as many as are wanted and there are."""
+        return np.minimum(self.wanted, self.count)
+
+
+def standing_of(asked: Asked, whole: Replicas, facts: PowerFacts | None, most: Most | None = None) -> Standing:
+    """Equal replicas by the hour. most: what one of them takes, where it is known."""
+    most = one_holds(asked, whole) if most is None else most
+    wanted = wanted_of(asked, most)
+    return Standing(
+        whole.count, int(whole.layout.devices), wanted, lambda counts: hours_of(asked, whole, counts, facts),
+        shown={"requests_per_s_per_replica": most.rate_per_s, "replicas_needed": [int(n) for n in wanted]},
+        short=int((wanted > whole.count).sum()))
 
 
 def one_holds(asked: Asked, whole: Replicas) -> Most:

@@ -164,3 +164,15 @@ def _draws(value: Num) -> Any:
     if isinstance(value, Quantity):
         return value.value if value.samples is None else value.samples
     return value
+
+
+def replica_weights(values: dict[str, Any], devices: int) -> Quantity:
+    """Weights that a replica reads from storage when it starts."""
+    found: Quantity = derive(_all_of, "weights of a replica", "bytes", each=values["weights_bytes_per_device"],
+                             devices=devices)
+    return found
+
+
+def _all_of(each: Any, devices: Any) -> Any:
+    """What every device holds, over all of them."""
+    return each * devices

@@ -7,11 +7,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
-from outlay.derive import Num, Quantity, derive, value_of
+from outlay.derive import Num, Quantity, value_of
 from outlay.planner.capacity.rate import most_load
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch
-from outlay.planner.serve.memory import memory_values, shown_layout, verdict
+from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.nearest import changes_that_fit, room_left
 from outlay.planner.serve.speed import alone, held_tokens, loads_shown, replicas_of, under_load
 from outlay.planner.serve.times import Replicas
@@ -67,7 +67,7 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
     lines: list[Line] = []
     if under:
         whole = replicas_of(arch, phase, layout, replicas, memory, single)
-        found, lines, _ = under_load(resolved, phase, whole, hw.devices, _replica_weights(values, layout))
+        found, lines, _ = under_load(resolved, phase, whole, hw.devices, replica_weights(values, int(layout.devices)))
         values |= found | loads_shown(phase, whole)
     held, length = memory.kv_cache_tokens, phase.recipe.max_model_len
     if values["fits"] and value_of(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
@@ -78,18 +78,6 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
     values |= _around(phase, arch, layout, hw.devices, values)
     values["launch"] = launch(phase.engine.id, phase.model_id, _as_started(resolved, layout))
     return values, lines
-
-
-def _replica_weights(values: dict[str, Any], layout: ServeLayout) -> Quantity:
-    """Weights that a replica reads from storage when it starts."""
-    found: Quantity = derive(_all_of, "weights of a replica", "bytes", each=values["weights_bytes_per_device"],
-                             devices=int(layout.devices))
-    return found
-
-
-def _all_of(each: Any, devices: Any) -> Any:
-    """What every device holds, over all of them."""
-    return each * devices
 
 
 def _as_started(resolved: Resolved, layout: ServeLayout) -> dict[str, Any]:

@@ -31,6 +31,13 @@ class Prompts(Struct, frozen=True, eq=False):
     each_per_s: Num
     wait_s: Num  # infinite where nothing is promised; not above zero where no pool keeps it
 
+    def at(self, place: int) -> Prompts:
+        """One of several layouts."""
+        shape = np.broadcast_shapes(np.shape(self.alone_s), (1,))
+        alone, each, wait = (float(np.broadcast_to(value, shape)[place])
+                             for value in (self.alone_s, self.each_per_s, self.wait_s))
+        return Prompts(alone, each, wait)
+
     def needed(self, rate_per_s: Num) -> Num:
         """Replicas for so many requests a second, not rounded."""
         return needed_per_s(rate_per_s, self.wait_s) / self.each_per_s
@@ -49,7 +56,13 @@ class Answers(Struct, frozen=True, eq=False):
     alone_s: Num  # of one request
     by_slots: Num  # whether its slots, not a promise, are what ends it
 
+    def at(self, place: int) -> Answers:
+        """One of several layouts."""
+        return Answers(float(self.inside[place]), float(self.each_per_s[place]), float(self.token_s[place]),
+                       float(self.alone_s[place]), bool(self.by_slots[place]))
+
     def needed(self, rate_per_s: Num) -> Num:
+        """Replicas for so many requests a second, not rounded."""
         return rate_per_s / self.each_per_s
 
 

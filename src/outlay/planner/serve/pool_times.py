@@ -82,14 +82,14 @@ def pools_power_w(power: PowerInputs | None, pools: Pools, asked: Asked, found: 
     for name, side in (("prefill", pools.first), ("decode", pools.second)):
         count, layout = side.replicas, side.layout
         running = np.maximum(found["running"] / count if name == "decode" else layout.data, 1e-9)
-        load = _side_load(asked, name, running, count)
+        load = side_load(asked, name, running, count)
         rate = {"output_tokens_per_s": found["output_tokens_per_s"] / count, "running": running}
         drawn = serve_power(pools.arch, pools.speed.device, side.engine, layout, load, rate, facts)
         total = total + drawn["power_w_per_device"] * layout.devices * count
     return total / sum(pools.devices)
 
 
-def _side_load(asked: Asked, pool: str, running: Any, replicas: Any) -> Load:
+def side_load(asked: Asked, pool: str, running: Any, replicas: Any) -> Load:
     """What one replica of a pool is asked."""
     kind = "closed" if asked.kind == "queued" else asked.kind
     return Load(kind, asked.input, asked.output, np.maximum(running, 1e-9), asked.rate / replicas, pool=pool)
@@ -131,7 +131,7 @@ def pooled_power(power: PowerInputs | None, pools: Pools, asked: Asked, traffic:
         rate = derive(product, "output tokens a second of a replica", "tokens/s", rate_slow=traffic.requests_per_s,
                       each=asked.output, replicas=1.0 / value_of(side.replicas))
         running = traffic.running / value_of(side.replicas) if name == "decode" else value_of(side.layout.data)
-        load = _side_load(asked, name, running, value_of(side.replicas))
+        load = side_load(asked, name, running, value_of(side.replicas))
         found[name] = power_values(power, pools.arch, pools.speed.device, side.engine, side.layout, load, rate,
                                    max(running, 1e-9))
     if not found["prefill"]:

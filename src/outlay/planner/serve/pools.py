@@ -8,12 +8,15 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
+from outlay.planner.serve.day import plan_day
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch_pools
-from outlay.planner.serve.memory import memory_values, shown_layout, verdict
+from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
+from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve.replay import of_trace, replayed_pools, spread_pools
 from outlay.planner.serve.speed import alone, finish, held_tokens
+from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.layout import PoolLayout
 from outlay.resolve.serve.phase import ServePhase
@@ -61,7 +64,14 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     elif phase.asked.replayed and found.get("e2e_s") is not None:
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
     watts = pooled_power(resolved.power, both, phase.asked, traffic)
-    found, lines = finish(resolved, phase, found, traffic, watts, used, hw.devices - used)
+    idle, billed = hw.devices - used, None
+    if phase.asked.hourly is not None and resolved.rates is not None:
+        facts = None if resolved.power is None else serve_power_facts(resolved.power)
+        standing = standing_of_pools(phase.asked, both, facts)
+        weights = max((replica_weights(own, own["devices_per_replica"]) for own in pools.values()), key=value_of)
+        way, found["day"] = plan_day(resolved, phase, standing, found, traffic, watts, idle, weights)
+        traffic, watts, billed = way.traffic, way.watts, way.lines
+    found, lines = finish(resolved, phase, found, traffic, watts, used, idle, billed)
     return {
         **pools["decode"],
         **{key: tight[key] for key in VERDICT if key in tight},

@@ -15,6 +15,7 @@ from outlay.planner.serve.memory import as_q
 from outlay.planner.serve.own import place
 from outlay.planner.serve.times import Replicas, Traffic, load_of, percentile_keys, times
 from outlay.planner.serve.use import duration, serving_lines, unit_prices
+from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.workload import Asked
@@ -103,8 +104,10 @@ def under_load(
     left, own = devices - whole.devices, None
     if asked.hourly is not None and resolved.rates is not None:
         from outlay.planner.serve.day import plan_day
+        from outlay.planner.serve.hours import standing_of
 
-        way, values["day"] = plan_day(resolved, phase, whole, values, traffic, watts, left, weights_bytes)
+        standing = standing_of(asked, whole, None if resolved.power is None else serve_power_facts(resolved.power))
+        way, values["day"] = plan_day(resolved, phase, standing, values, traffic, watts, left, weights_bytes)
         traffic, watts, own = way.traffic, way.watts, way.lines
     use, lines = finish(resolved, phase, values, traffic, watts, whole.devices, left, own)
     return use, lines, traffic
