@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -214,16 +214,23 @@ def derive(fn: Callable[..., Any], label: str, unit: str, /, **inputs: Any) -> A
             break
     else:
         return fn(**inputs)
-    quantities = {k: v for k, v in inputs.items() if isinstance(v, Quantity)}
-    nominal = fn(**{k: v.value if isinstance(v, Quantity) else v for k, v in inputs.items()})
-    samples = None
-    if any(q.samples is not None for q in quantities.values()):
-        import numpy as np
-
-        drawn = fn(**{k: _drawn(v) for k, v in inputs.items()})
-        samples = np.broadcast_to(np.asarray(drawn, dtype=float), (DRAWS,))
-    return Quantity(float(nominal), unit, label, formula_of(fn), _lineage(inputs), samples=samples,
-                    basis=_weakest(quantities))
+    plain: dict[str, Any] = {}
+    kept: list[Quantity] = []
+    drawn = False
+    basis = "derived"
+    for name, value in inputs.items():
+        if isinstance(value, Quantity):
+            plain[name] = value.value
+            kept.append(value)
+            drawn = drawn or value.samples is not None
+            basis = "assumed" if value.basis == "assumed" else basis
+        else:
+            plain[name] = value
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                kept.append(Quantity(float(value), "", name, basis="given"))
+    nominal = fn(**plain)
+    samples = _full(fn(**{name: _drawn(value) for name, value in inputs.items()})) if drawn else None
+    return Quantity(float(nominal), unit, label, formula_of(fn), tuple(kept), samples=samples, basis=basis)
 
 
 def _drawn(value: Any) -> Any:
@@ -232,20 +239,16 @@ def _drawn(value: Any) -> Any:
     return value.value if value.samples is None else value.samples
 
 
-def _lineage(inputs: Mapping[str, Any]) -> tuple[Quantity, ...]:
-    kept = []
-    for name, value in inputs.items():
-        if isinstance(value, Quantity):
-            kept.append(value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            kept.append(Quantity(float(value), "", name, basis="given"))
-    return tuple(kept)
+def _full(drawn: Any) -> NDArray[np.float64]:
+    """One value a draw."""
+    import numpy as np
+
+    if isinstance(drawn, np.ndarray) and drawn.shape == (DRAWS,) and drawn.dtype == np.float64:
+        return drawn
+    return np.broadcast_to(np.asarray(drawn, dtype=float), (DRAWS,))
 
 
-def _weakest(quantities: Mapping[str, Quantity]) -> str:
-    return "assumed" if any(q.basis == "assumed" for q in quantities.values()) else "derived"
-
-
+@lru_cache(maxsize=512)
 def formula_of(fn: Callable[..., Any]) -> str:
     """Where a reader finds the formula: its module, name and first docstring line."""
     doc = (fn.__doc__ or "").strip().splitlines()
@@ -268,15 +271,20 @@ def add_all(label: str, unit: str, *terms: Any) -> Any:
             break
     else:
         return _sum(*terms)
-    nominal = sum(t.value if isinstance(t, Quantity) else t for t in terms)
-    samples = None
-    if any(isinstance(t, Quantity) and t.samples is not None for t in terms):
-        import numpy as np
-
-        samples = np.broadcast_to(np.asarray(sum(_drawn(t) for t in terms), dtype=float), (DRAWS,))
-    inputs = tuple(t for t in terms if isinstance(t, Quantity))
-    basis = _weakest({str(i): q for i, q in enumerate(inputs)})
-    rest = float(sum(t for t in terms if not isinstance(t, Quantity)))
-    if rest:
-        inputs += (Quantity(rest, unit, COUNTED, sources=(COUNTED_FROM,), basis="derived"),)
-    return Quantity(float(nominal), unit, label, "sum", inputs, samples=samples, basis=basis)
+    nominal: Any = 0
+    rest: Any = 0
+    kept: list[Quantity] = []
+    drawn = False
+    basis = "derived"
+    for term in terms:
+        if isinstance(term, Quantity):
+            nominal = nominal + term.value
+            kept.append(term)
+            drawn = drawn or term.samples is not None
+            basis = "assumed" if term.basis == "assumed" else basis
+        else:
+            nominal, rest = nominal + term, rest + term
+    samples = _full(sum(_drawn(term) for term in terms)) if drawn else None
+    if float(rest):
+        kept.append(Quantity(float(rest), unit, COUNTED, sources=(COUNTED_FROM,), basis="derived"))
+    return Quantity(float(nominal), unit, label, "sum", tuple(kept), samples=samples, basis=basis)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from outlay.catalog import Catalog, Entry
@@ -16,7 +17,7 @@ from outlay.catalog.prices import by_provider
 from outlay.derive import value_of
 from outlay.errors import OutlayError
 from outlay.planner.serve.plan import plan_serve
-from outlay.planner.serve.trial import Trial, nominal_recipe, run
+from outlay.planner.serve.trial import Trial, headroom_bytes, nominal_recipe
 from outlay.resolve import Resolved, resolve
 from outlay.resolve.precision import is_gguf
 from outlay.scenario_io import scenario_from
@@ -269,14 +270,17 @@ def smallest(model: Any, catalog: Catalog) -> Ways:
             continue
         recipe, layout = nominal_recipe(resolved.serve.recipe), resolved.serve.layout
         reserve = value_of(recipe.constant("reserved_bytes"))
-        for device in devices:
-            if engine == "vllm" and precision == "fp8" and "peak_fp8_flop_per_s" not in device.facts:
-                continue
-            usable = float(device.value("memory_bytes")) - reserve
-            if run(Trial(resolved.architecture, usable, recipe, layout)).headroom_bytes > 0.01 * usable:
-                found.append({"engine": engine, "precision": precision, **facts(device, device.id, catalog)})
-                break
+        usable = np.array([float(device.value("memory_bytes")) for device in devices]) - reserve
+        spare = headroom_bytes(Trial(resolved.architecture, usable, recipe, layout))
+        able = [device for device, left, most in zip(devices, spare, usable, strict=True)
+                if left > 0.01 * most and _runs(device, precision)]
+        if able:
+            found.append({"engine": engine, "precision": precision, **facts(able[0], able[0].id, catalog)})
     return found
+
+
+def _runs(device: Entry, precision: str) -> bool:
+    return precision != "fp8" or "peak_fp8_flop_per_s" in device.facts
 
 
 def _usual_devices(catalog: Catalog) -> Iterator[Entry]:

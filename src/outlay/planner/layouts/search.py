@@ -63,6 +63,10 @@ class Limits(Struct, frozen=True):
     budget: tuple[Objective, float] | None = None
     memory_share: float = 1.0
 
+    @property
+    def memory_only(self) -> bool:
+        return self.step_time_s is None and self.budget is None
+
 
 class Choice(Struct, frozen=True):
     """One layout with what the search found of it, all of one step."""
@@ -148,6 +152,14 @@ def anything_fits(arch: Architecture, hw: Hardware, recipe: Recipe, given: Mappi
             if np.any(fits if lacking is None else fits & (lacking <= 0)):
                 return True
     return False
+
+
+def fits_within(evaluator: Evaluator, block: Block, hw: Hardware, limits: Limits) -> NDArray[np.bool_]:
+    """Which layouts of a block fit the device and the host."""
+    whole = slice(0, len(block))
+    fits: NDArray[np.bool_] = evaluator.memory_bytes(block, whole) <= value_of(hw.memory_bytes) * limits.memory_share
+    lacking = evaluator.host_short_bytes(block, whole)
+    return fits if lacking is None else fits & (lacking <= 0)
 
 
 def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective, limits: Limits,

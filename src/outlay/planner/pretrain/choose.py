@@ -12,9 +12,10 @@ from outlay.account import unit_value
 from outlay.derive import Quantity, quantile
 from outlay.errors import BadValue, OutlayError
 from outlay.physics import power as pw
-from outlay.planner.layouts.evaluate import nominal
+from outlay.planner.layouts.errors import require_layouts
+from outlay.planner.layouts.evaluate import StepEvaluator, nominal
 from outlay.planner.layouts.fleets import best_on_fleets
-from outlay.planner.layouts.search import Choice, Limits, Objective, SearchResult, search
+from outlay.planner.layouts.search import Choice, Limits, Objective, SearchResult, fits_within, rank, search
 from outlay.planner.layouts.space import given_fields
 from outlay.planner.pretrain.nearest import MOST_FLEET_GROWTH, Change, Nearest, nearest
 from outlay.planner.pretrain.scaling import fleet_sizes, strong_scaling
@@ -60,12 +61,16 @@ def choose_layout(resolved: Resolved, phase: TrainingPhase, to_step: float | Non
     Raises Inconsistent when the given fields leave no legal layout.
     """
     arch, hw, recipe = _inputs(resolved, phase)
-    given = given_fields(phase.layout)
+    space = require_layouts(arch, hw, recipe, given_fields(phase.layout))
+    evaluator, objective = StepEvaluator(arch, hw, recipe, space), objective_of(resolved)
     shares = [_margin(phase.residual_memory), _even(phase.residual_memory)] if needed is None else [_even(needed)]
+    limits = [_limits(resolved, share, to_step) for share in shares]
+    if len(space) == 1 and objective.name == "time" and all(each.memory_only for each in limits):
+        only = next(block for block in space if len(block))  # nothing to rank, so no time is asked for
+        return Chosen(only.layout(0), None, any(bool(fits_within(evaluator, only, hw, each)[0]) for each in limits))
     found = None
-    for share in shares:
-        found = search(arch, hw, recipe, given, objective=objective_of(resolved),
-                       limits=_limits(resolved, share, to_step), top=int(resolved.goal.get("top") or DEFAULT_TOP))
+    for each in limits:
+        found = rank(space, hw, evaluator, objective, each, int(resolved.goal.get("top") or DEFAULT_TOP))
         if found.best:
             break
     assert found is not None

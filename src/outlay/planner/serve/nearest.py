@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import FORMATS
-from outlay.planner.serve.trial import Outcome, Trial, run, tensor_degrees
+from outlay.planner.serve.trial import Outcome, Trial, headroom_bytes, run, tensor_degrees
 from outlay.resolve.precision import precision_part_bytes
 from outlay.steps.serve.stream import PACKED
 
 GIB = 2.0**30
 Step = tuple[str, Any, Any, str, Trial]
 SHORTEST = 512
+PROBES = 64  # lengths tried at once
 LONGEST = 2**24
 LIGHTER = ("fp8", "awq-int4")
 LIGHTER_GGUF = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "iq4_xs", "q3_k_m", "q2_k")
@@ -255,18 +257,21 @@ def longest(start: Trial, most: int) -> int | None:
         return None
     if run(_with_length(start, high)).fits:
         return high
-    while high - low > 256:
-        middle = (low + high) // 2
-        low, high = (middle, high) if run(_with_length(start, middle)).fits else (low, middle)
+    while high - low > 1:  # what is needed grows with the length, so all up to one length fit and none beyond
+        edges = sorted({low + (high - low) * part // PROBES for part in range(PROBES + 1)})
+        spare = headroom_bytes(_with_length(start, np.array(edges[1:-1], dtype=float)))
+        fitting = int(np.count_nonzero(spare >= 0))
+        low, high = edges[fitting], edges[fitting + 1]
     return low // 256 * 256
 
 
-def _with_length(start: Trial, length: int) -> Trial:
-    tokens = float(length) if start.recipe.pool == "grows" else start.recipe.sequence_tokens
+def _with_length(start: Trial, length: Any) -> Trial:
+    length = length if isinstance(length, np.ndarray) else float(length)
+    tokens = length if start.recipe.pool == "grows" else start.recipe.sequence_tokens
     return replace(
         start,
         recipe=replace(
-            start.recipe, max_model_len=float(length), sequence_tokens=tokens, needed_tokens=float(length)
+            start.recipe, max_model_len=length, sequence_tokens=tokens, needed_tokens=length
         ),
     )
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import Any
+
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,7 +21,7 @@ class Trial(Struct, frozen=True):
     """A model, the memory of one device, how it is run and over what."""
 
     arch: Architecture
-    usable_bytes: float
+    usable_bytes: Any  # a number, or an array for `headroom_bytes`
     recipe: ServeRecipe
     layout: ServeLayout
     margin_bytes: float = 0.0  # kept free so that what fits here fits with confidence
@@ -40,6 +44,14 @@ class Outcome(Struct, frozen=True):
 def run(one: Trial) -> Outcome:
     found = trial(one.arch, one.usable_bytes, one.recipe, one.layout)
     return replace(found, headroom_bytes=found.headroom_bytes - one.margin_bytes)
+
+
+def headroom_bytes(one: Trial) -> Any:
+    """Spare bytes of the tightest device, as `run` has it; one of `one`'s numbers may be an array, so this is too."""
+    memory = serve_memory(one.arch, one.usable_bytes, one.recipe, one.layout)
+    spare = [stage.room_bytes - stage.need_bytes for stage in memory.stages]
+    left = [one.usable_bytes - stage.memory_per_device_bytes for stage in memory.stages]
+    return reduce(np.minimum, spare + left) - one.margin_bytes
 
 
 def trial(arch: Architecture, usable_bytes: float, recipe: ServeRecipe, layout: ServeLayout) -> Outcome:
