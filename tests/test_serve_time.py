@@ -350,3 +350,16 @@ def test_two_cards_of_their_own_host_reach_less_of_each_other_than_in_a_server_o
     assert time_device(card).reduce.bytes_per_s == server.reduce.bytes_per_s  # what the catalogue says of its node
     wide = load().find("device", "h100-sxm5-80gb", "")
     assert time_device(wide, host=4).reduce.bytes_per_s == time_device(wide).reduce.bytes_per_s  # one size was measured
+
+
+def test_a_link_that_is_given_is_not_slowed_by_the_size_of_its_host() -> None:
+    def rate(**fleet: Any) -> float:
+        scenario = {"model": "llama-3.1-8b", "fleet": {"device": "rtx-pro-6000-server", "devices": 2, **fleet},
+                    "serve": {"engine": "vllm", "tensor": 2}}
+        phase = resolve(scenario_from(scenario), load()).serve
+        assert phase is not None
+        return float(phase.speed.device.reduce.bytes_per_s[0])
+
+    assert rate(devices_per_node=2) < 0.5 * rate()
+    assert rate(devices_per_node=2, intra_node_bytes_per_s=63e9) == pytest.approx(rate())
+    assert rate(intra_node_bytes_per_s=31.5e9) == pytest.approx(0.5 * rate())

@@ -187,7 +187,8 @@ def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catal
     entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
     cap, rated = fleet.device_power_limit_w, facts.power_w
     clock = capped_clock(rated.value, cap) if cap is not None and rated is not None else 1.0
-    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock, hardware.devices_per_node)
+    host = hardware.devices_per_node if fleet.intra_node_bytes_per_s is None else None  # a given link says what it is
+    found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock, host)
     if facts.entry is None:
         found = replace(found, generation="other")
     times = rate_below_full(facts)
