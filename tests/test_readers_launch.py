@@ -107,6 +107,7 @@ def test_sglang_with_data_parallel_attention() -> None:
         "max_model_len": 65536,
         "max_num_batched_tokens": 16384,
         "max_num_seqs": 512,
+        "hold_steps": 1,
         "enforce_eager": True,
         "precision": "fp8",
         "kv_precision": "fp8",

@@ -65,6 +65,17 @@ def test_speculative_decoding_is_written(spec: dict[str, Any], word: str) -> Non
     assert read_launch(line["words"])[0]["serve"]["speculative"]["tokens"] == spec["tokens"]
 
 
+def test_steps_let_pass_are_written_and_read_and_those_of_recipes_told() -> None:
+    line = launch("sglang", HUB, {"hold_steps": 30})
+    assert line is not None and "--scheduler-recv-interval" in line["words"] and not line["notes"]
+    assert read_launch(line["words"])[0]["serve"]["hold_steps"] == 30
+    line = launch("sglang", HUB, {})
+    assert line is not None and "--scheduler-recv-interval" in line["notes"][0]
+    assert read_launch(line["words"])[0]["serve"]["hold_steps"] == 1  # the engine's own default
+    line = launch("tensorrt-llm", HUB, {"hold_steps": 20})
+    assert line is not None and "batch_wait_timeout_iters: 20" in line["notes"][0]
+
+
 def test_a_plan_carries_its_line() -> None:
     found = plan({"model": "llama-3.1-8b", "fleet": "2xh100-sxm5-80gb", "serve": {"max_model_len": 8192}})
     words = found.phases["serve"]["launch"]["words"]

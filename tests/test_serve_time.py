@@ -157,6 +157,37 @@ def test_drafted_tokens_are_read_once() -> None:
     assert plain / 2.5 < drafted < plain
 
 
+def test_a_server_that_lets_steps_pass_answers_so_much_later() -> None:
+    """SGLang polled every tenth step, every thirtieth from sixteen requests on: two to three hundred milliseconds."""
+    holds = ((0.0, 10.0), (16.0, 30.0))
+    for count, steps in ((8.0, 10.0), (16.0, 30.0)):
+        load_ = Load("closed", 1024.0, 1024.0, count)
+        soon, late = times(load_, name="sglang"), times(load_, name="sglang", holds=holds)
+        held = late["ttft_s"] - soon["ttft_s"]
+        assert held == pytest.approx(engine(name="sglang").constants["hold"] * steps * late["tpot_s"], rel=0.02)
+        assert late["tpot_s"] == pytest.approx(soon["tpot_s"], rel=0.02)
+    few = times(Load("open", 1024.0, 1024.0, rate=0.5), name="sglang")
+    assert times(Load("open", 1024.0, 1024.0, rate=0.5), name="sglang", holds=holds)["ttft_s"] > few["ttft_s"]
+
+
+def test_a_prompt_is_read_before_it_is_computed_and_waits_for_those_under_way() -> None:
+    one, many = (times(Load("closed", 8192.0, 1024.0, n)) for n in (1.0, 8.0))
+    read = 8192.0 * engine().constants["token_s"]
+    assert one["ttft_s"] > one["service_s"] + read
+    share = 7.0 * many["service_s"] / (1024.0 * many["tpot_s"])  # of the time another's prompt is under way
+    assert many["ttft_s"] - one["ttft_s"] > 0.9 * share * many["service_s"]
+
+
+def test_recipes_say_what_columns_do_not() -> None:
+    row = {"gpu": "h200_sxm", "model": "meta-llama/Llama-3.1-70B", "engine_version": "trtllm", "scenario": "agg",
+           "precision": "fp8", "tp": "2", "pp": "1", "ep": "1", "dp": "1", "n_gpus": "2", "input_len": "1024",
+           "output_len": "1024", "concurrency": "8", "batch": "8", "request_rate": "", "ttft_ms": "400",
+           "tpot_ms": "10", "itl_ms": "", "output_tok_s_total": "", "notes": ""}
+    held = [latency_case("aiconfigurator_silicon", row | change)["scenario"]["serve"].get("hold_steps")
+            for change in ({}, {"tp": "8", "n_gpus": "8"}, {"output_len": "8192"}, {"engine_version": "vllm"})]
+    assert held == [20, None, None, None]
+
+
 def test_every_constant_has_its_range_and_source() -> None:
     with open(CONSTANTS, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -31,14 +31,16 @@ WINDOWS = architecture_from_mapping(SHAPE | {"sliding_window": 512, "full_attent
 PARTS = ("embedding", "head", "attention", "latent", "mixer", "mlp", "experts", "shared", "router")
 DEVICE = time_device(load().find("device", "h200-sxm-141gb", ""))
 ENGINE = EngineTime(dict.fromkeys(PARTS, 2.0), 2.0, time_constants("vllm", DEVICE.generation), 8192.0, 64.0)
-ROOM = System(Pool(1, 64, 8192, 4_000_000), 10**6, first_s=float(ENGINE.constants["first_s"]))
+PROMPT = 700.0
+ROOM = System(Pool(1, 64, 8192, 4_000_000), 10**6,
+              first_s=float(ENGINE.constants["first_s"] + ENGINE.constants["token_s"] * PROMPT))
 
 
 @pytest.mark.parametrize("arch", [DENSE, MIXED, WINDOWS], ids=lambda a: a.name)
 @pytest.mark.parametrize("running", [1, 5, 33, 64])
 def test_a_step_takes_what_the_closed_form_says(arch: Any, running: int) -> None:
     """Decode steps exactly, at the context they are asked at; prompts in them within 3 %, between knots."""
-    layout, prompt, output = ServeLayout(2), 700.0, 300.0
+    layout, prompt, output = ServeLayout(2), PROMPT, 300.0
     steps = step_time(arch, DEVICE, ENGINE, layout, prompt + output / 2, 64, 8192)
     parts = time_parts(arch, DEVICE, ENGINE, layout, Load("closed", prompt, output), float(running))
     read = running * (prompt + output / 2)

@@ -60,17 +60,21 @@ BASE = {
     "prompt_attention": (1.0, "ratio", 1.6, "attention of a prompt against half the 16-bit peak"),
     "share": (1.0, "ratio", 1.2, "of other requests' prompts that falls between one's own tokens"),
     "prompt_layer_s": (100e-6, "s", 8.0, "launching the kernels of a layer one by one, outside a captured graph"),
-    "prompt_expert_layer_s": (200e-6, "s", 8.0, "the same of a layer's experts"),
-    "first_s": (0.03, "s", 8.0, "request handling before the first token"),
+    "prompt_expert_layer_s": (450e-6, "s", 8.0, "the same of a layer's experts"),
+    "prompt_mixer_layer_s": (1000e-6, "s", 8.0, "the same of a layer whose mixer is not plain attention"),
+    "first_s": (0.012, "s", 8.0, "request handling before the first token"),
+    "token_s": (4e-6, "s", 8.0, "reading a prompt's text, a token"),
     "queue": (0.05, "ratio", 4.0, "of a burst of all prompts, waited for on average: half a wave of ten"),
-    "wait": (1.0, "ratio", 16.0, "decode steps until a request is taken up and its first token sent"),
+    "meet": (1.0, "ratio", 4.0, "of a prompt's time, waited for where another's is under way"),
+    "wait": (1.5, "ratio", 16.0, "decode steps until a request is taken up and its first token sent"),
     "wait_ranks": (10.0, "ratio", 16.0, "decode steps more where attention ranks take up prompts together"),
+    "hold": (1.0, "ratio", 1.6, "of the decode steps that a server is set to let pass"),
     "mixed_layer_s": (20e-6, "s", 8.0, "a layer's launches in a decode step that carries a prompt"),
     "mixed_expert_layer_s": (20e-6, "s", 8.0, "the same of a layer's experts"),
 }
 # How far an engine may lie from all, as the deviation of a logarithm: how it takes requests up, not its kernels;
 # and a generation of devices. What is not here is of all: factors of their own cost more on models left out.
-BY_ENGINE = {"first_s": 0.4, "wait": 0.5, "wait_ranks": 0.25, "queue": 0.15, "prompt_layer_s": 0.3,
+BY_ENGINE = {"first_s": 0.15, "wait": 0.1, "wait_ranks": 0.25, "queue": 0.05, "prompt_layer_s": 0.3,
              "prompt_expert_layer_s": 0.3}
 BY_GENERATION = {"layer_s": 0.02, "work": 0.02}
 BY_AGE = {"layer_s": 0.5, "step_s": 0.5}  # of old versions
@@ -128,7 +132,8 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     plain_of = lambda x: float(getattr(x, "value", x))  # noqa: E731
     drafted = 0.0
     engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
-                        8192.0, 2048.0, drafted, 0.0, reserve=resolved.serve.engine.number("schedule_reserve"))
+                        8192.0, 2048.0, drafted, 0.0, reserve=resolved.serve.engine.number("schedule_reserve"),
+                        holds=holds_of(serve, resolved.serve.speed))
     kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"
     layout = layout_of(side)
     count = float(work.get("concurrency", work.get("batch", 1)))
@@ -155,6 +160,12 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     return Item(case, parts, engine, layout, load_, running, first, device.generation)
 
 
+def holds_of(serve: dict[str, Any], speed: Any) -> tuple[tuple[float, float], ...]:
+    """Decode steps let pass before requests are taken up: as the row says, else the engine's."""
+    own = serve.get("hold_steps")
+    return speed.engine.holds if own is None else ((0.0, float(own)),)
+
+
 def layout_of(side: dict[str, Any]) -> ServeLayout:
     tensor, data = side["tensor"], side["data"]
     return ServeLayout(tensor, side["pipeline"], min(side["expert"], tensor * data), data)
@@ -164,7 +175,7 @@ def stacked(items: list[Item]) -> list[tuple[list[int], Item]]:
     """Items of one kind, engine and generation as one of arrays, with their places."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for place, item in enumerate(items):
-        groups[item.load.kind, item.load.pool, item.case["engine"], item.generation].append(place)
+        groups[item.load.kind, item.load.pool, item.case["engine"], item.generation, item.engine.holds].append(place)
     found = []
     for places in groups.values():
         members = [items[i] for i in places]

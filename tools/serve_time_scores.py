@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from outlay.catalog import load
-from outlay.resolve.serve.phase import time as tables_read
+from outlay.resolve.serve import time as tables_read
 from outlay.resolve.serve.time import CONSTANTS, GROUPS, LEFT_OUT
 from outlay.scenario_io import scenario_from
 from outlay.validate.serve_time_cases import asked, group_of

@@ -319,6 +319,7 @@ class Serve(Record, frozen=True):
     max_num_seqs: Degree | None = None
     max_num_batched_tokens: Degree | None = None
     enforce_eager: bool | None = None
+    hold_steps: CountOrZero | None = None  # decode steps the server is set to let pass before it takes up requests
     kv_cache_bytes_per_device: Bytes | None = None
     kv_unified: bool | None = None  # one cache of max_model_len tokens for all slots (llama.cpp -kvu)
     gpu_layers: CountOrZero | None = None  # layers on devices, the rest on the host (llama.cpp -ngl)

@@ -31,6 +31,7 @@ _VLLM_ATTENTION = (
 _VLLM = "vLLM documentation and source (Apache-2.0): EngineArgs, GPUModelRunner.profile_run"
 _LOGS = "start-up logs in public issues (vllm-project/vllm#10517, #23278) and llm-d-planner's measurements"
 _SGL = "SGLang source (Apache-2.0): ServerArgs memory settings"
+_RECIPES = "SemiAnalysisAI/InferenceX benchmarks/single_node, 843c6254 (Apache-2.0): scheduler-recv-interval of SGLang"
 _TRT = "TensorRT-LLM documentation: KvCacheConfig, build and runtime defaults"
 _PD = (
     "documentation of each engine: vLLM disaggregated prefilling, SGLang PD disaggregation, "
@@ -211,6 +212,9 @@ ENGINES: dict[str, dict[str, Value]] = {
         "schedule": _text("prefill_first", _SGL, "prompts run in steps of their own unless mixed chunks are asked for"),
         "schedule_reserve": _count(
             0.098, _SGL, "share of tokens still to come kept free: 0.7 at first, by 600 steps 0.14 of that", "derived"),
+        "hold_steps_by_requests": _text(
+            "0:10|16:30", _RECIPES,
+            "scheduler-recv-interval as published serving recipes set it; SGLang's own default is 1"),
         "static_reserve_bytes": Value(512 * MIB, "byte", _SGL, note="left free: constant part"),
         "static_token_bytes": Value(
             1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"
@@ -249,6 +253,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "schedule_reserve": _count(
             1.0, "TensorRT-LLM documentation: useful runtime options, capacity scheduler policy",
             "share of tokens still to come kept free: GUARANTEED_NO_EVICT is the default"),
+        "hold_steps_by_requests": _text("0:0", _TRT, "batch_wait_timeout_iters, which is off unless set"),
         "kv_precision_quantized": _text(
             "fp8", _TRT, "dtype auto takes the checkpoint's; ModelOpt's fp8 and nvfp4 ones cache in fp8"
         ),

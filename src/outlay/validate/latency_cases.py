@@ -45,6 +45,14 @@ REQUESTS = {("128", "128"): 30000, ("128", "2048"): 3000, ("128", "4096"): 1500,
             ("1024", "8192"): 1500, ("32768", "1024"): 1000, ("1024", "32768"): 1000}
 # That page runs mixtures with attention ranks; the table of 1.0 prints their number as TP (the next one as DEP).
 RANKED = ("TensorRT-LLM 1.0 docs", ("llama-4", "qwen3"))
+# What the recipes of these runs set and no column says (SemiAnalysisAI/InferenceX, benchmarks): model, engine,
+# precision, lengths, fewer devices than, fields. hold_steps: decode steps let pass before requests are taken up.
+SET: tuple[tuple[str, str, str, tuple[str, ...], int, dict[str, Any]], ...] = (
+    ("llama-3.1-70b", "tensorrt-llm", "", ("1024", "1024"), 8, {"hold_steps": 20}),
+    ("llama-3.1-70b", "vllm", "", (), 0, {"kv_precision": "fp8"}),
+    ("glm-5", "sglang", "fp4", (), 0, {"hold_steps": 10}),
+    ("glm-5", "sglang", "fp8", (), 0, {"hold_steps": 1}),
+)
 CAPPED_W = 350.0  # of the capped H100, as its study set it
 OLDER = re.compile(r"vllm (0\.1[1-4])\b")
 AGES = {f"0.{minor}": "0.11" for minor in range(11, 15)}  # versions whose host work is that of one age
@@ -74,6 +82,7 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
     serve: dict[str, Any] = {"engine": engine, "precision": precision(row, model)}
     serve |= _parallel(row) if row["scenario"] != "disagg" else {"disaggregated": pools(row)}
     serve["workload"] = _workload(table, row)
+    serve |= _set(row, model, engine)
     fleet: dict[str, Any] = {"device": device, "devices": _devices(row, serve)}
     age = _age(table, row)
     if age:
@@ -93,6 +102,17 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
         "table": table,
         "told": "disaggregated" not in serve or bool(WORKERS.search(row.get("notes", ""))),
     }
+
+
+def _set(row: Row, model: str, engine: str) -> dict[str, Any]:
+    """What the recipe of a run set; nothing where it is silent or there is none."""
+    found: dict[str, Any] = {}
+    for start, of, kept, lengths, devices, fields in SET:
+        alike = model.startswith(start) and engine == of and kept in ("", row["precision"])
+        same = not lengths or lengths == (row["input_len"], row["output_len"])
+        if alike and same and row["scenario"] == "agg" and (not devices or int(row["tp"]) < devices):
+            found |= fields
+    return found
 
 
 def _age(table: str, row: Row) -> str:
@@ -138,10 +158,20 @@ def _parallel(row: Row) -> dict[str, int]:
         found["data" if found["data"] > 1 else "tensor"] //= twice
         if found["data"] == 1 and found["tensor"] == 1:
             found["data"] = twice
+    found["data"] *= _ranks_beside(row)
     if row["engine_version"] == RANKED[0] and model_name(row["model"]).startswith(RANKED[1]):
         ranks = found["tensor"]
         return found | {"tensor": 1, "data": ranks, "expert": ranks}
     return _attention_ranks(found)
+
+
+def _ranks_beside(row: Row) -> int:
+    """Attention ranks of which the table prints one, its devices and its concurrency: experts are cut over all."""
+    told = re.search(r"moe_tp=(\d+)", row.get("notes", ""))
+    if not told or row["scenario"] != "agg":
+        return 1
+    printed = int(row["tp"] or 1) * int(row["dp"] or 1)
+    return max(int(told[1]) * int(row["ep"] or 1) // printed, 1)
 
 
 def _attention_ranks(side: dict[str, int]) -> dict[str, int]:
@@ -186,7 +216,8 @@ def _workload(table: str, row: Row) -> dict[str, Any]:
     if row.get("request_rate") == "inf":
         queued = REQUESTS.get((row["input_len"], row["output_len"]))
         return lengths | {"rate": float("inf")} | ({"requests": queued} if queued else {})
-    return lengths | {"concurrency": float(row.get("concurrency") or row.get("batch") or 1.0)}
+    each = float(row.get("concurrency") or row.get("batch") or 1.0)
+    return lengths | {"concurrency": each * _ranks_beside(row)}
 
 
 def _measured(row: Row) -> dict[str, float]:

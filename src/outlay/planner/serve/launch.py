@@ -138,6 +138,7 @@ def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
             "memory_utilization": "--mem-fraction-static",
             "max_num_seqs": "--max-running-requests",
             "max_num_batched_tokens": "--chunked-prefill-size",
+            "hold_steps": "--scheduler-recv-interval",
         },
     )
     words += ["--disable-cuda-graph"] if serve.get("enforce_eager") else []
@@ -151,7 +152,9 @@ def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
             str(int(spec.get("tokens") or 1)),
         ]
         words += ["--speculative-draft-model-path", draft] if draft else []
-    return words + _adapters(serve, "--max-loras-per-batch"), []
+    notes = [] if serve.get("hold_steps") is not None else [
+        "planned with --scheduler-recv-interval as published recipes set it; its default of 1 answers sooner"]
+    return words + _adapters(serve, "--max-loras-per-batch"), notes
 
 
 def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
@@ -179,6 +182,8 @@ def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
         options.append("disable_overlap_scheduler: true")
     if serve.get("kv_precision") == "fp8":
         options.append("kv_cache_config: {dtype: fp8}")
+    if serve.get("hold_steps"):
+        options.append(f"batch_wait_timeout_iters: {int(serve['hold_steps'])}")
     if serve.get("speculative"):
         spec = serve["speculative"]
         options.append(

@@ -19,12 +19,22 @@ from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simul
 from outlay.simulate.run import Workload
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import HANDOVER_S, Side
-from outlay.steps.serve.time import HOP_S, PROMPT_SHARE, Parts, decode_step_s, joint_s, prompt_s, time_parts
+from outlay.steps.serve.time import (
+    HOP_S,
+    PROMPT_SHARE,
+    Parts,
+    decode_step_s,
+    held_steps,
+    joint_s,
+    prompt_s,
+    time_parts,
+)
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_step import decode_attention_s, joint_attention_s, prompt_attention_s
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
+HELD_ROUNDS = 4  # of how many are inside and how long they stay
 FAR = 2.0**30  # tokens: beyond every window
 
 
@@ -144,7 +154,8 @@ def replay(
     mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
                       slower_first)
-    whole = System(**(_fields(phase, pool, engine, slower_first) | system))
+    held_s = _held_s(phase, engine, replicas, steps) / slower_first
+    whole = System(**(_fields(phase, pool, engine, slower_first, held_s) | system))
     return simulate(workload, whole, steps, seed, slo=slo, power=power, keep=keep)
 
 
@@ -169,16 +180,31 @@ def replay_pools(
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
 
 
+def _held_s(phase: ServePhase, engine: EngineTime, replicas: int, steps: StepTime) -> float:
+    """How long a server that is set to let decode steps pass holds a request back, with as many inside as there are."""
+    asked, inside, held = phase.asked, 1.0, 0.0
+    for _ in range(HELD_ROUNDS if engine.holds else 0):
+        step_s = steps.base_s[min(max(round(inside), 1), len(steps.base_s) - 1)]
+        held = engine.constants["hold"] * float(held_steps(engine, inside)) * step_s
+        inside = asked.concurrency if asked.kind != "open" else asked.rate * (asked.output * step_s + held)
+        inside = inside / replicas
+    return held
+
+
 def _block(phase: ServePhase) -> float:
     return float(value_of(phase.recipe.constant("block_tokens", BLOCK_TOKENS)))
 
 
-def _fields(phase: ServePhase, pool: Pool, engine: EngineTime, slower_first: float) -> dict[str, Any]:
-    """What a plan says of a deployment, in the simulator's words."""
+def _fields(
+    phase: ServePhase, pool: Pool, engine: EngineTime, slower_first: float, held_s: float = 0.0
+) -> dict[str, Any]:
+    """What a plan says of a deployment, in the simulator's words. held_s: before a server looks for requests."""
+    constants = engine.constants
+    outside_s = float(constants["first_s"]) + float(constants["token_s"]) * phase.asked.input + held_s
     return {
         "pool": pool, "max_model_len": int(phase.recipe.max_model_len), "prefix_hit": float(engine.prefix_hit),
         "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)),
-        "drafted": round(float(engine.drafted)), "first_s": float(engine.constants["first_s"]) * slower_first,
+        "drafted": round(float(engine.drafted)), "first_s": outside_s * slower_first,
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
     }
 

@@ -26,6 +26,7 @@ quantization | text | @quantization
 dtype | text | @dtype
 kv-cache-dtype | text | @kv
 disable-cuda-graph | flag | enforce_eager
+scheduler-recv-interval | int | hold_steps
 speculative-algorithm speculative-algo | text | @algorithm
 speculative-num-steps | int | @steps
 speculative-num-draft-tokens | int | @draft_tokens
@@ -73,6 +74,7 @@ def finish(c: Collected) -> dict[str, Any]:
             "SGLang's mem-fraction-static: the share for weights and KV pool, activations apart",
         )
     c.take("@config")
+    c.values.setdefault("hold_steps", 1)  # what a line does not say is the engine's default, not that of recipes
     serve.update({k: v for k, v in c.values.items() if not k.startswith("@")})
     c.unknown += [f"{word} (a word without a flag)" for word in c.positional[:20]]
     return {"serve": serve} | ({"model": model} if model else {})

@@ -23,6 +23,7 @@ kv-cache-dtype | text | @kv
 dtype | text | @dtype
 quantization | text | @quantization
 enable-attention-dp | flag | @dp_attention
+batch-wait-timeout-iters | int | hold_steps
 enable-lora | flag | @lora
 max-loras | int | @max_loras
 max-lora-rank | int | @lora_rank

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, uncertain, value_of
+from outlay.errors import Inconsistent
 from outlay.physics.calibration import load_point
 from outlay.physics.roofline import half_rate_grid
 from outlay.resolve.drafter import FIELD as DRAFTING
@@ -143,6 +144,7 @@ def resolve_speed(
         draft_share=_draft_share(drafter, recipe, arch),
         joint_rows=_joint_rows(engine, facts),
         reserve=engine.number("schedule_reserve"),
+        holds=_holds(given, engine, notes),
     )
     measured = borrowed(facts) <= 1.0
     seen = measured and is_seen(engine.id, device.generation, without)
@@ -159,6 +161,23 @@ def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:
     architecture = "" if facts.entry is None else str(facts.entry.value("architecture", ""))
     joint = architecture in engine.text("joint_attention_on").split("|")
     return engine.number("joint_attention_rows") if joint else 0.0
+
+
+def _holds(given: Serve, engine: Engine, notes: Notes) -> tuple[tuple[float, float], ...]:
+    """Decode steps that the server lets pass before it takes up what has come, by the requests in it."""
+    own, usual = given.hold_steps, engine.text("hold_steps_by_requests")
+    if own is None:
+        found = tuple((float(start), float(steps)) for start, _, steps in
+                      (each.partition(":") for each in filter(None, usual.split("|"))))
+        if any(steps for _, steps in found):
+            told = ", ".join(f"{steps:g} from {start:g} requests on" for start, steps in found)
+            notes.assume("serve.hold_steps", told, engine.facts["hold_steps_by_requests"].note,
+                         engine.source("hold_steps_by_requests"))
+        return found
+    if own and not usual:
+        raise Inconsistent(f"serve.hold_steps: {engine.name} takes requests up at every step; leave it out",
+                           "serve.hold_steps")
+    return ((0.0, float(own)),)
 
 
 def _adapter_layer_s(recipe: ServeRecipe, catalog: Catalog, notes: Notes) -> float:

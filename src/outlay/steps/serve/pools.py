@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time import serve_time, taken_up
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 
 Num = Any
@@ -44,7 +44,7 @@ def pools_time(
 ) -> Mapping[str, Num]:
     """ttft_s, tpot_s, e2e_s, output_tokens_per_s and load of both pools together; load as of the deployment.
 
-    moved_bytes: cache of one prompt, which crosses the link once before the second token.
+    moved_bytes: cache of one prompt, which crosses the link before the decode side sends the first token on.
     """
     prompt_s, capacity = prompt_pool(arch, device, first, load)
     moving = transfer_s(moved_bytes, link_bytes_per_s)
@@ -53,10 +53,10 @@ def pools_time(
     if load.kind == "queued":
         each = most
         rate: Num = limit
-        ttft = prompt_s
+        ttft = prompt_s + moving
     else:
         rate, ttft, each = _balance(arch, device, first, second, load, prompt_s, capacity, moving)
-    tpot = each["tpot_s"] + moving / np.maximum(load.output - 1.0, 1.0)
+    tpot = each["tpot_s"]
     busy = rate / limit
     ttft = np.where(np.less(busy, 1.0) | (load.kind != "open"), ttft, np.inf)
     e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
@@ -75,17 +75,21 @@ def pools_time(
 
 
 def transfer_s(moved_bytes: Num, link_bytes_per_s: Num) -> Num:
-    """From the first token to the first step of the answer: the prompt's cache over the link, and the word of it."""
+    """From a computed prompt until the other pool has it: its cache over the link, and the word of it."""
     return moved_bytes / link_bytes_per_s + HANDOVER_S
 
 
 def prompt_pool(arch: Architecture, device: TimeDevice, first: Side, load: Load) -> tuple[Num, Num]:
-    """Time of a prompt alone in its pool, and prompts a second that the pool can take."""
+    """Time of a prompt alone in its pool, and prompts a second that the pool can take, in passes as full as may be."""
     alone = replace(
         load, kind="closed", concurrency=first.layout.data, cache_tokens=np.inf, output=1.0, pool="prefill"
     )
     own = serve_time(arch, device, first.engine, first.layout, alone)
-    busy = own["service_s"] if "service_s" in own else own["ttft_s"] - first.engine.constants["first_s"]
+    left = np.maximum(load.input * (1.0 - first.engine.prefix_hit), 1.0)
+    fits = np.maximum(np.floor(first.engine.max_num_batched_tokens / left), 1.0)
+    together = np.minimum(fits, first.engine.max_num_seqs)
+    full = replace(alone, kind="batch", concurrency=together * first.layout.data)
+    busy = serve_time(arch, device, first.engine, first.layout, full)["service_s"] / together
     return own["ttft_s"], first.replicas * first.layout.data / np.maximum(busy, 1e-9)
 
 
@@ -106,7 +110,10 @@ def _balance(
     capacity: Num,
     moving: Num,
 ) -> tuple[Num, Num, Mapping[str, Num]]:
-    """Rate, time to the first token and the decode side, where what goes in comes out."""
+    """Rate, time to the first token and the decode side, where what goes in comes out.
+
+    A request whose prompt is done is moved, then taken up by the decode side, which sends its first token.
+    """
     service = 1.0 / capacity
     waiting: Num = 0.0
     open_loop = load.kind == "open"
@@ -114,6 +121,7 @@ def _balance(
     each: Mapping[str, Num] = {}
     rate: Num = load.rate
     ttft: Num = prompt_s
+    handed: Num = moving
     # A loop starts with all of its prompts at once; each waits for its share of them, spread over its requests.
     bursts = 0.5 * (load.arrival_cv**2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
     burst = first.engine.constants["queue"] * np.maximum(load.concurrency - 1.0, 0.0)
@@ -121,7 +129,8 @@ def _balance(
         each = _decode(
             arch, device, second, replace(load, kind="closed"), np.maximum(inside / second.replicas, 1e-6)
         )
-        stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + moving
+        handed = moving + taken_up(second.engine, second.layout, inside / second.replicas) * each["tpot_s"]
+        stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + handed
         if open_loop:
             used = np.minimum(load.rate / capacity, 1.0 - 1e-6)
             ttft = prompt_s + 0.5 * bursts * service * used / (1.0 - used)
@@ -132,4 +141,4 @@ def _balance(
             ttft = np.maximum(ttft, load.concurrency / rate - stay)
             waiting = 0.5 * waiting + 0.5 * np.maximum(rate * (ttft - prompt_s + service) - 1.0, 0.0)
             inside = 0.5 * inside + 0.5 * rate * stay
-    return rate, ttft, each
+    return rate, ttft + handed, each

@@ -57,6 +57,7 @@ class Parts(Struct, frozen=True, eq=False):
     flight: Num  # passes in the pipeline at once
     layers: int
     expert_layers: int
+    mixer_layers: int  # whose mixer is not plain attention
 
 
 def serve_time(
@@ -124,10 +125,11 @@ def time_parts(
     if engine.joint_rows:
         joint = joint_attention_s(arch, device, layout, engine.joint_rows, busy, context, PROMPT_SHARE)
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
+    mixers = sum(count for kind, count in arch.groups if kind.mixer not in ("attention", "none"))
     return Parts(
         decode, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
         shared, burst,
-        busy, flight, arch.layers, experts,
+        busy, flight, arch.layers, experts, mixers,
     )
 
 
@@ -217,12 +219,28 @@ def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
 def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     c = constants.__getitem__
     layer, experts = c("layer_s") + c("prompt_layer_s"), c("expert_layer_s") + c("prompt_expert_layer_s")
-    return parts.layers * layer + parts.expert_layers * experts + c("step_s")
+    mixers = parts.mixer_layers * c("prompt_mixer_layer_s")
+    return parts.layers * layer + parts.expert_layers * experts + mixers + c("step_s")
 
 
-def taken_up(constants: Mapping[str, Num], layout: ServeLayout) -> Num:
+def read_s(engine: EngineTime, load: Load) -> Num:
+    """Host time to read a prompt's text: to tokenise it and to hand its tokens on."""
+    return engine.constants["token_s"] * load.input
+
+
+def held_steps(engine: EngineTime, inside: Num) -> Num:
+    """Decode steps that a server is set to let pass before it takes up what has come, with `inside` requests in it."""
+    held: Num = 0.0
+    for start, steps in engine.holds:
+        held = np.where(np.greater_equal(inside, start), steps, held)
+    return held
+
+
+def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num) -> Num:
     """Decode steps until a request is taken up: more where attention ranks wait for each other's prompts."""
-    return constants["wait"] + np.where(np.greater(layout.data, 1), constants["wait_ranks"], 0.0)
+    c = engine.constants
+    ranks = np.where(np.greater(layout.data, 1), c["wait_ranks"], 0.0)
+    return c["wait"] + c["hold"] * held_steps(engine, inside) + ranks
 
 
 def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
@@ -236,15 +254,16 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
     met = c["share"] * others * inside
     if load.kind == "batch" or load.pool == "decode":
-        tpot, ttft = step, alone + c["first_s"]
+        tpot, ttft = step, alone + c["first_s"] + read_s(engine, load)
     elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
         tpot, ttft = closed_loop_tpot_s(step, inside, others, load.output, c["share"]), inside + met / load.output
     else:
-        came = c["first_s"] + alone + c["queue"] * np.maximum(burst_s(parts, c) - alone, 0.0)
-        waited = 0.0 if load.pool == "prefill" else taken_up(c, layout)
+        came = c["first_s"] + read_s(engine, load) + alone + c["queue"] * np.maximum(burst_s(parts, c) - alone, 0.0)
+        waited = 0.0 if load.pool == "prefill" else taken_up(engine, layout, running * layout.data)
         tpot = step + met / load.output
         for _ in range(ROUNDS):  # prompts that come while one waits for the first token do not fall between the others
-            ttft = came + waited * tpot
+            busy = np.minimum(others * alone / np.maximum(load.output * tpot, 1e-12), 1.0)
+            ttft = came + waited * tpot + c["meet"] * busy * alone
             spent = np.maximum(load.output - 1.0, 1.0) * tpot
             tpot = step + met / load.output * spent / (spent + ttft)
         if load.pool == "both":  # a loop is no faster than a queue of as many, whose work is the same
@@ -293,7 +312,8 @@ def _open(
         step, inside = answered_s(parts, engine), c["share"] * inside_s(parts, c)
         tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
         queue = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
-        ttft = c["first_s"] + alone_s(parts, c) + taken_up(c, layout) * tpot + queue
+        waited = taken_up(engine, layout, running * layout.data) * tpot
+        ttft = c["first_s"] + read_s(engine, load) + alone_s(parts, c) + waited + queue
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
         running = np.minimum(rate * e2e, most["running"] / layout.data)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e}

@@ -56,6 +56,8 @@ class EngineTime(Struct, frozen=True, eq=False):
     joint_rows: float = 0.0  # a running request's token is padded to where one kernel attends for prompts and answers
     reserve: Num = 0.0  # of an answer's tokens still to come, share set aside in the cache when it starts
 
+    holds: tuple[tuple[float, float], ...] = ()  # requests from which on the server lets so many decode steps pass
+
     def held(self, prompt: Num, answer: Num) -> Num:
         """Tokens in the cache of a running request, half answered on average, with what is set aside for the rest."""
         return prompt + 0.5 * (1.0 + self.reserve) * answer
