@@ -195,3 +195,52 @@ def test_the_posterior_between_prior_and_runs() -> None:
     assert many.high / many.low < one.high / one.low < prior.high / prior.low
     assert math.log(far.high / far.low) > 1.5 * math.log(many.high / many.low)
     assert prior.value == pytest.approx(1.0) and prior.low * prior.high == pytest.approx(1.0)
+
+
+SPLIT = {"prefill": {"tensor": 1, "replicas": 2}, "decode": {"tensor": 2}}
+
+
+@pytest.fixture
+def pooled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Rows of three runs over two pools: a token took 1.3 times as long as planned, a first one twice as long."""
+    files = []
+    for count in LOADS:
+        phase = plan(scenario(count, fleet="4xh100-sxm5-80gb", disaggregated=SPLIT)).phases["serve"]
+        ttft, tpot = phase["ttft_s"].value * 2.0, phase["tpot_s"].value * 1.3
+        stay = ttft + 255 * tpot
+        path = tmp_path / f"p{count}.json"
+        path.write_text(json.dumps({
+            "date": "20260201-080000", "backend": "vllm", "model_id": "meta-llama/Llama-3.1-8B-Instruct",
+            "request_rate": "inf", "max_concurrency": count, "completed": 1000, "failed": 0,
+            "duration": 1000 * stay / count, "total_input_tokens": 1024000, "total_output_tokens": 256000,
+            "request_throughput": count / stay, "output_throughput": 256 * count / stay,
+            "mean_ttft_ms": 1e3 * ttft, "mean_tpot_ms": 1e3 * tpot, "mean_e2el_ms": 1e3 * stay}))
+        files.append(str(path))
+    how = tmp_path / "pools.json"
+    how.write_text(json.dumps({"fleet": "4xh100-sxm5-80gb", "serve": {"disaggregated": SPLIT}}))
+    assert run(["calibrate", *files, "-f", str(how), "-o", str(tmp_path / "facts")]) == YES
+    capsys.readouterr()
+    return tmp_path / "facts"
+
+
+def test_runs_over_two_pools_are_followed_by_plans_of_two_pools(pooled: Path) -> None:
+    assert "with vllm in two pools" in (pooled / "calibration.csv").read_text()
+    asked = scenario(32, fleet="4xh100-sxm5-80gb", disaggregated=SPLIT)
+    before, after = (plan(asked, extra=e).phases["serve"] for e in ((), (pooled,)))
+    assert after["tpot_s"].value / before["tpot_s"].value == pytest.approx(1.3, rel=0.06)
+    assert after["ttft_s"].value / before["ttft_s"].value == pytest.approx(2.0, rel=0.25)
+    assert after["capacity_requests_per_s"].value < 0.95 * before["capacity_requests_per_s"].value
+    for name in ("ttft_s", "tpot_s"):
+        assert width(after[name]) < 0.75 * width(before[name])
+    whole = scenario(32)
+    old, new = (plan(whole, extra=e).phases["serve"] for e in ((), (pooled,)))
+    assert old["tpot_s"].to_dict() == new["tpot_s"].to_dict()
+
+
+def test_a_search_follows_runs_over_two_pools_too(pooled: Path) -> None:
+    asked = scenario(slo={"tpot": "30ms"}, options={"devices": ["h100-sxm5-80gb"], "disaggregated": "only"})
+    del asked["fleet"], asked["serve"]["workload"]["requests"]
+    asked["serve"]["workload"] = {"rate": 20.0, "input": 1024, "output": 256}
+    old, new = (plan(asked, extra=e).phases["serve"] for e in ((), (pooled,)))
+    assert new["tpot_s"].value > 1.1 * old["tpot_s"].value and new["meets_slo"] is True
+    assert new["search"]["best"][0]["tpot_s"] == pytest.approx(new["tpot_s"].value, rel=1e-6)

@@ -103,3 +103,21 @@ def test_a_search_weighs_pools_by_their_hours() -> None:
     row, way = result["serve"]["search"]["best"][0], ways(result)["autoscale"]
     assert result["serve"]["meets_slo"] is True
     assert row["usd_per_hour"] == pytest.approx(way["usd"]["value"] / 8760, rel=0.03)
+
+
+def test_many_of_both_pools_are_replayed_as_a_few() -> None:
+    """Ten times the pools under ten times the load: no longer a wait, and the tokens of the same replicas."""
+    few, many = _of(2), _of(20)
+    assert many["tpot_p99_s"]["value"] == pytest.approx(few["tpot_p99_s"]["value"], rel=0.06)
+    assert many["ttft_p99_s"]["value"] <= few["ttft_p99_s"]["value"] * 1.05
+    assert many["replay"]["requests_per_s"] == pytest.approx(10 * few["replay"]["requests_per_s"], rel=0.15)
+
+
+def _of(count: int) -> dict[str, Any]:
+    document = copy.deepcopy(BASE)
+    document["fleet"] = f"{3 * count}xh100-sxm5-80gb"
+    document["serve"] |= {"disaggregated": {"prefill": {"replicas": 2 * count}, "decode": {"replicas": count}},
+                          "slo": {"ttft": "1s", "percentile": 99}}
+    document["serve"]["workload"]["rate"] = 12.0 * count
+    found: dict[str, Any] = plan(document).to_dict()["serve"]
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +127,8 @@ def _asked(factors: Factors, scenario: dict[str, Any]) -> str:
     devices = fleet if isinstance(fleet, str) else f"{fleet.get('devices', 1)}x{factors.key[1]}"
     words = [factors.key[0], "-g", devices]
     words += [f"--set {name}={serve[name]}" for name in ("engine", "engine_version") if name in serve]
+    if serve.get("disaggregated"):
+        words.append(f"--set {shlex.quote('disaggregated=' + json.dumps(serve['disaggregated']))}")
     words += [f"--set workload.{name}={work[name]}" for name in ("concurrency", "rate") if name in work]
     words += [f"{flag} {work[name]:g}" for flag, name in (("--in", "input"), ("--out", "output"))
               if isinstance(work.get(name), (int, float))]
@@ -135,14 +139,12 @@ def _factors(run: BenchRun, scenario: dict[str, Any], flags: dict[str, Any]) -> 
     """A run's factors on the model of it."""
     from outlay.catalog import load
     from outlay.cli.ask import plan_options
-    from outlay.errors import BadValue, Unsupported
+    from outlay.errors import BadValue
     from outlay.planner.serve.factors import numbers_seen, serve_factors
     from outlay.resolve import resolve
     from outlay.scenario_io import scenario_from
 
     resolved = resolve(scenario_from(scenario), load(tuple(plan_options(flags).get("extra", ()))))
-    if resolved.serve is not None and resolved.serve.pools:
-        raise Unsupported("runs of prefill and decode pools are not calibrated in this version", "serve.disaggregated")
     factors = serve_factors(resolved, numbers_seen(run))
     if factors.key[0] in ("", "custom"):
         raise BadValue("model: give the model a name, which its runs are kept under", "model.name")

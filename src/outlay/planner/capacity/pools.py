@@ -146,6 +146,7 @@ def pooled(
     beside: there are other options; else pools that break a promise are shown, as large as the load alone needs.
     """
     asked = phase.asked
+    phase = replace(phase, speed=phase.speed.as_pools())
     assert resolved.hardware is not None
     link = given.kv_transfer_bytes_per_s if given is not None else None
     link = value_of(resolved.hardware.slow_bytes_per_s) if link is None else link

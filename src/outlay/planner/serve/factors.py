@@ -8,15 +8,20 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.planner.serve.plan import choose_layout
+from outlay.planner.serve.pool_times import Pools, load_of_pools
+from outlay.planner.serve.pools import pools_of
 from outlay.planner.serve.speed import alone, power_of, replicas_of
 from outlay.planner.serve.times import Replicas, load_of, times
 from outlay.resolve.own_runs import NUMBERS, POWER
 from outlay.resolve.record import Resolved
+from outlay.resolve.serve.phase import ServePhase
 from outlay.steps.serve.memory import serve_memory
 from outlay.steps.serve.time_inputs import Load
 
+POOL_POWER = "power: that of each pool by itself was not told"
 FULL = 0.95  # of the arrivals: answered less, and the deployment was at its limit
 CROWDED = "time to the first token: requests came faster than they were answered, so it is the queue's"
 QUEUED = "time to the first token: all requests were there from the start, so it is the queue's"
@@ -42,6 +47,8 @@ def serve_factors(resolved: Resolved, seen: Mapping[str, float]) -> Factors:
     phase, arch, hw = resolved.serve, resolved.architecture, resolved.hardware
     assert phase is not None and arch is not None and hw is not None
     phase = replace(phase, speed=replace(phase.speed, own=None))
+    if phase.pools:
+        return _of_pools(phase, arch, seen)
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)
     memory = serve_memory(arch, phase.usable_bytes, phase.recipe, layout)
     count = phase.replicas or max(1, hw.devices // int(layout.devices))
@@ -69,7 +76,31 @@ def serve_factors(resolved: Resolved, seen: Mapping[str, float]) -> Factors:
     if POWER in ratios and resolved.power is not None:
         known = resolved.power.residual
         prior[POWER] = (known.low, known.value, known.high)
-    return Factors(ratios, shown, phase.speed.key, without, prior)
+    return Factors(ratios, shown, phase.speed.kept_under, without, prior)
+
+
+def _of_pools(phase: ServePhase, arch: Architecture, seen: Mapping[str, float]) -> Factors:
+    """The same of a run over two pools, whose layout the scenario says; power is not told by pool and is left out."""
+    phase, _, pools = pools_of(phase, arch)
+    load, devices = load_of_pools(phase.asked), float(sum(pools.devices))
+    without: tuple[str, ...] = (POOL_POWER,) if POWER in seen else ()
+    ratios: dict[str, float] = {}
+    found = pools.modelled(load)
+    if load.kind == "open":
+        token, first = seen.get("tpot_s"), seen.get("ttft_s")
+        ratios, told = _open(load, pools, token, first, 1.0, 1.0)
+        without = (*without, *told)
+    else:
+        kept = ("tpot_s",) if load.kind == "queued" else ("ttft_s", "tpot_s")
+        without = (*without, QUEUED) if load.kind == "queued" and "ttft_s" in seen else without
+        ratios = {name: seen[name] / float(found[name]) for name in kept if name in seen}
+        if "output_tokens_per_s" in seen:
+            ratios["output_tokens_per_s"] = seen["output_tokens_per_s"] / float(found["output_tokens_per_s"])
+    inside = load.concurrency if load.kind == "closed" else float(found["running"])
+    shown = {"in_flight": inside, "input": load.input, "output": load.output, "devices": devices,
+             "weight_bytes": phase.speed.weight_bytes}
+    return Factors(ratios, shown, phase.speed.kept_under, without,
+                   {name: phase.speed.published(name) for name in ratios})
 
 
 def answered_per_s(rate_per_s: float, requests: float | None, stay_s: float | None) -> float:
@@ -114,7 +145,7 @@ def _ratios(load: Load, whole: Replicas, seen: Mapping[str, float]) -> tuple[dic
 
 
 def _open(
-    load: Load, whole: Replicas, token: float | None, first: float | None, slow: float, slow_first: float
+    load: Load, whole: Replicas | Pools, token: float | None, first: float | None, slow: float, slow_first: float
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Of arrivals by themselves: the factor at which the queueing model, in its time, takes as long as was measured."""
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.planner.serve.energy import power_values
+from outlay.planner.serve.own import own_pools
 from outlay.planner.serve.sums import finite, least, per_time, product, scaled, waited
 from outlay.planner.serve.times import (
     FIRST,
@@ -24,6 +25,7 @@ from outlay.planner.serve.times import (
     over_capacity,
     rates_of,
 )
+from outlay.resolve.own_runs import Point
 from outlay.resolve.power import PowerInputs, serve_power_facts
 from outlay.resolve.serve.speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
@@ -43,8 +45,13 @@ class Pools(Struct, frozen=True, eq=False):
     link_bytes_per_s: float
 
     def at(self, load: Load, times: Any = 1.0) -> Mapping[str, Any]:
-        """Both together at so many times this rate."""
+        """Both together at so many times this rate; as a person's own runs of them were, where there are."""
         load = replace(load, rate=load.rate * times)
+        return self.modelled(load) if self.speed.own is None else own_pools(self.modelled, load, self.speed,
+                                                                            sum(self.devices))
+
+    def modelled(self, load: Load) -> Mapping[str, Any]:
+        """What the time model says of both together."""
         return pools_time(
             self.arch,
             self.speed.device,
@@ -73,6 +80,12 @@ def load_of_pools(asked: Asked) -> Load:
     )
 
 
+def place_of_pools(pools: Pools, load: Load, found: Mapping[str, Any]) -> Point | None:
+    """Where a load lies among those of a person's own runs of two pools."""
+    inside = load.concurrency if load.kind == "closed" else float(found["running"])
+    return pools.speed.place(max(inside, 1e-6), load.input, load.output, float(sum(pools.devices)))
+
+
 def pools_power_w(power: PowerInputs | None, pools: Pools, asked: Asked, found: Mapping[str, Any]) -> Any:
     """Mean power of a device over both, nominal; None where it is not known. found: as `Pools.at` gives it."""
     if power is None:
@@ -99,11 +112,12 @@ def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
     """The numbers of the contract, and the traffic behind them."""
     load = load_of_pools(asked)
     found, speed, second = pools.at(load), pools.speed, pools.second
+    at = place_of_pools(pools, load, found)
     capacity = derive(
         product,
         "requests a second that it sustains",
         "requests/s",
-        rate_slow=speed.residual("output_tokens_per_s", True),
+        rate_slow=speed.residual("output_tokens_per_s", True, at),
         each=float(found["capacity_per_s"]),
         replicas=1,
     )
@@ -158,7 +172,8 @@ def _mean(first: Any, second: Any, share: Any) -> Any:
 def _values(
     asked: Asked, pools: Pools, load: Load, found: Mapping[str, Any], capacity: Quantity
 ) -> tuple[dict[str, Any], Quantity]:
-    slow, slow_first = pools.speed.residual("tpot_s", True), pools.speed.residual("ttft_s", True)
+    at = place_of_pools(pools, load, found)
+    slow, slow_first = pools.speed.residual("tpot_s", True, at), pools.speed.residual("ttft_s", True, at)
     token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
     if asked.kind == "queued":
         return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
@@ -168,8 +183,8 @@ def _values(
         busy = over_capacity(asked, capacity)
         if busy.value >= 1.0:
             return dict.fromkeys(f"{name}_s" for name in TIMES), rate
-        at = _first_at(pools, load, float(found["load"]))
-        first = derive(at, FIRST, "s", slower=slow_first, busy=busy)
+        queued = _first_at(pools, load, float(found["load"]))
+        first = derive(queued, FIRST, "s", slower=slow_first, busy=busy)
         return latencies(first, token, asked.output), rate
     first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
     first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output, waves=1.0,

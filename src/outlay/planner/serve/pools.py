@@ -33,31 +33,13 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     assert phase is not None and arch is not None and hw is not None
     if phase.asked.trace is not None:
         phase = replace(phase, asked=of_trace(phase.asked, resolved.notes))
-    phase = with_extras(phase, arch, phase.pools[-1].layout)
-    pools: dict[str, Any] = {}
-    sides: dict[str, Side] = {}
-    for pool in phase.pools:
-        own = _own(phase, pool)
-        memory = serve_memory(arch, phase.usable_bytes, own.recipe, pool.layout)
-        single = alone(arch, own, pool.layout)
-        sides[pool.name] = _side(arch, own, pool, memory)
-        pools[pool.name] = {
-            "layout": shown_layout(pool.layout),
-            "replicas": pool.replicas,
-            "devices": pool.devices,
-            "devices_per_replica": int(pool.layout.devices),
-            **memory_values(arch, own, memory),
-            **verdict(own, memory),
-            "one_stream": single,
-        }
+    phase, pools, both = pools_of(phase, arch)
     used = sum(pool.devices for pool in phase.pools)
     tight = min(pools.values(), key=lambda values: float(values["fits_probability"]))
     if hw.devices > used:
         resolved.notes.warn(
             f"serve: {hw.devices - used} of {hw.devices} devices are left over; they idle and are billed"
         )
-    moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
-    both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
     found, traffic = pooled_times(phase.asked, both)
     if phase.asked.trace is not None:
         found |= replayed_pools(phase.asked, phase, both, found, resolved.seed)
@@ -85,6 +67,29 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
             pool.name: shown_layout(pool.layout) | {"replicas": pool.replicas} |
             ({} if pool.sequences is None else {"max_num_seqs": pool.sequences}) for pool in phase.pools}),
     }, lines
+
+
+def pools_of(phase: ServePhase, arch: Architecture) -> tuple[ServePhase, dict[str, Any], Pools]:
+    """The phase with what adapters and images add, memory and layout of each pool, both as the time model has them."""
+    phase = with_extras(phase, arch, phase.pools[-1].layout)
+    pools: dict[str, Any] = {}
+    sides: dict[str, Side] = {}
+    for pool in phase.pools:
+        own = _own(phase, pool)
+        memory = serve_memory(arch, phase.usable_bytes, own.recipe, pool.layout)
+        sides[pool.name] = _side(arch, own, pool, memory)
+        pools[pool.name] = {
+            "layout": shown_layout(pool.layout),
+            "replicas": pool.replicas,
+            "devices": pool.devices,
+            "devices_per_replica": int(pool.layout.devices),
+            **memory_values(arch, own, memory),
+            **verdict(own, memory),
+            "one_stream": alone(arch, own, pool.layout),
+        }
+    moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
+    both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
+    return phase, pools, both
 
 
 def _own(phase: ServePhase, pool: PoolLayout) -> ServePhase:

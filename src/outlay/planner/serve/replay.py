@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,8 @@ from msgspec.structs import replace
 from outlay.derive import derive, exact, value_of
 from outlay.errors import BadValue, Unsupported
 from outlay.physics.queueing import in_flight
-from outlay.planner.serve.own import own_slower, place
-from outlay.planner.serve.pool_times import Pools
+from outlay.planner.serve.own import own_slower, own_slower_pools, place
+from outlay.planner.serve.pool_times import Pools, load_of_pools, place_of_pools
 from outlay.planner.serve.simulate import contract_values, replay, replay_pools
 from outlay.planner.serve.times import PERCENTILES, TIMES, Replicas, load_of
 from outlay.resolve.notes import Notes
@@ -24,6 +25,7 @@ REPLAYED = 8  # replicas of one deployment; their router has as good as nothing 
 REQUESTS = 1000  # enough for a 99th percentile of ten
 LONG_TRACE = 5_000  # requests from which only the nominal replay is made
 FASTEST = 1e-6
+UNLIKE = 0.05  # between the ratio of two pools and that of the few of each that are replayed for them
 MOST_REPLICAS = 10_000  # each is held in memory
 
 
@@ -62,13 +64,15 @@ def spread_pools(
     asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """The same of two pools; without percentiles where they are too many."""
-    if _pooled(pools) > MOST_REPLICAS:
+    few, part = _few_pools(asked, pools)
+    if _pooled(few) > MOST_REPLICAS:
         return {}
+    slower, first = own_slower_pools(pools, load_of_pools(asked))
     found = replay_pools(
-        pools.arch, replace(phase, asked=asked), pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s,
-        _workload(asked), seed, slo=_limits(asked), keep="measures",
+        few.arch, replace(phase, asked=part), few.first, few.second, few.moved_bytes, few.link_bytes_per_s,
+        _workload(part), seed, slower=slower, slower_first=first, slo=_limits(asked), keep="measures",
     )
-    return _around(asked, values, found)
+    return _around(asked, values, found, _pooled(pools) / _pooled(few))
 
 
 def _around(asked: Asked, values: Mapping[str, Any], run: SimResult, times: float = 1.0) -> dict[str, Any]:
@@ -95,6 +99,21 @@ def _few(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
         return whole, asked
     part = REPLAYED / whole.count
     return replace(whole, count=REPLAYED), replace(asked, rate=asked.rate * part, concurrency=asked.concurrency * part)
+
+
+def _few_pools(asked: Asked, pools: Pools) -> tuple[Pools, Asked]:
+    """The same of two pools, as many of each as stand nearest to one another as they do; all where that is not near."""
+    first, second = int(pools.first.replicas), int(pools.second.replicas)
+    if first + second <= 2 * REPLAYED:
+        return pools, asked
+    tried = [(abs(math.log(a * second / (b * first))), -a, a, b) for a in range(1, min(first, 2 * REPLAYED) + 1)
+             for b in range(1, min(second, 2 * REPLAYED - a) + 1)]
+    apart, _, a, b = min(tried, default=(math.inf, 0, first, second))
+    if apart > UNLIKE:
+        return pools, asked
+    part = math.sqrt(a / first * b / second)
+    few = replace(pools, first=replace(pools.first, replicas=float(a)), second=replace(pools.second, replicas=float(b)))
+    return few, replace(asked, rate=asked.rate * part, concurrency=asked.concurrency * part)
 
 
 def replayed(
@@ -132,15 +151,17 @@ def replayed_pools(
     """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
     _bounded(_pooled(pools))
     trace, own = Trace(str(asked.trace)), replace(phase, asked=asked)
+    slower, prompts = own_slower_pools(pools, load_of_pools(asked))
     run = contract_values(replay_pools(
         pools.arch, own, pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s, trace, seed,
-        slo=_limits(asked), keep="measures"), asked.percentile)
-    first, token = pools.speed.residual("ttft_s", True), pools.speed.residual("tpot_s", True)
+        slower=slower, slower_first=prompts, slo=_limits(asked), keep="measures"), asked.percentile)
+    at = place_of_pools(pools, load_of_pools(asked), pools.at(load_of_pools(asked)))
+    first, token = pools.speed.residual("ttft_s", True, at), pools.speed.residual("tpot_s", True, at)
     found: dict[str, Any] = {}
     for name in (*(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in _percentiles(asked))):
-        at = run.get(name)
-        found[name] = None if at is None else derive(
-            _spread, name.removesuffix("_s").replace("_", " "), "s", mean_s=at,
+        seen = run.get(name)
+        found[name] = None if seen is None else derive(
+            _spread, name.removesuffix("_s").replace("_", " "), "s", mean_s=seen,
             over_mean=first if name.startswith("ttft") else token)
     return found | _inside(found, values) | {"replay": _told(run, asked)}
 

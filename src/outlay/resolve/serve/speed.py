@@ -40,6 +40,7 @@ FITTED = (
     "sglang",
     "tensorrt-llm",
 )  # engines with constants of their own; others are held to their one stream
+IN_POOLS = " in two pools"  # behind the engine, of runs with prompts and answers on devices of their own
 PATCHES = 4.0  # of an image behind each token it becomes (Qwen2.5-VL, arXiv:2502.13923: two by two are merged)
 EARLY = (0, 6)  # versions before it launched a step kernel by kernel
 EARLY_SCOPES = {"vllm": "vllm@0.4"}
@@ -60,7 +61,19 @@ class Speed(Struct, frozen=True):
     image_flop: float = 0.0  # of encoding a request's images
     own: OwnRuns | None = None  # what a person measured of this model, device and engine
     weight_bytes: float = 2.0
-    key: tuple[str, str, str] = ("", "", "")  # model, device, engine: what such runs are kept under
+    key: tuple[str, str, str] = ("", "", "")  # model, device, engine
+    pools: bool = False  # prompts and answers on devices of their own: `own` are then runs of such
+    own_pools: OwnRuns | None = None  # runs of two pools, beside those of whole replicas
+
+    @property
+    def kept_under(self) -> tuple[str, str, str]:
+        """What a person's own runs are kept under."""
+        model, device, engine = self.key
+        return model, device, engine + IN_POOLS * self.pools
+
+    def as_pools(self) -> Speed:
+        """The same where prompts and answers are on devices of their own."""
+        return self if self.pools else replace(self, pools=True, own=self.own_pools)
 
     def residual(self, number: str, pools: bool = False, at: Point | None = None) -> Quantity:
         """Measured over predicted, of published runs that were left out of the fit; of one's own runs where there are.
@@ -72,10 +85,11 @@ class Speed(Struct, frozen=True):
         kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
         source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
         value, basis = min(max(1.0, low), high), "derived"
-        factor = None if self.own is None or pools else self.own.factor(number, (low, middle, high), at)
-        if self.own is not None and factor is not None:  # its middle is in the model already (`nominal`)
+        own = self.own if pools is self.pools else None
+        factor = None if own is None else own.factor(number, (low, middle, high), at)
+        if own is not None and factor is not None:  # its middle is in the model already (`nominal`)
             value, low, high, basis = 1.0, factor.low / factor.value, factor.high / factor.value, "measured"
-            source = self.own.told(number)
+            source = own.told(number)
         return uncertain(
             value,
             low,
@@ -90,13 +104,13 @@ class Speed(Struct, frozen=True):
 
     def published(self, number: str) -> tuple[float, float, float]:
         """Measured over predicted of published runs left out of the fit: 10th, 50th, 90th percentile."""
-        return time_residual(number, self.shape, False, self.seen)
+        return time_residual(number, self.shape, self.pools, self.seen)
 
     def nominal(self, number: str, in_flight: Any, prompt: Any, output: Any, devices: float) -> Any:
         """The factor of one's own runs on a number of a replica, by requests in flight (an array or one); else 1."""
         if self.own is None or number not in self.own.ratios:
             return 1.0
-        prior = time_residual(number, self.shape, False, self.seen)
+        prior = time_residual(number, self.shape, self.pools, self.seen)
         return self.own.by_load(number, prior, in_flight, prompt, output, devices, self.weight_bytes)
 
     def own_power(self, residual: Quantity, at: Point | None) -> Quantity:
@@ -150,10 +164,12 @@ def resolve_speed(
     seen = measured and is_seen(engine.id, device.generation, without)
     extra = _adapter_layer_s(recipe, catalog, notes), _image_flop(given, arch, catalog, notes)
     key = (arch.name, facts.id, name)  # with the age of an engine whose constants are of its own
-    own = own_runs(*key, catalog, notes) if not without else None
+    split = given.disaggregated is not None
+    own = own_runs(arch.name, facts.id, name + IN_POOLS * split, catalog, notes) if not without else None
+    beside = None if without or split else own_runs(arch.name, facts.id, name + IN_POOLS, catalog, Notes())
     narrowest = min((value_of(each) for each in recipe.part_bytes.values()), default=2.0)
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
-                 key)
+                 key, split, beside)
 
 
 def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:
