@@ -175,7 +175,8 @@ def replay_pools(
     steps = tuple(step_time(arch, phase.speed.device, side.engine, side.layout, context, most, budget, slower,
                             slower_first) for side in (first, second))
     moving = moved_bytes / phase.asked.input / link_bytes_per_s
-    whole = System(**(_fields(phase, pools[0], second.engine, slower_first)
+    held_s = _held_s(phase, second.engine, int(value_of(second.replicas)), steps[1]) / slower_first
+    whole = System(**(_fields(phase, pools[0], second.engine, slower_first, held_s)
                       | {"decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
 
