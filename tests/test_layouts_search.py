@@ -120,7 +120,7 @@ def test_same_answer_every_time() -> None:
 def test_nothing_fits_gives_the_closest() -> None:
     result = search(MODELS["dense"], support.fleet(8, 1e9), support.recipe())
     assert not result.best and result.fitting == 0
-    assert result.smallest.memory_bytes > 1e9
+    assert result.smallest is not None and result.chosen.memory_bytes > 1e9
 
 
 def test_given_layout_that_cannot_be_is_an_error() -> None:

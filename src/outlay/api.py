@@ -13,13 +13,14 @@ from outlay.scenario_io import scenario_from
 
 
 def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
-         extra: Sequence[str | os.PathLike[str]] = ()) -> Result:
+         extra: Sequence[str | os.PathLike[str]] = (), around: bool = True) -> Result:
     """Plan every phase of a scenario: a mapping, a `Scenario`, or the path of a file that holds one.
 
     A file may be a scenario, a result, or another program's settings; what was read of the latter, and what
     could not be, is among the result's assumptions and warnings.
 
     extra: the user's own catalogue folders and price files, later ones on top.
+    around: also look for what lies near: changes that would make it fit, the room that is left, other fleets.
     Raises OutlayError subclasses for everything a user can get wrong.
     """
     from outlay.catalog import load
@@ -29,8 +30,9 @@ def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
         from outlay.subject import subject_of, with_reading
 
         subject = subject_of(str(scenario))
-        return with_reading(run_plan(scenario_from(subject.scenario), load(tuple(extra))), [subject])
-    return run_plan(_as_scenario(scenario), load(tuple(extra)))
+        found = run_plan(scenario_from(subject.scenario), load(tuple(extra)), around=around)
+        return with_reading(found, [subject])
+    return run_plan(_as_scenario(scenario), load(tuple(extra)), around=around)
 
 
 def check(scenario: Mapping[str, Any] | Scenario | str | Path, *,

@@ -100,7 +100,10 @@ def load_file(path: str | Path) -> Any:
         raise Unreadable(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise Unreadable(f"{path}: not UTF-8 text") from None
-    return load_text(text, path.suffix.lower(), str(path))
+    document = load_text(text, path.suffix.lower(), str(path))
+    if document is None:
+        raise Unreadable(f"{path}: empty; a scenario names a model or a phase, for example model: llama-3.1-8b")
+    return document
 
 
 @lru_cache(maxsize=64)

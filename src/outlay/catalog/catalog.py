@@ -179,13 +179,20 @@ def _only(found: list[str], kind: str, name: str, field: str, table: Table, usua
         listed = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
         raise UnknownName(f"{kind} {shown!r} can be any of: {listed}{usual}", field or kind)
     known = {i: i for i in table.rows} | {a: i for i in table.rows for a in table.aliases(i)}
+    words = {w: i for i in reversed(table.rows) for w in names.tokens(i) if _tells(w)}  # "4091" is near 4090
     close: dict[str, str] = {}
-    for spelling in nearest(name, known, 9):
-        close.setdefault(known[spelling], spelling)  # one spelling each
+    for spelling in nearest(name, words | known, 9):
+        found_id = known.get(spelling) or words[spelling]
+        close.setdefault(found_id, spelling if spelling in known else found_id)  # one spelling each
     said = f"; did you mean {' or '.join(list(close.values())[:3])}?" if close else ""
     raise UnknownName(
         f"no {kind} {shown!r} in the catalogue{said or f'; `outlay catalog list {kind}` shows them'}", field or kind
     )
+
+
+def _tells(word: str) -> bool:
+    """Whether a word of an id is a name by itself, as a card's number is."""
+    return len(word) >= 4 and sum(c.isdigit() for c in word) >= 3
 
 
 @lru_cache(maxsize=8)

@@ -130,4 +130,4 @@ def _planner(flags: dict[str, Any]) -> Any:
     from outlay.cli.ask import plan_options
 
     options = plan_options(flags)
-    return lambda document: plan(document, **options)
+    return lambda document: plan(document, around=False, **options)  # rungs that do not fit are passed by

@@ -43,7 +43,7 @@ def command(subjects: tuple[str, ...], **flags: Any) -> int:
     shown: list[Any] = []
 
     def planner(document: Any) -> Any:
-        result = plan(document, **options)
+        result = plan(document, around=False, **options)
         shown.append(result.currency)
         return result
 

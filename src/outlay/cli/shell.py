@@ -93,6 +93,9 @@ def _refuse(error: dict[str, str], arguments: list[str], hint: str = "") -> int:
     section, colon, rest = message.partition(": ")
     if colon and field.startswith(f"{section}."):  # the field says where; its section need not say so again
         message = rest
+    flag = _typed(field, arguments)
+    if flag:
+        message, field = message.removeprefix(f"{field}: "), flag
     say(message if field and message.startswith(field) else f"{field or 'error'}: {message}")
     if hint:
         say(hint)
@@ -101,6 +104,18 @@ def _refuse(error: dict[str, str], arguments: list[str], hint: str = "") -> int:
             sys.stdout.write(json.dumps({"error": error}) + "\n")
             sys.stdout.flush()
     return BAD_INPUT
+
+
+def _typed(field: str, arguments: list[str]) -> str:
+    """The flag a person typed for a field of the options, which are seldom written otherwise; or nothing."""
+    section, _, path = field.partition(".")
+    if not path.startswith("options."):
+        return ""
+    from outlay.cli import phase_fields
+
+    given = {argument.partition("=")[0] for argument in arguments}
+    flags = phase_fields.SERVE if section == "serve" else ()
+    return next((s for spellings, own, *_ in flags if own == path for s in spellings if s in given), "")
 
 
 def say(message: str) -> None:

@@ -16,10 +16,11 @@ from outlay.usage import Line
 
 
 def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_prices: Any = None,
-             day: str | None = None) -> Result:
+             day: str | None = None, around: bool = True) -> Result:
     """Plan every phase asked for; a phase that is not built yet is Unsupported, named as the field.
 
     without: a group of published cases whose fitted constants are not used (validation only).
+    around: also what lies near a training plan: other layouts and fleets, changes that would fit, the room left.
     token_prices, day: live prices of tokens and their date, in place of the snapshot.
     """
     found = None
@@ -35,12 +36,12 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
     if resolved.pretrain is not None:
         from outlay.planner.pretrain.plan import plan_pretrain
 
-        phases["pretrain"], phase_lines = plan_pretrain(resolved)
+        phases["pretrain"], phase_lines = plan_pretrain(resolved, around)
         lines += phase_lines
     if resolved.finetune is not None:
         from outlay.planner.finetune.plan import plan_finetune
 
-        phases["finetune"], phase_lines = plan_finetune(resolved)
+        phases["finetune"], phase_lines = plan_finetune(resolved, around)
         lines += phase_lines
     if resolved.serve is not None:
         from outlay.planner.serve.plan import plan_serve

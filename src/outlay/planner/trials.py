@@ -79,8 +79,7 @@ class StepTrials:
             time_s = float(train_time(self.arch, nominal(hardware), nominal(recipe), layout)["step_time_s"])
         else:
             found = search(self.arch, hardware, recipe, attempt.held, top=1)
-            best = found.best[0] if found.best else found.smallest
-            time_s, layout = best.step_time_s, best.layout
+            time_s, layout = found.chosen.step_time_s, found.chosen.layout
         memory, host = self._memory(recipe, layout, hardware)
         return Measured(memory, time_s, host)
 

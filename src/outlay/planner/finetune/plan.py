@@ -24,15 +24,16 @@ from outlay.steps.train.memory import MemoryResult
 from outlay.usage import Line
 
 
-def plan_finetune(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
-    """Everything the result says of the fine-tuning phase, and its lines."""
+def plan_finetune(resolved: Resolved, around: bool = True) -> tuple[dict[str, Any], list[Line]]:
+    """Everything the result says of the fine-tuning phase, and its lines; what lies near it where that is asked."""
     phase = resolved.finetune
     if not isinstance(phase, TunePhase) or resolved.architecture is None:
         raise BadValue("finetune: needs a model and a fleet", "finetune")
     at = as_training(resolved, phase)
     chosen = choose_tune(resolved, phase)
     values, lines = _plan_layout(at, phase, chosen)
-    values |= near_tune(resolved, phase, chosen.layout, bool(values["fits"]))
+    if around:
+        values |= near_tune(resolved, phase, chosen.layout, bool(values["fits"]))
     if chosen.search is not None:
         values["search"] = chosen.search
     return values, lines

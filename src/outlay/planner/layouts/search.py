@@ -79,15 +79,22 @@ class Choice(Struct, frozen=True):
 
 
 class SearchResult(Struct, frozen=True):
-    """best is empty when nothing fits; smallest is then the layout that comes closest."""
+    """best is empty when nothing fits; smallest is then, and only then, the layout that comes closest."""
 
     best: tuple[Choice, ...]
     front: tuple[Choice, ...]
-    smallest: Choice
+    smallest: Choice | None
     legal: int
     fitting: int
     rules: tuple[str, ...] = ()
     objective: str = "time"
+
+    @property
+    def chosen(self) -> Choice:
+        """The best, or the layout that comes closest."""
+        found = self.best[0] if self.best else self.smallest
+        assert found is not None
+        return found
 
     @property
     def within_limits(self) -> bool:
@@ -187,7 +194,7 @@ def rank(space: Space, hw: Hardware, evaluator: Evaluator, objective: Objective,
             _keep_promising(pool, number, chunk, memory, times, objective, limits, hw.devices, top)
     found = pool.joined()
     best, pareto = select(space, found, top)
-    closest = _smallest(space, evaluator, least, objective, hw.devices)
+    closest = None if best else _smallest(space, evaluator, least, objective, hw.devices)
     return SearchResult(best, pareto, closest, len(space), fitting, space.rules, objective.name)
 
 

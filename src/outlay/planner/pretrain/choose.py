@@ -74,8 +74,7 @@ def choose_layout(resolved: Resolved, phase: TrainingPhase, to_step: float | Non
         if found.best:
             break
     assert found is not None
-    best = found.best[0] if found.best else found.smallest
-    return Chosen(best.layout, _shown_search(found) if found.legal > 1 else None, bool(found.best))
+    return Chosen(found.chosen.layout, _shown_search(found) if found.legal > 1 else None, bool(found.best))
 
 
 def _inputs(resolved: Resolved, phase: TrainingPhase) -> tuple[Any, Hardware, Recipe]:

@@ -36,8 +36,8 @@ FLOP_MARKS = ((1e23, "general-purpose model presumption of the EU AI Act guideli
               (1e25, "systemic-risk presumption of the EU AI Act, Article 51"))
 
 
-def plan_pretrain(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
-    """Everything the result says of the pre-training phase, and its lines.
+def plan_pretrain(resolved: Resolved, around: bool = True) -> tuple[dict[str, Any], list[Line]]:
+    """Everything the result says of the pre-training phase, and its lines; what lies near it where that is asked.
 
     Raises Inconsistent or BadValue for a layout or batch that cannot be.
     """
@@ -60,7 +60,7 @@ def plan_pretrain(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         if again.layout != chosen.layout:
             chosen = again
             values, lines = _plan_layout(resolved, phase, chosen)
-    return values | _around(resolved, phase, chosen, values), lines
+    return values | (_around(resolved, phase, chosen, values) if around else {}), lines
 
 
 def _plan_layout(resolved: Resolved, phase: TrainingPhase, chosen: Chosen) -> tuple[dict[str, Any], list[Line]]:
