@@ -21,8 +21,8 @@ from outlay.planner.capacity.option import Option, an_hour, is_replayed, more_of
 from outlay.planner.capacity.rate import CAPACITY, Most, tails
 from outlay.planner.layouts.pareto import front
 from outlay.planner.serve.extras import with_extras
-from outlay.planner.serve.pool_hours import Needs, standing_of_pools
-from outlay.planner.serve.pool_needs import Answers, Prompts, answers_of, prompts_of
+from outlay.planner.serve.pool_hours import standing_of_pools
+from outlay.planner.serve.pool_needs import Answers, Needs, Prompts, answers_of, needed_per_s, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, pooled_times, pools_power_w
 from outlay.planner.serve.replay import replayed_pools, spread_pools
 from outlay.planner.serve.speed import held_tokens
@@ -34,7 +34,6 @@ from outlay.scenario import Disaggregated, Pool, Serve
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import ServeMemory
 from outlay.steps.serve.pools import Side
-from outlay.steps.serve.time_inputs import Load
 
 BEST = 3  # layouts of each pool that are taken together
 AROUND = ((1.0, -1), (1.0, 0), (1.0, 1), (1.25, 1))  # replicas tried: times, and more, of those that a pool needs
@@ -45,8 +44,7 @@ class Pooled(Option, frozen=True, eq=False, kw_only=True):
     """Two pools; `most` is what both together take."""
 
     pools: Pools  # as the plan of it has them
-    prompts: Prompts  # of one replica of each
-    answers: Answers
+    needs: Needs  # of one replica of each
     given: Disaggregated | None  # as the scenario has them: replicas that are there are not changed
 
     @property
@@ -107,13 +105,10 @@ class Pooled(Option, frozen=True, eq=False, kw_only=True):
         return [found for pair in tried if min(pair) > 0 and (found := self._resized(*pair, most_devices)) is not None]
 
     def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]]:
-        grow = rate_per_s / self.most.rate_per_s
-        prefill = max(math.ceil(float(self.prompts.needed(rate_per_s))), self.counts[0])
-        decode = math.ceil(grow * self.counts[1] * (1.0 - 1e-9)) if math.isnan(float(self.answers.each_per_s)) else max(
-            math.ceil(float(self.answers.needed(rate_per_s)) * (1.0 - 1e-9)), self.counts[1])
+        prefill, decode = (max(int(count), now) for count, now in
+                           zip(self.needs.replicas(rate_per_s), self.counts, strict=True))
         devices = prefill * int(self.pools.first.layout.devices) + decode * int(self.pools.second.layout.devices)
-        held = min(float(self.prompts.holds(prefill)), float(self.answers.each_per_s) * decode)
-        return devices, held, self._degrees(prefill, decode)
+        return devices, min(self.needs.holds_per_s(prefill, decode)), self._degrees(prefill, decode)
 
     def _resized(self, prefill: int, decode: int, most_devices: int) -> Option | None:
         for name, count, now in (("prefill", prefill, self.counts[0]), ("decode", decode, self.counts[1])):
@@ -121,8 +116,7 @@ class Pooled(Option, frozen=True, eq=False, kw_only=True):
                 return None
         pools = replace(self.pools, first=replace(self.pools.first, replicas=float(prefill)),
                         second=replace(self.pools.second, replicas=float(decode)))
-        return option_of_pools(self.resolved, self.phase, self.device, pools, self.prompts, self.answers, self.given,
-                               most_devices)
+        return option_of_pools(self.resolved, self.phase, self.device, pools, self.needs, self.given, most_devices)
 
 
 def no_pools(phase: ServePhase) -> str:
@@ -214,15 +208,18 @@ def _of_layouts(
     rate = _rate(asked, prompts, answers)
     if not math.isfinite(rate):
         return
-    first, second = prompts.needed(rate), answers.needed(rate)
-    sizes = [_whole(first), _whole(second)]
-    pairs = [(i, j) for i in _worth(sizes[0] * both.first.layout.devices, prompts.alone_s)
-             for j in _worth(sizes[1] * both.second.layout.devices, answers.token_s)]
+    second = _whole(rate / answers.each_per_s)
+    later = _worth(second * both.second.layout.devices, answers.token_s)
+    if not later:
+        return
+    soonest = answers.at(min(later, key=lambda j: answers.begun_alone_s[j]))  # a pool of prompts has no more time
+    first = _whole(needed_per_s(rate, Needs(asked, prompts, soonest).wait_s(0.0)) / prompts.each_per_s)
+    pairs = [(i, j) for i in _worth(first * both.first.layout.devices, prompts.alone_s) for j in later]
     if not pairs:
         return
     tried = [(i, j, p, d) for i, j in pairs
-             for p in _counts(sizes[0][i], None if given is None else given.prefill.replicas)
-             for d in _counts(sizes[1][j], None if given is None else given.decode.replicas)]
+             for p in _counts(first[i], None if given is None else given.prefill.replicas)
+             for d in _counts(second[j], None if given is None else given.decode.replicas)]
     found, kept = _together(both, asked, tried, prompts, answers)
     cost = np.array([p * both.first.layout.devices[i] + d * both.second.layout.devices[j] for i, j, p, d in tried])
     best = []
@@ -239,8 +236,9 @@ def _of_layouts(
     watts = pools_power_w(resolved.power, _wide(both, [tried[place] for place in best]), asked, found)
     for at, (i, j, p, d) in enumerate(tried[place] for place in best):
         pools = replace(both, first=_row(both.first, i, p), second=_row(both.second, j, d))
-        made = option_of_pools(resolved, phase, device, pools, prompts.at(i), answers.at(j),
-                               given, most_devices, {name: value[at] for name, value in found.items()},
+        needs = Needs(phase.asked, prompts.at(i), answers.at(j))
+        made = option_of_pools(resolved, phase, device, pools, needs, given, most_devices,
+                               {name: value[at] for name, value in found.items()},
                                None if watts is None else float(watts[at]))
         if made is not None:
             yield made
@@ -250,8 +248,8 @@ def _rate(asked: Asked, prompts: Prompts, answers: Answers) -> float:
     """Requests a second to size both pools for; of a loop, what it comes to on the fastest of them."""
     if asked.kind == "open":
         return asked.rate
-    stay = prompts.alone_s.min() + np.nanmin(answers.inside / answers.each_per_s) if len(answers.inside) else math.nan
-    return float(asked.concurrency / stay)
+    kept = answers.stay_s[np.isfinite(answers.stay_s)]
+    return float(asked.concurrency / (prompts.alone_s.min() + kept.min())) if len(kept) else math.nan
 
 
 def _whole(needed: Any) -> Any:
@@ -279,7 +277,8 @@ def _together(
 ) -> tuple[Mapping[str, Any], Any]:
     """Each pair of layouts and counts by the model of two pools, and whether it keeps what is promised."""
     found = _wide(both, tried).at(load_of_pools(asked))
-    quick = {"ttft_s": prompts.alone_s[[row[0] for row in tried]], "tpot_s": answers.alone_s[[row[1] for row in tried]]}
+    i, j = ([row[column] for row in tried] for column in (0, 1))
+    quick = {"ttft_s": prompts.alone_s[i] + answers.begun_alone_s[j], "tpot_s": answers.alone_s[j]}
     seen = tails(asked, found, quick)
     kept = np.asarray(found["load"]) < 1.0 if asked.kind == "open" else np.ones(len(tried), dtype=bool)
     for name, limit in asked.slo.items():
@@ -301,8 +300,8 @@ def _many(side: Side, places: Any, replicas: Any) -> Side:
 
 
 def option_of_pools(
-    resolved: Resolved, phase: ServePhase, device: str, pools: Pools, prompts: Prompts, answers: Answers,
-    given: Disaggregated | None, most_devices: int, found: Mapping[str, Any] | None = None,
+    resolved: Resolved, phase: ServePhase, device: str, pools: Pools, needs: Needs, given: Disaggregated | None,
+    most_devices: int, found: Mapping[str, Any] | None = None,
     power_w: float | None = None,
 ) -> Pooled | None:
     """Both pools as they stand, and the times, money and energy of them; None where they cannot carry the load.
@@ -310,48 +309,43 @@ def option_of_pools(
     found, power_w: as `Pools.at` and `pools_power_w` give them, where they are known.
     """
     asked, devices = phase.asked, int(sum(pools.devices))
-    load = load_of_pools(asked)
     if found is None:
-        found = pools.at(load)
+        found = pools.at(load_of_pools(asked))
         drawn = pools_power_w(resolved.power, pools, asked, found)
         power_w = None if drawn is None else float(drawn)
     if devices > most_devices or (asked.kind == "open" and float(found["load"]) >= 1.0):
         return None
-    seen = tails(asked, found, {"ttft_s": prompts.alone_s, "tpot_s": answers.alone_s})
+    seen = tails(asked, found, {"ttft_s": needs.prompts.alone_s + needs.answers.begun_alone_s,
+                                "tpot_s": needs.answers.alone_s})
     told = {f"{name}_s": float(value) for name, value in seen.items()}
     tokens = float(found["output_tokens_per_s"])
     numbers = told | {
         "output_tokens_per_s": tokens,
         "load": float(found["load"]) if asked.kind == "open" else 1.0,
-    } | _hours(resolved, phase, pools, prompts, answers, power_w, tokens)
+    } | _hours(resolved, phase, pools, needs, power_w, tokens)
     return Pooled(
         device=device, engine=phase.engine.id, precision=phase.recipe.precision, layout=pools.second.layout,
-        replicas=int(value_of(pools.second.replicas)), most=most_of(asked, pools, prompts, answers, load),
+        replicas=int(value_of(pools.second.replicas)), most=most_of(asked, pools, needs),
         numbers=numbers, meets=all(told[f"{name}_s"] <= limit for name, limit in asked.slo.items()),
-        resolved=resolved, phase=phase, pools=pools, prompts=prompts, answers=answers, given=given)
+        resolved=resolved, phase=phase, pools=pools, needs=needs, given=given)
 
 
 def _hours(
-    resolved: Resolved, phase: ServePhase, pools: Pools, prompts: Prompts, answers: Answers, power_w: float | None,
-    tokens_per_s: float,
+    resolved: Resolved, phase: ServePhase, pools: Pools, needs: Needs, power_w: float | None, tokens_per_s: float
 ) -> dict[str, float]:
     """An hour of all devices; where the load is known by the hour, the mean of the hours."""
     if phase.asked.hourly is None:
         return an_hour(resolved, power_w, float(sum(pools.devices)), tokens_per_s)
     facts = None if resolved.power is None else serve_power_facts(resolved.power)
-    needs = Needs(prompts, answers)
     mean = mean_hour(resolved, phase, standing_of_pools(phase.asked, pools, facts, needs if needs.kept else None))
     return an_hour(resolved, mean.power_w, mean.devices, mean.answered_per_s * phase.asked.output, mean.usd_per_hour)
 
 
-def most_of(asked: Asked, pools: Pools, prompts: Prompts, answers: Answers, load: Load) -> Most:
+def most_of(asked: Asked, pools: Pools, needs: Needs) -> Most:
     """The largest load both pools take within the promises, and which promise the next step breaks."""
-    counts = [float(value_of(side.replicas)) for side in (pools.first, pools.second)]
-    first, second = float(prompts.holds(counts[0])), float(answers.each_per_s) * counts[1]
-    later = "tpot" if "tpot" in asked.slo else "e2e"
-    breaks = CAPACITY if answers.by_slots else later
+    first, second = needs.holds_per_s(float(pools.first.replicas), float(pools.second.replicas))
+    breaks = CAPACITY if needs.answers.by_slots else "tpot" if "tpot" in asked.slo else "e2e"
     if first < second:
-        breaks = "ttft" if math.isfinite(prompts.wait_s) else CAPACITY
+        breaks = "ttft" if "ttft" in asked.slo else CAPACITY
     rate = min(first, second)
-    stay = prompts.alone_s + answers.token_s * max(load.output - 1.0, 0.0)
-    return Most(rate, rate * stay, breaks)
+    return Most(rate, rate * (needs.prompts.alone_s + needs.answers.stay_s), breaks)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 from msgspec.structs import replace
 
 from outlay.planner.serve.hours import Floats, Hours, Standing
-from outlay.planner.serve.pool_needs import Answers, Prompts, answers_of, prompts_of
+from outlay.planner.serve.pool_needs import Needs, answers_of, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, side_load
 from outlay.resolve.workload import Asked
 from outlay.steps.power_inputs import PowerFacts
@@ -21,33 +20,13 @@ from outlay.steps.serve.power import phases, serve_power
 BOTH = ("prefill", "decode")
 
 
-class Needs(Struct, frozen=True, eq=False):
-    """What one replica of each pool does within the promises."""
-
-    prompts: Prompts
-    answers: Answers
-
-    def replicas(self, rate_per_s: Any) -> tuple[Any, Any]:
-        """Of each pool for so many requests a second; none where none are."""
-        found = self.prompts.needed(rate_per_s), self.answers.needed(rate_per_s)
-        first, second = (np.where(rate_per_s > 0.0, np.maximum(np.ceil(need * (1.0 - 1e-9)), 1.0), 0.0)
-                         for need in found)
-        return first, second
-
-    @property
-    def kept(self) -> bool:
-        """Whether any load keeps the promises."""
-        return bool(np.isfinite(self.prompts.wait_s + 1.0) or self.prompts.wait_s == np.inf) and bool(
-            np.isfinite(self.answers.each_per_s))
-
-
 def needs_of(asked: Asked, pools: Pools) -> Needs:
     """Of these layouts; what they sustain where no load keeps the promises."""
     one = replace(pools, first=replace(pools.first, replicas=1.0), second=replace(pools.second, replicas=1.0))
     prompts = prompts_of(one.arch, one.speed.device, one.first, asked)
     answers = answers_of(one.arch, one.speed.device, one.second, asked, one.moved_bytes, one.link_bytes_per_s,
                          float(np.min(prompts.alone_s)))
-    found = Needs(prompts.at(0), answers.at(0))
+    found = Needs(asked, prompts.at(0), answers.at(0))
     return found if found.kept or not asked.slo else needs_of(replace(asked, slo={}), pools)
 
 
@@ -80,7 +59,7 @@ def _busiest_per_s(asked: Asked, needs: Needs) -> float:
     """Requests a second of the busiest hour; of a loop, as many as its stay lets through."""
     if asked.kind == "open":
         return asked.rate
-    return asked.concurrency / (float(needs.prompts.alone_s) + float(needs.answers.inside / needs.answers.each_per_s))
+    return float(asked.concurrency / (needs.prompts.alone_s + needs.answers.stay_s))
 
 
 def hours_of_pools(

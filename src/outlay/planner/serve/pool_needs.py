@@ -17,34 +17,25 @@ from outlay.architecture import Architecture
 from outlay.planner.capacity.rate import FULLEST, in_steps, in_waits
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve.pools import Side, prompt_pool, transfer_s
-from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time import serve_time, taken_up
 from outlay.steps.serve.time_inputs import Load, TimeDevice
 
 Num = Any
+ROUNDS = 12  # of the fixed point between how full answers' replicas are and what prompts may wait
 STEPS = np.concatenate([np.geomspace(0.01, 0.5, 12), np.linspace(0.55, 1.0, 12)])  # of a replica's slots
 
 
 class Prompts(Struct, frozen=True, eq=False):
-    """A pool of prompts: a prompt alone, prompts a second of one replica, and the mean wait that is promised."""
+    """A pool of prompts: a prompt alone, and prompts a second of one replica."""
 
     alone_s: Num
     each_per_s: Num
-    wait_s: Num  # infinite where nothing is promised; not above zero where no pool keeps it
 
     def at(self, place: int) -> Prompts:
         """One of several layouts."""
         shape = np.broadcast_shapes(np.shape(self.alone_s), (1,))
-        alone, each, wait = (float(np.broadcast_to(value, shape)[place])
-                             for value in (self.alone_s, self.each_per_s, self.wait_s))
-        return Prompts(alone, each, wait)
-
-    def needed(self, rate_per_s: Num) -> Num:
-        """Replicas for so many requests a second, not rounded."""
-        return needed_per_s(rate_per_s, self.wait_s) / self.each_per_s
-
-    def holds(self, replicas: Num) -> Num:
-        """Requests a second that so many take."""
-        return held_per_s(self.each_per_s * replicas, self.wait_s)
+        alone, each = (float(np.broadcast_to(value, shape)[place]) for value in (self.alone_s, self.each_per_s))
+        return Prompts(alone, each)
 
 
 class Answers(Struct, frozen=True, eq=False):
@@ -52,18 +43,63 @@ class Answers(Struct, frozen=True, eq=False):
 
     inside: Num  # nan where even one is too slow
     each_per_s: Num
-    token_s: Num  # then; the move of the prompt's cache in it
-    alone_s: Num  # of one request
+    token_s: Num  # then
+    begun_s: Num  # then, from a computed prompt to its first token: moved and taken up
+    alone_s: Num  # a token of one request
+    begun_alone_s: Num
     by_slots: Num  # whether its slots, not a promise, are what ends it
 
     def at(self, place: int) -> Answers:
         """One of several layouts."""
         return Answers(float(self.inside[place]), float(self.each_per_s[place]), float(self.token_s[place]),
-                       float(self.alone_s[place]), bool(self.by_slots[place]))
+                       float(self.begun_s[place]), float(self.alone_s[place]), float(self.begun_alone_s[place]),
+                       bool(self.by_slots[place]))
 
-    def needed(self, rate_per_s: Num) -> Num:
-        """Replicas for so many requests a second, not rounded."""
-        return rate_per_s / self.each_per_s
+    @property
+    def stay_s(self) -> Num:
+        """Of a request in this pool (Little 1961)."""
+        return self.inside / self.each_per_s
+
+
+class Needs(Struct, frozen=True, eq=False):
+    """Both pools under the promises of a load: how many of each a rate needs, and what so many take."""
+
+    asked: Asked
+    prompts: Prompts
+    answers: Answers
+
+    def wait_s(self, share: Num) -> Num:
+        """What prompts may wait on average, where answers' replicas are so full: infinite where nothing is promised,
+        nan where no pool of prompts keeps it."""
+        asked, answers = self.asked, self.answers
+        limit = asked.slo.get("ttft", math.inf)
+        bursts = 0.5 * (ARRIVALS[asked.arrivals] ** 2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
+        slack = (limit - self.prompts.alone_s - answers.begun_alone_s) / in_waits(asked.percentile)
+        wait = slack - share * (answers.begun_s - answers.begun_alone_s)
+        return np.where(wait > 0.0, wait / max(bursts, 0.5), np.nan)
+
+    def replicas(self, rate_per_s: Num) -> tuple[Num, Num]:
+        """Of each pool for so many requests a second; none where none are."""
+        second = np.maximum(np.ceil(rate_per_s / self.answers.each_per_s * (1.0 - 1e-9)), 1.0)
+        wait = self.wait_s(rate_per_s / (self.answers.each_per_s * second))
+        first = np.maximum(np.ceil(needed_per_s(rate_per_s, wait) / self.prompts.each_per_s * (1.0 - 1e-9)), 1.0)
+        asks = np.greater(rate_per_s, 0.0)
+        return np.where(asks, first, 0.0), np.where(asks, second, 0.0)
+
+    def holds_per_s(self, prefill: float, decode: float) -> tuple[float, float]:
+        """Requests a second that so many of each take; of the pools by themselves, the first beside what it begins."""
+        second = rate = float(self.answers.each_per_s) * decode
+        first = rate
+        for _ in range(ROUNDS):
+            wait = float(self.wait_s(min(rate / second, 1.0)))
+            first = 0.0 if math.isnan(wait) else float(held_per_s(self.prompts.each_per_s * prefill, wait))
+            rate = 0.5 * (rate + min(first, second))
+        return first, second
+
+    @property
+    def kept(self) -> bool:
+        """Whether any load keeps the promises."""
+        return bool(np.all(self.wait_s(0.0) > 0.0)) and bool(np.all(np.isfinite(self.answers.each_per_s)))
 
 
 def needed_per_s(rate_per_s: Num, wait_s: Num) -> Num:
@@ -89,11 +125,7 @@ def held_per_s(capacity_per_s: Num, wait_s: Num) -> Num:
 
 def prompts_of(arch: Architecture, device: TimeDevice, side: Side, asked: Asked) -> Prompts:
     """What one replica of a pool of prompts does; side.layout may hold arrays."""
-    alone, each = prompt_pool(arch, device, replace(side, replicas=1.0), _load(asked))
-    limit = asked.slo.get("ttft", math.inf)
-    bursts = 0.5 * (ARRIVALS[asked.arrivals] ** 2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
-    slack = np.maximum(limit - alone, 0.0) / in_waits(asked.percentile) / max(bursts, 0.5)
-    return Prompts(alone, each, np.where(limit >= alone, np.maximum(slack, 1e-9), np.nan))
+    return Prompts(*prompt_pool(arch, device, replace(side, replicas=1.0), _load(asked)))
 
 
 def answers_of(
@@ -102,7 +134,7 @@ def answers_of(
 ) -> Answers:
     """What one replica of a pool of answers does within the promises; side.layout and cache_tokens may hold arrays.
 
-    first_s: the least time to the first token, which a promise on the whole request leaves out of.
+    first_s: the least time of a prompt, which a promise on the whole request leaves out of.
     """
     rest = max(asked.output - 1.0, 1.0)
     moving = transfer_s(moved_bytes, link_bytes_per_s)
@@ -118,14 +150,16 @@ def answers_of(
     cache = np.broadcast_to(side.cache_tokens, many.shape).ravel()
     found = serve_time(arch, device, side.engine, wide,
                        replace(load, kind="closed", concurrency=many.ravel(), cache_tokens=cache))
-    token = np.broadcast_to(found["tpot_s"], many.size).reshape(many.shape) + moving / rest
+    token = np.broadcast_to(found["tpot_s"], many.size).reshape(many.shape)
+    begun = moving + np.reshape(taken_up(side.engine, wide, many.ravel()), many.shape) * token
     alone, token = token[0], token[1:]
     limit = min(asked.slo.get("tpot", math.inf), (asked.slo.get("e2e", math.inf) - first_s) / rest)
     late = alone + (token - alone) * in_steps(asked.percentile)
     most = _last_below(late, limit)
-    inside, token_s = _at(points, most), _at(token, most)
+    inside, token_s, begun_s = _at(points, most), _at(token, most), _at(begun[1:], most)
     inside = np.where(alone <= limit, inside, np.nan)
-    return Answers(inside, inside / (token_s * rest), token_s, alone, most >= len(points) - 1)
+    each = inside / (token_s * rest + begun_s)
+    return Answers(inside, each, token_s, begun_s, alone, begun[0], most >= len(points) - 1)
 
 
 def _last_below(values: Num, limit: float) -> Num:
