@@ -120,9 +120,9 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     work = serve["workload"]
     fleet = scenario["fleet"]
     key = (case["model"], serve["precision"], serve.get("kv_precision"), case["device"], case["engine"],
-           "device_power_limit_w" in fleet)
+           "device_power_limit_w" in fleet, str(serve.get("speculative")))
     if key not in kept:
-        plain = {n: serve[n] for n in ("engine", "engine_version", "precision", "kv_precision")
+        plain = {n: serve[n] for n in ("engine", "engine_version", "precision", "kv_precision", "speculative")
                  if n in serve} | {"tensor": 1}
         kept[key] = resolve(scenario_from({**scenario, "serve": plain}), catalog), time_device(
             catalog.find("device", case["device"], ""))
@@ -130,9 +130,10 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     recipe = resolved.serve.recipe
     case = case | {"shape": shape_of(resolved.architecture)}
     plain_of = lambda x: float(getattr(x, "value", x))  # noqa: E731
-    drafted = 0.0
+    timed = resolved.serve.speed.engine
     engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
-                        8192.0, 2048.0, drafted, 0.0, reserve=resolved.serve.engine.number("schedule_reserve"),
+                        8192.0, 2048.0, timed.drafted, timed.acceptance, draft_share=timed.draft_share,
+                        reserve=resolved.serve.engine.number("schedule_reserve"),
                         holds=holds_of(serve, resolved.serve.speed))
     kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"
     layout = layout_of(side)
@@ -175,7 +176,8 @@ def stacked(items: list[Item]) -> list[tuple[list[int], Item]]:
     """Items of one kind, engine and generation as one of arrays, with their places."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for place, item in enumerate(items):
-        groups[item.load.kind, item.load.pool, item.case["engine"], item.generation, item.engine.holds].append(place)
+        apart = item.engine.holds, item.engine.drafted, item.engine.draft_share
+        groups[item.load.kind, item.load.pool, item.case["engine"], item.generation, apart].append(place)
     found = []
     for places in groups.values():
         members = [items[i] for i in places]
@@ -316,7 +318,7 @@ def weigh(items: list[Item]) -> None:
         i.weight = 5.0 / math.sqrt(sizes[i.case["model"], i.case["device"], i.case["engine"], i.case["kind"]])
         if i.case["engine"] == DATED:  # constants of their own: tools/fit_serve_versions.py
             i.weight = 0.0
-        i.weight *= 1.0 if i.case["kind"] != "disagg" else POOLS_WEIGHT if i.case["told"] else UNTOLD_WEIGHT
+        i.weight *= UNTOLD_WEIGHT if not i.case["told"] else POOLS_WEIGHT if i.case["kind"] == "disagg" else 1.0
 
 
 def left_out(items: list[Item], what: str) -> tuple[dict[str, Any], dict[str, dict[tuple[str, str], float]]]:

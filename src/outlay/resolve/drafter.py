@@ -17,9 +17,10 @@ FIELD = "serve.speculative"
 
 
 class Drafter(Struct, frozen=True):
-    """Weights in 16 bits and the layers whose cache stands beside the model's."""
+    """Weights in 16 bits, those that one drafted token reads, and the layers whose cache stands beside the model's."""
 
     weight_bytes: float = 0.0
+    read_bytes: float = 0.0
     kinds: tuple[tuple[LayerKind, int], ...] = ()
 
 
@@ -31,15 +32,28 @@ def resolve_drafter(given: Speculative | None, arch: Architecture, catalog: Cata
     if given.method == "mtp":
         if not arch.mtp_layers:
             notes.warn(f"{FIELD}: {arch.name} has no prediction layers that are known")
+        # One prediction layer drafts every token, however many are drafted.
+        read = _layer_read(arch, last) if arch.mtp_layers else 0.0
         return Drafter(
-            arch.mtp_parameters * WIDE_BYTES, ((last, arch.mtp_layers),) if arch.mtp_layers else ()
+            arch.mtp_parameters * WIDE_BYTES, read, ((last, arch.mtp_layers),) if arch.mtp_layers else ()
         )
     if given.method == "eagle":
         layer = layer_parts(last, arch.hidden, arch.norm)
-        return Drafter((layer.total - layer.experts + 2 * arch.hidden**2) * WIDE_BYTES, ((last, 1),))
+        whole = (layer.total - layer.experts + 2 * arch.hidden**2) * WIDE_BYTES
+        return Drafter(whole, whole + _head_bytes(arch), ((last, 1),))
     if given.method == "draft":
         if given.draft_model is None:
             raise BadValue(f"{FIELD}.draft_model: name the model that drafts", f"{FIELD}.draft_model")
         small, _ = resolve_model(given.draft_model, catalog, notes)
-        return Drafter(small.parameters * WIDE_BYTES, small.groups)
+        return Drafter(small.parameters * WIDE_BYTES, small.active_parameters * WIDE_BYTES, small.groups)
     return Drafter()
+
+
+def _layer_read(arch: Architecture, kind: LayerKind) -> float:
+    """Bytes that one token reads of a prediction layer: what joins both inputs, its active weights, the model's head."""
+    layer = layer_parts(kind, arch.hidden, arch.norm)
+    return (layer.active + 2 * arch.hidden**2) * WIDE_BYTES + _head_bytes(arch)
+
+
+def _head_bytes(arch: Architecture) -> float:
+    return float(arch.vocab * arch.hidden * WIDE_BYTES)

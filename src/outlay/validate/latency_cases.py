@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-Row = Mapping[str, str]
+from outlay.validate.serving_runs import Row, cache_precision, drafted
+
 TABLES = ("aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview", "mlenergy_v3_llm")
 DEVICES = {
     "b200_sxm": "b200-sxm",
@@ -84,11 +85,20 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
     serve["workload"] = _workload(table, row)
     serve |= _set(row, model, engine)
     fleet: dict[str, Any] = {"device": device, "devices": _devices(row, serve)}
+    told = "disaggregated" not in serve or bool(WORKERS.search(row.get("notes", "")))
+    if "tensor" in serve:
+        tokens = drafted(row, model, serve["tensor"], serve["data"], serve["expert"])
+        told = tokens is not None and not _both_pools(row)
+        if tokens:
+            serve["speculative"] = {"method": "mtp", "tokens": tokens}
     age = _age(table, row)
     if age:
         serve["engine_version"] = age
     if table == "tensorrt_llm_perf_overview" and model.startswith("gpt-oss") and not row["gpu"].startswith("H"):
         serve["kv_precision"] = "fp8"  # as that page sets it, but on Hopper
+    short = cache_precision(row, model)
+    if short:
+        serve["kv_precision"] = short
     if row["gpu"].endswith("pcap"):
         fleet["device_power_limit_w"] = CAPPED_W
     scenario = {"model": model, "fleet": fleet, "serve": serve}
@@ -100,7 +110,7 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
         "device": device,
         "engine": f"{engine}@{AGES.get(age, age)}" if age else engine,
         "table": table,
-        "told": "disaggregated" not in serve or bool(WORKERS.search(row.get("notes", ""))),
+        "told": told,
     }
 
 
@@ -113,6 +123,11 @@ def _set(row: Row, model: str, engine: str) -> dict[str, Any]:
         if alike and same and row["scenario"] == "agg" and (not devices or int(row["tp"]) < devices):
             found |= fields
     return found
+
+
+def _both_pools(row: Row) -> bool:
+    """Runs of 2025 on GB200 with two pools are listed as one of as many tensor ranks as both have devices."""
+    return row["gpu"] == "gb200" and int(row["tp"] or 1) > WIDEST and int(row["ep"] or 1) == 1
 
 
 def _age(table: str, row: Row) -> str:

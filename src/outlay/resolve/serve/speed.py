@@ -278,7 +278,5 @@ def _drafting(given: Serve, catalog: Catalog, notes: Notes, seed: int) -> tuple[
 
 def _draft_share(drafter: Drafter, recipe: ServeRecipe, arch: Architecture) -> float:
     """A drafted token's reading over that of the model's active weights."""
-    if not drafter.weight_bytes:
-        return 0.0
     active = arch.active_parameters * value_of(recipe.part_bytes.get("mlp", 2.0))
-    return min(drafter.weight_bytes / active, 1.0) if active else 0.0
+    return min(drafter.read_bytes / active, 1.0) if active else 0.0

@@ -237,10 +237,11 @@ def held_steps(engine: EngineTime, inside: Num) -> Num:
 
 
 def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num) -> Num:
-    """Decode steps until a request is taken up: more where attention ranks wait for each other's prompts."""
+    """Tokens answered until a request is taken up, some steps later: more where attention ranks wait together."""
     c = engine.constants
     ranks = np.where(np.greater(layout.data, 1), c["wait_ranks"], 0.0)
-    return c["wait"] + c["hold"] * held_steps(engine, inside) + ranks
+    steps = c["wait"] + c["hold"] * held_steps(engine, inside) + ranks
+    return steps * accepted_tokens(engine.acceptance, engine.drafted)
 
 
 def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
