@@ -54,11 +54,15 @@ def double_quantised_bits(
 
 
 class WeightFormat(NamedTuple):
-    """Bits of a quantised weight, the parts that are quantised, and who says so."""
+    """Bits of a quantised weight, the parts that are quantised, and who says so.
+
+    latent_output: latent attention is kept wide but for its output projection.
+    """
 
     bits: float
     parts: frozenset[str]
     source: str
+    latent_output: bool = False
 
 
 _BNB = "bitsandbytes; arXiv:2305.14314"
@@ -80,7 +84,9 @@ FORMATS: dict[str, WeightFormat] = {
     "nvfp4": WeightFormat(
         bits_per_weight(4, 16, 8),
         LINEAR - {"latent"},
-        "NVIDIA NVFP4: 16 elements an fp8 scale; its DeepSeek checkpoints keep latent attention in 16 bits",
+        "NVIDIA NVFP4: 16 elements an fp8 scale; its DeepSeek checkpoints keep latent attention in 16 bits, the second "
+        "version (nvidia/DeepSeek-R1-0528-FP4-v2) but for the output projection",
+        True,
     ),
     "mxfp4": WeightFormat(
         bits_per_weight(4, 32, 8), LINEAR, "OCP Microscaling formats v1.0: 32 elements a scale"
@@ -100,10 +106,11 @@ FORMATS: dict[str, WeightFormat] = {
 }
 
 
-def part_bytes(name: str, has_experts: bool) -> dict[str, float]:
+def part_bytes(name: str, has_experts: bool, latent_output: float = 0.0) -> dict[str, float]:
     """Bytes of one weight in every part of a model kept in a format.
 
     MXFP4 checkpoints of expert models quantise the experts alone (gpt-oss model card, arXiv:2508.10925).
+    latent_output: share of latent attention's weights in its output projection.
 
     >>> found = part_bytes("mxfp4", True)
     >>> found["experts"], found["attention"], part_bytes("awq-int4", False)["head"]
@@ -111,7 +118,10 @@ def part_bytes(name: str, has_experts: bool) -> dict[str, float]:
     """
     form = FORMATS[name]
     parts = frozenset({"experts"}) if name == "mxfp4" and has_experts else form.parts
-    return {part: form.bits / 8.0 if part in parts else WIDE_BYTES for part in PARTS}
+    found = {part: form.bits / 8.0 if part in parts else WIDE_BYTES for part in PARTS}
+    if form.latent_output:
+        found["latent"] = latent_output * form.bits / 8.0 + (1.0 - latent_output) * WIDE_BYTES
+    return found
 
 
 def weight_bytes(parameters: Value, bytes_per_weight: Value, split: Value = 1.0) -> Value:

@@ -9,6 +9,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.errors import UnknownName, suggestion
+from outlay.model_size import layer_parts
 from outlay.physics.weights import FORMATS, PARTS, WIDE_BYTES, part_bytes
 from outlay.resolve.gguf_mix import MIXES, mix_part_bytes
 from outlay.resolve.notes import Notes
@@ -84,8 +85,19 @@ def resolve_precision(
 def precision_part_bytes(precision: str, arch: Architecture) -> dict[str, float]:
     """Bytes of one weight in every part of the model."""
     if precision in FORMATS:
-        return part_bytes(precision, any(kind.experts for kind, _ in arch.groups))
+        return part_bytes(precision, any(kind.experts for kind, _ in arch.groups), _latent_output(arch))
     return mix_part_bytes(precision, arch)
+
+
+def _latent_output(arch: Architecture) -> float:
+    """Share of the weights of latent attention that is in its output projection."""
+    whole, output = 0.0, 0.0
+    for kind, layers in arch.groups:
+        if kind.mixer == "mla":
+            parts = layer_parts(kind, arch.hidden, arch.norm)
+            whole += layers * (parts.attention + parts.attention_replicated)
+            output += layers * kind.heads * (kind.v_head_dim or kind.head_dim) * arch.hidden
+    return output / whole if whole else 0.0
 
 
 def published_part_bytes(precision: str, arch: Architecture, catalog: Catalog) -> dict[str, float]:

@@ -39,6 +39,9 @@ MODELS = {
 ENGINES = {"trtllm": "tensorrt-llm", "tensorrt-llm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang"}
 COPIED = ("gpu", "input_len", "output_len", "ttft_ms", "tpot_ms", "concurrency")
 WORKERS = re.compile(r"prefill_workers=(\d+).*decode_workers=(\d+)")
+# Of a table that tools/complete_silicon.py completed.
+RANKS = re.compile(r"prefill_ranks=(\d+).*decode_ranks=(\d+)")
+DRAFTED = re.compile(r"drafted=(\d+)")
 # How many requests were queued for each pair of lengths, as TensorRT-LLM's performance overview says.
 REQUESTS = {("128", "128"): 30000, ("128", "2048"): 3000, ("128", "4096"): 1500, ("500", "2000"): 3000,
             ("1000", "1000"): 3000, ("1000", "2000"): 1500, ("2048", "128"): 3000, ("2048", "2048"): 1500,
@@ -86,11 +89,13 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
     serve |= _set(row, model, engine)
     fleet: dict[str, Any] = {"device": device, "devices": _devices(row, serve)}
     told = "disaggregated" not in serve or bool(WORKERS.search(row.get("notes", "")))
+    found = DRAFTED.search(row.get("notes", ""))
+    tokens = int(found[1]) if found else 0
     if "tensor" in serve:
-        tokens = drafted(row, model, serve["tensor"], serve["data"], serve["expert"])
-        told = tokens is not None and not _both_pools(row)
-        if tokens:
-            serve["speculative"] = {"method": "mtp", "tokens": tokens}
+        one = drafted(row, model, serve["tensor"], serve["data"], serve["expert"])
+        told, tokens = one is not None and not _both_pools(row), one or 0
+    if tokens:
+        serve["speculative"] = {"method": "mtp", "tokens": tokens}
     age = _age(table, row)
     if age:
         serve["engine_version"] = age
@@ -203,7 +208,14 @@ def pools(row: Row) -> dict[str, Any]:
     for field, name in (("tp", "tensor"), ("pp", "pipeline"), ("ep", "expert"), ("dp", "data")):
         first, _, second = row[field].partition("/")
         sides["prefill"][name], sides["decode"][name] = max(int(first[1:]), 1), max(int(second[1:]), 1)
-    sides = {name: _attention_ranks(side) for name, side in sides.items()}
+    ranks = RANKS.search(row.get("notes", ""))
+    for place, name in enumerate(sides):
+        side = sides[name]
+        if ranks:
+            wide, count = side["tensor"] * side["data"], int(ranks[place + 1])
+            sides[name] = side | {"tensor": wide // count, "data": count, "expert": wide if count > 1 else side["expert"]}
+        else:
+            sides[name] = _attention_ranks(side)
     sizes = [side["tensor"] * side["pipeline"] * side["data"] for side in sides.values()]
     told = WORKERS.search(row.get("notes", ""))
     if told:

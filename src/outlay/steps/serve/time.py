@@ -32,6 +32,9 @@ PARTS = ("flow", "least", "work", "floor", "experts", "expert_work", "exchange")
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
+# Kernels of a layer with latent attention or a recurrent mixer over one with plain attention, ten to seven or eight:
+# latents are normed, multiplied up and absorbed; recurrent mixers convolve, gate, update states and norm each head.
+MORE_KERNELS = 1.5
 HOP_S = 20e-6  # from one pipeline stage to the next
 BLOCK = 4096  # numbers worked on at a time, which a core's cache holds
 ROUNDS = 4  # of the fixed point between how many run and how long they take
@@ -55,7 +58,7 @@ class Parts(Struct, frozen=True, eq=False):
     burst_chunks: Num
     sequences: Num  # of one rank and stage
     flight: Num  # passes in the pipeline at once
-    layers: int
+    layers: float  # by the kernels of each
     expert_layers: int
     mixer_layers: int  # whose mixer is not plain attention
 
@@ -129,7 +132,7 @@ def time_parts(
     return Parts(
         decode, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
         shared, burst,
-        busy, flight, arch.layers, experts, mixers,
+        busy, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers,
     )
 
 

@@ -24,6 +24,8 @@ from outlay.steps.serve.time_inputs import Links, TimeDevice
 Num = Any
 LARGE_BYTES = 2.0**28  # weights of a kernel beyond its launch
 HALF_TILE = 64.0  # rows by which the last tile of an expert is padded, of tiles of 128
+# Small products of 8 and 4 bits: tables of others hold a kernel beside each that quantises, which engines fuse away.
+SMALL = "fp8-block"
 FEW_ROWS, MANY_ROWS = 64.0, 1024.0  # to which reading weights, and from which arithmetic, is what was measured
 FULL_ROWS = 4096.0  # of a product that fills the device
 READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no engine flows faster
@@ -109,6 +111,13 @@ def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
     return device.peaks[name], device.grids.get(name) or device.grids["bf16"]
 
 
+def small(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
+    """The same for what small kernels take: narrow ones as the block-scaled 8-bit products do, where they are known."""
+    name = precision_of(element_bytes, device)
+    peak, grid = arithmetic(element_bytes, device)
+    return peak, grid if name == "bf16" else device.grids.get(SMALL, grid)
+
+
 def precision_of(element_bytes: Num, device: TimeDevice) -> str:
     """bf16, fp8 or nvfp4, as the width of weights says and the device can."""
     size = element_bytes if isinstance(element_bytes, float) else float(np.mean(element_bytes))
@@ -154,7 +163,7 @@ def _is_plain(job: Job) -> bool:
 def _one_by_one(shapes: tuple[Shape, ...], element_bytes: Num, rates: Rates) -> Taken:
     if not shapes:
         return NOTHING
-    peak, grid = arithmetic(element_bytes, rates.device)
+    peak, grid = small(element_bytes, rates.device)
     rate = rates.device.memory_bytes_per_s
     whole = matmul_time_s(shapes, element_bytes, peak, rate, np.inf, grid, 1.0, 0.0)
     moved: Num = 0.0
@@ -180,7 +189,7 @@ def _side_by_side(jobs: Sequence[Job], rates: Rates) -> list[Taken]:
         columns = np.array(each, dtype=float).T.reshape(5, len(each), *(1,) * np.ndim(rates.rows))
         n, k, count, result, element_bytes = columns
         m = rates.rows
-        peak, grid = arithmetic(jobs[places[0]][1], rates.device)
+        peak, grid = small(jobs[places[0]][1], rates.device)
         rate = rates.device.memory_bytes_per_s
         whole = matmul_time_s(((m, n, k, count, result),), element_bytes, peak, rate, np.inf, grid, 1.0, 0.0)
         moved = count * ((m * k + n * k) * element_bytes + m * n * result)
