@@ -32,7 +32,8 @@ MERGED = ("aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_o
 KEPT = ("engine_version", "model", "shape", "precision", "gpu", "n_gpus", "tp", "pp", "ep", "dp", "input_len",
         "output_len", "concurrency", "request_rate", "batch", "ttft_ms", "tpot_ms", "output_tok_s_total", "scenario",
         "notes")
-TOLD = re.compile(r"(moe_tp|prefill_workers|decode_workers)=\d+")
+TOLD = re.compile(r"(moe_tp|prefill_workers|decode_workers|prefill_ranks|decode_ranks|drafted)=\d+"
+                  r"|measured=\d{4}-\d\d-\d\d|src=(source_file=\d{4}|db-dump)")
 
 
 def merged(table: str, rows: list[dict[str, str]]) -> list[dict[str, str]]:

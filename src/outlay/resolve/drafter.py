@@ -50,7 +50,7 @@ def resolve_drafter(given: Speculative | None, arch: Architecture, catalog: Cata
 
 
 def _layer_read(arch: Architecture, kind: LayerKind) -> float:
-    """Bytes that one token reads of a prediction layer: what joins both inputs, its active weights, the model's head."""
+    """Bytes that one token reads of a prediction layer: where both inputs join, active weights, the model's head."""
     layer = layer_parts(kind, arch.hidden, arch.norm)
     return (layer.active + 2 * arch.hidden**2) * WIDE_BYTES + _head_bytes(arch)
 

@@ -213,7 +213,8 @@ def pools(row: Row) -> dict[str, Any]:
         side = sides[name]
         if ranks:
             wide, count = side["tensor"] * side["data"], int(ranks[place + 1])
-            sides[name] = side | {"tensor": wide // count, "data": count, "expert": wide if count > 1 else side["expert"]}
+            experts = wide if count > 1 else side["expert"]
+            sides[name] = side | {"tensor": wide // count, "data": count, "expert": experts}
         else:
             sides[name] = _attention_ranks(side)
     sizes = [side["tensor"] * side["pipeline"] * side["data"] for side in sides.values()]

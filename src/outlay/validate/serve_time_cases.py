@@ -8,7 +8,8 @@ from typing import Any
 
 from outlay.resolve.serve.time import GROUPS
 from outlay.validate.case import Case
-from outlay.validate.latency_cases import Row, latency_case, merge_copies
+from outlay.validate.latency_cases import latency_case, merge_copies
+from outlay.validate.serving_runs import Row
 
 TABLES = ("aiconfigurator_silicon", "splitwise_perf_model", "tensorrt_llm_perf_overview")
 NAMES = {"aiconfigurator_silicon": "silicon", "splitwise_perf_model": "Splitwise",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 Row = Mapping[str, str]
 DAY = re.compile(r"measured=(\d{4}-\d{2}-\d{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
+class Runs(Struct, frozen=True):
     """Runs of one image: tokens drafted a step, on tensor ranks and on attention ranks; None: run with and without."""
 
     image: str  # as the table prints engine and version
