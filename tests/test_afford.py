@@ -181,3 +181,15 @@ def test_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Two opposite curves" in capsys.readouterr().out
     assert run(["afford", "--field", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["years"]) > 8
+
+
+def test_a_plan_without_what_lies_near_is_the_same_plan() -> None:
+    from outlay import plan
+
+    for asked in ({"model": "llama-3.1-8b", "fleet": "rtx-4090", "finetune": {"method": "lora", "examples": 1000}},
+                  {"model": "llama-3.1-8b", "fleet": "8xh100-sxm", "pretrain": {"tokens": 1e9}}):
+        whole, bare = plan(asked).to_dict(), plan(asked, around=False).to_dict()
+        assert bare["totals"] == whole["totals"] and bare["lines"] == whole["lines"]
+        (phase,) = {"finetune", "pretrain"} & set(whole)
+        assert {k: whole[phase][k] for k in bare[phase]} == bare[phase]
+        assert "nearest" in whole[phase] and "nearest" not in bare[phase]

@@ -88,6 +88,12 @@ def test_a_miss_is_an_error(name: str) -> None:
     assert len(caught.value.message) < 400
 
 
+@pytest.mark.parametrize(("name", "first"), [("4091", "rtx-4090"), ("5091", "rtx-5090"), ("rtx-4900", "rtx-4090")])
+def test_a_mistyped_number_is_near_the_card_of_that_number(name: str, first: str) -> None:
+    with pytest.raises(UnknownName, match=f"did you mean {first}"):
+        load().find_device(name)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30), st.sampled_from(["device", "model", "site", "instance", "default"]))
 def test_any_text_finds_an_entry_or_says_so(name: str, kind: str) -> None:

@@ -306,3 +306,15 @@ def test_every_verb_helps(
     monkeypatch.setenv("COLUMNS", "100")
     assert run([verb, "--help"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    assert run(["check", str(tmp_path / "mine.yaml")]) == 2
+    assert "mine.yaml: empty" in capsys.readouterr().err
+
+
+def test_a_flag_is_named_as_it_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "llama-3.1-8b", "--users", "10", "--ttft", "1s", "--among=h100x"]) == 2
+    assert capsys.readouterr().err.startswith("--among: no device 'h100x'")

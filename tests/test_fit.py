@@ -85,3 +85,30 @@ def test_command_line() -> None:
         CliRunner().invoke(command, ["llama-3.1-8b", "-g", "rtx-4090", "--json"], standalone_mode=False).output
     )
     assert document["fleets"][0]["best"]["fits"] is True
+
+
+def test_the_longest_request_is_exact() -> None:
+    """All lengths are tried together; one step longer, planned alone, does not fit."""
+    from msgspec.structs import replace
+
+    from outlay.planner.serve.nearest import longest
+    from outlay.planner.serve.trial import Trial, headroom_bytes, nominal_recipe, run
+    from outlay.resolve import resolve
+    from outlay.scenario_io import scenario_from
+
+    for engine in ("vllm", "sglang", "llama.cpp"):
+        asked = {"model": "llama-3.1-8b", "fleet": "rtx-4090", "serve": {"engine": engine, "max_model_len": 4096}}
+        resolved = resolve(scenario_from(asked), CATALOG)
+        assert resolved.serve is not None and resolved.architecture is not None
+        start = Trial(resolved.architecture, 23e9, nominal_recipe(resolved.serve.recipe), resolved.serve.layout)
+        best = longest(start, 131072)
+        assert best is not None
+
+        def spare(length: float, start: Trial = start) -> float:
+            tokens = length if start.recipe.pool == "grows" else start.recipe.sequence_tokens
+            recipe = replace(start.recipe, max_model_len=length, needed_tokens=length, sequence_tokens=tokens)
+            one = replace(start, recipe=recipe)
+            assert run(one).headroom_bytes == headroom_bytes(one)
+            return run(one).headroom_bytes
+
+        assert spare(float(best)) >= 0 > spare(best + 256.0)
