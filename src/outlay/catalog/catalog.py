@@ -78,6 +78,16 @@ class Catalog:
         found = table.spelled(name) or names.match(name, table.index(), table.rows)
         return table.entry(_only(found, kind, name, field, table))
 
+    def get(self, kind: str, name: str) -> Entry | None:
+        """The one entry a name stands for, or None: for a look-up that may well miss, so nothing near is looked for."""
+        table = self.table(kind)
+        if name not in table.rows and not table.spelled(name) and not names.match(name, table.index(), table.rows):
+            return None
+        try:
+            return self.find(kind, name)
+        except UnknownName:  # several
+            return None
+
     def find_device(self, name: str, field: str = "fleet.device") -> DeviceMatch:
         """A device by any of its names, a MIG slice of one, or the devices in a cloud instance."""
         name = str(name).strip()

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -150,6 +149,8 @@ def whole_file(path: str, field: str = "-o") -> Iterator[TextIO]:
     temporary = ""
     try:
         with _writing(path, field):
+            import tempfile
+
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 yield stream

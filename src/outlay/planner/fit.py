@@ -95,11 +95,9 @@ def _native_local(found: list[tuple[str, str]], native: str) -> list[tuple[str, 
 
 def published_in(model: Any, catalog: Catalog) -> str | None:
     """The precision a catalogued model was published in, where that is not 16 bits."""
-    try:
-        entry = catalog.find("checkpoint", catalog.find("model", str(model)).id)
-    except OutlayError:
-        return None
-    return str(entry.value("precision"))
+    known = catalog.get("model", str(model))
+    entry = None if known is None else catalog.get("checkpoint", known.id)
+    return None if entry is None else str(entry.value("precision"))
 
 
 def run_way(model: Any, fleet: str, engine: str, precision: str, catalog: Catalog) -> dict[str, Any] | None:

@@ -85,12 +85,9 @@ def residual(family: str, evidence: str, catalog: Catalog, seed: int, widening: 
     A catalogue row written only from left-out errors; a borrowed device widens it in both directions.
     """
     for table in RESIDUAL_TABLES:
-        try:
-            entry = catalog.find(table, RESIDUAL)
-        except UnknownName:
-            continue
+        entry = catalog.get(table, RESIDUAL)
         for name in (f"{family}.{evidence}", family):
-            if name in entry:
+            if entry is not None and name in entry:
                 return _widened(entry.fact(name), widening, seed)
     return exact(1.0, "", f"residual of {family}", "none measured", basis="assumed")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from outlay.derive import Quantity, derive, uncertain
-from outlay.errors import UnknownName
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import DeviceFacts
 from outlay.valuation.embodied import GDDR_OVER_HBM, HBM_KG_PER_GB, accelerator_kg
@@ -16,11 +15,8 @@ UNKNOWN_DIE_CM2, UNKNOWN_NODE_NM = 7.0, 5.0
 def device_embodied(facts: DeviceFacts, defaults: Defaults) -> Quantity:
     """kgCO2e to make one device, without the server around it."""
     told = f"embodied carbon of {facts.id}"
-    try:
-        entry = defaults.catalog.find("embodied", facts.id.split(":")[0])
-    except UnknownName:
-        return _modelled(facts, defaults, told)
-    if "kg" not in entry:
+    entry = defaults.catalog.get("embodied", facts.id.split(":")[0])
+    if entry is None or "kg" not in entry:
         return _modelled(facts, defaults, told)
     fact = entry.fact("kg")
     defaults.notes.assume(told, fact.value, fact.note or "published footprint", fact.source)

@@ -70,10 +70,7 @@ def resolve_precision(
         if re.search(pattern, named.lower()):
             notes.assume(FIELD, precision, f"the checkpoint's name says so: {named}")
             return precision
-    try:
-        published = catalog.find("checkpoint", arch.name)
-    except UnknownName:
-        published = None
+    published = catalog.get("checkpoint", arch.name)
     if published is not None:
         fact = published.fact("precision")
         notes.assume(FIELD, fact.value, "as published", fact.source)
@@ -103,11 +100,8 @@ def _latent_output(arch: Architecture) -> float:
 def published_part_bytes(precision: str, arch: Architecture, catalog: Catalog) -> dict[str, float]:
     """The same of the checkpoint as published, whose experts may be kept in fewer bits than the rest."""
     found = precision_part_bytes(precision, arch)
-    try:
-        entry = catalog.find("checkpoint", arch.name)
-    except UnknownName:
-        return found
-    if entry.value("precision") != precision or "other" not in entry:
+    entry = catalog.get("checkpoint", arch.name)
+    if entry is None or entry.value("precision") != precision or "other" not in entry:
         return found
     experts = float(entry.value("expert_bits", 8 * found["experts"])) / 8
     return precision_part_bytes(str(entry.value("other")), arch) | {"experts": experts}

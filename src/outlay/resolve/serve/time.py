@@ -126,13 +126,24 @@ def _middle(tables: Mapping[str, Mapping[float, tuple[float, float]]]) -> dict[f
 def _collectives(family: str, kind: str) -> dict[str, dict[float, tuple[float, float]]]:
     """Latency and rate by devices, of every software and version that was measured on a family."""
     found: dict[str, dict[float, tuple[float, float]]] = {}
+    for source, variant, devices, latency_s, bytes_per_s in _collective_rows().get(family, ()):
+        general = "nccl" in source
+        if general if kind == "exchange" else not general and "eager" not in variant:
+            found.setdefault(source, {})[float(devices)] = float(latency_s), float(bytes_per_s)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _collective_rows() -> dict[str, list[tuple[str, ...]]]:
+    """Rows of the measured collectives by family of devices."""
+    wanted = ("source", "variant", "devices", "latency_s", "bus_bytes_per_s")
+    found: dict[str, list[tuple[str, ...]]] = {}
     with open(COLLECTIVES, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            general = "nccl" in row["source"]
-            wanted = general if kind == "exchange" else not general and "eager" not in row["variant"]
-            if row["family"] == family and wanted:
-                table = found.setdefault(row["source"], {})
-                table[float(row["devices"])] = float(row["latency_s"]), float(row["bus_bytes_per_s"])
+        rows = csv.reader(file)
+        head = next(rows)
+        places, family = [head.index(name) for name in wanted], head.index("family")
+        for row in rows:
+            found.setdefault(row[family], []).append(tuple(row[place] for place in places))
     return found
 
 
