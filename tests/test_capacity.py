@@ -167,3 +167,11 @@ def test_a_promise_out_of_reach_is_said() -> None:
     result = plan(document).to_dict()
     assert result["serve"]["meets_slo"] is False and result["serve"]["search"]["verified"] is not True
     assert any("none of" in w for w in result["warnings"])
+
+
+def test_a_models_own_precision_is_planned_once() -> None:
+    document = asked()
+    document["model"] = "deepseek-v3"
+    document["serve"]["options"] = {"devices": ["b200-sxm"], "disaggregated": False}
+    rows = [(o.precision, str(o.degrees())) for o in found(document).options]
+    assert len(rows) == len(set(rows)) and {precision for precision, _ in rows} == {"fp8"}

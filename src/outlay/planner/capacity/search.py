@@ -104,9 +104,14 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
     options: list[Option] = []
     skipped: dict[str, str] = {}
     per_user, traced = 1.0, None
+    planned: set[tuple[str, str, str]] = set()  # a model's own precision may be one of those asked for
     for resolved, device in _resolved(scenario, space, catalog, without, skipped):
         phase, arch = resolved.serve, resolved.architecture
         assert phase is not None and arch is not None
+        key = device, phase.engine.id, phase.recipe.precision
+        if key in planned:
+            continue
+        planned.add(key)
         if phase.asked.trace is not None:  # the same file for all: read once
             traced = of_trace(phase.asked, Notes()) if traced is None else traced
             phase = replace(phase, asked=traced)
