@@ -74,14 +74,17 @@ def look_up(grid: Grid, rows: Value, weight_bytes: Value) -> Value:
 
 
 def _position(value: Value, first: float, step: float, size: int) -> tuple[Value, Any]:
-    at = (np.log2(np.maximum(value, 1.0)) - first) / step
+    at = np.log2(np.maximum(value, 1.0))
     if isinstance(at, float):  # most of what one plan looks up; arrays are slow for one number
-        at = min(max(float(at), 0.0), size - 1.0)
+        at = min(max((float(at) - first) / step, 0.0), size - 1.0)
         place = min(int(at), size - 2)
         return at - place, place
-    at = np.minimum(np.maximum(at, 0.0), size - 1.0)
+    at -= first
+    at /= step
+    np.minimum(np.maximum(at, 0.0, out=at), size - 1.0, out=at)
     index = np.minimum(at, size - 2).astype(np.int64)
-    return at - index, index
+    at -= index
+    return at, index
 
 
 def kernel_time_s(

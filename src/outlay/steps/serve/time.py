@@ -71,8 +71,9 @@ def serve_time(
     service_s, but for an open loop, is how long one prompt (all of a static batch's) keeps the replica.
     """
     given = [getattr(each, name) for each in (layout, load, engine) for name in each.__struct_fields__]
-    many = max(1 if isinstance(value, (float, str)) else np.size(value) for value in given)
-    if many > BLOCK and all(np.ndim(v) == 0 or np.shape(v) == (many,) for v in given) and not any(
+    arrays = [value for value in given if isinstance(value, np.ndarray)]
+    many = max((value.size for value in arrays), default=1)
+    if many > BLOCK and all(v.shape in ((), (many,)) for v in arrays) and not any(
         np.ndim(v) for v in (*engine.part_bytes.values(), *engine.constants.values())
     ):
         cuts = [slice(start, start + BLOCK) for start in range(0, many, BLOCK)]
