@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from outlay import plan
 from outlay.catalog import load
-from outlay.errors import Inconsistent
+from outlay.errors import BadValue, Inconsistent
 from outlay.planner.capacity.pools import Pooled
 from outlay.planner.capacity.search import Found, search
 from outlay.planner.capacity.verify import held
@@ -177,3 +177,27 @@ def test_an_engine_that_runs_no_pools_is_told_of() -> None:
     warnings = plan({"model": "llama-3.1-8b", "fleet": "2xh100-sxm5-80gb", "serve": {
         "engine": "llama.cpp", "disaggregated": {"prefill": {}, "decode": {}}}}).to_dict()["warnings"]
     assert any("serve.disaggregated" in warning for warning in warnings)
+
+
+def test_a_fleet_with_a_search_beside_it_is_told() -> None:
+    document = asked()
+    document["fleet"] = "2xh100-sxm5-80gb"
+    assert any("serve.options" in warning for warning in plan(document).to_dict()["warnings"])
+    assert not any("serve.options" in warning for warning in plan(asked()).to_dict()["warnings"])
+
+
+def test_what_may_be_asked_of_pools_is_listed() -> None:
+    with pytest.raises(BadValue) as caught:
+        plan(asked(options={"disaggregated": "maybe"}))
+    assert all(word in str(caught.value) for word in ("maybe", "only", "true", "false"))
+
+
+def test_a_life_of_two_pools_grows_by_both_together() -> None:
+    def hours(growth: float) -> tuple[float, int]:
+        document = asked(users=20000) | {"life": {"years": 2, "growth_per_year": growth}}
+        result = plan(document).to_dict()
+        return result["totals"]["device_hours"]["value"], result["serve"]["devices_used"]
+
+    (still, devices), (more, _) = hours(0.0), hours(1.0)
+    assert still == pytest.approx(2 * 8766 * devices, rel=2e-3)
+    assert 1.2 * still < more < 3.0 * still

@@ -216,6 +216,8 @@ def _union(options: list[Any], value: object, path: str) -> Any:
     rest = [o for o in options if o is not bool and o not in records]
     if not rest:
         raise BadValue(f"{path}: expected a mapping of fields, got {_shown(value)}", path)
+    if bool in options and get_origin(rest[0]) is Literal:
+        return _choice((*get_args(rest[0]), True, False), value, path)
     return convert(rest[0], value, path)
 
 
@@ -239,7 +241,7 @@ def _choice(allowed: tuple[Any, ...], value: object, path: str) -> Any:
                 return option
     elif value in allowed and not isinstance(value, bool):
         return value
-    names = [str(a) for a in allowed]
+    names = [str(a).lower() if isinstance(a, bool) else str(a) for a in allowed]
     hint = suggestion(str(value), names)
     raise BadValue(f"{path}: {_shown(value)} is not one of {', '.join(names)}{hint}", path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,12 +61,20 @@ def growing(life: LifePhase, serve: Mapping[str, Any], asked: Mapping[str, Any])
     counted = hours is None and (work.get("requests") is not None or work.get("batch") is not None)
     return Growing(
         life.growth_per_year,
-        int(value_of(serve.get("replicas") or 1)),
+        _wholes(serve),
         min(1.0, max(1e-6, known)),
         1.0 if load is None else life.most_load.value,
         YEAR_S if yearly or counted else None,
         _idle_kept(life, int(value_of(serve.get("devices_used") or 0)), int(value_of(serve.get("devices_idle") or 0))),
     )
+
+
+def _wholes(serve: Mapping[str, Any]) -> int:
+    """Alike parts that a deployment grows by: replicas, or as many prompt and answer pools as there are of both."""
+    pools = serve.get("pools")
+    if pools:
+        return math.gcd(*(int(pool["replicas"]) for pool in pools.values()))
+    return int(value_of(serve.get("replicas") or 1))
 
 
 def _idle_kept(life: LifePhase, used: int, idle: int) -> float:

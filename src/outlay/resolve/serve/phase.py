@@ -92,6 +92,8 @@ def resolve_serve(
     device = stream_device(
         facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog
     )
+    if given.options is not None:
+        notes.warn("serve.options: what a search goes through; a fleet is named, so nothing is searched for")
     pools = pool_layouts(given, fleet, arch)
     if pools and not engine.number("pools"):
         notes.warn(f"serve.disaggregated: {engine.name} {engine.version} does not run prompts and answers on devices "
