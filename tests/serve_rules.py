@@ -65,7 +65,7 @@ def _load(serve: Mapping[str, Any], values: Mapping[str, float], traced: bool) -
         yield f"answers {values['rate']}/s, sustains {values['capacity_requests_per_s']}/s"
     if {"ttft_s", "tpot_s", "e2e_s"} <= set(values):
         # the mean of a trace's quotients is no quotient of its means
-        each = (values["e2e_s"] - values["ttft_s"]) / max(output - 1.0, 1.0)
+        each = (values["e2e_s"] - values["ttft_s"]) / ((output - 1.0) or 1.0)
         if output > 1 and not traced and not close(each, values["tpot_s"]):
             yield "TPOT is not (E2E - TTFT)/(output - 1)"
         if not close(values["rate"] * values["e2e_s"], values["concurrency"], 0.001):

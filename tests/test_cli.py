@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -318,3 +320,10 @@ def test_an_empty_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_flag_is_named_as_it_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["serve", "llama-3.1-8b", "--users", "10", "--ttft", "1s", "--among=h100x"]) == 2
     assert capsys.readouterr().err.startswith("--among: no device 'h100x'")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_no_defect(closed: str) -> None:
+    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m outlay serve llama-3.1-8b -g h100-sxm {closed}'],
+                          capture_output=True, timeout=60)
+    assert done.returncode == 0 and b"defect" not in done.stderr

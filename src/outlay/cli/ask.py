@@ -143,7 +143,8 @@ def literal(text: str) -> Any:
 def _assignment(text: str, flag: str, phase: str) -> tuple[str, str]:
     path, equals, value = text.partition("=")
     if not equals or not path.strip() or not value.strip():
-        raise BadValue(f"{flag} {text}: write {flag} field=value, for example {flag} tokens=1T", flag)
+        form, example = ("a,b,c", "1T,2T") if flag == "--vary" else ("value", "1T")
+        raise BadValue(f"{flag} {text}: write {flag} field={form}, for example {flag} tokens={example}", flag)
     return full_path(path.strip(), phase), value.strip()
 
 

@@ -22,6 +22,7 @@ def run(arguments: list[str]) -> int:
 
     from outlay.cli.app import outlay
 
+    _open_closed()
     _speak_plainly()
     try:
         if "_OUTLAY_COMPLETE" in os.environ:  # the shell asks for completions
@@ -58,6 +59,13 @@ def run(arguments: list[str]) -> int:
         message = f"defect in outlay: {type(error).__name__}: {error}"
         _refuse({"kind": "internal", "message": message, "field": ""}, arguments, "OUTLAY_DEBUG=1 shows it")
         return DEFECT
+
+
+def _open_closed() -> None:
+    """Streams that the caller closed lead nowhere, instead of to the next file that is opened."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 _PLAIN = str.maketrans(

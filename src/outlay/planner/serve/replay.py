@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from outlay.resolve.workload import Asked
 from outlay.simulate import Arrivals, SimResult, Slo, Synthetic, Trace
 
 REPLAYED = 8  # replicas of one deployment; their router has as good as nothing to gain from more
+MOST_POOLED = 400  # replicas of two pools whose proportion few of each do not show
 REQUESTS = 1000  # enough for a 99th percentile of ten
 LONG_TRACE = 5_000  # requests from which only the nominal replay is made
 FASTEST = 1e-6
 UNLIKE = 0.05  # between the ratio of two pools and that of the few of each that are replayed for them
-MOST_REPLICAS = 10_000  # each is held in memory
+MOST_REQUESTS = 40_000  # of a loop that is replayed; each place is filled ten times over, or four where they are many
 
 
 def of_trace(asked: Asked, notes: Notes) -> Asked:
@@ -57,7 +59,9 @@ def of_trace(asked: Asked, notes: Notes) -> Asked:
 def spread(asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Percentiles: the closed form's means, spread as a replay of the same load is around its own."""
     few, part = _few(asked, whole)
-    return _around(asked, values, _replay(phase, few, _workload(part), seed, part), whole.count / few.count)
+    with suppress(Unsupported):  # more engines or requests than are replayed: percentiles stay unknown
+        return _around(asked, values, _replay(phase, few, _workload(part), seed, part), whole.count / few.count)
+    return {}
 
 
 def spread_pools(
@@ -65,14 +69,16 @@ def spread_pools(
 ) -> dict[str, Any]:
     """The same of two pools; without percentiles where they are too many."""
     few, part = _few_pools(asked, pools)
-    if _pooled(few) > MOST_REPLICAS:
+    if _pooled(few) > MOST_POOLED:
         return {}
     slower, first = own_slower_pools(pools, load_of_pools(asked))
-    found = replay_pools(
-        few.arch, replace(phase, asked=part), few.first, few.second, few.moved_bytes, few.link_bytes_per_s,
-        _workload(part), seed, slower=slower, slower_first=first, slo=_limits(asked), keep="measures",
-    )
-    return _around(asked, values, found, _pooled(pools) / _pooled(few))
+    with suppress(Unsupported):
+        found = replay_pools(
+            few.arch, replace(phase, asked=part), few.first, few.second, few.moved_bytes, few.link_bytes_per_s,
+            _workload(part), seed, slower=slower, slower_first=first, slo=_limits(asked), keep="measures",
+        )
+        return _around(asked, values, found, _pooled(pools) / _pooled(few))
+    return {}
 
 
 def _around(asked: Asked, values: Mapping[str, Any], run: SimResult, times: float = 1.0) -> dict[str, Any]:
@@ -125,7 +131,6 @@ def replayed(
     residual, first = whole.speed.residual("tpot_s", at=at_load), whole.speed.residual("ttft_s", at=at_load)
     trace = Trace(str(asked.trace))
     used = replace(whole, count=min(whole.count, int(asked.requests or 1)))  # no request ever meets more of them
-    _bounded(used.count)
     long = (asked.requests or 0) > LONG_TRACE
     at = [(1.0, 1.0)] if long else [(residual.low, first.low), (1.0, 1.0), (residual.high, first.high)]
     runs = [contract_values(_replay(phase, used, trace, seed, asked, *pair), asked.percentile) for pair in at]
@@ -149,7 +154,6 @@ def replayed_pools(
     asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
-    _bounded(_pooled(pools))
     trace, own = Trace(str(asked.trace)), replace(phase, asked=asked)
     slower, prompts = own_slower_pools(pools, load_of_pools(asked))
     run = contract_values(replay_pools(
@@ -168,12 +172,6 @@ def replayed_pools(
 
 def _pooled(pools: Pools) -> int:
     return int(value_of(pools.first.replicas) + value_of(pools.second.replicas))
-
-
-def _bounded(replicas: int) -> None:
-    if replicas > MOST_REPLICAS:
-        raise Unsupported(f"serve.workload.trace: a trace is replayed on at most {MOST_REPLICAS:,} replicas, not "
-                          f"{replicas:,}; give its mean rate instead", "serve.workload.trace")
 
 
 def _inside(found: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +199,10 @@ def _workload(asked: Asked) -> Synthetic:
     kinds = {"constant": "even"}
     if asked.kind == "closed":
         arrivals = Arrivals("closed", concurrency=max(int(asked.concurrency), 1))
-        count = max(REQUESTS, 10 * int(asked.concurrency))
+        inside = int(asked.concurrency)
+        count = max(REQUESTS, min(10 * inside, max(4 * inside, MOST_REQUESTS)))
+        if count > MOST_REQUESTS:
+            raise Unsupported("serve.workload.concurrency: too many to replay", "serve.workload.concurrency")
     else:
         arrivals = Arrivals(kinds.get(asked.arrivals, asked.arrivals), rate=max(asked.rate, FASTEST), cv=2.0)
         count = REQUESTS

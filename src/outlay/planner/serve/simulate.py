@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
+from outlay.errors import Unsupported
 from outlay.physics.queueing import accepted_tokens
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.serve.speed import Speed
@@ -35,6 +36,8 @@ from outlay.steps.serve.time_step import decode_attention_s, joint_attention_s, 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
 HELD_ROUNDS = 4  # of how many are inside and how long they stay
+PLACES = 4096  # of an engine that are kept, or as many as there are requests
+MOST_PLACES = 20_000_000  # over all engines; each is held in memory
 FAR = 2.0**30  # tokens: beyond every window
 
 
@@ -137,6 +140,20 @@ def pool_of(layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens
     return Pool(replicas * ranks, most, budget, max(int(tokens), block), block, float(layout.devices) / ranks)
 
 
+def _held(engine: EngineTime, layout: ServeLayout, workload: Workload, phase: ServePhase) -> EngineTime:
+    """An engine with no more places than requests could fill: what is told of millions of places costs their memory."""
+    count = getattr(workload, "requests", None) or phase.asked.requests or np.inf
+    most = max(float(count), PLACES) * layout.pipeline
+    return replace(engine, max_num_seqs=min(float(engine.max_num_seqs), most))
+
+
+def _fitting(*pools: Pool) -> None:
+    places = sum(pool.engines * pool.max_num_seqs for pool in pools)
+    if places > MOST_PLACES:
+        raise Unsupported(f"serve.workload: a replay on {sum(pool.engines for pool in pools):,} engines is not built; "
+                          "give a rate or concurrency instead of a trace", "serve.workload.trace")
+
+
 def replay(
     arch: Architecture, phase: ServePhase, layout: ServeLayout, replicas: int, cache_tokens: float, workload: Workload,
     seed: int = 0, *, context: float | None = None, slower: float = 1.0, slower_first: float = 1.0,
@@ -148,9 +165,10 @@ def replay(
     system: fields of `simulate.System` beyond what the plan says (router, autoscale, prefix_cache …).
     """
     speed: Speed = phase.speed
-    engine = speed.engine
+    engine = _held(speed.engine, layout, workload, phase)
     length = phase.recipe.max_model_len
     pool = pool_of(layout, engine, replicas, cache_tokens, _block(phase), length)
+    _fitting(pool)
     mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
                       slower_first)
@@ -170,7 +188,9 @@ def replay_pools(
     pools, length = [], phase.recipe.max_model_len
     for side in (first, second):
         cache = float(value_of(side.cache_tokens))
-        pools.append(pool_of(side.layout, side.engine, int(value_of(side.replicas)), cache, _block(phase), length))
+        held = _held(side.engine, side.layout, workload, phase)
+        pools.append(pool_of(side.layout, held, int(value_of(side.replicas)), cache, _block(phase), length))
+    _fitting(*pools)
     most, budget = max(p.max_num_seqs for p in pools), max(p.max_num_batched_tokens for p in pools)
     steps = tuple(step_time(arch, phase.speed.device, side.engine, side.layout, context, most, budget, slower,
                             slower_first) for side in (first, second))

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import exact
-from outlay.errors import BadValue, Inconsistent, Unsupported
+from outlay.errors import BadValue, Inconsistent, Unsupported, suggestion
 from outlay.physics.weights import FORMATS
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.finetune.data import EpochTokens, Lengths, epoch_tokens, file_lengths, lengths_of, rollout_lengths
@@ -161,7 +161,8 @@ class _Resolver:
         method = {"q-lora": "qlora", "adapterv2": "adapter-v2", "prefix-tuning": "prefix", "p-tuning": "prompt",
                   "prompt-tuning": "prompt"}.get(method, method)
         if method not in METHODS:
-            raise BadValue(f"finetune.method: {method!r} is not one of {', '.join(METHODS)}", "finetune.method")
+            raise BadValue(f"finetune.method: {method!r} is not one of {', '.join(METHODS)}"
+                           f"{suggestion(method, METHODS)}", "finetune.method")
         self.shown["method"] = method
         for name, wanted in (("rank", LOW_RANK), ("target_modules", LOW_RANK),
                              ("virtual_tokens", VIRTUAL), ("frozen_layers", ("full", "freeze"))):
@@ -177,8 +178,8 @@ class _Resolver:
             precision if precision in WIDE or frozen else "bf16"
         base = str(self.choose("base_precision", default, "of this method and software"))
         if base not in FORMATS:
-            raise BadValue(f"finetune.base_precision: {base!r} is not one of {', '.join(FORMATS)}",
-                           "finetune.base_precision")
+            raise BadValue(f"finetune.base_precision: {base!r} is not one of {', '.join(FORMATS)}"
+                           f"{suggestion(base, FORMATS)}", "finetune.base_precision")
         if method in ("full", "freeze") and base not in WIDE:
             raise Inconsistent(f"finetune.base_precision: {base} weights cannot be trained whole; use method qlora",
                                "finetune.base_precision")

@@ -7,7 +7,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Quantity
-from outlay.errors import BadValue, Inconsistent, OutlayError
+from outlay.errors import BadValue, Inconsistent, OutlayError, suggestion
 from outlay.readers.row_lengths import RowLengths
 from outlay.resolve.model import resolve_model
 from outlay.resolve.notes import Notes
@@ -137,8 +137,8 @@ class Procedures:
 
         engine = str(choose("engine", "vllm", "the most used rollout engine"))
         if engine not in ENGINES:
-            raise BadValue(f"finetune.rollout.engine: {engine!r} is not one of {', '.join(ENGINES)}",
-                           "finetune.rollout.engine")
+            raise BadValue(f"finetune.rollout.engine: {engine!r} is not one of {', '.join(ENGINES)}"
+                           f"{suggestion(engine, ENGINES)}", "finetune.rollout.engine")
         samples = int(choose("samples", responses(self.given), "responses to each prompt"))
         left = max(sequence // 2, 1) if self.prompts is None else max(sequence - self.prompts.longest, sequence // 2, 1)
         longest = int(choose("max_response", left, "half of sequence_length, the rest is the prompt"
