@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from outlay import plan
-from outlay.advise.afford import Ask, afford, settings
+from outlay.advise.afford import afford
+from outlay.advise.afford_ask import Ask, settings
 from outlay.advise.afford_fleets import Offer, Work, cheapest, counts, offers
 from outlay.advise.barrier import barrier
 from outlay.advise.field import field

@@ -5,66 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct
-
 from outlay.advise import afford_api as api
 from outlay.advise import afford_scratch as scratch
-from outlay.advise.afford_fleets import Answer, Offer, Planner, Work, cheapest, offers, remembered
+from outlay.advise.afford_ask import Ask, Settings, settings, taken
+from outlay.advise.afford_fleets import Offer, Planner, Work, cheapest, offers, remembered
 from outlay.catalog import Catalog, Entry
 from outlay.derive import derive
 
-DAY_S, YEAR_S = 86400.0, 31_557_600.0
+YEAR_S = 31_557_600.0
 STEP = 0.7  # of published models nearer in size than this only one is tried
 # least and usual bytes a parameter, least FLOP an active parameter and token
 TUNED = {"lora": (2.0, 3.2, 4.0), "full-finetune": (4.0, 17.0, 6.0), "continued-pretraining": (4.0, 17.0, 6.0)}
 NEXT = {"lora": "full-finetune", "full-finetune": "continued-pretraining", "continued-pretraining": "from-scratch"}
-
-
-class Ask(Struct, frozen=True):
-    """The question: money, and what narrows it."""
-
-    budget_usd: float
-    fleet: str | None = None
-    site: str | None = None
-    deadline_s: float | None = None
-    tune_tokens: float | None = None
-    continue_tokens: float | None = None
-    tokens_per_parameter: float | None = None
-    input_tokens: float | None = None
-    output_tokens: float | None = None
-    model: str | None = None
-
-
-class Settings(Struct, frozen=True):
-    """The question with every default in it."""
-
-    ask: Ask
-    deadline_s: float
-    tune_tokens: float
-    continue_tokens: float
-    overtrained: float
-    input_tokens: float
-    output_tokens: float
-    assumed: tuple[dict[str, Any], ...]
-
-
-def settings(ask: Ask, catalog: Catalog) -> Settings:
-    """Defaults from the catalogue where the question says nothing; each is told."""
-    assumed: list[dict[str, Any]] = []
-
-    def value(given: float | None, name: str, scale: float = 1.0) -> float:
-        if given is not None:
-            return given
-        fact = catalog.find("default", f"afford.{name}").fact("value")
-        assumed.append({"what": name, "value": fact.value, "why": fact.note, "source": fact.source})
-        return float(fact.value) * scale
-
-    return Settings(
-        ask, value(ask.deadline_s, "longest_days", DAY_S), value(ask.tune_tokens, "tune_tokens"),
-        value(ask.continue_tokens, "continue_tokens"),
-        value(ask.tokens_per_parameter, "overtrained_tokens_per_parameter"),
-        value(ask.input_tokens, "request_input_tokens"), value(ask.output_tokens, "request_output_tokens"),
-        tuple(assumed))
 
 
 def afford(ask: Ask, catalog: Catalog, planner: Planner) -> dict[str, Any]:
@@ -142,13 +94,6 @@ def work_of(rung: str, entry: Entry, tokens: float, chosen: Settings) -> Work:
     active = float(entry.value("active_parameters", entry.value("parameters")))
     size = float(entry.value("parameters"))
     return Work(document, least_bytes * size, usual_bytes * size, least_flop * active * tokens, chosen.deadline_s)
-
-
-def taken(found: Answer) -> dict[str, Any]:
-    """What a plan takes, as a rung shows it."""
-    sums = found.result.totals
-    return {"fleet": found.fleet, "usd": found.usd, "elapsed_s": found.elapsed_s, "energy_j": sums["energy_j"],
-            "co2e_kg": sums["co2e_kg"], "device_hours": sums["device_hours"]}
 
 
 # ---------------------------------------------------------------- people, ties, the next rung

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from outlay.advise.afford_ask import Settings
 from outlay.catalog import Catalog
 from outlay.catalog.token_prices import Offer, offers
 from outlay.derive import Quantity, derive, exact
 from outlay.valuation.ways import request_usd
-
-if TYPE_CHECKING:
-    from outlay.advise.afford import Settings
 
 
 def call(chosen: Settings, catalog: Catalog) -> dict[str, Any]:

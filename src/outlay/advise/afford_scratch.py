@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
+from outlay.advise.afford_ask import Settings, taken
 from outlay.advise.afford_fleets import TRIES, USUAL, Answer, Offer, Planner, Work, counts, planned
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, derive
 from outlay.physics import scaling
-
-if TYPE_CHECKING:
-    from outlay.advise.afford import Settings
 
 ROUNDS = 4  # of planning and correcting the size
 USUAL_BYTES = 17.0  # a parameter with AdamW in mixed precision, before sharding
@@ -132,8 +130,6 @@ def _ratio_for(size: float, catalog: Catalog) -> float:
 
 def shown(answer: Answer, size: float, ratio: float, catalog: Catalog) -> dict[str, Any]:
     """Size, tokens, loss and what it takes."""
-    from outlay.advise.afford import taken
-
     tokens = float(f"{size * ratio:.3g}")
     return {"parameters": size, "tokens": tokens, "tokens_per_parameter": ratio,
             "training_flop": scaling.training_flop(size, tokens), "loss": loss_of(size, tokens, catalog),

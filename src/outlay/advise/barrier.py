@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlay.advise import afford_scratch as scratch
-from outlay.advise.afford import Settings, taken, work_of
+from outlay.advise.afford import work_of
+from outlay.advise.afford_ask import Settings, taken
 from outlay.advise.afford_fleets import Answer, Offer, Planner, Work, cheapest, offers, remembered
 from outlay.catalog import Catalog, Entry
 from outlay.derive import Quantity, derive

@@ -38,7 +38,7 @@ def command(model: str | None, field: bool, persona: str | None, country: str | 
     outlay afford llama-3.1-8b
     outlay afford --field
     """
-    from outlay.advise import afford, barrier
+    from outlay.advise import afford, afford_ask, barrier
     from outlay.advise import field as whole
     from outlay.catalog import load
     from outlay.cli.answer import check_outputs
@@ -58,7 +58,7 @@ def command(model: str | None, field: bool, persona: str | None, country: str | 
         if ask.budget_usd:
             found = plain_values(afford.afford(ask, catalog, planner))
         elif model is not None:
-            found = plain_values(barrier.barrier(model, afford.settings(ask, catalog), catalog, planner))
+            found = plain_values(barrier.barrier(model, afford_ask.settings(ask, catalog), catalog, planner))
         else:
             raise BadValue("say how much: outlay afford --budget 5000; or name a model: outlay afford llama-3.1-8b",
                            "--budget")
@@ -83,7 +83,7 @@ def _write(found: Any, page: Any, flags: dict[str, Any], currency: Any) -> int:
 
 def _ask(model: str | None, persona: str | None, country: str | None, flags: dict[str, Any], catalog: Any) -> Any:
     """The question in SI; every fault names its flag."""
-    from outlay.advise.afford import Ask
+    from outlay.advise.afford_ask import Ask
     from outlay.units import parse
 
     def number(name: str, kind: str, flag: str) -> float | None:
