@@ -15,7 +15,8 @@ from outlay.planner.capacity.hours import mean_hour
 from outlay.planner.capacity.rate import Most, tails
 from outlay.planner.serve.hours import standing_of
 from outlay.planner.serve.replay import replayed, spread
-from outlay.planner.serve.times import HOUR_S, Replicas, load_of, times
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.times import HOUR_S, load_of, times
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase

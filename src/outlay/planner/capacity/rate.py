@@ -11,7 +11,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from outlay.planner.serve.times import Replicas, load_of
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.times import load_of
 from outlay.resolve.workload import Asked
 from outlay.steps.serve.time_inputs import Load
 

@@ -13,8 +13,9 @@ from outlay.derive import value_of
 from outlay.planner.serve.plan import choose_layout
 from outlay.planner.serve.pool_times import Pools, load_of_pools
 from outlay.planner.serve.pools import pools_of
+from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.speed import alone, power_of, replicas_of
-from outlay.planner.serve.times import Replicas, load_of, times
+from outlay.planner.serve.times import load_of, times
 from outlay.resolve.own_runs import NUMBERS, POWER
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase

@@ -8,7 +8,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from outlay.derive import value_of
-from outlay.planner.serve.times import HOUR_S, Replicas, load_of
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.times import HOUR_S, load_of
 from outlay.resolve.workload import Asked
 
 LOADS = (1, 4, 16, 64, 256, 1024)

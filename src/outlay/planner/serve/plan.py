@@ -13,8 +13,8 @@ from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.nearest import changes_that_fit, room_left
+from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.speed import alone, held_tokens, loads_shown, replicas_of, under_load
-from outlay.planner.serve.times import Replicas
 from outlay.planner.serve.trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.defaults import STARTS_WITH_LESS

@@ -13,18 +13,9 @@ from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.planner.serve.energy import power_values
 from outlay.planner.serve.own import own_pools
+from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.sums import finite, least, per_time, product, scaled, waited
-from outlay.planner.serve.times import (
-    FIRST,
-    TIMES,
-    TOKEN,
-    Replicas,
-    Traffic,
-    latencies,
-    loads_of,
-    over_capacity,
-    rates_of,
-)
+from outlay.planner.serve.times import FIRST, TIMES, TOKEN, Traffic, latencies, loads_of, over_capacity, rates_of
 from outlay.resolve.own_runs import Point
 from outlay.resolve.power import PowerInputs, serve_power_facts
 from outlay.resolve.serve.speed import Speed
@@ -66,6 +57,16 @@ class Pools(Struct, frozen=True, eq=False):
     def devices(self) -> tuple[Any, Any]:
         """Of both; arrays where the sides hold several at once."""
         return self.first.replicas * self.first.layout.devices, self.second.replicas * self.second.layout.devices
+
+    def own_slower(self, load: Load) -> tuple[float, float]:
+        """How much longer than the model a token and a first token take on two pools, by one's own runs."""
+        if self.speed.own is None:
+            return 1.0, 1.0
+        modelled = self.modelled(load)
+        inside = load.concurrency if load.kind == "closed" else float(modelled["running"])
+        token, first = (self.speed.nominal(name, max(inside, 1e-6), load.input, load.output, float(sum(self.devices)))
+                        for name in ("tpot_s", "ttft_s"))
+        return float(token), float(first)
 
 
 def load_of_pools(asked: Asked) -> Load:

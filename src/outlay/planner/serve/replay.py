@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from outlay.derive import derive, exact, value_of
 from outlay.errors import BadValue, Unsupported
 from outlay.physics.queueing import in_flight
-from outlay.planner.serve.own import own_slower, own_slower_pools, place
 from outlay.planner.serve.pool_times import Pools, load_of_pools, place_of_pools
+from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.simulate import contract_values, replay, replay_pools
-from outlay.planner.serve.times import PERCENTILES, TIMES, Replicas, load_of
+from outlay.planner.serve.times import PERCENTILES, TIMES, load_of
 from outlay.resolve.notes import Notes
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.workload import Asked
@@ -71,7 +71,7 @@ def spread_pools(
     few, part = _few_pools(asked, pools)
     if _pooled(few) > MOST_POOLED:
         return {}
-    slower, first = own_slower_pools(pools, load_of_pools(asked))
+    slower, first = pools.own_slower(load_of_pools(asked))
     with suppress(Unsupported):
         found = replay_pools(
             few.arch, replace(phase, asked=part), few.first, few.second, few.moved_bytes, few.link_bytes_per_s,
@@ -127,7 +127,7 @@ def replayed(
 ) -> dict[str, Any]:
     """A trace's own times and percentiles; nominal, and on devices as much slower and faster as left-out runs were."""
     load = load_of(asked, whole)
-    at_load = place(whole, load, whole.found(load))
+    at_load = whole.place(load, whole.found(load))
     residual, first = whole.speed.residual("tpot_s", at=at_load), whole.speed.residual("ttft_s", at=at_load)
     trace = Trace(str(asked.trace))
     used = replace(whole, count=min(whole.count, int(asked.requests or 1)))  # no request ever meets more of them
@@ -155,7 +155,7 @@ def replayed_pools(
 ) -> dict[str, Any]:
     """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
     trace, own = Trace(str(asked.trace)), replace(phase, asked=asked)
-    slower, prompts = own_slower_pools(pools, load_of_pools(asked))
+    slower, prompts = pools.own_slower(load_of_pools(asked))
     run = contract_values(replay_pools(
         pools.arch, own, pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s, trace, seed,
         slower=slower, slower_first=prompts, slo=_limits(asked), keep="measures"), asked.percentile)
@@ -185,7 +185,7 @@ def _inside(found: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 def _replay(
     phase: ServePhase, whole: Replicas, workload: Any, seed: int, asked: Asked, slower: float = 1.0, first: float = 1.0
 ) -> SimResult:
-    own, own_first = own_slower(whole, load_of(asked, whole))
+    own, own_first = whole.own_slower(load_of(asked, whole))
     own_phase = replace(phase, asked=asked)
     return replay(whole.arch, own_phase, whole.layout, whole.count, whole.cache_tokens, workload, seed,
                   slower=slower * own, slower_first=first * own_first, slo=_limits(asked), keep="measures")

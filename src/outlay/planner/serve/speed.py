@@ -12,8 +12,8 @@ from outlay.physics import stream as st
 from outlay.planner.serve.energy import PHASES, power_values
 from outlay.planner.serve.loads import table_of_loads
 from outlay.planner.serve.memory import as_q
-from outlay.planner.serve.own import place
-from outlay.planner.serve.times import Replicas, Traffic, load_of, percentile_keys, times
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.times import Traffic, load_of, percentile_keys, times
 from outlay.planner.serve.use import duration, serving_lines, unit_prices
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
@@ -119,7 +119,7 @@ def power_of(resolved: Resolved, whole: Replicas, load: Load, traffic: Traffic) 
                   output=load.output, replicas=whole.count)
     power = resolved.power
     if power is not None and whole.speed.own is not None:
-        at = place(whole, load, {"running": traffic.running})
+        at = whole.place(load, {"running": traffic.running})
         power = replace(power, residual=whole.speed.own_power(power.residual, at))
     return power_values(power, whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, rate,
                         max(traffic.running, 1e-9))

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
-from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import stream as st
 from outlay.physics.queueing import in_flight
-from outlay.planner.serve.own import own_alone, own_found, place
+from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.sums import HOUR_S as HOUR_S
 from outlay.planner.serve.sums import (
     and_slower,
@@ -27,69 +26,16 @@ from outlay.planner.serve.sums import (
     queue_wait,
     ratio,
     scaled,
-    stay,
     users_of,
     waited,
 )
-from outlay.resolve.serve.speed import Speed
 from outlay.resolve.workload import ARRIVALS, Asked
-from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.power import phases
-from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import Load
 
 PERCENTILES = ("p50", "p90", "p99")
 TIMES = ("ttft", "tpot", "itl", "e2e")
 FIRST, TOKEN = "time to the first token", "time per output token"
-
-
-class Replicas(Struct, frozen=True, eq=False):
-    """Equal replicas: how each is laid out, what its cache holds, and how much slower it is than the time model
-    (an engine without constants of its own is held to what one stream of it takes)."""
-
-    arch: Architecture
-    speed: Speed
-    layout: ServeLayout
-    count: int
-    cache_tokens: float
-    slower: Quantity | float = 1.0
-    slower_first: Quantity | float = 1.0
-    single: Mapping[str, Any] = field(default_factory=dict)  # one request alone, which has a model of its own
-
-    def found(self, load: Load) -> Mapping[str, Any]:
-        """What the time model says of one replica under a load, and a person's own runs of it where there are."""
-        if self.speed.own is None:
-            return self.modelled(load)
-        return own_found(self.modelled, load, self.speed, value_of(self.layout.devices))
-
-    def modelled(self, load: Load) -> Mapping[str, Any]:
-        return serve_time(self.arch, self.speed.device, self.speed.engine, self.layout, load)
-
-    def own(self, load: Load) -> Mapping[str, Any]:
-        """The same in this engine's own time: one slower by a factor is one that is asked that much more."""
-        slow, first = value_of(self.slower), value_of(self.slower_first)
-        if slow == first == 1.0:
-            return self.found(load)
-        longer = value_of(self.full(load)[1])
-        found = self.found(replace(load, rate=load.rate * longer))
-        ttft, tpot = found["ttft_s"] * first, found["tpot_s"] * slow
-        own = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": ttft + tpot * np.maximum(load.output - 1.0, 0.0),
-               "output_tokens_per_s": found["output_tokens_per_s"] / longer}
-        return {**found, **own}
-
-    def full(self, load: Load) -> tuple[Mapping[str, Any], Quantity | float]:
-        """A replica with every slot taken, and how much longer than the model a request of it takes on this engine."""
-        found = self.found(replace(load, kind="queued"))
-        if isinstance(self.slower, Quantity) or isinstance(self.slower_first, Quantity):
-            longer: Quantity = derive(stay, "a request on this engine over the model's", "ratio", slower=self.slower,
-                                      first=self.slower_first, ttft_s=float(found["ttft_s"]),
-                                      rest_s=float(found["tpot_s"]) * max(load.output - 1.0, 0.0))
-            return found, longer
-        return found, 1.0
-
-    @property
-    def devices(self) -> int:
-        return self.count * int(self.layout.devices)
 
 
 class Traffic(Struct, frozen=True, eq=False):
@@ -123,7 +69,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     load = load_of(asked, whole)
     found = whole.found(load)
     most, longer = whole.full(load)
-    at = place(whole, load, found)
+    at = whole.place(load, found)
     slow = _times_q(whole.speed.residual("tpot_s", at=at), whole.slower, "time, measured over predicted")
     slow_first = _times_q(
         whole.speed.residual("ttft_s", at=at), whole.slower_first, "first token, measured over predicted"
@@ -147,7 +93,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     elif asked.kind == "open":
         values, rate = _open(asked, whole, load, slow, slow_first, capacity)
     elif asked.concurrency <= 1.0 and whole.single and not whole.speed.fitted:
-        values, rate = _loop(asked, *own_alone(whole, at))
+        values, rate = _loop(asked, *whole.own_alone(at))
     else:
         slots = float(found["running"])
         inside = whole.found(replace(load, concurrency=min(load.concurrency, slots)))
