@@ -33,6 +33,7 @@ UsdPerHour = Annotated[float, number("usd_per_hour", 0, 1e6)]
 UsdPerKwh = Annotated[float, number("usd_per_kwh", 0, 1e4)]
 Rate = Annotated[float, number("rate_per_s", 1e-12, 1e12)]
 Factor = Annotated[float, number("count", 0, 1e6)]
+PerMonth = Annotated[float, number("per_month", 1, 1e24)]
 Fte = Annotated[float, number("count", 0, 1e5)]
 FlopPerS = Annotated[float, number("flop_per_s", 1e6, 1e21)]
 Throughput = Annotated[float, number("count", 1e-6, 1e9)]  # tokens a second

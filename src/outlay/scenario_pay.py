@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from outlay.scenario_kinds import Factor, Fraction, Fte, Positive, Record, Share, Usd, number
+from outlay.scenario_kinds import Factor, Fraction, Fte, PerMonth, Positive, Record, Share, Usd, number
 
 
 class PayPeople(Record, frozen=True):
@@ -32,7 +32,7 @@ class PayOwn(Record, frozen=True):
 class Pay(Record, frozen=True):
     """Ways to pay for the same work: requests of one kind a month, and the phases of the scenario beside them."""
 
-    requests_per_month: Positive | None = None
+    requests_per_month: PerMonth | None = None
     input: Positive | None = None
     output: Positive | None = None
     reasoning: Annotated[float, number("count", 0, 1e9)] | None = None  # hidden tokens a request, paid as output

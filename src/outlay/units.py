@@ -12,10 +12,12 @@ from outlay.errors import BadUnit, BadValue
 
 _SI = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
-_TIME = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0,
+_TIME = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0,
+         "min": 60.0, "m": 60.0, "minute": 60.0, "minutes": 60.0, "mo": 2629800.0,
          "h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86400.0, "day": 86400.0, "days": 86400.0,
          "w": 604800.0, "week": 604800.0, "weeks": 604800.0, "month": 2629800.0, "months": 2629800.0,
          "y": 31557600.0, "year": 31557600.0, "years": 31557600.0}
+_MONTH_S = _TIME["month"]
 _COUNT_WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 
 # kind → unit (without SI prefix) → factor to SI
@@ -47,6 +49,7 @@ EXAMPLES = {
     "usd_per_hour": "2.50, $2.50/h",
     "usd_per_kwh": "0.08, $0.08/kWh",
     "rate_per_s": "10, 3/min, inf",
+    "per_month": "3M, 3M/month, 100k/day, 2/s",
     "flop_per_s": "989e12, 989TFLOP/s",
 }
 
@@ -110,6 +113,8 @@ def _factor(unit: str, kind: str) -> float | None:
     if kind == "count":
         return _SI.get(unit.removesuffix("tokens").strip(), _SI.get(unit.upper()[:1] if len(unit) == 1 else unit,
                        _COUNT_WORDS.get(unit.lower())))
+    if kind == "per_month":
+        return _in_a_month(unit)
     if kind == "seconds":
         return _TIME.get(unit, _TIME.get(unit.lower()))
     if kind == "bytes":
@@ -133,6 +138,19 @@ def _factor(unit: str, kind: str) -> float | None:
             if prefix is not None:
                 return factor * prefix
     return None
+
+
+def _in_a_month(unit: str) -> float | None:
+    """So many in some time, or in a month where no time is told.
+
+    >>> _in_a_month("k/day"), _in_a_month("M"), _in_a_month("/parsec")
+    (30437.5, 1000000.0, None)
+    """
+    many, slash, time = unit.partition("/")
+    count = _factor(many.strip(), "count")
+    time = re.sub(r"^(a|per)\s+", "", time.strip().lower())
+    each = _TIME.get(time) if slash else _MONTH_S
+    return None if count is None or each is None else count * _MONTH_S / each
 
 
 def _bytes(unit: str) -> float | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 
 from outlay.cli.options import Shared, shared_flags
-from outlay.errors import BadUnit
 
 # spellings, field of the section, metavar, help
 FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
@@ -21,9 +19,6 @@ FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--peak",), "peak", "N", "Busiest hour over the mean."),
     (("--on",), "date", "DATE", "The day whose prices hold: 2026-11-23."),
 )
-PER_MONTH = {"s": 2_629_800.0, "sec": 2_629_800.0, "second": 2_629_800.0, "min": 43_830.0, "minute": 43_830.0,
-             "h": 730.5, "hour": 730.5, "day": 30.4375, "d": 30.4375, "week": 4.348214285714286,
-             "month": 1.0, "mo": 1.0, "year": 1 / 12, "y": 1 / 12}
 NOT_SHARED = ("--tokens", "--seq", "--global-batch", "--optimizer", "--framework", "--device-hours", "--tp", "--pp",
               "--dp", "--ep", "--cp", "--vpp", "--zero", "--micro-batch", "--recompute", "--deadline", "--top-k",
               "--for", "--vary", "--cluster")
@@ -116,7 +111,8 @@ def _following(document: dict[str, Any], scenario: dict[str, Any]) -> list[str]:
         return []
     import shlex
 
-    told = f"--requests {_plain(work['requests_per_month'])}/month"
+    many = _plain(work["requests_per_month"])
+    told = f"--requests {shlex.quote(many if '/' in many else f'{many}/month')}"
     told += "".join(f" {flag} {_plain(work[name])}" for flag, name in (("--in", "input"), ("--out", "output"))
                     if name in work)
     model = scenario.get("model")
@@ -142,7 +138,7 @@ def assignments(flags: dict[str, Any]) -> list[str]:
     for _, field, _, _ in FIELDS:
         value = flags.pop("pay_" + field, None)
         if value is not None:
-            found.append(f"pay.{field}={_per_month(value) if field == 'requests_per_month' else value}")
+            found.append(f"pay.{field}={value}")
     for field in ("api", "providers", "ways"):
         several = flags.pop("pay_" + field, ())
         if several:
@@ -150,24 +146,3 @@ def assignments(flags: dict[str, Any]) -> list[str]:
     if flags.pop("pay_can_wait", False):
         found.append("pay.can_wait=true")
     return found
-
-
-def _per_month(text: str) -> str:
-    """A number of requests in a month from so many in some time; without a time it is a month's.
-
-    >>> _per_month("100k/day"), _per_month("3M/month"), _per_month("3M")
-    ('3043750', '3M', '3M')
-    """
-    from outlay.units import parse
-
-    count, slash, unit = text.partition("/")
-    if not slash:
-        return text
-    unit = re.sub(r"^(a|per)\s+", "", unit.strip().lower())
-    if unit.removesuffix("s") not in PER_MONTH and unit not in PER_MONTH:
-        raise BadUnit(f"--requests {text}: cannot read the time {unit!r}; write for example 3M/month, 100k/day, 2/s",
-                      "--requests")
-    each = PER_MONTH.get(unit, PER_MONTH.get(unit.removesuffix("s"), 1.0))
-    if each == 1.0:
-        return count
-    return f"{parse(count, 'count', 'pay.requests_per_month') * each:.12g}"
