@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from outlay.errors import BadValue, Inconsistent
 from outlay.planner.capacity.pools import Pooled
 from outlay.planner.capacity.search import Found, search
 from outlay.planner.capacity.verify import held
+from outlay.planner.serve.pool_needs import Answers, Needs, Prompts
 from outlay.planner.serve.pool_times import load_of_pools
+from outlay.resolve.workload import Asked
 from outlay.scenario_io import scenario_from
 
 BASE: dict[str, Any] = {
@@ -201,3 +204,16 @@ def test_a_life_of_two_pools_grows_by_both_together() -> None:
     (still, devices), (more, _) = hours(0.0), hours(1.0)
     assert still == pytest.approx(2 * 8766 * devices, rel=2e-3)
     assert 1.2 * still < more < 3.0 * still
+
+
+def test_more_answers_make_room_for_prompts() -> None:
+    """Where answers at their fullest are begun so late that prompts have no time left, more of them are taken."""
+    base = Needs(asked=_asked(0.5), prompts=Prompts(0.1, 5.0), answers=Answers(64.0, 10.0, 0.02, 0.6, 0.01, 0.1, False))
+    assert math.isnan(float(base.wait_s(1.0))) and float(base.wait_s(0.1)) > 0
+    prefill, decode = (float(count) for count in base.replicas(100.0))
+    assert decode > 10 and prefill >= 20 and math.isfinite(prefill)
+    assert not Needs(_asked(0.15), base.prompts, base.answers).kept and base.kept
+
+
+def _asked(ttft: float) -> Asked:
+    return Asked("open", 1000.0, 200.0, rate=100.0, slo={"ttft": ttft})

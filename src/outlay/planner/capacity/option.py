@@ -74,8 +74,9 @@ class Option(Struct, frozen=True, eq=False, kw_only=True):
         """Devices of its largest replica."""
         raise NotImplementedError
 
-    def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]]:
-        """Devices that so many requests a second need in this layout, what those hold, and how they are laid out."""
+    def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]] | None:
+        """Devices that so many requests a second need in this layout, what those hold, and how they are laid out;
+        None where no number of them takes that much."""
         raise NotImplementedError
 
     def degrees(self) -> dict[str, Any]:

@@ -104,9 +104,11 @@ class Pooled(Option, frozen=True, eq=False, kw_only=True):
         tried = ((prefill - 1, decode), (prefill, decode - 1))
         return [found for pair in tried if min(pair) > 0 and (found := self._resized(*pair, most_devices)) is not None]
 
-    def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]]:
-        prefill, decode = (max(int(count), now) for count, now in
-                           zip(self.needs.replicas(rate_per_s), self.counts, strict=True))
+    def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]] | None:
+        needed = [float(count) for count in self.needs.replicas(rate_per_s)]
+        if not all(map(math.isfinite, needed)):
+            return None
+        prefill, decode = (max(int(count), now) for count, now in zip(needed, self.counts, strict=True))
         devices = prefill * int(self.pools.first.layout.devices) + decode * int(self.pools.second.layout.devices)
         return devices, min(self.needs.holds_per_s(prefill, decode)), self._degrees(prefill, decode)
 

@@ -211,9 +211,10 @@ def _next(found: Found, best: Option) -> dict[str, Any] | None:
     wanted = 1.5 * best.holds_per_s
     bigger: list[tuple[float, int, int, Option, float, dict[str, Any]]] = []
     for option in found.options:
-        if not option.meets:
+        larger = option.for_rate(wanted) if option.meets else None
+        if larger is None:
             continue
-        devices, held, laid = option.for_rate(wanted)
+        devices, held, laid = larger
         price = option.numbers["usd_per_hour"] / option.devices * devices
         if not math.isnan(price):
             bigger.append((price, devices, len(bigger), option, held, laid))

@@ -71,16 +71,23 @@ class Needs(Struct, frozen=True, eq=False):
     def wait_s(self, share: Num) -> Num:
         """What prompts may wait on average, where answers' replicas are so full: infinite where nothing is promised,
         nan where no pool of prompts keeps it."""
-        asked, answers = self.asked, self.answers
-        limit = asked.slo.get("ttft", math.inf)
-        bursts = 0.5 * (ARRIVALS[asked.arrivals] ** 2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
-        slack = (limit - self.prompts.alone_s - answers.begun_alone_s) / in_waits(asked.percentile)
-        wait = slack - share * (answers.begun_s - answers.begun_alone_s)
+        bursts = 0.5 * (ARRIVALS[self.asked.arrivals] ** 2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
+        wait = self._slack_s() - share * (self.answers.begun_s - self.answers.begun_alone_s)
         return np.where(wait > 0.0, wait / max(bursts, 0.5), np.nan)
+
+    def _slack_s(self) -> Num:
+        """What a first token may take beyond that of one request alone, on average."""
+        limit = self.asked.slo.get("ttft", math.inf)
+        return (limit - self.prompts.alone_s - self.answers.begun_alone_s) / in_waits(self.asked.percentile)
 
     def replicas(self, rate_per_s: Num) -> tuple[Num, Num]:
         """Of each pool for so many requests a second; none where none are."""
-        second = np.maximum(np.ceil(rate_per_s / self.answers.each_per_s * (1.0 - 1e-9)), 1.0)
+        full = rate_per_s / self.answers.each_per_s
+        second = np.maximum(np.ceil(full * (1.0 - 1e-9)), 1.0)
+        # Where answers so full leave prompts no time at all, as many more of them that half of it is left.
+        slower = np.maximum(self.answers.begun_s - self.answers.begun_alone_s, 1e-12)
+        roomy = np.maximum(np.ceil(full / np.clip(0.5 * self._slack_s() / slower, 1e-6, 1.0)), second)
+        second = np.where(np.isnan(self.wait_s(full / second)), roomy, second)
         wait = self.wait_s(rate_per_s / (self.answers.each_per_s * second))
         first = np.maximum(np.ceil(needed_per_s(rate_per_s, wait) / self.prompts.each_per_s * (1.0 - 1e-9)), 1.0)
         asks = np.greater(rate_per_s, 0.0)
