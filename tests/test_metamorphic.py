@@ -183,11 +183,12 @@ def test_what_cannot_be_is_named(changes: dict[str, Any], field: str) -> None:
     assert support.answer(scenario)["error"]["field"] == field
 
 
-def test_a_free_machine_is_never_beaten_and_many_replicas_are_replayed() -> None:
+def test_free_machines_no_hours_and_many_replicas_are_answered() -> None:
     free = _answered(json.dumps({"model": "llama-3.1-8b", "fleet": {
         "device": "h100-sxm5-80gb", "usd_per_device_hour": 0}, "pay": {
             "requests_per_month": "3M", "input": 1200, "output": 250, "ways": ["rent", "own"]}}))
     assert free["pay"]
+    _answered(json.dumps({"model": "llama-3.1-8b", "fleet": "h100-sxm5-80gb", "serve": {"hours": 0}}))
     wide = {"model": "llama-3.1-8b", "fleet": {"device": "h100-sxm5-80gb", "devices": 1_000_000},
             "serve": {"tensor": 1, "max_model_len": 8192, "workload": {"trace": TRACE}}}
     found = _answered(json.dumps(wide))["serve"]

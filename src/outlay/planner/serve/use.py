@@ -103,7 +103,7 @@ def unit_prices(
     found["co2e_per_request_kg"] = _each(carbon, requests, 1.0, "carbon per request", "kg")
     found["usd_per_user_month"] = (
         derive(_per_user_month, "money per user and month", "USD", usd=usd, kept_s=kept, users=users)
-        if usd is not None and users is not None and users.value > 0
+        if usd is not None and users is not None and users.value > 0 and kept.value > 0
         else None
     )
     found["facility_energy_per_output_token_j"] = _each(
