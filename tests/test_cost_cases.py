@@ -10,13 +10,14 @@ from outlay.catalog import load
 from outlay.validate import scoreboard
 from outlay.validate.case import Outcome, score
 from outlay.validate.cost_cases import TABLES, cost_cases
+from outlay.validate.predict import predict
 from outlay.validate.tables import read_rows
 
 
 @cache
 def found() -> tuple[Outcome, ...]:
     cases = [c for table in TABLES for c in cost_cases(table, read_rows(table))]
-    return tuple(scoreboard.predict(c, load()) for c in scoreboard.merge_repeats(cases))
+    return tuple(predict(c, load()) for c in scoreboard.merge_repeats(cases))
 
 
 @pytest.mark.parametrize(("name", "least"), [("amortised", 20), ("cloud", 6), ("acquisition", 4)])

@@ -9,7 +9,7 @@ import pytest
 from outlay import plan
 from outlay.catalog import load
 from outlay.validate.case import Outcome, score
-from outlay.validate.scoreboard import predict
+from outlay.validate.predict import predict
 from outlay.validate.tables import read_rows
 from outlay.validate.tune_cases import TABLES, tune_cases
 

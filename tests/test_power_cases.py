@@ -7,7 +7,7 @@ import pytest
 from outlay.catalog import load
 from outlay.validate.case import score
 from outlay.validate.power_cases import PROMPTS, given_rate, power_cases, predict_given_rate
-from outlay.validate.scoreboard import predict
+from outlay.validate.predict import predict
 from outlay.validate.tables import read_rows
 
 CATALOG = load()

@@ -8,7 +8,7 @@ import pytest
 
 from outlay.catalog import load
 from outlay.validate.case import Outcome
-from outlay.validate.scoreboard import predict
+from outlay.validate.predict import predict
 from outlay.validate.serve_cases import TABLES, serve_cases
 from outlay.validate.tables import read_rows
 

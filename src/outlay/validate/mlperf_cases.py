@@ -80,7 +80,7 @@ def _case(row: Row) -> Case | None:
 
 def mlperf_outcomes(rows: Iterable[Row]) -> Iterator[Outcome]:
     """Every case predicted: queued ones as any plan, a server's at the largest rate that keeps its promises."""
-    from outlay.validate.scoreboard import predict
+    from outlay.validate.predict import predict
 
     catalog = load()
     for case in mlperf_cases(rows):
