@@ -212,6 +212,8 @@ def test_more_answers_make_room_for_prompts() -> None:
     assert math.isnan(float(base.wait_s(1.0))) and float(base.wait_s(0.1)) > 0
     prefill, decode = (float(count) for count in base.replicas(100.0))
     assert decode > 10 and prefill >= 20 and math.isfinite(prefill)
+    most = min(base.holds_per_s(20.0, 10.0))
+    assert 0.0 < most < 100.0 and float(base.wait_s(most / 100.0)) > 0.0
     assert not Needs(_asked(0.15), base.prompts, base.answers).kept and base.kept
 
 

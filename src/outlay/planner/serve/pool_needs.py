@@ -21,7 +21,7 @@ from outlay.steps.serve.time import serve_time, taken_up
 from outlay.steps.serve.time_inputs import Load, TimeDevice
 
 Num = Any
-ROUNDS = 12  # of the fixed point between how full answers' replicas are and what prompts may wait
+HALVINGS = 24
 STEPS = np.concatenate([np.geomspace(0.01, 0.5, 12), np.linspace(0.55, 1.0, 12)])  # of a replica's slots
 
 
@@ -94,14 +94,20 @@ class Needs(Struct, frozen=True, eq=False):
         return np.where(asks, first, 0.0), np.where(asks, second, 0.0)
 
     def holds_per_s(self, prefill: float, decode: float) -> tuple[float, float]:
-        """Requests a second that so many of each take; of the pools by themselves, the first beside what it begins."""
-        second = rate = float(self.answers.each_per_s) * decode
-        first = rate
-        for _ in range(ROUNDS):
-            wait = float(self.wait_s(min(rate / second, 1.0)))
-            first = 0.0 if math.isnan(wait) else float(held_per_s(self.prompts.each_per_s * prefill, wait))
-            rate = 0.5 * (rate + min(first, second))
-        return first, second
+        """Requests a second that so many of each take: both, where prompts are what ends it (else inf); answers alone."""
+        second = float(self.answers.each_per_s) * decode
+
+        def taken(rate: float) -> bool:
+            wait = float(self.wait_s(rate / second))
+            return not math.isnan(wait) and rate <= float(held_per_s(self.prompts.each_per_s * prefill, wait))
+
+        if taken(second):
+            return math.inf, second
+        low, high = 0.0, second
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if taken(middle) else (low, middle)
+        return low, second
 
     @property
     def kept(self) -> bool:
