@@ -94,7 +94,7 @@ class Needs(Struct, frozen=True, eq=False):
         return np.where(asks, first, 0.0), np.where(asks, second, 0.0)
 
     def holds_per_s(self, prefill: float, decode: float) -> tuple[float, float]:
-        """Requests a second that so many of each take: both, where prompts are what ends it (else inf); answers alone."""
+        """Requests a second that so many take: both, where prompts are what ends it (else inf), and answers alone."""
         second = float(self.answers.each_per_s) * decode
 
         def taken(rate: float) -> bool:
