@@ -1,8 +1,9 @@
 """MLPerf inference results as cases: what a machine answers with everything queued, and within promises at p99.
 
-Lengths of prompts are MLCommons' published sets: 24,576 questions of Open Orca hold 5,463,976 tokens. Of the mixed set
-for Mixtral no count was found and that length is assumed. Lengths of answers are a row's own. How a model was split is
-not printed: it is as the plan takes it. GPT-J is left out: the benchmark asks four beams of each answer.
+Lengths of prompts are MLCommons' published sets: 24,576 questions of Open Orca hold 5,463,976 tokens; of the mixed set
+for Mixtral only single prompts are printed, and its mean is taken from those. Lengths of answers are a row's own. How a
+model was split and the most requests a step are what submitters' published configurations say (`HARNESS`), never
+chosen by what was measured. GPT-J is left out: the benchmark asks four beams of each answer.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ Row = Mapping[str, str]
 TABLE = "mlperf_inference_v4_1"
 THROUGHPUT = "serve.output_tokens_per_s"
 OPEN_ORCA = 5463976 / 24576  # tokens of a prompt, on average
+# A prompt of each third of the mixed set. GSM8K's all begin with the same eight worked questions: 660 tokens of the one
+# printed; MBXP's printed one has 139 tokens for 312 characters, its release has 360 a prompt in the six languages used
+# (closed/NVIDIA/code/mixtral-8x7b/tensorrt of inference_results_v4.1; amazon-science/mxeval; Open Orca as above).
+MIXED = (OPEN_ORCA + 660.0 + 139.0 * 360.0 / 312.0) / 3.0
 # Model, tokens of a prompt, and what the Server scenario promises at the 99th percentile (inference rules, v4.1).
 MODELS: dict[str, tuple[str, float, dict[str, Any]]] = {
     "llama2-70b": ("llama-2-70b", OPEN_ORCA, {"ttft": "2s", "tpot": "200ms", "percentile": 99}),
-    "mixtral-8x7b": ("mixtral-8x7b", 300.0, {"ttft": "2s", "tpot": "200ms", "percentile": 99}),
+    "mixtral-8x7b": ("mixtral-8x7b", MIXED, {"ttft": "2s", "tpot": "200ms", "percentile": 99}),
 }
 DEVICES = (
     ("H100-SXM-80GB", "h100-sxm5-80gb"), ("H100-NVL", "h100-nvl-94gb"), ("H100-PCIe", "h100-pcie-80gb"),
@@ -36,6 +41,30 @@ DEVICES = (
 FITTED = ("llama-2-70b",)  # models that other published rows were fitted to
 FOUR_BITS = ("b200-sxm",)  # NVIDIA's preview of it ran these models in FP4; all others ran them in FP8
 CAPPED_W = 500.0  # of 700: closed/NVIDIA/configs, power_limit of H200_SXM_141GBx8_MaxQ
+# Model and device: tensor, most requests Offline and Server, most tokens a step Offline and Server. Of the submissions'
+# configs/MODEL/SCENARIO (tensor_parallelism, gpu_batch_size, max_num_tokens), of AMD's test_VllmFp8 scripts and the
+# defaults of its harness; a B200's are not published. Submitters that differ follow.
+HARNESS: dict[tuple[str, str], tuple[int, int | None, int | None, int, int]] = {
+    ("llama-2-70b", "h100-sxm5-80gb"): (2, 896, 1024, 4096, 4096),
+    ("llama-2-70b", "h100-nvl-94gb"): (2, 1300, 640, 4096, 4096),
+    ("llama-2-70b", "h100-pcie-80gb"): (2, 896, 896, 4096, 4096),
+    ("llama-2-70b", "h200-sxm-141gb"): (1, 806, 896, 4096, 4096),
+    ("llama-2-70b", "gh200-96gb"): (1, 806, 1024, 4096, 4096),
+    ("llama-2-70b", "l40s"): (4, 1024, 1024, 4096, 4096),
+    ("llama-2-70b", "b200-sxm"): (1, None, None, 4096, 4096),
+    ("llama-2-70b", "mi300x"): (1, 2048, 1024, 65536, 49152),
+    ("mixtral-8x7b", "h100-sxm5-80gb"): (1, 896, 896, 8192, 16384),
+    ("mixtral-8x7b", "h200-sxm-141gb"): (1, 3072, 1200, 16384, 8192),
+}
+SUBMITTERS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
+    ("Lenovo", "h100-nvl-94gb"): {"Offline": {"tensor": 1}, "Server": {"tensor": 1}},
+    ("HPE", "h100-nvl-94gb"): {"Server": {"max_num_seqs": 1024}},
+}
+# Red Hat served two copies on four L40S with vLLM, its version and limits untold (closed/RedHat/code README).
+RED_HAT: dict[str, Any] = {"engine": "vllm", "tensor": 2}
+# AMD's scripts: the cache in FP8, most of the memory, and no graphs with everything queued.
+AMD: dict[str, dict[str, Any]] = {"Offline": {"kv_precision": "fp8", "memory_utilization": 0.99, "enforce_eager": True},
+       "Server": {"kv_precision": "fp8", "memory_utilization": 0.97}}
 AMD_VERSION = re.compile(r"vLLM (\d+\.\d+\.\d+)")
 
 
@@ -69,13 +98,29 @@ def _case(row: Row) -> Case | None:
     fleet: dict[str, Any] = {"device": device, "devices": int(row["n_gpus"])}
     if "MaxQ" in row["notes"]:
         fleet["device_power_limit_w"] = CAPPED_W
-    maker = re.search(r"submitter=([^;]+)", row["notes"])
+    found = re.search(r"submitter=([^;]+)", row["notes"])
+    maker = found[1] if found else ""
+    serve |= _harness(model, device, maker, scenario_name)
     return Case(
-        source=f"MLPerf inference {scenario_name}", id=f"{name} {scenario_name}: {maker[1] if maker else ''} "
+        source=f"MLPerf inference {scenario_name}", id=f"{name} {scenario_name}: {maker} "
         f"{row['n_gpus']} x {device}", scenario={"model": model, "fleet": fleet, "serve": serve}, number=THROUGHPUT,
         measured=float(row["output_tok_s_total"]), unit="tokens/s",
         group=f"{GROUPS}model/{model}" if model in FITTED else "",
         evidence=f"MLPerf throughput, {scenario_name}")
+
+
+def _harness(model: str, device: str, maker: str, scenario: str) -> dict[str, Any]:
+    """How a submission ran its model, as its published configuration says."""
+    if maker == "RedHat":
+        return RED_HAT
+    tensor, *limits = HARNESS[model, device]
+    most, tokens = limits[scenario == "Server"], limits[2 + (scenario == "Server")]
+    given: dict[str, Any] = {"tensor": tensor, "max_num_batched_tokens": tokens}
+    if most is not None:
+        given["max_num_seqs"] = most
+    if device == "mi300x":
+        given |= AMD[scenario]
+    return given | SUBMITTERS.get((maker, device), {}).get(scenario, {})
 
 
 def mlperf_outcomes(rows: Iterable[Row]) -> Iterator[Outcome]:

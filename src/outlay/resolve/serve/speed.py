@@ -20,7 +20,7 @@ from outlay.resolve.engines import Engine, version_of
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.notes import Notes
 from outlay.resolve.own_runs import POWER, OwnRuns, Point, own_runs
-from outlay.resolve.power import capped_clock
+from outlay.resolve.serve.relatives import held_clock
 from outlay.resolve.serve.time import (
     SLOW_SHARE,
     dated_scope,
@@ -221,7 +221,7 @@ def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catal
     peaks = {GIVEN_PEAKS[n]: v.value for n, v in facts.peaks.items() if n in GIVEN_PEAKS}
     entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
     cap, rated = fleet.device_power_limit_w, facts.power_w
-    clock = capped_clock(rated.value, cap) if cap is not None and rated is not None else 1.0
+    clock = 1.0 if rated is None else held_clock(facts.entry, rated.value, rated.value if cap is None else cap)
     host = hardware.devices_per_node if fleet.intra_node_bytes_per_s is None else None  # a given link says what it is
     found = time_device(entry, facts.memory_bytes_per_s.value, peaks, clock, host)
     if facts.entry is None:

@@ -16,6 +16,7 @@ from outlay.catalog.store import DATA
 from outlay.catalog.utilization import decode_attention, matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.engines import version_of
+from outlay.resolve.serve.relatives import link_ratio, reached_share
 from outlay.steps.efficiency import GENERATIONS
 from outlay.steps.serve.time_inputs import Links, TimeDevice
 
@@ -51,7 +52,8 @@ def time_device(
         if value is not None:
             found.setdefault(name, float(value))
     found.setdefault("bf16", float(entry.value("peak_fp16_flop_per_s", 0.0) or 0.0))
-    found = {name: value * clock for name, value in found.items()}
+    reached = clock * reached_share(entry)
+    found = {name: value * reached for name, value in found.items()}
     share, floor = _reading(family, float(entry.value("memory_bytes_per_s")))
     link = float(entry.value("link_bytes_per_s", 25e9) or 25e9)
     host = host or int(entry.value("devices_per_node", 8) or 8)
@@ -62,8 +64,8 @@ def time_device(
         bandwidth,
         share,
         floor,
-        links(family, "reduce", link, host),
-        links(family, "exchange", link, host),
+        links(family, "reduce", link, host, link_ratio(entry)),
+        links(family, "exchange", link, host, link_ratio(entry)),
         int(entry.value("scale_up_devices", 8) or 8),
         SLOW_SHARE * float(entry.value("inter_node_bytes_per_s", 50e9) or 50e9),
     )
@@ -89,12 +91,13 @@ def _reading(family: str, bandwidth: float) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=64)
-def links(family: str, kind: str, link_bytes_per_s: float, host: int = 8) -> Links:
+def links(family: str, kind: str, link_bytes_per_s: float, host: int = 8, ratio: float = 1.0) -> Links:
     """All-reduces captured in a graph, or the general all-to-all, by devices; the card's link where unmeasured.
 
     host: devices of a node. Numbers are those of hosts of the nearest size, the middle of all where those have fewer
     devices: two cards behind their own host's bridge reach a third of what the same two reach in a server of eight.
-    A general exchange that was measured on larger hosts only is slower on the smaller as reductions are.
+    ratio: the card's link over that of the card that was measured. A general exchange that was measured on larger
+    hosts only is slower on the smaller as reductions are.
     """
     tables = _collectives(family, kind)
     found = _middle(tables)
@@ -106,7 +109,7 @@ def links(family: str, kind: str, link_bytes_per_s: float, host: int = 8) -> Lin
         here, there = _middle(_of_host(reduced, host)), _middle(_of_host(reduced, int(min(map(max, near.values())))))
         slower = median(here[n][1] / there[n][1] for n in here if n in there)
         found = {n: (x / slower, y * slower) if n in here else (x, y) for n, (x, y) in found.items()}
-    return Links(tuple(found), tuple(x for x, _ in found.values()), tuple(y for _, y in found.values()))
+    return Links(tuple(found), tuple(x for x, _ in found.values()), tuple(ratio * y for _, y in found.values()))
 
 
 def _of_host(tables: Mapping[str, Mapping[float, tuple[float, float]]], host: int
