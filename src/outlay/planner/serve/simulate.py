@@ -213,7 +213,8 @@ def _held_s(phase: ServePhase, engine: EngineTime, replicas: int, steps: StepTim
 
 
 def _block(phase: ServePhase) -> float:
-    return float(value_of(phase.recipe.constant("block_tokens", BLOCK_TOKENS)))
+    """Of the cache; finer ones than this would take memory by the token and change nothing that is seen."""
+    return max(float(value_of(phase.recipe.constant("block_tokens", BLOCK_TOKENS))), BLOCK_TOKENS)
 
 
 def _fields(
