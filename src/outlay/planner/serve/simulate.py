@@ -18,6 +18,7 @@ from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.serve.speed import Speed
 from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simulate
 from outlay.simulate.run import Workload
+from outlay.simulate.workload import Batch
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import HANDOVER_S, Side
 from outlay.steps.serve.time import (
@@ -142,7 +143,8 @@ def pool_of(layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens
 
 def _held(engine: EngineTime, layout: ServeLayout, workload: Workload, phase: ServePhase) -> EngineTime:
     """An engine with no more places than requests could fill: what is told of millions of places costs their memory."""
-    count = getattr(workload, "requests", None) or phase.asked.requests or np.inf
+    asked = getattr(workload, "requests", None)
+    count = len(asked.arrival_s) if isinstance(asked, Batch) else asked or phase.asked.requests or np.inf
     most = max(float(count), PLACES) * layout.pipeline
     return replace(engine, max_num_seqs=min(float(engine.max_num_seqs), most))
 
