@@ -92,6 +92,28 @@ def test_nobody_imports_upwards(path: Path) -> None:
         assert (room, there) not in NEVER, f"{module} imports {other}: not allowed to look things up"
 
 
+def test_no_circles_of_imports() -> None:
+    """No two files need each other, whether at the top or inside a function."""
+    modules = {module_of(path): path for path in FILES}
+    needs: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        needs[module] = {name for name in files_imported(path) if name in modules and name != module}
+    while ends := {m for m, others in needs.items() if not others} | set(needs) - set().union(*needs.values()):
+        needs = {m: others - ends for m, others in needs.items() if m not in ends}
+    assert not needs
+
+
+def files_imported(path: Path) -> set[str]:
+    """Modules that a file names, one level deeper than `imported`: also what it takes from a room by name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("outlay"):
+            room = node.module.removeprefix("outlay").removeprefix(".")
+            inner = {f"{room}.{a.name}".removeprefix(".") for a in node.names}
+            names |= {name if (SOURCE / (name.replace(".", "/") + ".py")).exists() else room for name in inner}
+    return names
+
+
 @pytest.mark.parametrize(
     "path", [p for p in WRITTEN if p.suffix == ".py"], ids=lambda p: str(p.relative_to(ROOT))
 )
