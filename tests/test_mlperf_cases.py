@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from outlay.validate.case import Outcome
-from outlay.validate.mlperf_cases import MIXED, OPEN_ORCA, TABLE, mlperf_cases, mlperf_outcomes
-from outlay.validate.tables import read_rows
+from outlay.validate.mlperf_cases import MIXED, TABLE, mlperf_cases, mlperf_outcomes
+from outlay.validate.tables import OPEN_ORCA, read_rows
 
 ROWS = read_rows(TABLE)
 # Median error and share inside the interval that each must keep; TensorRT-LLM of 2024 was slower on mixtures.

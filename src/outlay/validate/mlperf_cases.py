@@ -19,11 +19,12 @@ from outlay.derive import value_of
 from outlay.errors import OutlayError
 from outlay.resolve.serve.time import GROUPS
 from outlay.validate.case import Case, Outcome
+from outlay.validate.predict import predict
+from outlay.validate.tables import OPEN_ORCA
 
 Row = Mapping[str, str]
 TABLE = "mlperf_inference_v4_1"
 THROUGHPUT = "serve.output_tokens_per_s"
-OPEN_ORCA = 5463976 / 24576  # tokens of a prompt, on average
 # A prompt of each third of the mixed set. GSM8K's all begin with the same eight worked questions: 660 tokens of the one
 # printed; MBXP's printed one has 139 tokens for 312 characters, its release has 360 a prompt in the six languages used
 # (closed/NVIDIA/code/mixtral-8x7b/tensorrt of inference_results_v4.1; amazon-science/mxeval; Open Orca as above).
@@ -125,8 +126,6 @@ def _harness(model: str, device: str, maker: str, scenario: str) -> dict[str, An
 
 def mlperf_outcomes(rows: Iterable[Row]) -> Iterator[Outcome]:
     """Every case predicted: queued ones as any plan, a server's at the largest rate that keeps its promises."""
-    from outlay.validate.predict import predict
-
     catalog = load()
     for case in mlperf_cases(rows):
         if "slo" not in case.scenario["serve"]:

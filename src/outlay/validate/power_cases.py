@@ -13,7 +13,7 @@ from typing import Any
 
 from outlay.validate.case import Case, Outcome
 from outlay.validate.latency_cases import DEVICES
-from outlay.validate.mlperf_cases import OPEN_ORCA
+from outlay.validate.tables import OPEN_ORCA
 
 Row = Mapping[str, str]
 TABLES = ("mlenergy_v3_llm", "mlperf_llm_power")
