@@ -2,7 +2,7 @@
 
     python tools/write_validation.py [TABLES_FOLDER]
 
-Without a folder the tables shipped in the package are scored.
+Tables of the folder stand in place of those shipped in the package, or beside them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from outlay.validate import scoreboard
 from outlay.validate.page import page, summary
@@ -21,10 +22,14 @@ SUMMARY = ROOT / "src" / "outlay" / "validate" / "summary.json"
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else scoreboard.CASES
-    found = scoreboard.outcomes(folder)
+    with TemporaryDirectory() as both:
+        folder = Path(both)
+        for table in (*scoreboard.CASES.glob("*.csv"), *(p for a in sys.argv[1:2] for p in Path(a).glob("*.csv"))):
+            (folder / table.name).unlink(missing_ok=True)
+            (folder / table.name).symlink_to(table.resolve())
+        found, verdicts = scoreboard.outcomes(folder), scoreboard.fits(folder)
     notes = NOTES.read_text(encoding="utf-8") if NOTES.exists() else "Nothing noted."
-    PAGE.write_text(page(found, scoreboard.fits(folder), notes), encoding="utf-8")
+    PAGE.write_text(page(found, verdicts, notes), encoding="utf-8")
     SUMMARY.write_text(json.dumps(summary(found)) + "\n", encoding="utf-8")
     print(f"{len(found)} cases scored; wrote {PAGE.relative_to(ROOT)} and {SUMMARY.relative_to(ROOT)}")
 
