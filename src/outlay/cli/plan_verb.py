@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, write, write_blocks
 from outlay.cli.ask import ask, scenario_of, variants
-from outlay.cli.shell import NO, YES
 from outlay.cli.subjects import launch_words, model_read, reading, without_reading
 
 if TYPE_CHECKING:
@@ -75,7 +74,3 @@ def _around(document: dict[str, Any]) -> str:
         return "life"
     phases = [p for p in ("data", "pretrain", "finetune", "serve", "maintain", "pay") if p in document]
     return phases[0] if phases in (["data"], ["maintain"]) else ""
-
-
-def verdict_code(yes: bool) -> int:
-    return YES if yes else NO

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-_DIRECT = 4_000_000  # keys below this are counted in a table, others sorted
-
 
 def distinct_rows(*columns: Any) -> tuple[list[Any], Any]:
     """Distinct rows of equal-length columns (or plain numbers), and where each original row is found among them.

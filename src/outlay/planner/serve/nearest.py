@@ -18,7 +18,6 @@ GIB = 2.0**30
 Step = tuple[str, Any, Any, str, Trial]
 SHORTEST = 512
 PROBES = 64  # lengths tried at once
-LONGEST = 2**24
 LIGHTER = ("fp8", "awq-int4")
 LIGHTER_GGUF = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "iq4_xs", "q3_k_m", "q2_k")
 UTILIZATIONS = (0.92, 0.95, 0.97)

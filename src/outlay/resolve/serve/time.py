@@ -24,7 +24,6 @@ CONSTANTS = DATA / "serve_time_constants.csv"
 VERSIONS = DATA / "serve_version_constants.csv"
 LEFT_OUT = DATA / "grids" / "serve_time_left_out.csv"  # the same, fitted without one group each
 COLLECTIVES = DATA / "grids" / "utilization_collectives.csv"
-LARGE_READ = 2**30
 SLOW_SHARE = 0.85  # of a network card's rate
 UNMEASURED = ((2.0, 4.0, 8.0), (10e-6, 12e-6, 15e-6))  # devices and latency where no table exists
 LINK_SHARE = 0.75  # of a link's rate that a collective reaches where none was measured
