@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.errors import BadValue, Inconsistent, Unreadable
 from outlay.scenario_io import field_paths, load_file, scenario_from, to_plain
@@ -133,7 +133,7 @@ def _without_file(parts: dict[str, Any], notes: LaunchNotes) -> tuple[dict[str, 
     serve = {**({"precision": kind} if kind else {}), **(parts.get("serve") or {})}
     why = f"{given} is not here, so sizes are those of the model by its name" + (f", in {kind}" if kind else "")
     note = {"what": "model", "value": name, "why": why, "source": notes.engine}
-    notes = msgspec.structs.replace(notes, assumed=(*notes.assumed, note))
+    notes = replace(notes, assumed=(*notes.assumed, note))
     return {**parts, "model": name, "serve": serve}, notes
 
 
@@ -266,5 +266,5 @@ def with_reading(result: Result, subjects: Sequence[Subject]) -> Result:
     warnings = [w for s in subjects for w in s.warnings]
     if not assumptions and not warnings:
         return result
-    return msgspec.structs.replace(result, assumptions=(*result.assumptions, *assumptions),
+    return replace(result, assumptions=(*result.assumptions, *assumptions),
                                warnings=(*result.warnings, *warnings))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report.blocks import Block, Bullets, Mood, Note, Table, Verdict
-from outlay.report.numbers import number, one
+from outlay.report.blocks import Block, Bullets, Mood, Note, Table, Verdict, few_of
+from outlay.report.numbers import number, one, plain
 
 NEAR = 0.15  # of the plan: called as expected though outside a narrow interval
 HEADS = ("ttft_s", "tpot_s", "output_tokens_per_s")
@@ -32,11 +32,9 @@ def page(document: Mapping[str, Any], verbose: bool = False) -> list[Block]:
         blocks.append(Bullets("What the difference points to", tuple(document["hints"])))
     if document["remarks"]:
         blocks.append(Bullets("About the file", tuple(document["remarks"])))
-    assumed = [f"{a['what']} = {_plain(a['value'])}: {a['why']}" for a in document["assumed"]]
+    assumed = [f"{a['what']} = {plain(a['value'])}: {a['why']}" for a in document["assumed"]]
     if assumed:
-        some = assumed if verbose else assumed[:5]
-        told = "" if len(some) == len(assumed) else f" ({len(some)} of {len(assumed)}; all with -v)"
-        blocks.append(Bullets(f"Assumed, as the file does not say{told}", tuple(some)))
+        blocks.append(few_of("Assumed, as the file does not say", assumed, verbose))
     unknown = document["unknown_fields"]
     if unknown:
         shown, more = ", ".join(unknown[:6]), " …" * (len(unknown) > 6)
@@ -119,9 +117,3 @@ def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
     return f"{_value(row, row['seen'])} {_times(row['ratio'])}{' ' if row['inside'] else '*'}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return one(value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct, field
 
 Mood = Literal["good", "doubtful", "bad", "plain"]
+FEW = 5  # of a list that is whole with -v
 
 
 class Verdict(Struct, frozen=True):
@@ -35,6 +37,13 @@ class Table(Struct, frozen=True):
 class Bullets(Struct, frozen=True):
     title: str
     items: tuple[str, ...]
+
+
+def few_of(title: str, items: Sequence[str], verbose: bool, few: int = FEW) -> Bullets:
+    """The first few of a list, whose title then says how many there are; all of them with -v."""
+    shown = items if verbose else items[:few]
+    told = "" if len(shown) == len(items) else f" ({len(shown)} of {len(items)}; all with -v)"
+    return Bullets(title + told, tuple(shown))
 
 
 class Commands(Struct, frozen=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report.blocks import Block, Bullets, Mood, Note, Table, Verdict
-from outlay.report.numbers import number, one
+from outlay.report.blocks import Block, Bullets, Mood, Note, Table, Verdict, few_of
+from outlay.report.numbers import number, plain
 
 GIB = 2.0**30
 SAME = 0.02  # of the bytes a token takes in the cache: rounding of what is printed
@@ -20,11 +20,9 @@ def page(document: Mapping[str, Any], verbose: bool = False) -> list[Block]:
     said = _differs(document)
     if said:
         blocks.append(Bullets("Differs most", said))
-    assumed = [f"{a['what']} = {_plain(a['value'])}: {a['why']}" for a in document["assumed"]]
+    assumed = [f"{a['what']} = {plain(a['value'])}: {a['why']}" for a in document["assumed"]]
     if assumed:
-        shown = assumed if verbose else assumed[:5]
-        more = "" if len(shown) == len(assumed) else f" ({len(shown)} of {len(assumed)}; all with -v)"
-        blocks.append(Bullets(f"Assumed, as the log does not say{more}", tuple(shown)))
+        blocks.append(few_of("Assumed, as the log does not say", assumed, verbose))
     strange = document["not_understood"]
     if strange:
         lines = strange if verbose else strange[:3]
@@ -98,9 +96,3 @@ def _size(row: Mapping[str, Any], value: Any) -> str:
     if row["name"] in ("memory_utilization", "max_concurrency"):
         return f"{amount:,.2f}"
     return f"{amount:,.0f}" + (" bytes" if row["unit"] == "bytes" else "")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return one(value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from msgspec import Struct
 
@@ -186,6 +187,13 @@ def one(
     decimals = 1 if memory else decimals_for(nominal / scale.factor, digits)
     text = f"{scale.before}{fixed(nominal / scale.factor, decimals, digits)}{scale.after}"
     return text + (span(value, scale, decimals, digits) if interval else "")
+
+
+def plain(value: Any) -> str:
+    """An assumed value on a page: a quantity with its unit, a count with its thousands, else as it is."""
+    if isinstance(value, Mapping):
+        return one(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def short(value: object, unit: str = "") -> str:

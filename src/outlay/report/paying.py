@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outlay.report.blocks import Block, Bullets, Commands, Mood, Table, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Mood, Table, Verdict, few_of
 from outlay.report.numbers import adding_up, fixed, number, one, short
 from outlay.report.screen import brackets, sentence
 
@@ -331,14 +331,13 @@ def _assumptions(result: Mapping[str, Any], verbose: bool) -> Bullets | None:
     items = []
     ranks = {name: i for i, name in enumerate(SAID)}
     found.sort(key=lambda a: ranks.get(str(a["what"]), len(ranks)))
-    for entry in found if verbose else found[:ASSUMPTIONS_SHOWN]:
+    for entry in found:
         what, value = str(entry["what"]), entry.get("value")
         nominal = number(value)
         shown = str(value) if nominal is None else f"{nominal:,.4g}" if nominal < 1e4 else f"{nominal:,.0f}"
         source = f" ({entry['source']})" if verbose and entry.get("source") else ""
         items.append(f"{SAID.get(what, what)} = {shown}: {entry['why']}{source}")
-    more = f" ({len(items)} of {len(found)}; all with -v)" if len(items) < len(found) else ""
-    return Bullets(f"Assumed{more}", tuple(items))
+    return few_of("Assumed", items, verbose, ASSUMPTIONS_SHOWN)
 
 
 def quiet(result: Mapping[str, Any]) -> list[Block]:

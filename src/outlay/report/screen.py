@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlay.report import books, parts
-from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Pair, Verdict
+from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Pair, Verdict, few_of
 from outlay.report.numbers import number, one, scale_for, share, short
 from outlay.units import duration, si
-
-ASSUMPTIONS_SHOWN = 5
 
 
 def phase_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -295,10 +293,7 @@ def assumptions(result: Mapping[str, Any], verbose: bool) -> Block | None:
             ranks.get(str(entry.get("what")), len(ranks)),
         ),
     )
-    shown = ordered if verbose else ordered[:ASSUMPTIONS_SHOWN]
-    items = [_assumption(entry, verbose) for entry in shown]
-    title = f"Assumed ({len(shown)} of {len(found)}; all with -v)" if len(shown) < len(found) else "Assumed"
-    return Bullets(title, tuple(items))
+    return few_of("Assumed", [_assumption(entry, verbose) for entry in ordered], verbose)
 
 
 def _assumption(entry: Mapping[str, Any], verbose: bool) -> str:

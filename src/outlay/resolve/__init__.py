@@ -205,8 +205,6 @@ def _unseen(evidence: str, recipe: Any, hardware: Hardware | None, defaults: Def
 
 def _described_layout(layout: Layout, notes: Notes) -> Layout:
     """A layout with its splits and micro-batch describes a run: its schedule is then the plain one unless said."""
-    import msgspec
-
     described = None not in (layout.tensor, layout.micro_batch) and (layout.pipeline or 0) > 1
     if not described or layout.virtual_pipeline is not None or layout.schedule not in (None, "1f1b"):
         return layout
@@ -215,7 +213,7 @@ def _described_layout(layout: Layout, notes: Notes) -> Layout:
         1,
         "the splits and the micro-batch are given, so one chunk a stage; give virtual_pipeline to interleave",
     )
-    return msgspec.structs.replace(layout, virtual_pipeline=1)
+    return replace(layout, virtual_pipeline=1)
 
 
 def evidence_class(architecture: Architecture | None, recipe: Any, facts: DeviceFacts | None) -> str:

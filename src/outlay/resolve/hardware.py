@@ -22,9 +22,8 @@ OPERATIONS_PER_BYTE = 50.0
 
 def whole_instances(fleet: Fleet, facts: DeviceFacts) -> Fleet:
     """A cloud instance's name stands for all the devices in it."""
-    import msgspec
 
-    return msgspec.structs.replace(fleet, devices=fleet.devices * facts.per_instance)
+    return replace(fleet, devices=fleet.devices * facts.per_instance)
 
 
 def resolve_hardware(

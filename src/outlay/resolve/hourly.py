@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -129,7 +128,7 @@ def resolve_tenures(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node
                            "fleet.commitment on_demand", SCALING)
 
     def at(commitment: str) -> Rates | None:
-        own = msgspec.structs.replace(fleet, commitment=commitment)
+        own = replace(fleet, commitment=commitment)
         found, _ = resolve_rates(own, facts, site, per_node, Defaults(defaults.catalog, Notes(), defaults.seed))
         return found if found.usd_per_device_s is not None else None
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from outlay.account import unit_value
 from outlay.planner.capacity.hours import mean_hour
 from outlay.planner.capacity.rate import Most, tails
-from outlay.planner.serve.hours import standing_of
+from outlay.planner.serve.hours import Standing, standing_of
 from outlay.planner.serve.replay import replayed, spread
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import HOUR_S, load_of, times
@@ -26,6 +26,7 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.power import serve_power
 
 GROWTH = 1.15  # of the replicas, where a promise was broken
+
 
 class Option(Struct, frozen=True, eq=False, kw_only=True):
     """One way to serve the load, at nominal inputs."""
@@ -44,44 +45,44 @@ class Option(Struct, frozen=True, eq=False, kw_only=True):
     seen: dict[str, str] = field(default_factory=dict)  # what was held against each promise: mean, p99
 
     @property
+    @abstractmethod
     def devices(self) -> int:
         """Of all of it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def holds_per_s(self) -> float:
         """Requests a second that all of it takes within the promises."""
-        raise NotImplementedError
 
+    @abstractmethod
     def laid_out(self, serve: Serve) -> Serve:
         """The serving section with this layout."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answered(self) -> dict[str, Any]:
         """The times its own plan has, replayed where a percentile is promised."""
-        raise NotImplementedError
 
+    @abstractmethod
     def grown(self, broken: Collection[str], most_devices: int) -> Option | None:
         """The same with more replicas, where promises were broken; None where those cannot carry the load."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fewer(self, most_devices: int) -> list[Option]:
         """The same with a replica less."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def largest(self) -> int:
         """Devices of its largest replica."""
-        raise NotImplementedError
 
+    @abstractmethod
     def for_rate(self, rate_per_s: float) -> tuple[int, float, dict[str, Any]] | None:
         """Devices that so many requests a second need in this layout, what those hold, and how they are laid out;
         None where no number of them takes that much."""
-        raise NotImplementedError
 
+    @abstractmethod
     def degrees(self) -> dict[str, Any]:
         """How it is laid out, as rows of the result have it."""
-        raise NotImplementedError
 
     def least(self, aim: str) -> float:
         """What its number of an aim cannot be below with a replica less, whose work the others then have to do."""
@@ -134,7 +135,7 @@ class Equal(Option, frozen=True, eq=False, kw_only=True):
 
     def laid_out(self, serve: Serve) -> Serve:
         layout = self.layout
-        return msgspec.structs.replace(serve, tensor=int(layout.tensor), data=int(layout.data),
+        return replace(serve, tensor=int(layout.tensor), data=int(layout.data),
                                        expert=int(layout.expert), replicas=self.replicas)
 
     def answered(self) -> dict[str, Any]:
@@ -223,7 +224,12 @@ def _hours(
         power_w = _power(resolved, phase, whole, load, found)
         return an_hour(resolved, power_w, float(whole.devices), float(found["output_tokens_per_s"]) * whole.count)
     facts = None if resolved.power is None else serve_power_facts(resolved.power)
-    mean = mean_hour(resolved, phase, standing_of(phase.asked, whole, facts, most))
+    return an_hour_of_many(resolved, phase, standing_of(phase.asked, whole, facts, most))
+
+
+def an_hour_of_many(resolved: Resolved, phase: ServePhase, standing: Standing) -> dict[str, float]:
+    """The mean hour of a load that is known by the hour."""
+    mean = mean_hour(resolved, phase, standing)
     return an_hour(resolved, mean.power_w, mean.devices, mean.answered_per_s * phase.asked.output, mean.usd_per_hour)
 
 

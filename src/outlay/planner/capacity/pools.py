@@ -10,14 +10,12 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
-from outlay.planner.capacity.hours import mean_hour
-from outlay.planner.capacity.option import Option, an_hour, is_replayed, more_of
+from outlay.planner.capacity.option import Option, an_hour, an_hour_of_many, is_replayed, more_of
 from outlay.planner.capacity.rate import CAPACITY, Most, tails
 from outlay.planner.layouts.pareto import front
 from outlay.planner.serve.extras import with_extras
@@ -78,11 +76,11 @@ class Pooled(Option, frozen=True, eq=False, kw_only=True):
         for name, side in zip(("prefill", "decode"), (self.pools.first, self.pools.second), strict=True):
             own = getattr(self.given, name) if self.given is not None else Pool()
             layout = side.layout
-            both[name] = msgspec.structs.replace(
+            both[name] = replace(
                 own, tensor=int(layout.tensor), pipeline=layout.pipeline, data=int(layout.data),
                 expert=int(layout.expert), replicas=int(value_of(side.replicas)))
         link = None if self.given is None else self.given.kv_transfer_bytes_per_s
-        return msgspec.structs.replace(serve, disaggregated=Disaggregated(**both, kv_transfer_bytes_per_s=link))
+        return replace(serve, disaggregated=Disaggregated(**both, kv_transfer_bytes_per_s=link))
 
     def answered(self) -> dict[str, Any]:
         asked = self.phase.asked
@@ -339,8 +337,8 @@ def _hours(
     if phase.asked.hourly is None:
         return an_hour(resolved, power_w, float(sum(pools.devices)), tokens_per_s)
     facts = None if resolved.power is None else serve_power_facts(resolved.power)
-    mean = mean_hour(resolved, phase, standing_of_pools(phase.asked, pools, facts, needs if needs.kept else None))
-    return an_hour(resolved, mean.power_w, mean.devices, mean.answered_per_s * phase.asked.output, mean.usd_per_hour)
+    standing = standing_of_pools(phase.asked, pools, facts, needs if needs.kept else None)
+    return an_hour_of_many(resolved, phase, standing)
 
 
 def most_of(asked: Asked, pools: Pools, needs: Needs) -> Most:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -58,9 +57,9 @@ class Found(Struct, frozen=True, eq=False):
         """The scenario on the best option's devices, laid out as it is."""
         best = self.best
         assert scenario.serve is not None
-        serve = msgspec.structs.replace(scenario.serve, engine=best.engine, precision=best.precision, options=None)
+        serve = replace(scenario.serve, engine=best.engine, precision=best.precision, options=None)
         serve = best.laid_out(serve)
-        return msgspec.structs.replace(scenario, fleet=f"{best.devices}x{best.device}", serve=serve)
+        return replace(scenario, fleet=f"{best.devices}x{best.device}", serve=serve)
 
     def tell(self, notes: Notes) -> None:
         """Which was chosen and why."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 from msgspec.structs import replace
 
 from outlay.errors import Inconsistent, OutlayError
@@ -30,7 +29,7 @@ def choose_tune(resolved: Resolved, phase: TunePhase, recompute: str | None = No
     kinds = ("none", "full") if open_choice else (asked.recompute or recompute,)
     found = None
     for kind in kinds:
-        found = _over_zero(as_training(resolved, phase), phase, msgspec.structs.replace(asked, recompute=kind))
+        found = _over_zero(as_training(resolved, phase), phase, replace(asked, recompute=kind))
         if found.fits:
             break
     assert found is not None
@@ -46,7 +45,7 @@ def _over_zero(at: Resolved, phase: TunePhase, asked: Layout) -> Chosen:
     found: list[tuple[bool, float, Chosen]] = []
     trouble: OutlayError | None = None
     for zero in choices:
-        layout = asked if zero is None else msgspec.structs.replace(asked, zero=zero)
+        layout = asked if zero is None else replace(asked, zero=zero)
         try:
             chosen = choose_layout(at, replace(phase.training, layout=layout))
         except Inconsistent as error:

@@ -111,10 +111,9 @@ class _Finder:
 
     def merged(self, first: Any, second: Any) -> Any:
         """The layout with what either of two changes sets."""
-        import msgspec
 
         given = self.phase.given.layout
-        return msgspec.structs.replace(first, **{
+        return replace(first, **{
             name: value for name in LAYOUT_FIELDS
             if (value := getattr(second, name)) is not None and value != getattr(given, name, None)})
 
@@ -154,11 +153,10 @@ class _Finder:
             ways *= 2
 
     def with_layout(self, **changed: Any) -> Any:
-        import msgspec
 
         from outlay.scenario import Layout as GivenLayout
 
-        return msgspec.structs.replace(self.phase.given.layout or GivenLayout(), **changed)
+        return replace(self.phase.given.layout or GivenLayout(), **changed)
 
     def methods(self, method: str) -> Iterator[dict[str, Any]]:
         if method in ("full", "freeze"):

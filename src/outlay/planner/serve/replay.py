@@ -71,12 +71,8 @@ def spread_pools(
     few, part = _few_pools(asked, pools)
     if _pooled(few) > MOST_POOLED:
         return {}
-    slower, first = pools.own_slower(load_of_pools(asked))
     with suppress(Unsupported):
-        found = replay_pools(
-            few.arch, replace(phase, asked=part), few.first, few.second, few.moved_bytes, few.link_bytes_per_s,
-            _workload(part), seed, slower=slower, slower_first=first, slo=_limits(asked), keep="measures",
-        )
+        found = _replay_pools(phase, few, _workload(part), seed, part, pools.own_slower(load_of_pools(asked)))
         return _around(asked, values, found, _pooled(pools) / _pooled(few))
     return {}
 
@@ -154,12 +150,10 @@ def replayed_pools(
     asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
-    trace, own = Trace(str(asked.trace)), replace(phase, asked=asked)
-    slower, prompts = pools.own_slower(load_of_pools(asked))
-    run = contract_values(replay_pools(
-        pools.arch, own, pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s, trace, seed,
-        slower=slower, slower_first=prompts, slo=_limits(asked), keep="measures"), asked.percentile)
-    at = place_of_pools(pools, load_of_pools(asked), pools.at(load_of_pools(asked)))
+    load = load_of_pools(asked)
+    run = contract_values(_replay_pools(phase, pools, Trace(str(asked.trace)), seed, asked, pools.own_slower(load)),
+                          asked.percentile)
+    at = place_of_pools(pools, load, pools.at(load))
     first, token = pools.speed.residual("ttft_s", True, at), pools.speed.residual("tpot_s", True, at)
     found: dict[str, Any] = {}
     for name in (*(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in _percentiles(asked))):
@@ -189,6 +183,15 @@ def _replay(
     own_phase = replace(phase, asked=asked)
     return replay(whole.arch, own_phase, whole.layout, whole.count, whole.cache_tokens, workload, seed,
                   slower=slower * own, slower_first=first * own_first, slo=_limits(asked), keep="measures")
+
+
+def _replay_pools(
+    phase: ServePhase, pools: Pools, workload: Any, seed: int, asked: Asked, own: tuple[float, float]
+) -> SimResult:
+    """own: how much longer than the model a token and a first token take."""
+    return replay_pools(
+        pools.arch, replace(phase, asked=asked), pools.first, pools.second, pools.moved_bytes, pools.link_bytes_per_s,
+        workload, seed, slower=own[0], slower_first=own[1], slo=_limits(asked), keep="measures")
 
 
 def _limits(asked: Asked) -> Slo | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -153,7 +152,7 @@ class _Resolver:
     def vary(self, changed: Mapping[str, Any]) -> TunePhase:
         """The phase with fields changed, resolved without a word."""
         quiet = Defaults(self.catalog, Notes(), self.seed)
-        given = msgspec.structs.replace(self.given, **changed)
+        given = replace(self.given, **changed)
         return _Resolver(given, replace(self.context, defaults=quiet)).phase()[0]
 
     def method(self) -> str:
@@ -392,4 +391,4 @@ class _Resolver:
         if given.shard is None and changes.get("zero", given.zero) == 3:
             split = (given.tensor or 1) * (given.pipeline or 1) * (given.context or 1)
             changes["shard"] = given.data or max(self.at.hardware.devices // split, 1)
-        return msgspec.structs.replace(given, **changes)
+        return replace(given, **changes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog
 from outlay.derive import Quantity
@@ -50,8 +50,8 @@ def serving_scenario(scenario: Scenario, fleet: str | Fleet, work: Work) -> Scen
                        f"{longest:,.0f} tokens", "serve.max_model_len")
     if given.prefix_cache_hit is None and work.cached_share > 0:
         changed["prefix_cache_hit"] = work.cached_share
-    return msgspec.structs.replace(scenario, pay=None, data=None, pretrain=None, finetune=None, maintain=None,
-                                   life=None, goal=None, fleet=fleet, serve=msgspec.structs.replace(given, **changed))
+    return replace(scenario, pay=None, data=None, pretrain=None, finetune=None, maintain=None,
+                                   life=None, goal=None, fleet=fleet, serve=replace(given, **changed))
 
 
 def paid_fleet(scenario: Scenario, fleet: str | Fleet, work: Work, ways: tuple[str, ...], usd_per_person_s: Quantity,
@@ -62,12 +62,12 @@ def paid_fleet(scenario: Scenario, fleet: str | Fleet, work: Work, ways: tuple[s
     asked = fleet_record(fleet)
     facts = resolve_device(asked.device, catalog, Notes(), defaults.seed)
     record = whole_instances(asked, facts)
-    wide = asked if record.devices > 1 else msgspec.structs.replace(asked, devices=MOST_OF_ONE_KIND)
+    wide = asked if record.devices > 1 else replace(asked, devices=MOST_OF_ONE_KIND)
     resolved = resolve(serving_scenario(scenario, wide, work), catalog, without)
     assert resolved.hardware is not None
     site = resolve_site(scenario.site, record.provider or facts.provider, catalog, Notes(), defaults.seed)
     if quick and record.commitment is None:
-        record = msgspec.structs.replace(record, commitment="on_demand")
+        record = replace(record, commitment="on_demand")
     found, missing = tenures(record, facts, site, resolved.hardware.devices_per_node, scenario.pay or Pay(), ways,
                              defaults, usd_per_person_s)
     return PaidFleet(resolved, record.devices, record.utilization, tuple(found), tuple(missing))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import date as Date
 from typing import Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog
 from outlay.catalog.prices import STALE_DAYS
@@ -280,7 +280,7 @@ def without_how(scenario: Scenario) -> Scenario:
     serve = scenario.serve
     if scenario.pay is None or serve is None or serve.workload is not None:
         return scenario
-    return msgspec.structs.replace(scenario, serve=None)
+    return replace(scenario, serve=None)
 
 
 def known_model(scenario: Scenario, catalog: Catalog) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -126,7 +125,7 @@ def _has_price(facts: DeviceFacts, provider: str, commitment: str, catalog: Cata
 def _tenure(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node: int, provider: str, commitment: str,
             defaults: Defaults) -> Tenure | None:
     notes = Notes()
-    changed = msgspec.structs.replace(fleet, tenure="rent", provider=provider or None, commitment=commitment,
+    changed = replace(fleet, tenure="rent", provider=provider or None, commitment=commitment,
                                       usd_per_device=None, utilization=None,
                                       network_price_share=None, space_usd_per_kw_month=None)
     rates, _ = resolve_rates(changed, facts, site, per_node, Defaults(defaults.catalog, notes, defaults.seed))
@@ -143,7 +142,7 @@ def _tenure(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node: int, p
 
 def _owned(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node: int, pay: Pay,
            defaults: Defaults) -> Tenure | None:
-    changed = msgspec.structs.replace(fleet, tenure="own", provider=None, commitment=None, usd_per_device_hour=None,
+    changed = replace(fleet, tenure="own", provider=None, commitment=None, usd_per_device_hour=None,
                                       utilization=fleet.utilization or 1.0)
     notes = Notes()
     rates, _ = resolve_rates(changed, facts, site, per_node, Defaults(defaults.catalog, notes, defaults.seed))

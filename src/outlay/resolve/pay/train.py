@@ -7,8 +7,8 @@ from datetime import date as Date
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog, Entry
 from outlay.derive import Quantity, derive
@@ -53,7 +53,7 @@ def training_tenures(scenario: Scenario, phase: PayPhase, resolved: Resolved, ca
     record = whole_instances(record, facts)
     if record.utilization is None and "own" in phase.ways:
         use = defaults.quantity("own.utilization", "fleet.utilization")
-        record = msgspec.structs.replace(record, utilization=use.value)
+        record = replace(record, utilization=use.value)
     site = resolve_site(scenario.site, record.provider or facts.provider, catalog, Notes(), defaults.seed)
     return tenures(record, facts, site, resolved.hardware.devices_per_node, scenario.pay or Pay(), phase.ways,
                    defaults, phase.usd_per_person_s)

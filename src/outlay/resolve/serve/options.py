@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.catalog import Catalog
 from outlay.errors import Inconsistent, UnknownName
@@ -16,7 +16,6 @@ from outlay.scenario import Disaggregated, Scenario, Serve, ServeOptions
 
 MOST_DEVICES = 10_000
 NEEDS = {"fp8": "peak_fp8_flop_per_s", "nvfp4": "peak_fp4_flop_per_s", "mxfp4": ""}
-OLDEST = 2016  # nothing older runs today's engines
 
 
 class Space(Struct, frozen=True):
@@ -45,7 +44,7 @@ class Space(Struct, frozen=True):
     ) -> Scenario:
         """The scenario on one device of this kind."""
         assert scenario.serve is not None
-        serve = msgspec.structs.replace(
+        serve = replace(
             scenario.serve,
             options=None,
             disaggregated=None,
@@ -53,7 +52,7 @@ class Space(Struct, frozen=True):
             precision=precision or scenario.serve.precision,
             replicas=None,
         )
-        return msgspec.structs.replace(scenario, fleet=device, serve=serve, pretrain=None, finetune=None)
+        return replace(scenario, fleet=device, serve=serve, pretrain=None, finetune=None)
 
 
 def options_space(scenario: Scenario, catalog: Catalog) -> Space:
