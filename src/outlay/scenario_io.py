@@ -234,10 +234,16 @@ def _number(extra: dict[str, Any], value: object, path: str) -> float | int:
     return int(number)
 
 
+# Number formats as frameworks and engines spell them
+_SAME = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "f16": "fp16", "float32": "fp32", "f32": "fp32",
+         "float": "fp32", "float8": "fp8", "fp8-e4m3": "fp8", "fp8-e5m2": "fp8", "float8-e4m3fn": "fp8"}
+
+
 def _choice(allowed: tuple[Any, ...], value: object, path: str) -> Any:
     if isinstance(value, str):
+        plain = value.lower().replace("_", "-")
         for option in allowed:
-            if value.lower().replace("_", "-") == str(option).lower().replace("_", "-"):
+            if str(option).lower().replace("_", "-") in (plain, _SAME.get(plain)):
                 return option
     elif value in allowed and not isinstance(value, bool):
         return value

@@ -177,10 +177,15 @@ def split_fleet(text: str) -> tuple[int, str]:
 
     >>> split_fleet("64xh100-sxm5-80gb"), split_fleet("8 x NVIDIA H200"), split_fleet("rtx-4090")
     ((64, 'h100-sxm5-80gb'), (8, 'NVIDIA H200'), (1, 'rtx-4090'))
+    >>> split_fleet("H100:8"), split_fleet("l40s x2")  # the count behind, as schedulers write it
+    ((8, 'H100'), (2, 'l40s'))
     """
     match = re.match(r"^\s*(\d[\d_,]{0,11})\s*[x×*]\s*(\S.*?)\s*$", text)
     if match:
         return int(match.group(1).replace(",", "").replace("_", "")), match.group(2)
+    match = re.match(r"^\s*([A-Za-z].*\d.*?)(?:\s*:\s*|\s+[x×*]\s*|(?<=\w)[x×*])(\d{1,8})\s*$", text)
+    if match:
+        return int(match.group(2)), match.group(1).strip()
     return 1, text.strip()
 
 

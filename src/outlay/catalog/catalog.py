@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from difflib import SequenceMatcher
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -75,13 +76,12 @@ class Catalog:
             return table.entry(name)
         if kind == "device":
             return self.find_device(name, field).entry
-        found = table.spelled(name) or names.match(name, table.index(), table.rows)
-        return table.entry(_only(found, kind, name, field, table))
+        return table.entry(_only(_found(kind, name, table), kind, name, field, table))
 
     def get(self, kind: str, name: str) -> Entry | None:
         """The one entry a name stands for, or None: for a look-up that may well miss, so nothing near is looked for."""
         table = self.table(kind)
-        if name not in table.rows and not table.spelled(name) and not names.match(name, table.index(), table.rows):
+        if name not in table.rows and not _found(kind, name, table):
             return None
         try:
             return self.find(kind, name)
@@ -129,7 +129,8 @@ class Catalog:
         if memory_gb is None:
             return []
         found = names.match(plain, table.index(), table.rows)
-        return [i for i in found if table.entry(i).value("memory_sold_gb", -1.0) == memory_gb]
+        found = [i for i in found if table.entry(i).value("memory_sold_gb", -1.0) == memory_gb]
+        return _shortest(found, plain) or found
 
     def prices(
         self,
@@ -178,26 +179,50 @@ class Catalog:
             raise UnknownName(f"{where}: {error.message}", "prices") from None
 
 
+def _found(kind: str, name: str, table: Table) -> list[str]:
+    """Ids that a name can mean; a model's also by what is left of a checkpoint's name."""
+    found = table.spelled(name) or names.match(name, table.index(), table.rows)
+    return found or (table.stems().get(names.stem(name), []) if kind == "model" else [])
+
+
+def _shortest(found: list[str], name: str) -> list[str]:
+    """The id that all others begin with and that ends as the name does: "3090" is the RTX 3090, not the 3090 Ti."""
+    shortest = min(found, key=len, default="")
+    fits = shortest and shortest.endswith(name.lower()) and all(i.startswith(shortest) for i in found)
+    return [shortest] if fits else []
+
+
 def _only(found: list[str], kind: str, name: str, field: str, table: Table, usual: str = "") -> str:
     shown = name if len(name) <= 80 else name[:77] + "..."
     if len(found) == 1:
         return found[0]
-    shortest = min(found, key=len, default="")
-    if shortest and shortest.endswith(name.lower()) and all(i.startswith(shortest) for i in found):
-        return shortest  # "3090" is the RTX 3090, not the 3090 Ti
+    if shortest := _shortest(found, name):
+        return shortest[0]
     if found:
         listed = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
         raise UnknownName(f"{kind} {shown!r} can be any of: {listed}{usual}", field or kind)
-    known = {i: i for i in table.rows} | {a: i for i in table.rows for a in table.aliases(i)}
-    words = {w: i for i in reversed(table.rows) for w in names.tokens(i) if _tells(w)}  # "4091" is near 4090
-    close: dict[str, str] = {}
-    for spelling in nearest(name, words | known, 9):
-        found_id = known.get(spelling) or words[spelling]
-        close.setdefault(found_id, spelling if spelling in known else found_id)  # one spelling each
-    said = f"; did you mean {' or '.join(list(close.values())[:3])}?" if close else ""
-    raise UnknownName(
-        f"no {kind} {shown!r} in the catalogue{said or f'; `outlay catalog list {kind}` shows them'}", field or kind
-    )
+    said = _near(kind, name, table) or f"; `outlay catalog list {kind}` shows them."
+    raise UnknownName(f"no {kind} {shown!r} in the catalogue{said}{_WAY_OUT.get(kind, '')}", field or kind)
+
+
+def _near(kind: str, name: str, table: Table) -> str:
+    """A half-sentence of at most three names that are spelled like it, one of each entry; of models their own part."""
+    if kind == "model":
+        own, stems = names.stem(name), table.stems()
+        alike = [s for s in nearest(own, stems, 9) if s[:3] == own[:3] or SequenceMatcher(None, s, own).ratio() > 0.75]
+        close = {ids[0]: ids[0] for ids in (stems[s] for s in alike)}
+    else:
+        known = {i: i for i in table.rows} | {a: i for i in table.rows for a in table.aliases(i)}
+        words = {w: i for i in reversed(table.rows) for w in names.tokens(i) if _tells(w)}  # "4091" is near 4090
+        close = {}
+        for spelling in nearest(name, words | known, 9):
+            found_id = known.get(spelling) or words[spelling]
+            close.setdefault(found_id, spelling if spelling in known else found_id)
+    return f"; did you mean {' or '.join(list(close.values())[:3])}?" if close else ""
+
+
+# What else a name's place takes
+_WAY_OUT = {"model": " The path to its config.json does as well"}
 
 
 def _tells(word: str) -> bool:

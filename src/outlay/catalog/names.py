@@ -12,6 +12,7 @@ _NOISE = frozenset(
         "amd",
         "intel",
         "google",
+        "apple",
         "aws",
         "instinct",
         "geforce",
@@ -54,8 +55,8 @@ def match(name: str, index: Mapping[str, list[str]], ids: Iterable[str]) -> list
     ['rtx-4090']
     >>> match("h100", {}, ["h100-sxm5-80gb", "h100-pcie-80gb"])
     ['h100-sxm5-80gb', 'h100-pcie-80gb']
-    >>> match("m4 max", {}, ["max-1550"])
-    []
+    >>> match("m4 max", {}, ["max-1550"]), match("rtxpro6000", {}, ["rtx-pro-6000-server"])
+    ([], ['rtx-pro-6000-server'])
     """
     key = plain(name)
     if key in index:
@@ -67,7 +68,36 @@ def match(name: str, index: Mapping[str, list[str]], ids: Iterable[str]) -> list
     if not any(c.isdigit() for c in name) or not words:
         return []
     wanted = set(words)
-    return [i for i in ids if wanted <= set(tokens(i))]
+    found = [i for i in ids if wanted <= set(tokens(i))]
+    return found or [i for i in ids if stripped in _beginnings(i)]
+
+
+def _beginnings(identifier: str) -> set[str]:
+    """An id's first words written as one: "rtxpro6000" of rtx-pro-6000-server."""
+    words = tokens(identifier)
+    return {"".join(plain(w) for w in words[:n]) for n in range(2, len(words))}
+
+
+# What a checkpoint's name says of how it is tuned, packed and kept, which leaves its dimensions as they are.
+_TUNED = "instruct chat it base pt sft dpo"
+_KEPT = (
+    "bf16 fp16 fp8 fp4 nvfp4 mxfp4 awq gptq bnb int4 int8 4bit 8bit w8a8 w4a16 w8a16 "
+    "quantized quant dynamic block static"
+)
+_PACKED = "hf gguf mlx original unsloth"
+_VARIANT = frozenset(f"{_TUNED} {_KEPT} {_PACKED}".split())
+
+
+def stem(name: str) -> str:
+    """A checkpoint's name without who published it and how it is tuned or kept; the order of what is left stays.
+
+    >>> stem("mistralai/Mixtral-8x7B-Instruct-v0.1") == stem("mixtral-8x7b-v0.1")
+    True
+    >>> stem("RedHatAI/Llama-3.3-70B-Instruct-quantized.w8a8"), stem("unsloth/Meta-Llama-3.1-8B-bnb-4bit")
+    ('llama-3.3-70b', 'meta-llama-3.1-8b')
+    """
+    words = re.split(r"[^a-z0-9.]+", name.lower().rstrip("/").rsplit("/", 1)[-1].replace("quantized.", "quantized-"))
+    return "-".join(word for word in words if word and word not in _VARIANT)
 
 
 def memory_apart(name: str) -> tuple[str, float | None]:

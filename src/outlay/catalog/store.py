@@ -70,6 +70,7 @@ class Table:
         self._entries: dict[str, Entry] = {}
         self._index: dict[str, list[str]] | None = None
         self._spelled: dict[str, list[str]] | None = None
+        self._stems: dict[str, list[str]] | None = None
         if shipped is not None:
             self._read_shipped(shipped)
         for path in own:
@@ -117,6 +118,16 @@ class Table:
                     self._spelled.setdefault(spelling, []).append(identifier)
         return self._spelled.get(name.lower(), [])
 
+    def stems(self) -> dict[str, list[str]]:
+        """Stems of all names to ids: checkpoints of one architecture under anybody's name."""
+        if self._stems is None:
+            self._stems = {}
+            for identifier, facts in self.rows.items():
+                spellings = (identifier, *self.aliases(identifier), *self._name(facts))
+                for stem in {names.stem(spelling) for spelling in spellings} - {""}:
+                    self._stems.setdefault(stem, []).append(identifier)
+        return self._stems
+
     def index(self) -> dict[str, list[str]]:
         """Plain names to ids; an id's own spelling beats another entry's alias."""
         if self._index is None:
@@ -130,6 +141,10 @@ class Table:
                     if identifier not in found:
                         found.append(identifier)
             self._index = index | own
+            for identifier, facts in self.rows.items():  # without the maker, where that leaves more than a word
+                for spelling in (*self.aliases(identifier), *self._name(facts)):
+                    if len(words := names.tokens(spelling)) > 1:
+                        self._index.setdefault("".join(names.plain(w) for w in words), [identifier])
         return self._index
 
 

@@ -135,6 +135,10 @@ def _own_values(device: Device) -> _OwnValues:
 def _catalogued(name: str, catalog: Catalog, seed: int) -> DeviceFacts:
     match = catalog.find_device(name, "fleet.device")
     entry = match.entry
+    lacking = [name for name in ("memory_bytes", "memory_bytes_per_s") if name not in entry]
+    if lacking:
+        raise BadValue(f"fleet.device: the catalogue has no {' and no '.join(lacking)} of {entry.id}; describe it: "
+                       "{memory_bytes, memory_bytes_per_s, flops_per_s: {bf16: ...}, power_w}", "fleet.device")
     peaks = {}
     for parameter in entry.facts:
         found = re.fullmatch(r"peak_(\w+)_(?:fl)?op_per_s", parameter)
@@ -155,7 +159,8 @@ def peak(facts: DeviceFacts, precision: str, field: str) -> Quantity:
         if name in facts.peaks:
             return facts.peaks[name]
     able = [p for p, names in PEAKS.items() if any(n in facts.peaks for n in names)]
-    raise BadValue(f"{field}: {facts.id} has no {precision} units; it has {', '.join(able) or 'no known peak'}", field)
+    raise BadValue(f"{field}: no {precision} rate of {facts.id} is known, only {', '.join(able) or 'none'}; where it "
+                   f"has one, give fleet.device.flops_per_s.{precision}", field)
 
 
 def check_counts(fleet: Fleet, per_node: int) -> None:

@@ -87,8 +87,14 @@ def _cap_over_rated(fleet: Fleet, facts: DeviceFacts, catalog: Catalog, notes: N
 
 def _any_peak(facts: DeviceFacts, precision: str, notes: Notes) -> Quantity:
     """The peak of a device that only serves: 16 bits, or what an older or unlisted one has."""
-    for name in (*PEAKS[precision], "fp32", "fp8", "int8"):
+    for name in PEAKS[precision]:
         if name in facts.peaks:
+            return facts.peaks[name]
+    for name in ("fp32", "fp8", "int8"):
+        if name in facts.peaks:
+            notes.assume(f"fleet.device.flops_per_s.{precision}", facts.peaks[name].value,
+                         f"no {precision} rate of {facts.id} is known, so its {name} rate; only the time of prompts "
+                         "and of large batches depends on it")
             return facts.peaks[name]
     notes.assume("fleet.device.flops_per_s", f"{OPERATIONS_PER_BYTE:g} operations a byte of bandwidth",
                  f"no peak of {facts.id} is known; only the time of prompts depends on it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from outlay.catalog import Catalog
 from outlay.errors import UnknownName, suggestion
 from outlay.model_size import layer_parts
 from outlay.physics.weights import FORMATS, PARTS, WIDE_BYTES, part_bytes
+from outlay.readers.launch.names import precision_in_name
 from outlay.resolve.gguf_mix import MIXES, mix_part_bytes
 from outlay.resolve.notes import Notes
 
@@ -28,21 +28,21 @@ _ALIASES = {
     "bnb": "nf4",
     "bitsandbytes": "nf4",
     "fp8-block": "fp8",
+    "fp8-dynamic": "fp8",
+    "fp8-static": "fp8",
+    "fp8-e4m3": "fp8",
+    "fp8-e5m2": "fp8",
+    "float8": "fp8",
+    "float8-e4m3fn": "fp8",
     "gptq-4bit": "gptq-int4",
     "gptq-8bit": "gptq-int8",
     "awq-4bit": "awq-int4",
+    "bnb-4bit": "nf4",
+    "bnb-nf4": "nf4",
+    "bnb-8bit": "int8",
+    "int4-wo": "int4",
+    "int8-wo": "int8",
 }
-_IN_NAMES = (
-    ("gptq.?int8|int8.?gptq", "gptq-int8"),
-    ("gptq", "gptq-int4"),
-    ("awq", "awq-int4"),
-    ("nvfp4", "nvfp4"),
-    ("mxfp4", "mxfp4"),
-    ("fp8", "fp8"),
-    ("bnb.?4bit", "nf4"),
-    ("w8a8", "w8a8-int8"),
-    ("w4a16", "int4"),
-)
 
 
 def precision_name(text: str) -> str:
@@ -56,7 +56,12 @@ def precision_name(text: str) -> str:
         form = _ALIASES.get(form, form)
         if form in FORMATS or form in MIXES:
             return form
-    raise UnknownName(f"{FIELD}: no precision {text!r}{suggestion(plain, [*FORMATS, *MIXES])}", FIELD)
+    shown = text if len(text) <= 60 else text[:57] + "..."
+    raise UnknownName(
+        f"{FIELD}: no precision {shown!r}{suggestion(plain, [*FORMATS, *MIXES])}; it is one of {', '.join(FORMATS)} or "
+        "of a GGUF file, such as q4_k_m",
+        FIELD,
+    )
 
 
 def resolve_precision(
@@ -66,15 +71,14 @@ def resolve_precision(
     if given is not None:
         return precision_name(given)
     named = str(model) if isinstance(model, str) else str(getattr(model, "name", "") or "")
-    for pattern, precision in _IN_NAMES:
-        if re.search(pattern, named.lower()):
-            notes.assume(FIELD, precision, f"the checkpoint's name says so: {named}")
-            return precision
-    published = catalog.get("checkpoint", arch.name)
-    if published is not None:
-        fact = published.fact("precision")
-        notes.assume(FIELD, fact.value, "as published", fact.source)
-        return str(fact.value)
+    said, published = precision_in_name(named.removesuffix("/config.json")), catalog.get("checkpoint", arch.name)
+    usual = None if published is None else published.fact("precision")
+    if said is not None and (usual is None or usual.value != said):
+        notes.assume(FIELD, said, f"the checkpoint's name says so: {named}")
+        return said
+    if usual is not None:
+        notes.assume(FIELD, usual.value, "as published", usual.source)
+        return str(usual.value)
     notes.assume(FIELD, "bf16", "most checkpoints are published in 16 bits")
     return "bf16"
 

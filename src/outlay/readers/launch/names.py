@@ -65,6 +65,7 @@ KV = {
 }
 # Endings and middles of published model names, longest first.
 _IN_NAMES = (
+    ("-bf16", "bf16"),
     ("nvfp4", "nvfp4"),
     ("-fp4", "nvfp4"),
     ("mxfp4", "mxfp4"),

@@ -219,6 +219,7 @@ def _image_flop(given: Serve, arch: Architecture, catalog: Catalog, notes: Notes
 def _device(fleet: Fleet, facts: DeviceFacts, hardware: Hardware, catalog: Catalog) -> TimeDevice:
     """The catalogued device, or one of the user's own with the kernels of the default family; links as given."""
     peaks = {GIVEN_PEAKS[n]: v.value for n, v in facts.peaks.items() if n in GIVEN_PEAKS}
+    peaks.setdefault("bf16", value_of(hardware.peak_flop_per_s_16bit))
     entry = facts.entry or catalog.find("device", "h100-sxm5-80gb")
     cap, rated = fleet.device_power_limit_w, facts.power_w
     clock = 1.0 if rated is None else held_clock(facts.entry, rated.value, rated.value if cap is None else cap)

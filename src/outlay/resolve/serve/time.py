@@ -41,18 +41,13 @@ def time_device(
 ) -> TimeDevice:
     """A catalogued device; bandwidth, peaks and devices of a node may be replaced by what the scenario gives.
 
+    peaks: all that the device has, its 16-bit rate among them; those of `entry` where none are given.
     clock: share of its clock that a power cap leaves under full work (`resolve.power.capped_clock`).
     """
     family = str(entry.value("utilization_family", DEFAULT_FAMILY))
     bandwidth = float(entry.value("memory_bytes_per_s")) if memory_bytes_per_s is None else memory_bytes_per_s
-    found = peaks or {}
-    for name in ("bf16", "fp8", "nvfp4"):
-        value = entry.value(f"peak_{PLAIN.get(name, name)}_flop_per_s", None)
-        if value is not None:
-            found.setdefault(name, float(value))
-    found.setdefault("bf16", float(entry.value("peak_fp16_flop_per_s", 0.0) or 0.0))
     reached = clock * reached_share(entry)
-    found = {name: value * reached for name, value in found.items()}
+    found = {name: value * reached for name, value in (own_peaks(entry) if peaks is None else peaks).items()}
     share, floor = _reading(family, float(entry.value("memory_bytes_per_s")))
     link = float(entry.value("link_bytes_per_s", 25e9) or 25e9)
     host = host or int(entry.value("devices_per_node", 8) or 8)
@@ -68,6 +63,18 @@ def time_device(
         int(entry.value("scale_up_devices", 8) or 8),
         SLOW_SHARE * float(entry.value("inter_node_bytes_per_s", 50e9) or 50e9),
     )
+
+
+def own_peaks(entry: Entry) -> dict[str, float]:
+    """Dense peaks of a catalogued device by the names the step goes by.
+
+    >>> from outlay.catalog import load
+    >>> sorted(own_peaks(load().find("device", "v100-sxm2-32gb"))), sorted(own_peaks(load().find("device", "b200-sxm")))
+    (['bf16'], ['bf16', 'fp8', 'nvfp4'])
+    """
+    found = {name: entry.value(f"peak_{PLAIN.get(name, name)}_flop_per_s", None) for name in ("bf16", "fp8", "nvfp4")}
+    found["bf16"] = found["bf16"] or entry.value("peak_fp16_flop_per_s", None)
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def generation(entry: Entry) -> str:

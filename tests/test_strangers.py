@@ -1,0 +1,93 @@
+"""What strangers write: names as papers, drivers and hubs spell them, devices whose rates nobody published."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from outlay import OutlayError, plan
+from outlay.catalog import load
+
+
+@pytest.mark.parametrize(("spelled", "meant"), [
+    ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b"),
+    ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3"),
+    ("RedHatAI/Llama-3.3-70B-Instruct-quantized.w8a8", "llama-3.3-70b"),
+    ("neuralmagic/Meta-Llama-3.1-70B-Instruct-FP8", "llama-3.1-70b"),
+    ("unsloth/Meta-Llama-3.1-8B-bnb-4bit", "llama-3.1-8b"),
+    ("hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4", "llama-3.1-70b"),
+    ("bartowski/Meta-Llama-3.1-8B-Instruct-GGUF", "llama-3.1-8b"),
+    ("nvidia/DeepSeek-R1-FP4", "deepseek-r1"),
+    ("nvidia/Qwen3-235B-A22B-FP4", "qwen3-235b-a22b"),
+    ("Qwen/Qwen3-Next-80B-A3B-Instruct", "qwen3-next-80b-a3b"),
+    ("zai-org/GLM-4.6", "glm-4.7"),
+])
+def test_a_checkpoint_is_known_by_anybodys_name(spelled: str, meant: str) -> None:
+    assert load().find("model", spelled).id == meant
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-7B", "01-ai/Yi-34B-Chat", "NousResearch/Hermes-3-Llama-3.1-8B", "chat"])
+def test_another_model_is_not_taken_for_one_that_is_known(name: str) -> None:
+    with pytest.raises(OutlayError) as caught:
+        load().find("model", name)
+    assert "path to its config.json" in caught.value.message
+
+
+@pytest.mark.parametrize(("spelled", "meant"), [
+    ("RTX 6000 Ada Generation", "rtx-6000-ada"),
+    ("RTX PRO 6000 Blackwell Server Edition", "rtx-pro-6000-server"),
+    ("3090 24GB", "rtx-3090"),
+    ("gb200_sxm", "gb200"),
+    ("gb300_sxm", "gb300"),
+])
+def test_a_device_is_known_without_its_maker(spelled: str, meant: str) -> None:
+    assert load().find_device(spelled).entry.id == meant
+
+
+def test_a_makers_name_alone_leaves_several() -> None:
+    with pytest.raises(OutlayError, match="rtx-pro-6000-server, rtx-pro-6000-ws"):
+        load().find_device("rtxpro6000")
+
+
+def served(fleet: Any, **serve: Any) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a division by nothing is one
+        found: dict[str, Any] = plan({"model": "llama-3.2-3b", "fleet": fleet, "site": "FR", "serve": {
+            "workload": {"concurrency": 1, "input": 4096, "output": 64}, **serve}}).to_dict()
+    return found
+
+
+@pytest.mark.parametrize("name", ["gb10-dgx-spark", "jetson-t5000", "p40", "p4", "max-1550"])
+def test_a_device_without_a_known_16_bit_rate_serves(name: str) -> None:
+    found = served({"device": name, "devices": 1})
+    assert found["serve"]["ttft_s"]["value"] > 0.0 and found["serve"]["tpot_s"]["value"] > 0.0
+    assert any(a["what"].startswith("fleet.device.flops_per_s") for a in found["assumptions"])
+
+
+def test_a_device_of_ones_own_has_the_rates_it_was_given() -> None:
+    """Not those of the card whose kernels it is taken to run: work in fp8 runs at its 16-bit rate."""
+    own = {"name": "mine", "memory_bytes": "48GB", "memory_bytes_per_s": "1TB/s", "power_w": 300,
+           "flops_per_s": {"bf16": 50e12}}
+    bare, told = (served({"device": device, "devices": 1}, precision="fp8")["serve"]["power_w_per_device"]["value"]
+                  for device in (own, own | {"flops_per_s": {"bf16": 50e12, "fp8": 50e12}}))
+    assert bare == pytest.approx(told, rel=0.2)
+
+
+@pytest.mark.parametrize(("field", "spelled", "same"), [
+    ("precision", "bfloat16", "bf16"), ("precision", "FP8_dynamic", "fp8"), ("precision", "bnb-4bit", "nf4"),
+    ("kv_precision", "fp8_e4m3", "fp8"), ("kv_precision", "float16", "fp16"),
+])
+def test_number_formats_are_known_as_engines_spell_them(field: str, spelled: str, same: str) -> None:
+    fleet = {"device": "h100-sxm5-80gb", "devices": 1}
+    assert served(fleet, **{field: spelled})["scenario"]["serve"][field] == same
+
+
+@pytest.mark.parametrize(("model", "precision"), [
+    ("nvidia/Llama-3.3-70B-Instruct-FP4", "nvfp4"), ("RedHatAI/Llama-3.3-70B-Instruct-quantized.w8a8", "w8a8-int8"),
+    ("deepseek-ai/DeepSeek-V3-BF16", "bf16"), ("deepseek-ai/DeepSeek-V3", "fp8"), ("openai/gpt-oss-20b", "mxfp4"),
+])
+def test_a_checkpoints_name_says_what_it_is_kept_in(model: str, precision: str) -> None:
+    found = plan({"model": model, "fleet": "16xb200-sxm", "serve": {}}).to_dict()
+    assert found["scenario"]["serve"]["precision"] == precision
