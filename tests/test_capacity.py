@@ -175,3 +175,17 @@ def test_a_models_own_precision_is_planned_once() -> None:
     document["serve"]["options"] = {"devices": ["b200-sxm"], "disaggregated": False}
     rows = [(o.precision, str(o.degrees())) for o in found(document).options]
     assert len(rows) == len(set(rows)) and {precision for precision, _ in rows} == {"fp8"}
+
+
+def test_an_engine_held_to_its_one_stream_is_split_by_its_own_times() -> None:
+    """Transformers on A10G: one device answers in 26 ms a token, so 30 ms need no second one, and 25 ms do."""
+    from outlay import plan
+
+    def tensor(limit: str) -> int:
+        load = {"concurrency": 4, "input": 512, "output": 128}
+        found = plan({"model": "llama-3.1-8b", "fleet": "8xa10g", "serve": {
+            "engine": "transformers", "workload": load, "slo": {"tpot": limit}}}).phases["serve"]
+        assert found["meets_slo"]
+        return int(found["layout"]["tensor"])
+
+    assert (tensor("30ms"), tensor("25ms"), tensor("10ms")) == (1, 2, 4)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from outlay import plan
 from outlay.catalog.token_prices import find_offers, offers, offers_of, shipped
+from outlay.resolve.pay.fleet import rentable
 from outlay.valuation import ways
 
 DAY = "2026-11-23"
@@ -268,3 +269,20 @@ def test_other_volumes_start_from_this_one(serving: dict[str, Any]) -> None:
         assert here[kind]["value"] == pytest.approx(cheapest[kind])
         values = [r[kind]["value"] for r in rows]
         assert values == sorted(values)
+
+
+def test_the_cheapest_device_is_found_without_planning_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device whose lowest rent is above what the best needs cannot be cheaper."""
+    from outlay.planner.pay import plan as module
+
+    asked: dict[str, Any] = {"model": "llama-3.1-8b", "pay": {"requests_per_month": 3e6, "input": 1200, "output": 250}}
+    seen: list[str] = []
+    plain = module.quick_capacity
+    monkeypatch.setattr(module, "quick_capacity", lambda r: seen.append(r.hardware.device) or plain(r))  # type: ignore[func-returns-value]
+    few = plan(asked).phases["pay"]["serve"]["device"]
+    count = len(seen)
+    monkeypatch.setattr(module, "_least_devices", lambda *_: 0.0)
+    monkeypatch.setattr(module, "rentable", lambda catalog: [(0.0, d) for _, d in rentable(catalog)])
+    seen.clear()
+    assert plan(asked).phases["pay"]["serve"]["device"] == few
+    assert count < len(seen) / 3

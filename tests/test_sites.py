@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from outlay.catalog import Catalog, load
@@ -147,3 +149,21 @@ def test_bad_names_say_what_was_meant(cat: Catalog, name: str, told: str) -> Non
 
 def test_holes_are_named() -> None:
     assert any("marginal" in hole for hole in HOLES)
+
+
+@pytest.mark.parametrize("fleet, site, pue", [
+    ("rtx-4090", None, 1.0),
+    ("rtx-4090", "FR", 1.0),
+    ("m4-max-64gb", None, 1.0),
+    ("rtx-4090", "aws:us-east-1", 1.14),  # the place is a data centre
+    ({"device": "rtx-4090", "provider": "runpod"}, None, 1.25),
+    ({"device": "rtx-4090", "tenure": "rent"}, None, 1.25),
+    ({"device": "rtx-4090", "devices": 64}, None, 1.25),  # more than a desktop holds
+    ("h100-sxm5-80gb", None, 1.25),
+])
+def test_a_desktop_stands_in_no_data_centre(fleet: Any, site: str | None, pue: float) -> None:
+    from outlay import plan
+
+    serve = {"workload": {"concurrency": 1, "input": 100, "output": 100}}
+    found = plan({"model": "llama-3.2-1b", "fleet": fleet, "site": site, "serve": serve})
+    assert [a["value"] for a in found.assumptions if a["what"] == "site.pue"] == [pue]

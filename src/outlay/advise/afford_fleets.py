@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from outlay.catalog import Catalog
 from outlay.derive import Quantity, add_all
 from outlay.errors import OutlayError
+from outlay.resolve.fleet import DESKTOP
 from outlay.resolve.pay.fleet import rentable
 from outlay.result import Result
 from outlay.units import split_fleet
@@ -59,7 +60,7 @@ def offers(catalog: Catalog, fleet: str | None, budget: float = math.inf) -> lis
         count, name = split_fleet(fleet)
         match = catalog.find_device(name, "fleet")
         return [_offer(catalog, match.entry.id, count * (match.devices or 1))]
-    found = [_offer(catalog, device, MOST_DEVICES) for device in rentable(catalog)]
+    found = [_offer(catalog, device, MOST_DEVICES) for _, device in sorted(rentable(catalog), key=lambda one: one[1])]
     priced = [o for o in found if o.usd_per_hour and o.flop_per_s]
     least_hours = float(catalog.find("default", "afford.least_rental_hours").value("value"))
     chosen = sorted(priced, key=lambda o: (o.usd_per_hour or math.inf) / o.flop_per_s)[:BEST_DEVICES]
@@ -94,7 +95,7 @@ def remembered(planner: Planner) -> Planner:
 def _offer(catalog: Catalog, device: str, most: int) -> Offer:
     entry = catalog.find("device", device)
     rents = [p.usd_per_device_hour for p in catalog.prices(device=device, kind="on_demand")]
-    desktop = str(entry.value("class", "")) in ("consumer", "workstation", "apple", "embedded")
+    desktop = str(entry.value("class", "")) in DESKTOP
     return Offer(device, float(entry.value("memory_bytes", 0.0)), float(entry.value("peak_bf16_flop_per_s", 0.0)),
                  median(rents) if rents else None, NODE if desktop and most == MOST_DEVICES else most)
 

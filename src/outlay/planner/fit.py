@@ -19,6 +19,7 @@ from outlay.errors import OutlayError
 from outlay.planner.serve.plan import plan_serve
 from outlay.planner.serve.trial import Trial, headroom_bytes, nominal_recipe
 from outlay.resolve import Resolved, resolve
+from outlay.resolve.fleet import DESKTOP
 from outlay.resolve.precision import is_gguf
 from outlay.scenario_io import scenario_from
 
@@ -28,7 +29,6 @@ METHODS = ("full", "lora", "qlora")
 TUNE_LENGTH = 2048
 LENGTHS = tuple(2**n for n in range(9, 21))
 _FEW_BITS = ("mxfp4", "int4", "nvfp4")
-_CONSUMER = ("consumer", "workstation", "apple", "embedded")
 _SERVER_FORMS = (("vllm", "bf16"), ("vllm", "fp8"), ("vllm", "awq-int4"))
 _LOCAL_FORMS = (("llama.cpp", "q8_0"), ("llama.cpp", "q6_k"), ("llama.cpp", "q4_k_m"))
 APPLE = "apple"
@@ -76,7 +76,7 @@ def forms(device: Entry, model: Any, catalog: Catalog) -> list[tuple[str, str]]:
     found = list(_SERVER_FORMS)
     if str(device.value("class", "")) == APPLE:
         return list(_APPLE_FORMS)
-    if str(device.value("class", "")) in _CONSUMER:
+    if str(device.value("class", "")) in DESKTOP:
         found = [("vllm", "bf16"), *_LOCAL_FORMS, ("vllm", "awq-int4")]
     if "peak_fp8_flop_per_s" not in device.facts:
         found = [form for form in found if form[1] != "fp8"]

@@ -13,7 +13,7 @@ from outlay.errors import BadValue
 from outlay.resolve.calendar import Defaults, resolve_calendar
 from outlay.resolve.currency import resolve_currency
 from outlay.resolve.efficiency import borrowed, residual, was_published
-from outlay.resolve.fleet import DeviceFacts, fleet_record, plain_fleet, resolve_device
+from outlay.resolve.fleet import DeviceFacts, fleet_record, in_own_room, plain_fleet, resolve_device
 from outlay.resolve.frameworks import framework_flag
 from outlay.resolve.hardware import bigger_hardware, resolve_hardware, shown_hardware, whole_instances
 from outlay.resolve.memory import memory_constants
@@ -42,10 +42,9 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     seed = scenario.seed or 0
     defaults = Defaults(catalog, notes, seed)
     shown: dict[str, Any] = {"name": scenario.name} if scenario.name else {}
-    architecture = None
+    architecture = hardware = facts = fleet = None
     if scenario.model is not None:
         architecture, shown["model"] = resolve_model(scenario.model, catalog, notes)
-    hardware = facts = fleet = None
     if scenario.fleet is not None:
         fleet = fleet_record(scenario.fleet)
         facts = resolve_device(fleet.device, catalog, notes, seed)
@@ -53,7 +52,8 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         trains = (scenario.serve is None and scenario.pay is None) or scenario.pretrain is not None \
             or scenario.finetune is not None
         hardware = resolve_hardware(fleet, facts, scenario.pretrain, catalog, notes, seed, without, whole_nodes=trains)
-    site = resolve_site(scenario.site, _provider(fleet, facts), catalog, notes, seed)
+    room = scenario.pay is None and in_own_room(fleet, facts)
+    site = resolve_site(scenario.site, _provider(fleet, facts), catalog, notes, seed, room)
     rates = power = None
     if fleet is not None and facts is not None and hardware is not None:
         rates, money = resolve_rates(fleet, facts, site, hardware.devices_per_node, defaults)

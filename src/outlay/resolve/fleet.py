@@ -20,6 +20,7 @@ PEAKS = {
     "fp8": ("fp8",), "mxfp8": ("fp8",), "nvfp4": ("fp4",), "mxfp4": ("fp4",), "fp4": ("fp4",),
 }
 MOST_DEVICES = 10_000_000
+DESKTOP = ("consumer", "workstation", "apple", "edge", "soc")  # classes of devices that stand in one's own room
 _PEAK_UNIT = "FLOP/s"
 
 
@@ -43,6 +44,11 @@ class DeviceFacts(Struct, frozen=True):
         return self.entry is not None and self.entry.value("class", "") == "apple"
 
     @property
+    def desktop(self) -> bool:
+        """Whether it is one that people have at home or under a desk."""
+        return self.entry is not None and self.entry.value("class", "") in DESKTOP
+
+    @property
     def whole_machine(self) -> bool:
         """Whether its catalogued power is that of the machine around it, at the wall."""
         return self.entry is not None and self.entry.value("power_scope", "") == "node"
@@ -51,6 +57,15 @@ class DeviceFacts(Struct, frozen=True):
 def given(value: float, unit: str, label: str) -> Quantity:
     """A number from the scenario itself."""
     return exact(value, unit, label, "given in the scenario", basis="given")
+
+
+def in_own_room(fleet: Fleet | None, facts: DeviceFacts | None) -> bool:
+    """Whether devices are taken to stand in one's own room: a desktop's worth of such that nobody is said to rent."""
+    if fleet is None or facts is None:
+        return False
+    rented = fleet.tenure == "rent" or bool(fleet.provider or facts.provider) or fleet.usd_per_device_hour is not None
+    most = 1 if facts.entry is None else int(facts.entry.value("devices_per_node", 1) or 1)
+    return facts.desktop and not rented and fleet.devices <= most
 
 
 def fleet_record(fleet: str | Fleet) -> Fleet:

@@ -40,8 +40,16 @@ _FIELDS = {
 }
 
 
-def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes: Notes, seed: int) -> SiteInputs:
-    """The site's factors; without one, the world's 10th to 90th percentile and a warning."""
+# of a building, where devices stand in one's own room → the default of that
+_OWN_ROOM = {"pue": "site.pue_own_room", "wue_l_per_kwh": "site.wue_own_room"}
+
+
+def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes: Notes, seed: int,
+                 own_room: bool = False) -> SiteInputs:
+    """The site's factors; without one, the world's 10th to 90th percentile and a warning.
+
+    own_room: devices stand in a room and not in a data centre, unless the place named is one.
+    """
     from outlay.catalog.sites import resolve_site as look_up
 
     record = Site(location=site) if isinstance(site, str) else site or Site()
@@ -54,6 +62,11 @@ def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes
     for field, (parameter, unit, label) in _FIELDS.items():
         own = getattr(record, field)
         fact: Fact | None = getattr(facts, parameter)
+        if own is None and own_room and field in _OWN_ROOM and facts.levels.get(parameter) == "world":
+            fact = catalog.find("default", _OWN_ROOM[field]).fact("value")
+            values[field] = _labelled(fact.quantity(seed), label, unit)
+            notes.assume(f"site.{field}", fact.value, fact.note, fact.source)
+            continue
         if own is not None:
             values[field] = given(own, unit, label)
         elif fact is not None:

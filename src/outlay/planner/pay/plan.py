@@ -17,8 +17,8 @@ from outlay.planner.pay.self_hosted import Machines, machine_lines, machines_for
 from outlay.planner.pay.way import way_values
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.notes import Notes
-from outlay.resolve.pay.fleet import PaidFleet, paid_fleet, rentable
-from outlay.resolve.pay.phase import PayPhase, known_model, old_prices, resolve_pay
+from outlay.resolve.pay.fleet import PaidFleet, most_flop_per_s, paid_fleet, rentable
+from outlay.resolve.pay.phase import MONTH_S, PayPhase, known_model, old_prices, resolve_pay
 from outlay.resolve.pay.rates import YEARS, Tenure
 from outlay.resolve.record import Resolved
 from outlay.scenario import Scenario
@@ -187,13 +187,20 @@ def _fleet(scenario: Scenario, phase: PayPhase, catalog: Catalog, defaults: Defa
 
 
 def _cheapest_device(phase: PayPhase, catalog: Catalog, tried: Any) -> str:
-    """By a month of renting by the hour; devices that all the ways asked for have a price of come first."""
-    costs: list[tuple[int, float, str]] = []
-    for name in rentable(catalog):
+    """By a month of renting by the hour; devices that all the ways asked for have a price of come first.
+
+    From the lowest price on; one whose least possible rent is above the best found is not planned.
+    """
+    ways, costs, arch = len(set(phase.ways) & {"rent", "own"}), list[tuple[int, float, str]](), None
+    for usd_per_s, name in rentable(catalog):
+        if "rent" in phase.ways and costs and min(costs)[0] == -ways and min(costs)[1] < usd_per_s * max(
+                1.0, _least_devices(phase, arch, most_flop_per_s(catalog, name))):
+            continue
         try:
             fleet, cap = tried(name)
         except OutlayError:
             continue
+        arch = fleet.resolved.architecture
         if cap.fits and cap.requests_per_s.value > 0 and fleet.tenures:
             kinds = len({t.kind for t in fleet.tenures})
             costs.append((-kinds, _least_rent(phase, fleet, cap), name))
@@ -201,6 +208,15 @@ def _cheapest_device(phase: PayPhase, catalog: Catalog, tried: Any) -> str:
         raise BadValue("fleet: the model does not fit on eight of any device with a known price; name machines with -g",
                        "fleet")
     return min(costs)[2]
+
+
+def _least_devices(phase: PayPhase, arch: Any, flop_per_s: float) -> float:
+    """Devices that the work takes at the least: two operations a weight and token at the full peak, tables aside."""
+    work = phase.work
+    assert work is not None
+    tokens = work.input * (1.0 - work.cached_share) + work.output
+    weights = max(arch.active_parameters - 2.0 * arch.vocab * arch.hidden, 0.0)
+    return float(2.0 * weights * tokens * work.requests_per_month.value / MONTH_S / flop_per_s)
 
 
 def _least_rent(phase: PayPhase, fleet: PaidFleet, cap: Capacity) -> float:

@@ -14,7 +14,7 @@ from outlay.planner.serve.launch import launch
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.nearest import changes_that_fit, room_left
 from outlay.planner.serve.replicas import Replicas
-from outlay.planner.serve.speed import alone, held_tokens, loads_shown, replicas_of, under_load
+from outlay.planner.serve.speed import alone, held_to_one_stream, held_tokens, loads_shown, replicas_of, under_load
 from outlay.planner.serve.trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.defaults import STARTS_WITH_LESS
@@ -131,7 +131,8 @@ def best_under_promises(
     holds: dict[int, float] = {}
     for tensor, tokens in fitting.items():
         own = replace(layout, tensor=tensor)
-        most = most_load(phase.asked, Replicas(arch, phase.speed, own, 1, held_tokens(arch, phase, own, tokens)))
+        one = Replicas(arch, phase.speed, own, 1, held_tokens(arch, phase, own, tokens), single=alone(arch, phase, own))
+        most = most_load(phase.asked, held_to_one_stream(one, phase))
         if most is not None:
             holds[tensor] = most.rate_per_s * (phase.replicas or devices // int(own.devices))
     return max(holds, key=lambda t: (holds[t], -t)) if holds else None

@@ -57,11 +57,15 @@ def replicas_of(
 ) -> Replicas:
     """Replicas as the time model sees them; an engine without constants of its own is held to its one stream."""
     tokens = held_tokens(arch, phase, layout, max(value_of(memory.kv_cache_tokens), 0.0))
-    whole = Replicas(arch, phase.speed, layout, count, tokens, single=single)
+    return held_to_one_stream(Replicas(arch, phase.speed, layout, count, tokens, single=single), phase)
+
+
+def held_to_one_stream(whole: Replicas, phase: ServePhase) -> Replicas:
+    """An engine without constants of its own is as much slower than the model as its one stream (`single`) is."""
     if phase.speed.fitted:
         return whole
     load = replace(load_of(phase.asked, whole), kind="closed", concurrency=1.0)
-    found = whole.modelled(load)
+    found, single = whole.modelled(load), whole.single
     return replace(
         whole,
         slower=derive(

@@ -24,6 +24,7 @@ from outlay.scenario_pay import Pay
 
 USUAL_LENGTH = 8192
 MOST_OF_ONE_KIND = 8
+HOUR_S = 3600.0
 
 
 class PaidFleet(Struct, frozen=True, eq=False):
@@ -73,8 +74,18 @@ def paid_fleet(scenario: Scenario, fleet: str | Fleet, work: Work, ways: tuple[s
     return PaidFleet(resolved, record.devices, record.utilization, tuple(found), tuple(missing))
 
 
-def rentable(catalog: Catalog) -> list[str]:
-    """Devices with a rent by the hour: candidates where no fleet is named."""
-    names = sorted({p.device for p in catalog.prices(kind="on_demand")})
-    entries = [catalog.find("device", name) for name in names]
-    return [e.id for e in entries if e.value("memory_bytes_per_s") and "peak_bf16_flop_per_s" in e]
+def rentable(catalog: Catalog) -> list[tuple[float, str]]:
+    """Devices with a rent by the hour, each with the lowest listed one in USD a second, the cheapest first."""
+    lowest: dict[str, float] = {}
+    for price in catalog.prices(kind="on_demand"):
+        usd_per_s = price.usd_per_device_hour / HOUR_S
+        lowest[price.device] = min(usd_per_s, lowest.get(price.device, usd_per_s))
+    entries = [(usd_per_s, catalog.find("device", name)) for name, usd_per_s in lowest.items()]
+    return sorted((u, e.id) for u, e in entries if e.value("memory_bytes_per_s") and "peak_bf16_flop_per_s" in e)
+
+
+def most_flop_per_s(catalog: Catalog, device: str) -> float:
+    """The highest dense peak of a device in any precision."""
+    entry = catalog.find("device", device)
+    names = ("peak_bf16_flop_per_s", "peak_fp8_flop_per_s", "peak_fp4_flop_per_s", "peak_int8_op_per_s")
+    return max(float(entry.value(name, 0.0) or 0.0) for name in names)
