@@ -77,7 +77,7 @@ def test_everything_that_goes_in_comes_out(
         assert int(steps["prompt_tokens"].sum()) == computed
     for engine in range(engines):
         own = {name: column[steps["engine"] == engine] for name, column in steps.items()}
-        starts, ends = own["start_s"], own["start_s"] + own["seconds"]
+        starts, ends = own["start_s"], own["start_s"] + own["duration_s"]
         assert (starts[1:] >= ends[:-1] - 1e-9).all()
     assert found.busy_s <= found.on_s + 1e-9
 

@@ -13,7 +13,7 @@ from outlay.scenario_io import scenario_from
 
 
 def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
-         extra: Sequence[str | os.PathLike[str]] = (), around: bool = True) -> Result:
+         extra: Sequence[str | os.PathLike[str]] = (), around: bool = True, tables: bool = False) -> Result:
     """Plan every phase of a scenario: a mapping, a `Scenario`, or the path of a file that holds one.
 
     A file may be a scenario, a result, or another program's settings; what was read of the latter, and what
@@ -21,6 +21,8 @@ def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
 
     extra: the user's own catalogue folders and price files, later ones on top.
     around: also look for what lies near: changes that would make it fit, the room that is left, other fleets.
+    tables: keep every request and step of a serving plan that is replayed (`serve.replay`, or a trace), in `replay`
+    of the result: `plan(scenario, tables=True).replay.write("requests.csv")`.
     Raises OutlayError subclasses for everything a user can get wrong.
     """
     from outlay.catalog import load
@@ -30,9 +32,9 @@ def plan(scenario: Mapping[str, Any] | Scenario | str | Path, *,
         from outlay.subject import subject_of, with_reading
 
         subject = subject_of(str(scenario))
-        found = run_plan(scenario_from(subject.scenario), load(tuple(extra)), around=around)
+        found = run_plan(scenario_from(subject.scenario), load(tuple(extra)), around=around, tables=tables)
         return with_reading(found, [subject])
-    return run_plan(_as_scenario(scenario), load(tuple(extra)), around=around)
+    return run_plan(_as_scenario(scenario), load(tuple(extra)), around=around, tables=tables)
 
 
 def check(scenario: Mapping[str, Any] | Scenario | str | Path, *,

@@ -30,6 +30,7 @@ class Result(Struct, frozen=True):
     catalog: str
     budget: tuple[dict[str, Any], ...] = ()  # each limit of goal.budget(s) beside what is planned
     currency: dict[str, Any] | None = None  # the rate money is shown at; every `usd` stays in dollars
+    replay: Any = None  # simulate.SimResult behind a serving plan's times, where its tables were asked for
 
     def to_dict(self) -> dict[str, Any]:
         """The result as the contract writes it: plain values, every Quantity as value, low, high, unit."""

@@ -332,6 +332,8 @@ class Serve(Record, frozen=True):
     workload: Workload | None = None
     scaling: Literal["fixed", "autoscale", "mixed"] | None = None
     cold_start: SecondsOrZero | None = None  # until a replica that is started answers
+    router: Literal["round_robin", "least_loaded", "prefix"] | None = None  # of a replay: who gets the next request
+    replay: bool | None = None  # times are those of a replay, request by request; false: of the closed form alone
     options: ServeOptions | None = None
 
 

@@ -14,8 +14,11 @@ from outlay.errors import Inconsistent
 
 if TYPE_CHECKING:
     from outlay.report.blocks import Block
+    from outlay.result import Result
 
 FORMS = ("json", "csv", "md")
+TABLES = {"table_requests": "requests", "table_steps": "steps"}  # of a replay, by the flag that names their file
+OUTPUTS = (("opt_output", "-o"), ("opt_save", "--save"))
 ONE_LINE = 10_000
 
 
@@ -33,9 +36,46 @@ def form_of(flags: Mapping[str, Any]) -> str:
 def check_outputs(flags: Mapping[str, Any]) -> None:
     """Refuse what cannot be written before any planning starts."""
     form_of(flags)
-    for name, field in (("opt_output", "-o"), ("opt_save", "--save")):
+    for name, field in OUTPUTS:
         if flags.get(name):
             check_writable(flags[name], field)
+    if any(flags.get(name) for name in TABLES):
+        _check_tables(flags)
+
+
+def _check_tables(flags: Mapping[str, Any]) -> None:
+    from outlay.simulate.tables import table_form
+
+    if flags.get("opt_vary"):
+        raise Inconsistent("--vary plans many, and a table is of one replay; leave one out", "--vary")
+    places: dict[str, str] = {str(Path(flags[name]).resolve()): field for name, field in OUTPUTS if flags.get(name)}
+    for name, table in TABLES.items():
+        path, field = flags.get(name), f"--{table}-file"
+        if path:
+            table_form(path, field)
+            check_writable(path, field)
+            place = str(Path(path).resolve())
+            if place in places:
+                raise Inconsistent(f"{path} is where {places[place]} is written too; name another file", field)
+            places[place] = field
+
+
+def write_tables(result: Result, flags: Mapping[str, Any]) -> None:
+    """Tables of the replay that the times come from, each whole or not at all."""
+    for name, table in TABLES.items():
+        path = flags.get(name)
+        if not path:
+            continue
+        from outlay.simulate.tables import table_form, write_table
+
+        if result.replay is None or result.phases["serve"].get("fits") is False:
+            say(f"{path} is not written: what does not fit answers no request")
+            continue
+        columns = result.replay.table(table)
+        with whole_file(path, f"--{table}-file", binary=True) as stream:
+            write_table(stream, columns, table_form(path))
+        if not flags.get("opt_quiet"):
+            say(f"wrote {path}: {len(next(iter(columns.values()))):,} rows")
 
 
 def to_json(value: Any, indent: int | None = 1) -> str:

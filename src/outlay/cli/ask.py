@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from outlay.cli.answer import TABLES
 from outlay.cli.options import FIELDS
 from outlay.cli.shell import say
 from outlay.errors import BadValue, Inconsistent, Unreadable
@@ -211,7 +212,8 @@ def variants(
 def plan_options(flags: dict[str, Any]) -> dict[str, Any]:
     """What is asked of the planner beside the scenario: the user's own facts, later ones on top."""
     extra = (*(flags.get("opt_catalog") or ()), *(flags.get("opt_prices") or ()))
-    return {"extra": extra} if extra else {}
+    tables = any(flags.get(name) for name in TABLES)
+    return ({"extra": extra} if extra else {}) | ({"tables": True} if tables else {})
 
 
 def ask(scenario: dict[str, Any], flags: dict[str, Any]) -> Result:

@@ -59,6 +59,8 @@ SERVE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--hourly",), "workload.hourly", "SHAPE", "Loads by the hour, a CSV or office-hours, consumer, flat."),
     (("--scaling",), "scaling", "HOW", "fixed, autoscale or mixed: how replicas follow the hours."),
     (("--trace",), "workload.trace", "FILE", "Requests of your own, replayed: CSV or JSON Lines."),
+    (("--router",), "router", "HOW", "Of a replay: least_loaded, round_robin or prefix."),
+    (("--replay",), "replay", "YES|NO", "Times of a replay, request by request, or of the closed form alone."),
     (("--requests",), "workload.requests", "N", "How many requests in all, instead of hours."),
     (("--cached",), "prefix_cache_hit", "SHARE", "Of prompt tokens found in the prefix cache."),
     (("--hours",), "hours", "H", "How long it is kept up; a year."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, write, write_blocks
+from outlay.cli.answer import check_outputs, form_of, save_scenario, to_json, write, write_blocks, write_tables
 from outlay.cli.ask import ask, scenario_of, variants
 from outlay.cli.subjects import launch_words, model_read, reading, without_reading
 
@@ -23,6 +23,7 @@ def answer(subject: str | None, flags: dict[str, Any], phase: str) -> int:
 
         return compare(variants(scenario, flags, phase), flags)
     result = ask(scenario, flags)
+    write_tables(result, flags)
     show(result, scenario, flags)
     if flags.get("opt_save"):
         save_scenario(scenario, flags["opt_save"])

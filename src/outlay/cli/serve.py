@@ -11,6 +11,10 @@ from outlay.cli.phase_fields import SERVE
 from outlay.cli.subjects import Launching
 
 PERCENTILE, LISTED = "slo.percentile", "options.devices"
+TABLES = {
+    "steps": "Write the engines' steps of the replay there, equal ones in one row: .csv or .parquet.",
+    "requests": "Write every request of the replay there: .csv or .parquet.",
+}
 NOT_SHARED = (*OF_TRAINING, "--deadline", "--top-k")
 
 
@@ -18,6 +22,8 @@ def _flags(function: Any) -> Any:
     for spellings, field, metavar, text in reversed(SERVE):
         name = "serve_" + field.replace(".", "__")
         function = click.option(*spellings, name, metavar=metavar, help=text)(function)
+    for name, what in TABLES.items():
+        function = click.option(f"--{name}-file", f"table_{name}", metavar="FILE", help=what)(function)
     return click.option("--enforce-eager", "serve_enforce_eager", is_flag=True, help="No CUDA graphs.")(
         function
     )
@@ -41,6 +47,7 @@ def command(subject: str | None, **flags: Any) -> int:
     outlay serve llama-3.1-70b --users 2000 --ttft 500ms --tpot 50ms --at p99
     outlay serve llama-3.1-8b -g rtx-4090 -p fp8 --max-model-len 16k
     outlay serve llama-3.1-70b -g 4xh100-sxm --tp 4 --kv fp8 --users 500 --ttft 1s --tpot 50ms
+    outlay serve llama-3.1-8b -g 2xh100-sxm --trace requests.csv --requests-file replayed.csv
     outlay serve -g 8xh200-sxm -- vllm serve deepseek-ai/DeepSeek-V3 --tensor-parallel-size 8
     """
     from outlay.cli.plan_verb import answer
@@ -60,6 +67,8 @@ def assignments(flags: dict[str, Any]) -> list[str]:
             if field == LISTED:
                 value = "[" + value + "]"
             found.append(f"serve.{field}={value}")
+    if any(flags.get(f"table_{name}") for name in TABLES):
+        found.append("serve.replay=true")  # what is printed is then of the very requests in the file
     if flags.pop("serve_enforce_eager", False):
         found.append("serve.enforce_eager=true")
     return found

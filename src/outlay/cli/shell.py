@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 from outlay.errors import BadValue, OutlayError
 
@@ -145,13 +145,14 @@ def _mute_stdout() -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str, field: str = "-o") -> Iterator[TextIO]:
-    """A text file that appears complete or not at all: written beside its place, then renamed."""
+def whole_file(path: str, field: str = "-o", binary: bool = False) -> Iterator[Any]:
+    """A text file, or one of bytes, that appears complete or not at all: written beside its place, then renamed."""
     target = Path(path)
     if target.is_dir():
         raise BadValue(f"{path} is a folder; name a file", field)
+    form: dict[str, Any] = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8"}
     if target.exists() and not target.is_file():  # a device or a pipe cannot be renamed over
-        with _writing(path, field), target.open("w", encoding="utf-8") as stream:
+        with _writing(path, field), target.open(**form) as stream:
             yield stream
         return
     temporary = ""
@@ -160,7 +161,7 @@ def whole_file(path: str, field: str = "-o") -> Iterator[TextIO]:
             import tempfile
 
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            with os.fdopen(handle, **form) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

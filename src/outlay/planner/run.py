@@ -16,11 +16,12 @@ from outlay.usage import Line
 
 
 def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_prices: Any = None,
-             day: str | None = None, around: bool = True) -> Result:
+             day: str | None = None, around: bool = True, tables: bool = False) -> Result:
     """Plan every phase asked for; a phase that is not built yet is Unsupported, named as the field.
 
     without: a group of published cases whose fitted constants are not used (validation only).
     around: also what lies near a training plan: other layouts and fleets, changes that would fit, the room left.
+    tables: the replay of a serving plan keeps every request and step (`Result.replay`).
     token_prices, day: live prices of tokens and their date, in place of the snapshot.
     """
     found = None
@@ -31,6 +32,7 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
         found = search(scenario, catalog, without)
         scenario = found.on_best(scenario)
     resolved = resolve(scenario, catalog, without)
+    resolved.notes.tables = tables
     phases: dict[str, dict[str, Any]] = {}
     lines: list[Line] = []
     if resolved.pretrain is not None:
@@ -69,7 +71,8 @@ def run_plan(scenario: Scenario, catalog: Catalog, without: str = "", token_pric
         totals=sums, assumptions=tuple(a.to_dict() for a in resolved.notes.assumptions),
         warnings=tuple(resolved.notes.warnings), catalog=resolved.catalog_date,
         budget=tuple(budgets_kept(resolved.goal, paid or lines)),
-        currency=in_currency(resolved.scenario.get("currency"), sums))
+        currency=in_currency(resolved.scenario.get("currency"), sums),
+        replay=resolved.notes.replay if tables else None)
 
 
 def _around(resolved: Resolved, phases: dict[str, dict[str, Any]], lines: list[Line]) -> list[Line]:

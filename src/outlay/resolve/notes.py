@@ -22,10 +22,12 @@ class Assumption(Struct, frozen=True):
 
 
 class Notes(Struct):
-    """Collects assumptions and warnings while one scenario is resolved and planned; one per plan."""
+    """Collects assumptions, warnings and what else a caller asked for while one scenario is planned; one per plan."""
 
     assumptions: list[Assumption] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    tables: bool = False  # a replay keeps every request and step
+    replay: Any = None  # the simulation that a serving plan's times come from, where they do
 
     def assume(self, what: str, value: Any, why: str, source: str = "") -> None:
         if isinstance(value, Quantity):

@@ -14,6 +14,7 @@ from outlay.resolve.fleet import given as given_number
 from outlay.resolve.hourly import Hourly, resolve_hourly
 from outlay.resolve.lengths import Lengths, parse_lengths
 from outlay.resolve.serve.defaults import PATH, mean_length
+from outlay.resolve.serve.replay import Replaying, resolve_replay
 from outlay.scenario import Serve, Workload
 
 FIELD = PATH + "workload"
@@ -50,13 +51,20 @@ class Asked(Struct, frozen=True):
     slo: dict[str, float] = field(default_factory=dict)
     percentile: float | None = None
     named: bool = True  # a load was given; else one request at a time stands in
+    hourly: Hourly | None = None  # the load is then that of the busiest hour
+    replay: Replaying = field(default_factory=Replaying)
+    prefixes: bool = False  # the trace says which prompts begin alike
 
     @property
     def replayed(self) -> bool:
-        """Whether requests are replayed one by one: a queue that ends, or a percentile that was promised."""
+        """Whether a replay spreads the closed form: a queue that ends, or a percentile that was promised."""
         waits = self.kind == "open" or (self.percentile is not None and self.kind == "closed")
-        return self.named and waits
-    hourly: Hourly | None = None  # the load is then that of the busiest hour
+        return self.named and waits and self.replay.allowed and not self.replay.own
+
+    @property
+    def own_times(self) -> bool:
+        """Whether the plan's times are those of its own requests, replayed."""
+        return self.trace is not None or self.replay.own
 
 
 def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
@@ -115,6 +123,7 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         percentile=None if slo is None else slo.percentile,
         named=bool(kind),
         hourly=resolve_hourly(given, kind, defaults),
+        replay=resolve_replay(given, kind, load),
         **load,
     )
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from outlay.errors import BadValue, Unsupported
+from outlay.errors import BadValue
 from outlay.simulate.measures import ITL, Measure
 from outlay.simulate.records import Power
+from outlay.simulate.tables import table_form, write_table
 
 PERCENTILES = (50, 90, 99)
 Column = NDArray[Any]
@@ -31,9 +30,10 @@ class SimResult(Struct, frozen=True, eq=False):
     """A simulation's outcome.
 
     requests has a row each (request, engine, input_tokens, output_tokens, cached_tokens, preemptions, dropped,
-    arrival_s, scheduled_s, first_token_s, end_s), steps a row for each run of equal steps (engine, start_s, steps,
-    running, prompt_tokens, seconds); both are empty where only measures were kept. Times of a request include what
-    is spent outside the engine. busy_s and on_s are engine-seconds.
+    arrival_s, scheduled_s, first_token_s, end_s; good, within the SLO asked for), steps a row for each run of equal
+    steps (engine, start_s, steps, running, prompt_tokens, duration_s, prompt_s of it for prompts; energy_j of its
+    devices, where power is known); both are empty where only measures were kept. Times of a request include what is
+    spent outside the engine. busy_s and on_s are engine-seconds, device_s those of devices: prefill, decode, on.
     """
 
     requests: Mapping[str, Column]
@@ -43,6 +43,7 @@ class SimResult(Struct, frozen=True, eq=False):
     seconds: float  # from the first arrival to the last end
     busy_s: float
     on_s: float
+    device_s: Mapping[str, float]
     good: int | None = None  # requests within the SLO asked for
     energy_j: float | None = None
     energy_parts_j: Mapping[str, float] = field(default_factory=dict)  # prefill, decode, idle
@@ -90,9 +91,9 @@ class SimResult(Struct, frozen=True, eq=False):
         arrival = self.requests["arrival_s"][done]
         inside = (arrival >= start_s) & (arrival < end_s)
         steps = self.steps
-        ends = steps["start_s"] + steps["seconds"]
+        ends = steps["start_s"] + steps["duration_s"]
         share = np.clip(np.minimum(ends, end_s) - np.maximum(steps["start_s"], start_s), 0.0, None)
-        share = share / np.maximum(steps["seconds"], 1e-300)
+        share = share / np.maximum(steps["duration_s"], 1e-300)
         made = float(np.sum(share * steps["steps"] * steps["running"]))
         found = {name: float(np.nanmean(column[inside])) if inside.any() else float("nan")
                  for name, column in times.items()}
@@ -106,26 +107,27 @@ class SimResult(Struct, frozen=True, eq=False):
         edges = first + np.linspace(0.0, max(self.seconds, 1e-9), bins + 1)
         extra = (step_watts(power, steps) - power.idle_w) * devices
         # The integral over time of a sum of boxes, read at the edges.
-        starts, ends = steps["start_s"], steps["start_s"] + steps["seconds"]
+        starts, ends = steps["start_s"], steps["start_s"] + steps["duration_s"]
         total = _integral(edges, starts, extra) - _integral(edges, ends, extra)
         base = power.idle_w * devices * self.on_s / max(self.seconds, 1e-9)
         return {"start_s": edges[:-1], "watts": base + np.diff(total) / np.diff(edges)}
 
     def write(self, path: str, table: str = "requests") -> None:
         """A table as CSV or Parquet, by the file's name."""
+        form, columns = table_form(path), self.table(table)
+        with open(path, "wb") as file:
+            write_table(file, columns, form)
+
+    def table(self, name: str) -> dict[str, Column]:
+        """Columns of "requests", with ttft_s, tpot_s, e2e_s and queue_s of each, or of "steps"."""
         self._needs_tables()
-        columns = {"requests": self.requests, "steps": self.steps}.get(table)
-        if columns is None:
-            raise BadValue(f"table: {table!r} is neither requests nor steps", "table")
-        if path.endswith(".parquet"):
-            _write_parquet(path, columns)
-        elif path.endswith(".csv"):
-            with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(columns)
-                writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-        else:
-            raise BadValue(f"{Path(path).name}: a table is written as .csv or .parquet", "output")
+        if name == "requests":
+            times = request_times(self.requests)
+            gone = self.requests["dropped"] == 1
+            return {**self.requests, **{key: np.where(gone, np.nan, column) for key, column in times.items()}}
+        if name != "steps":
+            raise BadValue(f"table: {name!r} is neither requests nor steps", "table")
+        return dict(self.steps)
 
     def _needs_tables(self) -> None:
         if not self.requests:
@@ -142,16 +144,6 @@ def _integral(at: Column, starts: Column, heights: Column) -> Column:
     return found
 
 
-def _write_parquet(path: str, columns: Mapping[str, Column]) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise Unsupported(f"{Path(path).name}: Parquet needs pyarrow; pip install 'outlay[parquet]', or write .csv",
-                          "output") from None
-    pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), path)
-
-
 def request_times(requests: Mapping[str, Column]) -> dict[str, Column]:
     """What a user feels of each request."""
     first, end, arrival = requests["first_token_s"], requests["end_s"], requests["arrival_s"]
@@ -162,21 +154,23 @@ def request_times(requests: Mapping[str, Column]) -> dict[str, Column]:
             "queue_s": requests["scheduled_s"] - arrival}
 
 
-def good_requests(requests: Mapping[str, Column], slo: Slo) -> int:
-    """How many stay within every limit; dropped ones never do."""
+def good_requests(requests: Mapping[str, Column], slo: Slo) -> Column:
+    """Which stay within every limit, 1 or 0; dropped ones never do."""
     times = request_times(requests)
     good = requests["dropped"] == 0
     for name in ("ttft_s", "tpot_s", "e2e_s"):
         limit = getattr(slo, name)
         if limit is not None:
             good &= np.nan_to_num(times[name], nan=0.0) <= limit
-    return int(np.count_nonzero(good))
+    found: Column = good.astype(np.int64)
+    return found
 
 
 def step_watts(power: Power, steps: Mapping[str, Column]) -> Column:
-    """Watts of one device in each run of steps."""
+    """Watts of one device in each run of steps: prompts and answers, each for its part of the time."""
     decode = np.interp(steps["running"], power.running, power.decode_w)
-    found: Column = np.where(steps["prompt_tokens"] > 0, power.prompt_w, decode)
+    part = steps["prompt_s"] / np.maximum(steps["duration_s"], 1e-300)
+    found: Column = part * power.prompt_w + (1.0 - part) * decode
     return found
 
 

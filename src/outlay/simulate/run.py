@@ -71,7 +71,7 @@ def simulate(
     run = compiled.compiled_run() if quick else run_plain
     number, think_s = workload.closed
     st = make_state(system, steps, workload.prefix_tokens, number, think_s, quick, PLACES_FIRST)
-    gathered = _Gathered(system, slo, power, keep)
+    gathered = _Gathered(system, steps, slo, power, keep)
     while True:
         why = run(st)
         if why == MORE:
@@ -98,8 +98,10 @@ def _worth(count: int) -> bool:
 class _Gathered:
     """What has come out of the inner loop so far."""
 
-    def __init__(self, system: System, slo: Slo | None, power: Power | None, keep: str) -> None:
+    def __init__(self, system: System, steps: tuple[StepTime, ...], slo: Slo | None, power: Power | None, keep: str
+                 ) -> None:
         self.system, self.slo, self.power, self.keep = system, slo, power, keep
+        self.pools = steps
         self.requests: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
         self.measures = {name: Measure() for name in ("ttft_s", "tpot_s", ITL, "e2e_s", "queue_s")}
@@ -109,6 +111,7 @@ class _Gathered:
         self.energy = {"prefill": 0.0, "decode": 0.0}
         pools = (system.pool,) if system.decode is None else (system.pool, system.decode)
         self.devices = np.repeat([pool.devices for pool in pools], [pool.engines for pool in pools])
+        self.device_s = {"prefill": 0.0, "decode": 0.0}
 
     def empty(self, st: c.State) -> None:
         """Take what the inner loop has written."""
@@ -137,25 +140,42 @@ class _Gathered:
         for name in ("preemptions", "input_tokens", "output_tokens", "cached_tokens"):
             self.counts[name] += int(done[name].sum())
         if self.slo is not None:
-            self.good += good_requests(rows, self.slo)
+            rows["good"] = good_requests(rows, self.slo)
+            self.good += int(rows["good"].sum())
         if self.keep == "tables":
             self.requests.append(rows)
 
     def take_steps(self, ints: Any, floats: Any) -> None:
         gap = ints[:, 1] == GAPPED
         rows = {"engine": ints[:, 0], "start_s": floats[:, 0], "steps": ints[:, 2], "running": ints[:, 3],
-                "prompt_tokens": ints[:, 4], "seconds": floats[:, 1]}
-        each = rows["seconds"] / rows["steps"]
+                "prompt_tokens": ints[:, 4], "duration_s": floats[:, 1]}
+        rows["prompt_s"] = self.for_prompts(rows, floats[:, 2])
+        each = rows["duration_s"] / rows["steps"]
         self.measures[ITL].add(each, rows["steps"] * rows["running"])
         rows = {name: column[~gap] for name, column in rows.items()}
-        self.busy += float(rows["seconds"].sum())
+        self.busy += float(rows["duration_s"].sum())
+        devices = self.devices[rows["engine"]]
+        prompts = float((rows["prompt_s"] * devices).sum())
+        self.device_s["prefill"] += prompts
+        self.device_s["decode"] += float((rows["duration_s"] * devices).sum()) - prompts
         if self.power is not None:
-            joules = step_watts(self.power, rows) * rows["seconds"] * self.devices[rows["engine"]]
-            prompt = rows["prompt_tokens"] > 0
-            self.energy["prefill"] += float(joules[prompt].sum())
-            self.energy["decode"] += float(joules[~prompt].sum())
+            rows["energy_j"] = step_watts(self.power, rows) * rows["duration_s"] * devices
+            self.energy["prefill"] += prompts * self.power.prompt_w
+            self.energy["decode"] += float(rows["energy_j"].sum()) - prompts * self.power.prompt_w
         if self.keep == "tables":
             self.steps.append(rows)
+
+    def for_prompts(self, rows: dict[str, Any], read: Any) -> Any:
+        """Of each run of steps, the seconds that its prompts add; read: tokens that running requests had cached."""
+        first = self.system.pool.engines
+        found = np.zeros(len(read))
+        for place, steps in enumerate(self.pools):
+            own = (rows["engine"] < first) if place == 0 else (rows["engine"] >= first)
+            mixed = own & (rows["prompt_tokens"] > 0)
+            running = rows["running"][mixed]
+            decode = np.where(running > 0, np.asarray(steps.base_s)[running] + steps.read_s * read[mixed], 0.0)
+            found[mixed] = np.maximum(rows["duration_s"][mixed] - decode, 0.0)
+        return found
 
     def result(self, st: c.State, notes: list[str]) -> SimResult:
         on = np.zeros(len(self.devices))
@@ -164,6 +184,7 @@ class _Gathered:
             row = e * c.ENGINE_FLOATS
             running = st.ei[e * c.ENGINE_INTS + c.STATUS] != OFF
             on[e] = st.ef[row + c.ON] + (end - max(st.ef[row + c.SINCE], start) if running else 0.0)
+        device_s = self.device_s | {"on": float((on * self.devices).sum())}
         energy: dict[str, float] = {}
         if self.power is not None:
             busy = np.array([st.ef[e * c.ENGINE_FLOATS + c.BUSY] for e in range(len(on))])
@@ -177,8 +198,8 @@ class _Gathered:
             notes.append(f"{self.counts['dropped']:,} of {self.counts['requests']:,} requests are longer than "
                          f"{self.system.max_model_len:,} tokens or than the cache and were refused")
         return SimResult(requests, steps, self.measures, self.counts, end - start, self.busy, float(on.sum()),
-                         None if self.slo is None else self.good, sum(energy.values()) if energy else None, energy,
-                         tuple(notes))
+                         device_s, None if self.slo is None else self.good,
+                         sum(energy.values()) if energy else None, energy, tuple(notes))
 
 
 def _rows(table: Any, count: int, columns: int, kind: type) -> Any:

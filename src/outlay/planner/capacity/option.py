@@ -14,7 +14,8 @@ from outlay.account import unit_value
 from outlay.planner.capacity.hours import mean_hour
 from outlay.planner.capacity.rate import Most, tails
 from outlay.planner.serve.hours import Standing, standing_of
-from outlay.planner.serve.replay import replayed, spread
+from outlay.planner.serve.replay import spread
+from outlay.planner.serve.replayed import replayed
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import HOUR_S, load_of, times
 from outlay.resolve.power import serve_power_facts
@@ -141,8 +142,8 @@ class Equal(Option, frozen=True, eq=False, kw_only=True):
     def answered(self) -> dict[str, Any]:
         whole, asked = replace(self.one, count=self.replicas), self.phase.asked
         values, _ = times(asked, whole)
-        if asked.trace is not None:
-            values |= replayed(asked, self.phase, whole, values, self.resolved.seed)
+        if asked.own_times:
+            values |= replayed(asked, self.phase, whole, values, self.resolved.seed).values
         elif is_replayed(asked, values):
             values |= spread(asked, self.phase, whole, values, self.resolved.seed)
         return values

@@ -22,7 +22,8 @@ from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_needs import Answers, Needs, Prompts, answers_of, needed_per_s, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, pooled_times, pools_power_w
-from outlay.planner.serve.replay import replayed_pools, spread_pools
+from outlay.planner.serve.replay import spread_pools
+from outlay.planner.serve.replayed import replayed_pools
 from outlay.planner.serve.speed import held_tokens
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
@@ -85,8 +86,8 @@ class Pooled(Option, frozen=True, eq=False, kw_only=True):
     def answered(self) -> dict[str, Any]:
         asked = self.phase.asked
         values, _ = pooled_times(asked, self.pools)
-        if asked.trace is not None:
-            values |= replayed_pools(asked, self.phase, self.pools, values, self.resolved.seed)
+        if asked.own_times:
+            values |= replayed_pools(asked, self.phase, self.pools, values, self.resolved.seed).values
         elif is_replayed(asked, values):
             values |= spread_pools(asked, self.phase, self.pools, values, self.resolved.seed)
         return values

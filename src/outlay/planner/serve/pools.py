@@ -14,7 +14,9 @@ from outlay.planner.serve.launch import launch_pools
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
-from outlay.planner.serve.replay import of_trace, replayed_pools, spread_pools
+from outlay.planner.serve.replay import of_trace, spread_pools
+from outlay.planner.serve.replay_told import kept_of, tell_replay
+from outlay.planner.serve.replayed import replayed_pools
 from outlay.planner.serve.speed import alone, finish, held_tokens
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
@@ -41,10 +43,15 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
             f"serve: {hw.devices - used} of {hw.devices} devices are left over; they idle and are billed"
         )
     found, traffic = pooled_times(phase.asked, both)
-    if phase.asked.trace is not None:
-        found |= replayed_pools(phase.asked, phase, both, found, resolved.seed)
+    if phase.asked.own_times:
+        own = replayed_pools(phase.asked, phase, both, found, resolved.seed, **kept_of(resolved))
+        found |= own.values
+        traffic = replace(traffic, requests_per_s=found["rate"])
+        resolved.notes.replay = own.run
     elif phase.asked.replayed and found.get("e2e_s") is not None:
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
+    tell_replay(resolved, phase, found, max(pool.replicas * int(pool.layout.data) * pool.layout.pipeline
+                                            for pool in phase.pools))
     watts = pooled_power(resolved.power, both, phase.asked, traffic)
     idle, billed = hw.devices - used, None
     if phase.asked.hourly is not None and resolved.rates is not None:

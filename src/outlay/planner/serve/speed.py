@@ -12,6 +12,7 @@ from outlay.physics import stream as st
 from outlay.planner.serve.energy import PHASES, power_values
 from outlay.planner.serve.loads import table_of_loads
 from outlay.planner.serve.memory import as_q
+from outlay.planner.serve.replay_told import kept_of, tell_replay
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import Traffic, load_of, percentile_keys, times
 from outlay.planner.serve.use import duration, serving_lines, unit_prices
@@ -96,14 +97,18 @@ def under_load(
     """Times, throughput, load, use and unit prices of a deployment; times are those of the busiest hour."""
     asked = phase.asked
     values, traffic = times(asked, whole)
-    if asked.trace is not None:
-        from outlay.planner.serve.replay import replayed
+    if asked.own_times:
+        from outlay.planner.serve.replayed import replayed
 
-        values |= replayed(asked, phase, whole, values, resolved.seed)
+        found = replayed(asked, phase, whole, values, resolved.seed, **kept_of(resolved))
+        values |= found.values
+        traffic = replace(traffic, requests_per_s=values["rate"])
+        resolved.notes.replay = found.run
     elif asked.replayed and values.get("e2e_s") is not None:
         from outlay.planner.serve.replay import spread
 
         values |= spread(asked, phase, whole, values, resolved.seed)
+    tell_replay(resolved, phase, values, whole.count * int(whole.layout.data) * whole.layout.pipeline)
     watts = power_of(resolved, whole, load_of(asked, whole), traffic)
     left, own = devices - whole.devices, None
     if asked.hourly is not None and resolved.rates is not None:

@@ -1,0 +1,195 @@
+"""A plan whose times are those of its own requests, replayed one by one: a trace, or a load asked to be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from outlay.derive import Quantity, derive, exact
+from outlay.physics.queueing import in_flight
+from outlay.planner.serve.pool_times import Pools, load_of_pools, place_of_pools
+from outlay.planner.serve.replay import (
+    MOST_POOLED,
+    few_pools,
+    few_replicas,
+    over_mean,
+    percentiles_of,
+    pooled,
+    run_pools,
+    run_replicas,
+    told,
+    workload_of,
+)
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.simulate import contract_values
+from outlay.planner.serve.sums import per_time
+from outlay.planner.serve.times import TIMES, load_of, loads_of, rates_of
+from outlay.resolve.serve.phase import ServePhase
+from outlay.resolve.workload import Asked
+from outlay.simulate import SimResult
+
+LONG = 5_000  # requests from which only the nominal replay is made
+Run = Callable[..., SimResult]
+
+
+class Replayed(Struct, frozen=True, eq=False):
+    """What a replay says of a plan, and the replay itself at nominal inputs.
+
+    times: so many times the deployment that was replayed is the whole, each with its part of the load.
+    """
+
+    values: dict[str, Any]
+    run: SimResult
+    times: float = 1.0
+
+
+def replayed(
+    asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int, **more: Any
+) -> Replayed:
+    """Times and percentiles of these requests; of a trace also on devices as much slower and faster as left-out runs
+    were, whose interval a load that the closed form knows has from there.
+
+    more: of `simulate` for the nominal replay (keep, power).
+    """
+    load = load_of(asked, whole)
+    at = whole.place(load, whole.found(load))
+    residual, first = whole.speed.residual("tpot_s", at=at), whole.speed.residual("ttft_s", at=at)
+    used, part = _used(asked, whole)
+    workload = workload_of(part, used.count)
+
+    def run(slower: float, slower_first: float, **kept: Any) -> SimResult:
+        return run_replicas(phase, used, workload, seed, part, slower, slower_first, **kept)
+
+    times = whole.count / used.count if asked.trace is None else 1.0
+    nominal = run(residual.value, first.value, **more)
+    said = {"replay": told(nominal, asked, seed, used.count, times)}
+    if _endless(asked, values):
+        return Replayed(said, nominal, times)
+    if asked.trace is None:
+        found = _as_wide(nominal, asked, values)
+    elif nominal.counts["requests"] > LONG:
+        found = _scaled(nominal, asked, residual, residual)
+    else:
+        found = _between_three(run, nominal, asked, residual, first)
+    return Replayed(found | _rates(asked, values, found, whole, whole.devices) | said, nominal, times)
+
+
+def replayed_pools(
+    asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int, **more: Any
+) -> Replayed:
+    """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
+    load = load_of_pools(asked)
+    at = place_of_pools(pools, load, pools.at(load))
+    first, token = pools.speed.residual("ttft_s", True, at), pools.speed.residual("tpot_s", True, at)
+    used, part = (pools, asked) if asked.trace is not None or pooled(pools) <= MOST_POOLED else few_pools(asked, pools)
+    workload = workload_of(part, pooled(used))
+    nominal = run_pools(phase, used, workload, seed, part, _both(pools.own_slower(load), token.value, first.value),
+                        **more)
+    times = pooled(pools) / pooled(used)
+    said = {"replay": told(nominal, asked, seed, pooled(used), times)}
+    if _endless(asked, values):
+        return Replayed(said, nominal, times)
+    found = _scaled(nominal, asked, token, first) if asked.trace is not None else _as_wide(nominal, asked, values)
+    one = Replicas(pools.arch, pools.speed, pools.second.layout, 1, 0.0)
+    return Replayed(found | _rates(asked, values, found, one, sum(pools.devices)) | said, nominal, times)
+
+
+def _used(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
+    """The replicas that are replayed, and what they are asked; no trace meets more of them than it has requests."""
+    if asked.trace is not None:
+        return replace(whole, count=min(whole.count, int(asked.requests or 1))), asked
+    if whole.count <= MOST_POOLED:
+        return whole, asked
+    few, part = few_replicas(asked, whole)
+    each = None if asked.requests is None else max(asked.requests * few.count / whole.count, 1.0)
+    return few, replace(part, requests=each)
+
+
+def _endless(asked: Asked, values: Mapping[str, Any]) -> bool:
+    """Whether a queue grows without end: then times of so many requests say nothing of the next."""
+    return asked.trace is None and asked.kind == "open" and values.get("e2e_s") is None
+
+
+def _both(own: tuple[float, float], token: float, first: float) -> tuple[float, float]:
+    return own[0] * token, own[1] * first
+
+
+def _names(asked: Asked) -> tuple[str, ...]:
+    return *(f"{n}_s" for n in TIMES), *(f"{n}_{p}_s" for n in TIMES for p in percentiles_of(asked))
+
+
+def _scaled(run: SimResult, asked: Asked, token: Quantity, first: Quantity) -> dict[str, Any]:
+    """One replay, in as much more or less time as left-out runs took beyond their middle."""
+    seen, found = contract_values(run, asked.percentile), dict[str, Any]()
+    for name in _names(asked):
+        at, slower = seen.get(name), first if name.startswith("ttft") else token
+        found[name] = None if at is None else derive(
+            over_mean, _label(name), "s", mean_s=exact(at / slower.value, "s", name), ratio=slower)
+    return found
+
+
+def _as_wide(run: SimResult, asked: Asked, values: Mapping[str, Any]) -> dict[str, Any]:
+    """One replay of a load that the closed form has too, with its interval around what the replay says."""
+    seen, found = contract_values(run, asked.percentile), dict[str, Any]()
+    for name in _names(asked):
+        at, model = seen.get(name), values.get(f"{name.partition('_')[0]}_s")
+        found[name] = None if at is None or model is None else derive(
+            over_mean, _label(name), "s", mean_s=model, ratio=at / model.value)
+    return found
+
+
+def _between_three(run: Run, nominal: SimResult, asked: Asked, residual: Quantity, first: Quantity) -> dict[str, Any]:
+    """Three replays: as much faster and slower as left-out runs were, and the nominal one between."""
+    tried = {residual.value: nominal}  # the middle may be one of the ends
+    for end in ("low", "high"):
+        slower = getattr(residual, end)
+        if slower not in tried:
+            tried[slower] = run(slower, getattr(first, end))
+    at = tuple(sorted(tried))
+    runs = [contract_values(tried[slower], asked.percentile) for slower in at]
+    if len(at) == 1:
+        return _scaled(nominal, asked, residual, first)
+    found: dict[str, Any] = {}
+    for name in _names(asked):
+        points = tuple(one.get(name) for one in runs)
+        known = tuple(float(p) for p in points if p is not None)
+        found[name] = derive(_between(at, known), _label(name), "s", slower=residual) if len(known) == len(at) else None
+    return found
+
+
+def _label(name: str) -> str:
+    return name.removesuffix("_s").replace("_", " ")
+
+
+def _rates(asked: Asked, values: Mapping[str, Any], found: Mapping[str, Any], whole: Replicas, devices: Any
+           ) -> dict[str, Any]:
+    """Requests in flight, and of a loop its rate, by the times of the replay."""
+    if found["e2e_s"] is None:
+        return {}
+    if asked.kind == "open":
+        return {"concurrency": derive(in_flight, "requests in flight", "requests", rate_per_s=values["rate"],
+                                      time_s=found["e2e_s"])}
+    if asked.kind == "queued":
+        return {}
+    rate: Quantity = derive(per_time, "requests a second", "requests/s", inside=asked.concurrency,
+                            time_s=found["e2e_s"])
+    most = {"running": values["capacity_concurrency"] / whole.count}
+    again = loads_of(asked, dict(found), rate, values["capacity_requests_per_s"], most, whole)
+    return again | rates_of(asked, rate, int(devices))
+
+
+def _between(slower: tuple[float, ...], times_s: tuple[float, ...]) -> Any:
+    def replayed_s(slower: Any, *, knots: Any = (slower, times_s)) -> Any:
+        """Requests on devices so much slower: between the replays made, in logarithms, and on along the last."""
+        at, values = np.log(knots[0]), np.log(np.maximum(knots[1], 1e-12))
+        x = np.log(slower)
+        inside = np.interp(x, at, values)
+        above = values[-1] + (x - at[-1]) * (values[-1] - values[-2]) / (at[-1] - at[-2])
+        below = values[0] + (x - at[0]) * (values[1] - values[0]) / (at[1] - at[0])
+        return np.exp(np.where(x > at[-1], above, np.where(x < at[0], below, inside)))
+
+    return replayed_s
