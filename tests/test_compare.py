@@ -118,3 +118,20 @@ def test_too_little_to_compare_and_a_plan_that_does_not_fit(capsys: pytest.Captu
 def test_changes_are_seen_in_either_spelling() -> None:
     a, b = {**A, "fleet": "8xh100-sxm5-80gb"}, {**A, "fleet": {"device": "h100-sxm5-80gb", "devices": 8}}
     assert changes_of(a, b, plan(a).scenario, plan(b).scenario) == ([], [])
+
+
+def test_of_serving_what_users_see_is_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    load = [part for field in ("rate=5", "input=512", "output=64") for part in ("--set", f"serve.workload.{field}")]
+    ask = ["compare", "llama-3.1-8b", "llama-3.2-1b", "-g", "1xh100-sxm", "-s", "FR", *load]
+    assert run(ask) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("llama-3.2-1b takes ") and "less each token" in out.splitlines()[0]
+    assert all(name in out for name in ("first token", "tokens/s", "money/M", "energy/token"))
+    assert run([*ask, "--json"]) == 0
+    measures = json.loads(capsys.readouterr().out)["differences"][0]["measures"]
+    assert measures["tpot_s"]["difference"]["value"] < 0.0 and measures["tpot_s"]["less_probability"] == 1.0
+
+
+def test_a_flag_of_another_verb_says_how_to_give_it_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "llama-3.1-8b", "qwen3-8b", "--rate", "5"]) == 2
+    assert "--set serve.workload.rate=R" in capsys.readouterr().err

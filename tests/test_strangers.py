@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +92,38 @@ def test_number_formats_are_known_as_engines_spell_them(field: str, spelled: str
 def test_a_checkpoints_name_says_what_it_is_kept_in(model: str, precision: str) -> None:
     found = plan({"model": model, "fleet": "16xb200-sxm", "serve": {}}).to_dict()
     assert found["scenario"]["serve"]["precision"] == precision
+
+
+def of_trace(path: Path, text: str) -> tuple[float, float, float]:
+    """Requests a second, and mean tokens in and out, as a plan reads a trace."""
+    path.write_text(text, newline="")
+    serve = plan({"model": "llama-3.2-1b", "fleet": "1xh100-sxm5-80gb", "site": "FR",
+                  "serve": {"workload": {"trace": str(path)}}}).to_dict()["serve"]
+    return serve["rate"]["value"], serve["input"], serve["output"]
+
+
+@pytest.mark.parametrize("text", [
+    "timestamp,input,output\n0,100,50\n0.5,100,50\n1.0,100,50\n",
+    "\ufeffArrived_At;Num_Prefill_Tokens;Num_Decode_Tokens;id\r\n0;100;50;a\r\n0.5;100;50;b\r\n1;100;50;c\r\n",
+    "prompt_tokens\tcompletion_tokens\ttime_ms\n100\t50\t0\n100\t50\t500\n100\t50\t1000\n",
+    "timestamp,ISL,OSL\n1700000000000,100,50\n1700000000500,100,50\n1700000001000,100,50\n",
+    "timestamp,input,output\n2026-01-01T10:00:59.5Z,100,50\n2026-01-01 10:01:00,100,50\n2026-01-01 10:01:00.5,100,50\n",
+    '{"time": 0, "prompt_tokens": 100, "completion_tokens": 50}\n{"time": 0.5, "prompt_tokens": 100, '
+    '"completion_tokens": 50}\n{"time": 1, "prompt_tokens": 100, "completion_tokens": 50}\n',
+], ids=["plain", "semicolons", "tabs-ms", "epoch-ms", "dates", "json"])
+def test_a_trace_of_ones_own_is_read_as_it_is_called(text: str, tmp_path: Path) -> None:
+    own = "arrival_s,input_tokens,output_tokens\n0,100,50\n0.5,100,50\n1.0,100,50\n"
+    assert of_trace(tmp_path / "one.csv", text) == pytest.approx(of_trace(tmp_path / "own.csv", own))
+
+
+def test_of_a_trace_only_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutlayError) as caught:
+        of_trace(tmp_path / "trace.csv", "timestamp,foo\n1,2\n")
+    assert "no column input_tokens and no output_tokens; its columns are timestamp, foo" in caught.value.message
+
+
+def test_sglang_runs_more_at_once_than_its_largest_graph_holds() -> None:
+    """Graphs set memory aside; requests at once are held by the cache alone."""
+    found = plan({"model": "qwen3-8b", "fleet": "1xl40s", "site": "FR", "serve": {"engine": "sglang", "workload": {
+        "concurrency": 64, "input": 1024, "output": 256}}}).to_dict()["serve"]
+    assert found["saturated"] is False and found["capacity_concurrency"] > 64

@@ -226,10 +226,11 @@ ENGINES: dict[str, dict[str, Value]] = {
             128 * MIB, "byte", _SGL, note="left free: for each tensor or pipeline rank"
         ),
         "static_large_bytes": Value(10240 * MIB, "byte", _SGL, note="left free at least, above 60 GiB"),
-        "max_num_seqs": _count(256, _SGL, "largest CUDA graph"),
+        "max_num_seqs": _count(2048, _SGL, "requests at once, no fewer; cache tokens over context length x 512 beyond"),
+        "largest_graph": _count(256, _SGL, "sequences of the largest CUDA graph; more run without one"),
         "max_num_batched_tokens": _count(8192, _SGL, "prefill chunk"),
         "max_num_batched_tokens_by_gib": _text("35:2048|60:4096|160:8192|100000:16384", _SGL),
-        "max_num_seqs_by_gib": _text("20:8|35:24|60:32|100000:256", _SGL),
+        "largest_graph_by_gib": _text("20:8|35:24|60:32|100000:256", _SGL),
         "block_tokens": _count(1, _SGL),
         "logit_bytes": Value(
             8.0, "byte", _SGL, "assumed", 6.0, 16.0, "16-bit and fp32 logits, probabilities"

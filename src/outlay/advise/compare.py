@@ -18,8 +18,10 @@ from outlay.planner.verdict import share_below
 from outlay.result import Result
 from outlay.usage import Line
 
-MEASURES = {"usd": "USD", "elapsed_s": "s", "device_hours": "h", "energy_j": "J", "co2e_kg": "kg", "water_l": "l"}
-OF_LINES = ("usd", "energy_j", "co2e_kg", "water_l")
+SERVED = ("ttft_s", "tpot_s", "output_tokens_per_s", "usd_per_million_output_tokens", "energy_per_output_token_j")
+UNITS = {"usd": "USD", "energy_j": "J", "co2e_kg": "kg", "water_l": "l"}
+MEASURES = ("usd", "elapsed_s", "device_hours", "energy_j", "co2e_kg", "water_l", *SERVED)
+OF_LINES = tuple(UNITS)
 MOST_EXPLAINED = 12  # changes whose own effect is planned; each takes a plan
 SAME = 1e-9
 
@@ -34,9 +36,10 @@ class Planned(Struct, frozen=True):
     result: Result
 
     def measures(self) -> dict[str, Quantity | None]:
-        """Totals by name; time is the sum of the phases that have one."""
+        """Totals by name, time as the sum of the phases that have one; of serving what users see and a token costs."""
         found: dict[str, Quantity | None] = {name: self.result.totals.get(name) for name in MEASURES}
         times = [p["elapsed_s"] for p in self.result.phases.values() if p.get("elapsed_s") is not None]
+        found |= {name: self.result.phases.get("serve", {}).get(name) for name in SERVED}
         found["elapsed_s"] = add_all("time", "s", Quantity(0.0, "s", "start"), *times) if times else None
         return found
 
@@ -125,7 +128,7 @@ def _items(lines: Sequence[Line]) -> dict[tuple[str, str], list[Line]]:
 
 
 def _sum(lines: Sequence[Line], name: str) -> Quantity | None:
-    unit = MEASURES[name]
+    unit = UNITS[name]
     parts = [x.co2e_operational_kg + x.co2e_embodied_kg if name == "co2e_kg" else getattr(x, name) for x in lines]
     if any(part is None for part in parts):
         return None

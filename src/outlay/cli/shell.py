@@ -34,9 +34,8 @@ def run(arguments: list[str]) -> int:
     except OutlayError as error:
         return _refuse(error.to_dict(), arguments)
     except click.UsageError as error:
-        return _refuse(
-            {"kind": "bad_value", "message": error.format_message(), "field": ""}, arguments, _try_help(error)
-        )
+        message = _of_another_verb(error) or error.format_message()
+        return _refuse({"kind": "bad_value", "message": message, "field": ""}, arguments, _try_help(error))
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -87,6 +86,23 @@ def _speak_plainly() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="outlay.plain")  # type: ignore[union-attr]
+
+
+def _of_another_verb(error: Exception) -> str:
+    """A flag that this verb lacks and a field of a phase is: how to give that field here; or nothing."""
+    import click
+
+    if not isinstance(error, click.NoSuchOption):
+        return ""
+    from outlay.cli import phase_fields
+
+    given = error.option_name
+    for phase, verb, flags in (("serve", "serve", phase_fields.SERVE), ("finetune", "tune", phase_fields.TUNE)):
+        for spellings, field, metavar, _ in flags:
+            if given in ((spellings,) if isinstance(spellings, str) else spellings):
+                said = f"No such option {given!r}, which is one of `outlay {verb}`"
+                return f"{said}; here: --set {phase}.{field}={metavar}"
+    return ""
 
 
 def _try_help(error: object) -> str:

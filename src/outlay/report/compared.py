@@ -11,8 +11,11 @@ from outlay.report.numbers import number, one, scale_for
 from outlay.units import si
 
 _NAMES = {"usd": ("money", "USD"), "elapsed_s": ("time", "s"), "device_hours": ("device-hours", ""),
-          "energy_j": ("energy", "J"), "co2e_kg": ("CO2e", "kgCO2e"), "water_l": ("water", "L")}
-_RANKED = ("usd", "elapsed_s", "energy_j", "device_hours")
+          "energy_j": ("energy", "J"), "co2e_kg": ("CO2e", "kgCO2e"), "water_l": ("water", "L"),
+          "ttft_s": ("first token", "s"), "tpot_s": ("each token", "s"), "output_tokens_per_s": ("tokens/s", ""),
+          "usd_per_million_output_tokens": ("money/M", "USD"),
+          "energy_per_output_token_j": ("energy/token", "J/token")}
+_RANKED = ("usd", "elapsed_s", "usd_per_million_output_tokens", "tpot_s", "energy_j", "device_hours")
 _SIGNS = {"+": "+", "-": "−", "~": "~"}
 _AMOUNTS = {"device_s": "device time", "storage_byte_s": "bytes kept", "person_s": "people's time", "usd": "amount"}
 LINES, TINY = 10, 0.002

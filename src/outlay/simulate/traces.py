@@ -6,7 +6,7 @@
 | apex | StartTimeOffset_ns, ContextTokens, GeneratedTokens | nanoseconds |
 | burstgpt | Timestamp, Request tokens, Response tokens | seconds |
 | engine log | input_toks, output_toks, queued_ts | seconds |
-| one's own | arrival_s, input_tokens, output_tokens; prefix_ids where known | seconds |
+| one's own | arrival_s, input_tokens, output_tokens, or as in `OWN`; prefix_ids where known | seconds, or as named |
 | mooncake (JSON lines) | timestamp, input_length, output_length, hash_ids | milliseconds |
 
 Times count from the first request. prefix_ids and hash_ids are numbers of blocks of a prompt, from its beginning,
@@ -47,6 +47,21 @@ class Format(Struct, frozen=True):
     prefix: str = ""
 
 
+# What people call the columns of traces of their own, without case and signs; the first is the name to write.
+OWN: dict[str, tuple[str, ...]] = {
+    "arrival_s": ("arrival", "arrivaltime", "arrivaltimes", "arrivedat", "time", "times", "timestamp", "timestamps",
+                  "starttime", "requesttime", "senttime", "second", "seconds"),
+    "input_tokens": ("input", "inputs", "inputlen", "inputlength", "inputtoks", "numinputtokens", "isl", "prompt",
+                     "prompttokens", "promptlen", "promptlength", "numprompttokens", "numprefilltokens",
+                     "prefilltokens", "contexttokens", "requesttokens"),
+    "output_tokens": ("output", "outputs", "outputlen", "outputlength", "outputtoks", "numoutputtokens", "osl",
+                      "completion", "completiontokens", "completionlength", "generatedtokens", "numdecodetokens",
+                      "decodetokens", "responsetokens", "responselength"),
+}
+UNITS_S = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # at the end of a time's name; seconds else
+EPOCH_MS = 1e11  # a count of seconds as large is of the year 5138, of milliseconds of 1973
+
+
 class _Clock:
     """Dates and times to seconds; the date part is parsed once a minute of trace."""
 
@@ -54,12 +69,48 @@ class _Clock:
         self.known, self.start = "", 0.0
 
     def __call__(self, text: str) -> float:
-        minute, rest = text[:16], text[16:]
+        minute, rest = text[:16].replace("T", " "), text[16:]
         if minute != self.known:
             self.start = (datetime.fromisoformat(minute) - datetime(2000, 1, 1)).total_seconds()
             self.known = minute
         seconds = rest.removeprefix(":").partition("+")[0].removesuffix("Z")
         return self.start + (float(seconds) if seconds else 0.0)
+
+
+class _Times:
+    """Times of a trace of one's own to seconds: a number, or a date and time."""
+
+    def __init__(self, each_s: float) -> None:
+        self.each_s, self.clock = each_s, _Clock()
+
+    def __call__(self, text: Any) -> float:
+        try:
+            number = float(text)
+        except (ValueError, TypeError):
+            return self.clock(str(text))
+        if self.each_s == 1.0 and abs(number) > EPOCH_MS:  # since 1970, in ms, us or ns
+            return number * 1e-3 ** (1 + (abs(number) > 1e3 * EPOCH_MS) + (abs(number) > 1e6 * EPOCH_MS))
+        return number * self.each_s
+
+
+def _own_columns(names: list[str]) -> tuple[dict[str, str], float]:
+    """What of `OWN` a trace's columns are, in any case; and seconds of one step of its time."""
+    plain = {"".join(c for c in name.lower() if c.isalnum()): name for name in reversed(names)}
+    each_s, found = 1.0, {}
+    for name, others in OWN.items():
+        known = dict.fromkeys(("".join(c for c in name if c.isalnum()), *others), 1.0)
+        if name == "arrival_s":
+            known |= {spelling + unit: size for unit, size in UNITS_S.items() for spelling in others}
+        hit = next((spelling for spelling in known if spelling in plain), None)
+        if hit is not None:
+            found[name] = plain[hit]
+            each_s = known[hit] if name == "arrival_s" else each_s
+    return found, each_s
+
+
+def _own_format(names: list[str]) -> Format | None:
+    found, each_s = _own_columns(names)
+    return Format("own", *found.values(), _Times(each_s), "prefix_ids") if len(found) == len(OWN) else None
 
 
 def _formats() -> tuple[Format, ...]:
@@ -151,7 +202,9 @@ class _Reader:
     def next_line(self, file: io.TextIOBase) -> str:
         try:
             text = file.readline(LONGEST_LINE)
-        except (UnicodeDecodeError, OSError, EOFError) as problem:
+        except UnicodeDecodeError:
+            raise Unreadable(f"{FIELD}: {self.name} after line {self.line}: no text in UTF-8", FIELD) from None
+        except (OSError, EOFError) as problem:
             raise Unreadable(f"{FIELD}: {self.name} after line {self.line}: {problem}", FIELD) from None
         self.line += 1
         if len(text) >= LONGEST_LINE:
@@ -166,12 +219,13 @@ class _Reader:
             yield text
 
     def table(self, file: io.TextIOBase, head: str) -> Iterator[tuple[float, int, int, list[int], int]]:
-        names = [name.strip().lstrip("\ufeff") for name in next(csv.reader([head]))]
+        between = max(",;\t", key=head.count)
+        names = [name.strip().lstrip("\ufeff") for name in next(csv.reader([head], delimiter=between))]
         known = _format_of(names, self.name)
         columns = [names.index(name) for name in (known.time, known.input, known.output)]
         last = max(columns)
         prefix = names.index(known.prefix) if known.prefix in names else -1
-        for cells in csv.reader(self.lines(file)):
+        for cells in csv.reader(self.lines(file), delimiter=between):
             if not cells:
                 continue
             if len(cells) <= last:
@@ -183,11 +237,13 @@ class _Reader:
 
     def objects(self, file: io.TextIOBase, head: str) -> Iterator[tuple[float, int, int, list[int], int]]:
         known = Format("mooncake", "timestamp", "input_length", "output_length", lambda t: float(t) * 1e-3, "hash_ids")
-        text = head
+        text = head.lstrip("\ufeff")
         while text:
             if text.strip():
                 try:
                     found = json.loads(text)
+                    if text is head and isinstance(found, dict) and not {known.input, known.output} <= set(found):
+                        known = _own_format(list(found)) or known
                     cells = [found[name] for name in (known.time, known.input, known.output)]
                 except ValueError:
                     raise self.error("is no JSON object") from None
@@ -223,9 +279,9 @@ class _Reader:
                 number = float(cell)
                 whole = int(number)
             except (ValueError, TypeError, OverflowError):
-                raise self.error(f"{name} {cell!r} is no number of tokens") from None
+                raise self.error(f"{name} {str(cell)[:40]!r} is no number of tokens") from None
             if number < 0 or number > MOST or whole != number:
-                raise self.error(f"{name} {cell} is not a whole number of tokens from 0 to {MOST:,.0f}")
+                raise self.error(f"{name} {str(cell)[:40]} is not a whole number of tokens from 0 to {MOST:,.0f}")
             counts.append(whole)
         if counts[1] == 0:
             self.empty += 1
@@ -239,18 +295,16 @@ def _format_of(names: list[str], file: str) -> Format:
     for one in formats:
         if {one.time, one.input, one.output} <= set(names):
             return one
+    if own := _own_format(names):
+        return own
     if {"num_prefill_tokens", "num_decode_tokens"} <= set(names):
         raise UnknownField(f"{FIELD}: {file} holds lengths without times; a trace has a time for each request", FIELD)
-    nearest = max(formats, key=lambda one: len({one.time, one.input, one.output} & set(names)))
-    wanted = [nearest.time, nearest.input, nearest.output]
-    if not set(wanted) & set(names):
-        nearest = formats[-1]
-        wanted = [nearest.time, nearest.input, nearest.output]
-    missing = [name for name in wanted if name not in names]
+    own, _ = _own_columns(names)
+    missing = [name for name in OWN if name not in own]
     raise UnknownField(
         f"{FIELD}: {file} has no column {' and no '.join(missing)}; its columns are {', '.join(names)[:200]}; a trace "
-        f"has arrival_s, input_tokens, output_tokens, or the columns of Azure, BurstGPT or Mooncake"
-        f"{suggestion(missing[0], names)}", FIELD)
+        f"has arrival_s, input_tokens, output_tokens (or timestamp, prompt_tokens, completion_tokens and the like), or "
+        f"the columns of Azure, BurstGPT or Mooncake{suggestion(missing[0], names)}", FIELD)
 
 
 def _opened(path: str) -> io.TextIOBase:

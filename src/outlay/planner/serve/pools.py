@@ -101,10 +101,10 @@ def pools_of(phase: ServePhase, arch: Architecture) -> tuple[ServePhase, dict[st
 
 def _own(phase: ServePhase, pool: PoolLayout) -> ServePhase:
     """The phase as one pool runs it."""
-    recipe = phase.recipe
-    if pool.sequences is not None:
-        recipe = replace(recipe, max_num_seqs=float(pool.sequences))
-    return replace(phase, recipe=recipe, shown=phase.shown | {"max_num_seqs": int(recipe.max_num_seqs)})
+    if pool.sequences is None:
+        return phase
+    recipe = replace(phase.recipe, max_num_seqs=float(pool.sequences))
+    return replace(phase, recipe=recipe, shown=phase.shown | {"max_num_seqs": pool.sequences})
 
 
 def _side(arch: Architecture, phase: ServePhase, pool: PoolLayout, memory: ServeMemory) -> Side:

@@ -124,6 +124,13 @@ def batching(
     return tokens, seqs
 
 
+def captured(engine: Engine, memory_bytes: float, seqs: float) -> float:
+    """Sequences an engine keeps memory ready for: of its largest graph where it runs more without one."""
+    if "largest_graph" not in engine.facts:
+        return seqs
+    return min(seqs, engine.by_memory("largest_graph", memory_bytes) or engine.number("largest_graph"))
+
+
 def shares_cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) -> bool:
     """Whether all slots share one context; only an engine that allocates contexts can be asked to."""
     if engine.text("pool") != "context":

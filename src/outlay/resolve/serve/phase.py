@@ -28,6 +28,7 @@ from outlay.resolve.serve.defaults import (
     PATH,
     STARTS_WITH_LESS,
     batching,
+    captured,
     memory_share,
     needed_tokens,
     sequences_at_hand,
@@ -196,6 +197,7 @@ def _recipe(
         del shown["max_model_len"]  # given, it would be held to; by default it is only a limit
     sequences, tokens, prompt = sequences_at_hand(given, length)
     batched, seqs = batching(given, engine, memory_bytes, device, length, sequences, prompt, notes, shown)
+    ready = captured(engine, memory_bytes, seqs)
     shared = shares_cache(given, engine, notes, shown)
     if engine.text("pool") == "context":
         sequences = int(seqs)
@@ -205,9 +207,9 @@ def _recipe(
         pool=engine.text("pool"),
         constants=engine.constants(seed),
         max_model_len=float(length),
-        max_num_seqs=_sampled(engine, seqs, batched),
+        max_num_seqs=_sampled(engine, ready, batched),
         max_num_batched_tokens=float(batched),
-        memory_utilization=memory_share(given, engine, memory_bytes, batched, seqs, notes, shown),
+        memory_utilization=memory_share(given, engine, memory_bytes, batched, ready, notes, shown),
         sequences=float(sequences),
         shared_cache=shared,
         sequence_tokens=float(tokens),
