@@ -110,7 +110,10 @@ def _own_columns(names: list[str]) -> tuple[dict[str, str], float]:
 
 def _own_format(names: list[str]) -> Format | None:
     found, each_s = _own_columns(names)
-    return Format("own", *found.values(), _Times(each_s), "prefix_ids") if len(found) == len(OWN) else None
+    if len(found) < len(OWN):
+        return None
+    time, inputs, outputs = found.values()
+    return Format("own", time, inputs, outputs, _Times(each_s), "prefix_ids")
 
 
 def _formats() -> tuple[Format, ...]:
@@ -299,8 +302,8 @@ def _format_of(names: list[str], file: str) -> Format:
         return own
     if {"num_prefill_tokens", "num_decode_tokens"} <= set(names):
         raise UnknownField(f"{FIELD}: {file} holds lengths without times; a trace has a time for each request", FIELD)
-    own, _ = _own_columns(names)
-    missing = [name for name in OWN if name not in own]
+    columns, _ = _own_columns(names)
+    missing = [name for name in OWN if name not in columns]
     raise UnknownField(
         f"{FIELD}: {file} has no column {' and no '.join(missing)}; its columns are {', '.join(names)[:200]}; a trace "
         f"has arrival_s, input_tokens, output_tokens (or timestamp, prompt_tokens, completion_tokens and the like), or "
