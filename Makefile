@@ -25,7 +25,7 @@ demo: .venv/.base
 
 test: .venv/.dev
 	@echo "make test: running the suites that need only Python" >&2
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist loadfile
 
 lint: .venv/.dev
 	@$(PY) -m ruff check --output-format concise .

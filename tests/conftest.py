@@ -75,9 +75,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.fixture(autouse=True)
+def one_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Screens are as wide as the widest, whatever terminal the tests are started from."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 @pytest.fixture
 def planner(monkeypatch: pytest.MonkeyPatch) -> FakePlanner:
     fake = FakePlanner()
     monkeypatch.setattr("outlay.api.plan", fake)
-    monkeypatch.setenv("COLUMNS", "100")
     return fake
