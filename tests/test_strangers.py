@@ -127,3 +127,23 @@ def test_sglang_runs_more_at_once_than_its_largest_graph_holds() -> None:
     found = plan({"model": "qwen3-8b", "fleet": "1xl40s", "site": "FR", "serve": {"engine": "sglang", "workload": {
         "concurrency": 64, "input": 1024, "output": 256}}}).to_dict()["serve"]
     assert found["saturated"] is False and found["capacity_concurrency"] > 64
+
+
+def test_an_unknown_engine_is_told_all_there_are() -> None:
+    with pytest.raises(OutlayError, match="sglang, tensorrt-llm, transformers, vllm"):
+        load().find("engine", "tgi")
+
+
+def test_eager_steps_are_not_passed_off_as_captured_ones() -> None:
+    found = served("1xh100-sxm5-80gb", enforce_eager=True)
+    assert any(w.startswith("serve.enforce_eager") for w in found["warnings"])
+
+
+@pytest.mark.parametrize("columns", [70, 80])
+def test_a_page_fits_a_narrow_terminal(columns: int) -> None:
+    from outlay.report import serving
+    from outlay.report.terminal import render
+
+    found = served("1xh100-sxm5-80gb", workload={"rate": 2, "input": 1024, "output": 256})
+    wide = [line for line in render(serving.page(found, False, []), columns).splitlines() if len(line) > columns]
+    assert wide == []

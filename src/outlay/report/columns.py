@@ -1,4 +1,4 @@
-"""A table as lines of text: numbers never break, heads and text do where the screen is narrow."""
+"""A table as lines of text: where the screen is narrow heads and text break, then intervals go below their numbers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,27 @@ def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> list[int]
             if not text:
                 break
             widths[max(text, key=lambda i: widths[i])] -= 1
+    under = {i: _apart(body, table.head, i) for i in range(len(widths)) if i not in table.text_columns}
+    while sum(widths) + gaps > room and (wide := [i for i in under if widths[i] > under[i]]):
+        widths[max(wide, key=lambda i: widths[i])] -= 1
     return widths
+
+
+def _apart(body: Sequence[Sequence[str]], head: Sequence[str], column: int) -> int:
+    """As narrow as a column of numbers may get: every interval below its number."""
+    cells = [row[column] for row in body if column < len(row)]
+    parts = [part for cell in cells for part in _halves(cell)]
+    return max(map(len, (*parts, *head[column].split())), default=0)
+
+
+def _halves(cell: str) -> list[str]:
+    """A number and its interval.
+
+    >>> _halves("148 ms [109–407]"), _halves("436")
+    (['148 ms', '[109–407]'], ['436'])
+    """
+    number, bracket, interval = cell.partition(" [")
+    return [number, "[" + interval] if bracket and cell.endswith("]") else [cell]
 
 
 def _floor(body: Sequence[Sequence[str]], column: int, longest: int) -> int:
@@ -83,4 +103,6 @@ def _row(
 def _fold(cell: str, width: int) -> list[str]:
     if len(cell) <= width:
         return [cell]
+    if len(halves := _halves(cell)) == 2:
+        return halves
     return textwrap.wrap(cell, width, break_on_hyphens=False, subsequent_indent="") or [""]
