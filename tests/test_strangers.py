@@ -10,6 +10,7 @@ import pytest
 
 from outlay import OutlayError, plan
 from outlay.catalog import load
+from outlay.scenario_io import set_path
 
 
 @pytest.mark.parametrize(("spelled", "meant"), [
@@ -147,3 +148,46 @@ def test_a_page_fits_a_narrow_terminal(columns: int) -> None:
     found = served("1xh100-sxm5-80gb", workload={"rate": 2, "input": 1024, "output": 256})
     wide = [line for line in render(serving.page(found, False, []), columns).splitlines() if len(line) > columns]
     assert wide == []
+
+
+@pytest.mark.parametrize(("workload", "same"), [
+    ({"rate": "10 req/s"}, {"rate": 10}), ({"rate": "600 requests/min"}, {"rate": 10}),
+    ({"rate": "10 rps"}, {"rate": 10}),
+    ({"concurrency": 4, "input": {"mean": 1000, "std": 500}}, {"concurrency": 4, "input": {"mean": 1000, "cv": 0.5}}),
+])
+def test_loads_are_known_as_people_write_them(workload: dict[str, Any], same: dict[str, Any]) -> None:
+    one, other = (served("1xh100-sxm5-80gb", workload=load)["serve"] for load in (workload, same))
+    assert one["e2e_s"] == other["e2e_s"] and one["rate"] == other["rate"]
+
+
+def test_a_batch_line_of_another_programs_infinity() -> None:
+    from outlay.cli.batch import answer_one
+
+    line = '{"model": "llama-3.2-1b", "fleet": "1xh100-sxm5-80gb", "serve": {"workload": {"%s": Infinity}}}'
+    assert answer_one((line % "rate").encode(), {})["serve"]["saturated"] is True
+    error = answer_one((line % "concurrency").encode(), {})["error"]
+    assert error["field"] == "serve.workload.concurrency" and "'inf' is not a number" in error["message"]
+
+
+@pytest.mark.parametrize(("field", "meant"), [
+    ("serve.tp", "tensor"), ("serve.tensor_parallel_size", "tensor"), ("serve.quantization", "precision"),
+    ("serve.kv-cache-dtype", "kv_precision"), ("serve.gpu_memory_utilization", "memory_utilization"),
+    ("serve.max_batch_size", "max_num_seqs"), ("serve.workload.isl", "input"),
+    ("serve.workload.num_prompts", "requests"), ("serve.workload.max_concurrency", "concurrency"),
+    ("fleet.count", "devices"), ("fleet.gpu", "device"),
+])
+def test_an_engines_word_for_a_field_names_ours(field: str, meant: str) -> None:
+    with pytest.raises(OutlayError, match=f"did you mean {meant}\\?"):
+        plan(set_path({"model": "llama-3.2-1b", "fleet": {"device": "h100-sxm5-80gb"}, "serve": {}}, field, 1))
+
+
+def test_a_promise_of_minutes_is_told_to_be_in_seconds() -> None:
+    found = served("1xh100-sxm5-80gb", slo={"ttft": 500, "percentile": "p90"})
+    assert "serve.slo.ttft: 500 is in seconds; write 500ms if those are meant" in found["warnings"]
+
+
+def test_layers_on_the_host_are_of_one_engine_and_not_passed_off_as_fast() -> None:
+    with pytest.raises(OutlayError, match="vLLM keeps every layer on devices"):
+        served("1xh100-sxm5-80gb", gpu_layers=4)
+    found = served("1xrtx-4090", engine="llama.cpp", gpu_layers=4)
+    assert any("24 layers on the host" in warning for warning in found["warnings"])

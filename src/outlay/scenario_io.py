@@ -132,8 +132,28 @@ def build(record: type[R], raw: object, path: str) -> R:
     return record(**values)
 
 
+# Fields as engines, benchmarks and trainers call them, without case and signs
+_CALLED = {
+    "tp": "tensor", "tpsize": "tensor", "tensorparallelsize": "tensor", "tensorparallel": "tensor",
+    "pp": "pipeline", "ppsize": "pipeline", "pipelineparallelsize": "pipeline", "dp": "data", "dpsize": "data",
+    "dataparallelsize": "data", "ep": "expert", "epsize": "expert", "expertparallelsize": "expert",
+    "quantization": "precision", "dtype": "precision", "kvcachedtype": "kv_precision", "kvdtype": "kv_precision",
+    "gpumemoryutilization": "memory_utilization", "memfractionstatic": "memory_utilization",
+    "maxbatchsize": "max_num_seqs", "maxrunningrequests": "max_num_seqs", "maxnumtokens": "max_num_batched_tokens",
+    "chunkedprefillsize": "max_num_batched_tokens", "contextlength": "max_model_len", "maxseqlen": "max_model_len",
+    "isl": "input", "osl": "output", "inputlen": "input", "outputlen": "output", "inputtokens": "input",
+    "outputtokens": "output", "prompttokens": "input", "maxconcurrency": "concurrency", "batchsize": "batch",
+    "requestrate": "rate", "qps": "rate", "rps": "rate", "numprompts": "requests", "numrequests": "requests",
+    "gpu": "device", "gputype": "device", "accelerator": "device", "count": "devices", "gpus": "devices",
+    "numgpus": "devices", "ngpus": "devices", "powercapw": "device_power_limit_w", "region": "location",
+}
+
+
 def _elsewhere(key: str, here: dict[str, Any]) -> str:
     """The nearest field here, or the same field where it belongs."""
+    called = _CALLED.get("".join(c for c in key.lower() if c.isalnum()))
+    if called in here:
+        return f"; did you mean {called}?"
     paths = sorted((p for p in field_paths() if p.rsplit(".", 1)[-1] == key), key=lambda p: p.count("."))
     return f"; did you mean {' or '.join(paths[:3])}?" if paths else suggestion(key, here)
 

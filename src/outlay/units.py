@@ -51,6 +51,7 @@ EXAMPLES = {
     "rate_per_s": "10, 3/min, inf",
     "per_month": "3M, 3M/month, 100k/day, 2/s",
     "flop_per_s": "989e12, 989TFLOP/s",
+    "percentile": "99, p99",
 }
 
 
@@ -83,6 +84,8 @@ def parse(value: object, kind: str, field: str) -> float:
     text = value.strip()
     if kind == "rate_per_s" and text.lower() in ("inf", "infinity"):
         return math.inf
+    if kind == "percentile":
+        text = text.removeprefix("p").removeprefix("P").removesuffix("%")
     money = kind.startswith("usd")
     if money:
         text = text.removeprefix("US$").removeprefix("$").removeprefix("USD").strip()
@@ -115,6 +118,8 @@ def _factor(unit: str, kind: str) -> float | None:
                        _COUNT_WORDS.get(unit.lower())))
     if kind == "per_month":
         return _in_a_month(unit)
+    if kind == "rate_per_s":
+        unit = re.sub(r"^(.*?)\s*(?:rps|qps)$", r"\1/s", re.sub(r"\s*(?:requests?|reqs?)/", "/", unit), flags=re.I)
     if kind == "seconds":
         return _TIME.get(unit, _TIME.get(unit.lower()))
     if kind == "bytes":

@@ -202,14 +202,14 @@ def _only(found: list[str], kind: str, name: str, field: str, table: Table, usua
     if found:
         listed = ", ".join(found[:8]) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
         raise UnknownName(f"{kind} {shown!r} can be any of: {listed}{usual}", field or kind)
-    said = _near(kind, name, table) or _all_of(table) or f"; `outlay catalog list {kind}` shows them."
+    said = _all_of(table) + _near(kind, name, table) or f"; `outlay catalog list {kind}` shows them."
     raise UnknownName(f"no {kind} {shown!r} in the catalogue{said}{_WAY_OUT.get(kind, '')}", field or kind)
 
 
 def _all_of(table: Table) -> str:
     """All there are, where they are few."""
     whole = [i for i in table.rows if "@" not in i]
-    return f"; there are {', '.join(whole)}." if len(whole) <= FEW else ""
+    return f"; there are {', '.join(whole)}" if len(whole) <= FEW else ""
 
 
 def _near(kind: str, name: str, table: Table) -> str:

@@ -143,7 +143,10 @@ def read_line(line: bytes) -> Any:
     return document
 
 
-def _no_constant(name: str) -> float:
+def _no_constant(name: str) -> str:
+    """Infinity, as other programs write it: the word, which fields without an end take and others name."""
+    if name == "Infinity":
+        return "inf"
     raise ValueError(f"{name} is not a JSON number")
 
 

@@ -11,8 +11,9 @@ from msgspec import Struct
 from outlay.errors import BadValue, Inconsistent, UnknownField, suggestion
 from outlay.units import parse
 
-KEYS = ("mean", "cv", "min", "max", "values", "weights")
-EXAMPLES = "1024, {mean: 1024, cv: 0.8}, {min: 100, max: 2000} or {values: [128, 1024], weights: [3, 1]}"
+KEYS = ("mean", "cv", "std", "min", "max", "values", "weights")
+EXAMPLES = ("1024, {mean: 1024, cv: 0.8}, {mean: 1024, std: 800}, {min: 100, max: 2000} or "
+            "{values: [128, 1024], weights: [3, 1]}")
 
 
 class Lengths(Struct, frozen=True):
@@ -41,6 +42,8 @@ def parse_lengths(value: Any, field: str) -> Lengths:
     2000.0
     >>> parse_lengths({"min": 100, "max": 300}, "serve.workload.input").mean
     200.0
+    >>> parse_lengths({"mean": 1000, "std": 500}, "serve.workload.input").cv
+    0.5
     >>> parse_lengths({"values": [10, 40], "weights": [2, 1]}, "serve.workload.input").mean
     20.0
     """
@@ -59,13 +62,18 @@ def parse_lengths(value: Any, field: str) -> Lengths:
     if low is not None and high is not None and low > high:
         raise Inconsistent(f"{field}: min {low:g} is more than max {high:g}", field)
     if "mean" not in value:
-        if low is None or high is None or "cv" in value:
+        if low is None or high is None or "cv" in value or "std" in value:
             raise BadValue(f"{field}: says neither mean nor both min and max; write {EXAMPLES}", field)
         return Lengths(0.5 * (low + high), 0.0, low, high, even=low < high)
     mean = _count(value["mean"], f"{field}.mean")
+    if "cv" in value and "std" in value:
+        raise Inconsistent(f"{field}.std: cv says the same, as a share of the mean; give one of them", f"{field}.std")
     cv = parse(value.get("cv", 0.0), "fraction", f"{field}.cv")
+    if "std" in value:
+        cv = parse(value["std"], "count", f"{field}.std") / mean
     if not 0.0 <= cv <= 10.0:
-        raise BadValue(f"{field}.cv: {cv:g} is not between 0 and 10 (deviation over mean)", f"{field}.cv")
+        spread = "std" if "std" in value else "cv"
+        raise BadValue(f"{field}.{spread}: {cv:g} of the mean is not between 0 and 10", f"{field}.{spread}")
     if not (low or 1.0) <= mean <= (high or math.inf):
         raise Inconsistent(f"{field}: mean {mean:g} is not between min and max", field)
     return Lengths(mean, cv, low or 1.0, high or math.inf)

@@ -58,8 +58,8 @@ def precision_name(text: str) -> str:
             return form
     shown = text if len(text) <= 60 else text[:57] + "..."
     raise UnknownName(
-        f"{FIELD}: no precision {shown!r}{suggestion(plain, [*FORMATS, *MIXES])}; it is one of {', '.join(FORMATS)} or "
-        "of a GGUF file, such as q4_k_m",
+        f"{FIELD}: no precision {shown!r}: it is one of {', '.join(FORMATS)} or of a GGUF file, such as "
+        f"q4_k_m{suggestion(plain, [*FORMATS, *MIXES])}",
         FIELD,
     )
 

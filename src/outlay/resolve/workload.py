@@ -26,6 +26,7 @@ ARRIVALS = {
     "bursty": 4.0,
 }  # deviation of the gaps over their mean
 SECONDS = 3600.0
+LONG_S = {"ttft": 60.0, "tpot": 5.0, "e2e": 3600.0}  # promises beyond are told to be in seconds
 
 
 class Asked(Struct, frozen=True):
@@ -108,6 +109,9 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         defaults.notes.warn(
             f"{PATH}slo.percentile: there is no limit to hold it to; give slo.ttft, tpot or e2e"
         )
+    for name, limit in limits.items():
+        if limit > LONG_S[name]:
+            defaults.notes.warn(f"{PATH}slo.{name}: {limit:g} is in seconds; write {limit:g}ms if those are meant")
     return Asked(
         input=prompt,
         output=answer,
@@ -212,7 +216,8 @@ def _arrivals(work: Workload, kind: str, defaults: Defaults) -> str:
         from outlay.errors import suggestion
 
         raise BadValue(
-            f"{FIELD}.arrivals: {name!r} is not one of {', '.join(ARRIVALS)}{suggestion(name, ARRIVALS)}",
+            f"{FIELD}.arrivals: {name!r} is not one of {', '.join(ARRIVALS)}{suggestion(name, ARRIVALS)}; a day's ups "
+            f"and downs are {FIELD}.hourly",
             f"{FIELD}.arrivals",
         )
     if kind != "open":

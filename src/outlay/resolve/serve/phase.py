@@ -9,7 +9,7 @@ from msgspec import Struct
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import Num, Quantity, derive, exact, value_of
-from outlay.errors import BadValue, UnknownName
+from outlay.errors import BadValue, Inconsistent, UnknownName
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.calendar import Defaults
@@ -81,8 +81,10 @@ def resolve_serve(
     without: str = "",
 ) -> tuple[ServePhase, dict[str, Any]]:
     """Engine, precisions, lengths and layout of a serving phase, and how the scenario shows them."""
-    if arch is None or fleet is None or facts is None or hardware is None:
-        raise BadValue("serve: needs a model and a fleet", "serve")
+    if arch is None:
+        raise BadValue("model: needed to serve", "model")
+    if fleet is None or facts is None or hardware is None:
+        raise BadValue("fleet: needed to serve; for example 8xh100-sxm5-80gb", "fleet")
     engine = _engine_of(given, model, facts, catalog, notes, without)
     usable = usable_memory(fleet, facts.memory_bytes, engine, seed)
     size = fleet.device_memory_bytes or facts.memory_bytes.value
@@ -219,7 +221,7 @@ def _recipe(
         adapter_rank=(adapters.rank or _RANK) if adapters else 0,
         extra_bytes=arch.vision_parameters * WIDE_BYTES + drafter.weight_bytes,
         draft_kinds=drafter.kinds,
-        device_layers=given.gpu_layers,
+        device_layers=_device_layers(given, arch, engine, notes),
         **weights,
         **cache,
     )
@@ -254,6 +256,18 @@ def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) ->
         ELEMENT_BYTES[name], "bytes", f"a cached element in {name}", "physics.kvcache.ELEMENT_BYTES"
     )
     return {"cache_precision": name, "cache_bytes": element, "cache_given_bytes": own}
+
+
+def _device_layers(given: Serve, arch: Architecture, engine: Engine, notes: Notes) -> int | None:
+    """Layers on devices where the rest stay on the host, which only an engine with contexts of its own can."""
+    layers = given.gpu_layers
+    if layers is not None and engine.text("pool") != "context":
+        raise Inconsistent(f"serve.gpu_layers: {engine.name} keeps every layer on devices; leave it out",
+                           "serve.gpu_layers")
+    if layers is not None and layers < arch.layers:
+        notes.warn(f"serve.gpu_layers: memory is planned with {arch.layers - layers} layers on the host; times are "
+                   "those of all layers on the device, and the host's take longer")
+    return layers
 
 
 def _graphs(given: Serve, engine: Engine, notes: Notes) -> bool:
