@@ -24,20 +24,21 @@ def laid_out(table: Table, columns: int) -> list[tuple[str, str | None]]:
     """
     plain, marked = ("  ", "") if table.mark is None else ("   ", "*  ")
     body = [*table.rows, *[row for row in (table.total, table.below) if row]]
-    widths = _widths(table, body, columns - len(plain))
+    widths, apart = _widths(table, body, columns - len(plain))
     lines: list[tuple[str, str | None]] = []
     if any(table.head):
-        lines += _row(table, table.head, widths, plain, plain, "dim")
+        lines += _row(table, table.head, widths, False, plain, plain, "dim")
     for i, row in enumerate(table.rows):
         best = i == table.mark
-        lines += _row(table, row, widths, marked if best else plain, plain, "bold" if best else None)
+        lines += _row(table, row, widths, apart, marked if best else plain, plain, "bold" if best else None)
     for row, style in ((table.total, "bold"), (table.below, "dim")):
-        lines += _row(table, row, widths, plain, plain, style) if row else []
+        lines += _row(table, row, widths, apart, plain, plain, style) if row else []
     return lines
 
 
-def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Whole cells where there is room; else heads break at spaces, then the widest text folds."""
+def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> tuple[list[int], bool]:
+    """Of columns, and whether intervals go below: whole cells where there is room; else heads break at spaces, then
+    the widest text folds, then every interval goes below its number and text takes the room that is left."""
     cells = [max((len(row[i]) for row in body if i < len(row)), default=0) for i in range(len(table.head))]
     widths = [max(cell, len(head)) for cell, head in zip(cells, table.head)]
     least = [max(cell, *map(len, head.split() or [""])) for cell, head in zip(cells, table.head)]
@@ -46,6 +47,7 @@ def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> list[int]
         over = sum(widths) + gaps - room
         if over > 0:
             widths[i] = max(least[i], widths[i] - over)
+    whole = [max(cells[i], least[i]) for i in range(len(widths))]
     for longest in (_LONG_WORD, _NARROWEST):
         floors = {i: _floor(body, i, longest) for i in table.text_columns if i < len(widths)}
         while sum(widths) + gaps > room:
@@ -53,10 +55,13 @@ def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> list[int]
             if not text:
                 break
             widths[max(text, key=lambda i: widths[i])] -= 1
+    if sum(widths) + gaps <= room:
+        return widths, False
     under = {i: _apart(body, table.head, i) for i in range(len(widths)) if i not in table.text_columns}
-    while sum(widths) + gaps > room and (wide := [i for i in under if widths[i] > under[i]]):
-        widths[max(wide, key=lambda i: widths[i])] -= 1
-    return widths
+    widths = [min(width, under.get(i, width)) for i, width in enumerate(widths)]
+    for i in floors:
+        widths[i] += max(min(room - sum(widths) - gaps, whole[i] - widths[i]), 0)
+    return widths, True
 
 
 def _apart(body: Sequence[Sequence[str]], head: Sequence[str], column: int) -> int:
@@ -83,10 +88,11 @@ def _floor(body: Sequence[Sequence[str]], column: int, longest: int) -> int:
 
 
 def _row(
-    table: Table, cells: Sequence[str], widths: Sequence[int], first: str, rest: str, style: str | None
+    table: Table, cells: Sequence[str], widths: Sequence[int], apart: bool, first: str, rest: str, style: str | None
 ) -> list[tuple[str, str | None]]:
     """One row, on as many lines as its tallest cell takes; heads stand on their last line."""
-    folded = [_fold(cell, width) for cell, width in zip(cells, widths)]
+    folded = [_fold(cell, width, apart and i not in table.text_columns)
+              for i, (cell, width) in enumerate(zip(cells, widths))]
     if cells is table.head:
         tallest = max(map(len, folded))
         folded = [[""] * (tallest - len(lines)) + lines for lines in folded]
@@ -100,9 +106,9 @@ def _row(
     return found
 
 
-def _fold(cell: str, width: int) -> list[str]:
+def _fold(cell: str, width: int, apart: bool) -> list[str]:
+    if apart and len(halves := _halves(cell)) == 2:
+        return halves
     if len(cell) <= width:
         return [cell]
-    if len(halves := _halves(cell)) == 2:
-        return halves
     return textwrap.wrap(cell, width, break_on_hyphens=False, subsequent_indent="") or [""]
