@@ -167,3 +167,7 @@ def test_a_desktop_stands_in_no_data_centre(fleet: Any, site: str | None, pue: f
     serve = {"workload": {"concurrency": 1, "input": 100, "output": 100}}
     found = plan({"model": "llama-3.2-1b", "fleet": fleet, "site": site, "serve": serve})
     assert [a["value"] for a in found.assumptions if a["what"] == "site.pue"] == [pue]
+    again = plan(found.scenario)
+    assert again.to_dict()["totals"] == found.to_dict()["totals"]
+    other = plan({**found.scenario, "site": {"location": site, "building": "data_center"}})
+    assert [a["value"] for a in other.assumptions if a["what"] == "site.pue"] == [1.25 if pue == 1.0 else pue]

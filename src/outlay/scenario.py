@@ -137,6 +137,7 @@ class Fleet(Record, frozen=True):
 
 class Site(Record, frozen=True):
     location: str | None = None
+    building: Literal["data_center", "room"] | None = None  # room: one's own, without a plant that cools it
     pue: Annotated[float, _number("count", 1, 10)] | None = None
     wue_l_per_kwh: Factor | None = None
     grid_kgco2e_per_kwh: Factor | None = None
@@ -320,6 +321,7 @@ class Serve(Record, frozen=True):
     max_num_batched_tokens: Degree | None = None
     enforce_eager: bool | None = None
     hold_steps: CountOrZero | None = None  # decode steps the server is set to let pass before it takes up requests
+    sampling: Literal["greedy", "top-p", "penalties"] | None = None  # top-p: or top-k; penalties: of either kind too
     kv_cache_bytes_per_device: Bytes | None = None
     kv_unified: bool | None = None  # one cache of max_model_len tokens for all slots (llama.cpp -kvu)
     gpu_layers: CountOrZero | None = None  # layers on devices, the rest on the host (llama.cpp -ngl)

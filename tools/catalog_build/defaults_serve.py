@@ -46,10 +46,10 @@ SERVE = (
     Default("energy.supply_factor", 1.06, "", "80 PLUS Titanium supplies: 91 to 96 % efficient at half to full load",
             "published", "drawn at the plug over delivered by a server's supply", 1.04, 1.1),
     Default("site.pue_own_room", 1.0, "", "PUE is 1 by definition (ISO/IEC 30134-2) where nothing but the machine "
-            "draws power", "assumed", "a desktop's devices, rented from nobody: one's own room, no data centre around "
-            "it; cooling the room by air conditioning adds up to a third", 1.0, 1.1),
+            "draws power", "assumed", "one's own room, no data centre around it; cooling the room by air conditioning "
+            "adds up to a third", 1.0, 1.1),
     Default("site.wue_own_room", 0.0, "L/kWh", "no cooling tower stands beside a room", "assumed",
-            "a desktop's devices, rented from nobody: one's own room, no data centre around it"),
+            "one's own room, no data centre around it"),
 )
 
 

@@ -7,23 +7,13 @@ version_before. Bytes per logit are counted from the buffers named in the notes 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 from catalog_build.common import CATALOG_DATE, Row
 from catalog_build.engine_streams import stream_rows
+from catalog_build.engine_values import FILTERED, GREEDY, OWN_FILTERS, SORTED, Value
 
 KIND = "engine"
 GIB, MIB = 2.0**30, 2.0**20
-
-
-class Value(NamedTuple):
-    value: float | str
-    unit: str
-    source: str
-    how: str = "published"
-    low: float | None = None
-    high: float | None = None
-    note: str = ""
 
 
 _VLLM_ATTENTION = (
@@ -116,7 +106,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "activation_share": _COMPILED,
         "name": _text("vLLM", _VLLM),
         "pools": Value(1.0, "bool", _PD, note="prompts and answers on devices of their own"),
-        "version": _text("0.14", _VLLM, "the version taken when none is given"),
+        "version": _text("0.19", _VLLM, "taken when none is given: of the newest runs that constants are fitted to"),
         "pool": _text("utilization", _VLLM, "share of the device less weights, profiled peak and the rest"),
         "memory_utilization": _count(0.9, _VLLM),
         "max_num_seqs": _count(256, _VLLM),
@@ -151,6 +141,8 @@ ENGINES: dict[str, dict[str, Value]] = {
         "expert_scale_padded": Value(0.0, "bool", "gpt-oss start-up logs", "derived"),
         "rotary_table": Value(1.0, "bool", _VLLM, note="cosines and sines of every position, 16 bits"),
         "expert_hidden_multiple": _count(1, "vLLM MXFP4 kernels on Hopper; gpt-oss start-up logs"),
+        "filter_logit_s": FILTERED,
+        "sampling": GREEDY,
         "stream_allreduce_s": _ALLREDUCE,
         "joint_attention_on": Value(
             "ampere|ampere-hbm|ada|blackwell-gddr", "list", _VLLM_ATTENTION,
@@ -159,9 +151,17 @@ ENGINES: dict[str, dict[str, Value]] = {
             64, _VLLM_ATTENTION, "query rows of a tile of its kernels over a paged cache; heads share one only where "
             "no prompt is in the step"),
     },
+    "vllm@0.14": {
+        "version_from": _text("0.14", _VLLM),
+        "version_before": _text("0.17", "vLLM pull request 33538 (February 2026): filters without sorting", "about"),
+        "filter_logit_s": SORTED,
+        "sampling": OWN_FILTERS,
+    },
     "vllm@0.11": {
         "version_from": _text("0.11", _VLLM),
         "version_before": _text("0.14", _VLLM),
+        "filter_logit_s": SORTED,
+        "sampling": OWN_FILTERS,
         "logit_bytes": Value(
             39.0,
             "byte",
@@ -175,6 +175,8 @@ ENGINES: dict[str, dict[str, Value]] = {
     "vllm@0.8": {
         "version_from": _text("0.8", _VLLM),
         "version_before": _text("0.11", _VLLM),
+        "filter_logit_s": SORTED,
+        "sampling": OWN_FILTERS,
         "logit_bytes": Value(
             39.0,
             "byte",
@@ -191,6 +193,7 @@ ENGINES: dict[str, dict[str, Value]] = {
     "vllm@0.4": {
         "version_from": _text("0", _VLLM),
         "version_before": _text("0.8", _VLLM),
+        "filter_logit_s": SORTED,
         "pools": Value(0.0, "bool", _PD, note="an experiment of one prompt and one answer process, then"),
         "max_num_seqs_large": _count(256, _VLLM),
         "max_num_batched_tokens_large": _count(512, _VLLM),
@@ -209,6 +212,8 @@ ENGINES: dict[str, dict[str, Value]] = {
         "pools": Value(1.0, "bool", _PD, note="prompts and answers on devices of their own"),
         "version": _text("0.5", _SGL),
         "pool": _text("static", _SGL, "a share of the device for weights and cache together"),
+        "filter_logit_s": FILTERED,
+        "sampling": GREEDY,
         "schedule": _text("prefill_first", _SGL, "prompts run in steps of their own unless mixed chunks are asked for"),
         "schedule_reserve": _count(
             0.098, _SGL, "share of tokens still to come kept free: 0.7 at first, by 600 steps 0.14 of that", "derived"),

@@ -60,7 +60,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         power = resolve_power(fleet, facts, catalog, notes, seed, without)
         kept = {} if scenario.pay is not None else money  # all ways to have it are priced: the echo names none
         shown["fleet"] = plain_fleet(fleet, facts, shown_hardware(hardware) | kept)
-    if scenario.site is not None:
+    if scenario.site is not None or site.shown:
         shown["site"] = site.shown
     phase = None
     if scenario.pretrain is not None:

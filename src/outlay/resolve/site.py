@@ -40,6 +40,7 @@ _FIELDS = {
 }
 
 
+ROOM = "room"
 # of a building, where devices stand in one's own room → the default of that
 _OWN_ROOM = {"pue": "site.pue_own_room", "wue_l_per_kwh": "site.wue_own_room"}
 
@@ -48,7 +49,7 @@ def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes
                  own_room: bool = False) -> SiteInputs:
     """The site's factors; without one, the world's 10th to 90th percentile and a warning.
 
-    own_room: devices stand in a room and not in a data centre, unless the place named is one.
+    own_room: devices stand in a room and not in a data centre, unless the site says otherwise or is one.
     """
     from outlay.catalog.sites import resolve_site as look_up
 
@@ -59,10 +60,15 @@ def resolve_site(site: str | Site | None, provider: str, catalog: Catalog, notes
                    "percentile; name a cloud region, country or grid zone to narrow them")
     values: dict[str, Quantity | None] = {}
     shown: dict[str, Any] = {"location": record.location} if record.location else {}
+    building = record.building or (ROOM if own_room and facts.levels.get("pue") == "world" else None)
+    if building is not None:
+        shown["building"] = building
+        if record.building is None:
+            notes.assume("site.building", building, "a desktop's devices that nobody is said to rent")
     for field, (parameter, unit, label) in _FIELDS.items():
         own = getattr(record, field)
         fact: Fact | None = getattr(facts, parameter)
-        if own is None and own_room and field in _OWN_ROOM and facts.levels.get(parameter) == "world":
+        if own is None and building == ROOM and field in _OWN_ROOM:
             fact = catalog.find("default", _OWN_ROOM[field]).fact("value")
             values[field] = _labelled(fact.quantity(seed), label, unit)
             notes.assume(f"site.{field}", fact.value, fact.note, fact.source)

@@ -98,7 +98,7 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
         serve["speculative"] = {"method": "mtp", "tokens": tokens}
     age = _age(table, row)
     if age:
-        serve["engine_version"] = age
+        serve |= {"engine_version": age, "sampling": "greedy"}  # as the clients of these benchmarks ask
     if table == "tensorrt_llm_perf_overview" and model.startswith("gpt-oss") and not row["gpu"].startswith("H"):
         serve["kv_precision"] = "fp8"  # as that page sets it, but on Hopper
     short = cache_precision(row, model)

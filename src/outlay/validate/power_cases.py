@@ -24,7 +24,9 @@ HOUR_S = 3600.0
 # Tokens of a prompt by task, assumed: questions of a chat arena with the turns before, graduate questions with
 # four choices (some 150 words, arXiv:2311.12022), files around a gap to fill.
 PROMPTS = {"lm-arena-chat": 300.0, "gpqa": 300.0, "sourcegraph-fim": 2000.0}
-VERSION = "0.11.1"  # of vLLM, as the benchmark's documentation says of these runs
+# Of vLLM, as the benchmark's documentation says of these runs. Its client (ml-energy/benchmark, Apache-2.0) sends all
+# requests at once with a repetition penalty to a server that takes the model's own top-p and so many at a time.
+VERSION = "0.11.1"
 # Caps in watts, tensor degree, mean tokens of prompt and answer: mlcommons/inference_results_v4.1
 # closed/NVIDIA/configs (power_limit of H200_SXM_141GBx8_MaxQ); lengths of prompts are assumed, but Open Orca's.
 WALL_RUNS = {
@@ -92,8 +94,9 @@ def energy_scenario(row: Row) -> dict[str, Any]:
         tensor = expert
     precision = {"bfloat16": "bf16"}.get(row["precision"], row["precision"])
     serve = {
-        "engine": "vllm", "engine_version": VERSION, "precision": precision,
+        "engine": "vllm", "engine_version": VERSION, "precision": precision, "sampling": "penalties",
         "tensor": tensor, "data": ranks, "expert": min(expert, tensor * ranks),
+        "max_num_seqs": max(int(row["concurrency"]) // ranks, 1), "max_num_batched_tokens": 8192,
         "workload": {"concurrency": float(row["concurrency"]), "input": PROMPTS[task(row)],
                      "output": float(row["output_len"])},
     }

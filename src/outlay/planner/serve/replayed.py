@@ -57,7 +57,7 @@ def replayed(
     """
     load = load_of(asked, whole)
     at = whole.place(load, whole.found(load))
-    residual, first = whole.speed.residual("tpot_s", at=at), whole.speed.residual("ttft_s", at=at)
+    residual, first = whole.residual("tpot_s", at), whole.residual("ttft_s", at)
     used, part = _used(asked, whole)
     workload = workload_of(part, used.count)
 

@@ -64,6 +64,10 @@ class Replicas(Struct, frozen=True, eq=False):
             return found, longer
         return found, 1.0
 
+    def residual(self, number: str, at: Point | None) -> Quantity:
+        """Measured over predicted, of published runs alike or of one's own."""
+        return self.speed.residual(number, at=at, devices=value_of(self.layout.devices))
+
     @property
     def devices(self) -> int:
         return self.count * int(self.layout.devices)
@@ -90,7 +94,7 @@ class Replicas(Struct, frozen=True, eq=False):
             if own is not None and name in own.ratios:
                 own_s = time.value * self.speed.nominal(
                     name, 1.0, self.single["input"], self.single["output"], value_of(self.layout.devices))
-                time = derive(_as_run, time.label, "s", modelled_s=own_s, slower=self.speed.residual(name, at=at))
+                time = derive(_as_run, time.label, "s", modelled_s=own_s, slower=self.residual(name, at))
             times.append(time)
         return times[0], times[1]
 

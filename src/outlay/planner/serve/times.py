@@ -70,12 +70,12 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     found = whole.found(load)
     most, longer = whole.full(load)
     at = whole.place(load, found)
-    slow = _times_q(whole.speed.residual("tpot_s", at=at), whole.slower, "time, measured over predicted")
+    slow = _times_q(whole.residual("tpot_s", at), whole.slower, "time, measured over predicted")
     slow_first = _times_q(
-        whole.speed.residual("ttft_s", at=at), whole.slower_first, "first token, measured over predicted"
+        whole.residual("ttft_s", at), whole.slower_first, "first token, measured over predicted"
     )
     rate_slow = _times_q(
-        whole.speed.residual("output_tokens_per_s", at=at),
+        whole.residual("output_tokens_per_s", at),
         longer,
         "throughput, measured over predicted",
         inverse=True,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
-from outlay.derive import Quantity, uncertain, value_of
+from outlay.derive import Quantity, derive, uncertain, value_of
 from outlay.errors import Inconsistent
 from outlay.physics.calibration import load_point
 from outlay.physics.roofline import half_rate_grid
@@ -21,7 +21,10 @@ from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.notes import Notes
 from outlay.resolve.own_runs import POWER, OwnRuns, Point, own_runs
 from outlay.resolve.serve.relatives import held_clock
+from outlay.resolve.serve.sampling import sampling_s
 from outlay.resolve.serve.time import (
+    HOST,
+    PENALTIES,
     SLOW_SHARE,
     dated_scope,
     is_seen,
@@ -29,6 +32,7 @@ from outlay.resolve.serve.time import (
     time_constants,
     time_device,
     time_residual,
+    version_constant,
 )
 from outlay.scenario import Fleet, Serve
 from outlay.steps.inputs import Hardware
@@ -40,10 +44,12 @@ FITTED = (
     "sglang",
     "tensorrt-llm",
 )  # engines with constants of their own; others are held to their one stream
+PER_S = "output_tokens_per_s"
 IN_POOLS = " in two pools"  # behind the engine, of runs with prompts and answers on devices of their own
 PATCHES = 4.0  # of an image behind each token it becomes (Qwen2.5-VL, arXiv:2502.13923: two by two are merged)
 EARLY = (0, 6)  # versions before it launched a step kernel by kernel
 EARLY_SCOPES = {"vllm": "vllm@0.4"}
+NARROW_EXPERTS = (0.9, 1.5)  # bytes of a weight in 8 bits, with its scales
 PRECISION_BYTES = {"bf16": 2.0, "fp8": 1.0, "nvfp4": 0.5625}
 GIVEN_PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
 
@@ -64,6 +70,7 @@ class Speed(Struct, frozen=True):
     key: tuple[str, str, str] = ("", "", "")  # model, device, engine
     pools: bool = False  # prompts and answers on devices of their own: `own` are then runs of such
     own_pools: OwnRuns | None = None  # runs of two pools, beside those of whole replicas
+    penalties: bool = False  # asked for with each request
 
     @property
     def kept_under(self) -> tuple[str, str, str]:
@@ -75,12 +82,14 @@ class Speed(Struct, frozen=True):
         """The same where prompts and answers are on devices of their own."""
         return self if self.pools else replace(self, pools=True, own=self.own_pools)
 
-    def residual(self, number: str, pools: bool = False, at: Point | None = None) -> Quantity:
+    def residual(self, number: str, pools: bool = False, at: Point | None = None, devices: float = 0.0) -> Quantity:
         """Measured over predicted, of published runs that were left out of the fit; of one's own runs where there are.
 
-        at: where the load lies (`place`), which says how alike those runs are.
+        at: where the load lies (`place`), which says how alike those runs are. devices: of a replica; with penalties
+        and one device it is the host that may set the pace, and published runs say how far.
         """
-        low, middle, high = time_residual(number, self.shape, pools, self.seen, self.key[2])
+        engine = self.key[2] + (HOST if self.penalties and devices == 1 else "")
+        low, middle, high = time_residual(number, self.shape, pools, self.seen, engine)
         name = number.removesuffix("_s").replace("_", " ")
         kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
         source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
@@ -90,17 +99,15 @@ class Speed(Struct, frozen=True):
         if own is not None and factor is not None:  # its middle is in the model already (`nominal`)
             value, low, high, basis = 1.0, factor.low / factor.value, factor.high / factor.value, "measured"
             source = own.told(number)
-        return uncertain(
-            value,
-            low,
-            high,
-            "ratio",
-            f"{name}, measured over predicted",
-            source,
-            seed=self.seed,
-            key=f"serve.{number}.{self.shape}",
-            basis=basis,
-        )
+        label, key = f"{name}, measured over predicted", f"serve.{number}.{self.shape}"
+        if number != PER_S:
+            return uncertain(value, low, high, "ratio", label, source, seed=self.seed, key=key, basis=basis)
+        # What is slow a token is slow at its fullest: throughput shares the draw of the time a token takes.
+        key = f"serve.tpot_s.{self.shape}"
+        longer = uncertain(1.0 / value, 1.0 / high, 1.0 / low, "ratio", f"{label}, as a time", source, seed=self.seed,
+                           key=key, basis=basis)
+        found: Quantity = derive(_one_over, label, "ratio", ratio=longer)
+        return found
 
     def published(self, number: str) -> tuple[float, float, float]:
         """Measured over predicted of published runs left out of the fit: 10th, 50th, 90th percentile."""
@@ -127,6 +134,11 @@ class Speed(Struct, frozen=True):
         return None if self.own is None else load_point(in_flight, prompt, output, devices, self.weight_bytes)
 
 
+def _one_over(ratio: Any) -> Any:
+    """A rate from a time."""
+    return 1.0 / ratio
+
+
 def resolve_speed(
     given: Serve,
     arch: Architecture,
@@ -146,10 +158,15 @@ def resolve_speed(
     device = _device(fleet, facts, hardware, catalog)
     name = _engine_scope(engine)
     drafted, acceptance = _drafting(given, catalog, notes, seed)
+    parts = {part: value_of(each) for part, each in recipe.part_bytes.items()}
+    constants = time_constants(name, device.generation, without=without)
+    constants["sequence_s"] += sampling_s(given, engine, arch, drafted, notes, without)
+    if NARROW_EXPERTS[0] <= parts["experts"] < NARROW_EXPERTS[1]:
+        constants["expert_layer_s"] += version_constant(name, "experts", without)
     times = EngineTime(
-        part_bytes={part: value_of(each) for part, each in recipe.part_bytes.items()},
+        part_bytes=parts,
         cache_bytes=value_of(recipe.cache_bytes),
-        constants=time_constants(name, device.generation, without=without),
+        constants=constants,
         max_num_batched_tokens=max(recipe.max_num_batched_tokens, 1.0),
         max_num_seqs=max(float(limit), 1.0),
         drafted=drafted,
@@ -169,7 +186,7 @@ def resolve_speed(
     beside = None if without or split else own_runs(arch.name, facts.id, name + IN_POOLS, catalog, Notes())
     narrowest = min((value_of(each) for each in recipe.part_bytes.values()), default=2.0)
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
-                 key, split, beside)
+                 key, split, beside, given.sampling == PENALTIES)
 
 
 def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:

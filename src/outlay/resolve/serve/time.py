@@ -30,6 +30,12 @@ LINK_SHARE = 0.75  # of a link's rate that a collective reaches where none was m
 GRAPHS_SINCE = (0, 6)  # of vLLM
 GROUPS = "serve-time/"  # what a group that is left out starts with
 PLAIN = {"nvfp4": "fp4"}
+PENALTIES = "penalties"
+HOST = " on its host"  # behind an engine's age, of runs whose host may set the pace: with penalties, on one device
+# Of an engine's ages, in seconds and not as factors: of a logit where penalties are asked for, which is much the same
+# in later versions; and more launches of a layer whose experts are in 8 bits.
+ADDED = {PENALTIES: "penalty_logit_s", "experts": "narrow_expert_layer_s"}
+AGE_OF_PENALTIES = {"vllm": "vllm@0.11"}
 
 
 def time_device(
@@ -189,9 +195,12 @@ def dated_scope(engine: str, version: tuple[int, ...]) -> str:
 
 @lru_cache(maxsize=1)
 def _spans() -> dict[tuple[str, str], tuple[float, float, float]]:
-    with open(CONSTANTS, newline="", encoding="utf-8") as file:
-        return {(row["id"], row["parameter"]): (float(row["low"]), float(row["value"]), float(row["high"]))
-                for row in csv.DictReader(file) if row["id"].startswith("residual")}
+    found: dict[tuple[str, str], tuple[float, float, float]] = {}
+    for path in (CONSTANTS, VERSIONS):
+        with open(path, newline="", encoding="utf-8") as file:
+            found |= {(row["id"], row["parameter"]): (float(row["low"]), float(row["value"]), float(row["high"]))
+                      for row in csv.DictReader(file) if row["id"].startswith("residual")}
+    return found
 
 
 def shape_of(arch: Architecture) -> str:
@@ -211,8 +220,9 @@ def time_residual(
     reported, not applied: a prediction stays what the constants say. engine: with its age, where it has one; an age
     that was measured has a spread of its own.
     """
-    if (f"residual.{engine}", f"{number}.{shape}") in _spans() and not pools:
-        return _spans()[f"residual.{engine}", f"{number}.{shape}"]
+    for own in (engine, engine.removesuffix(HOST)):
+        if (f"residual.{own}", f"{number}.{shape}") in _spans() and not pools:
+            return _spans()[f"residual.{own}", f"{number}.{shape}"]
     scope = "residual." + ("seen" if seen else "unseen")
     return _spans()[scope, f"{number}.{shape}{'.pools' if pools else ''}"]
 
@@ -245,8 +255,19 @@ def time_constants(
         for name in found:
             found[name] *= table.get((f"{scope}{tail}", name), 1.0)
     if "@" in engine:
-        apart = f"{engine}@without/{without.rpartition('/')[2]}"
-        dated = apart if (apart, "layer_s") in _versions() else engine
+        dated = _dated(engine, without)
         for name in found:
             found[name] *= float(_versions().get((dated, name), 1.0))
     return found
+
+
+def _dated(scope: str, without: str) -> str:
+    """An age's constants, or those fitted without a group of rows."""
+    apart = f"{scope}@without/{without.rpartition('/')[2]}"
+    return apart if any(each == apart for each, _ in _versions()) else scope
+
+
+def version_constant(engine: str, what: str, without: str = "") -> float:
+    """Seconds that an age of an engine adds (`ADDED`); 0 where it adds none."""
+    scope = AGE_OF_PENALTIES.get(engine, engine) if what == PENALTIES else engine
+    return float(_versions().get((_dated(scope, without), ADDED[what]), 0.0))
