@@ -30,7 +30,7 @@ def serve_faults(found: Mapping[str, Any]) -> list[str]:
     faults = [f"serve: no {key}" for key in KEYS if key not in serve]
     if faults:
         return faults
-    traced = bool((found["scenario"]["serve"].get("workload") or {}).get("trace"))
+    traced = bool((serve.get("replay") or {}).get("own"))
     values = {key: q["value"] for key, q in serve.items() if isinstance(q, Mapping) and "value" in q}
     return [*_memory(serve), *_load(serve, values, traced), *_energy(values, "day" in serve), *_bill(found, values)]
 
@@ -55,7 +55,8 @@ def _memory(serve: Mapping[str, Any]) -> Iterator[str]:
 
 def _load(serve: Mapping[str, Any], values: Mapping[str, float], traced: bool) -> Iterator[str]:
     out, output = values["output_tokens_per_s"], float(serve["output"])
-    if "devices_used" in serve and not close(out / serve["devices_used"], values["output_tokens_per_s_per_device"]):
+    used = float(serve.get("devices_used", 0.0)) * _held(serve)
+    if used and not close(out / used, values["output_tokens_per_s_per_device"]):
         yield "output_tokens_per_s_per_device is not over the devices in use"
     if not close(values["rate"] * output, out):
         yield f"rate x output {values['rate'] * output}, output_tokens_per_s {out}"
@@ -64,7 +65,7 @@ def _load(serve: Mapping[str, Any], values: Mapping[str, float], traced: bool) -
     if values["rate"] > values["capacity_requests_per_s"] * 1.0001 and values.get("concurrency", 2.0) > 1.0:
         yield f"answers {values['rate']}/s, sustains {values['capacity_requests_per_s']}/s"
     if {"ttft_s", "tpot_s", "e2e_s"} <= set(values):
-        # the mean of a trace's quotients is no quotient of its means
+        # the mean of quotients of requests replayed is no quotient of means
         each = (values["e2e_s"] - values["ttft_s"]) / ((output - 1.0) or 1.0)
         if output > 1 and not traced and not close(each, values["tpot_s"]):
             yield "TPOT is not (E2E - TTFT)/(output - 1)"
@@ -74,6 +75,12 @@ def _load(serve: Mapping[str, Any], values: Mapping[str, float], traced: bool) -
         marks = [values[f"{name}_{p}_s"] for p in PERCENTILES if f"{name}_{p}_s" in values]
         if sorted(marks) != marks:
             yield f"percentiles of {name} fall: {marks}"
+
+
+def _held(serve: Mapping[str, Any]) -> float:
+    """The part of the devices in use that stands, where replicas come and go."""
+    mean = (serve.get("replay") or {}).get("replicas_mean")
+    return 1.0 if mean is None else float(mean["value"] / serve["replicas"])
 
 
 def _energy(values: Mapping[str, float], hourly: bool) -> Iterator[str]:
@@ -98,6 +105,8 @@ def _bill(found: Mapping[str, Any], values: Mapping[str, float]) -> Iterator[str
     if "day" in found["serve"]:
         ways = {way["way"]: way["device_hours"]["value"] for way in found["serve"]["day"]["ways"]}
         hours = ways[found["serve"]["day"]["scaling"]]
+    if _held(found["serve"]) != 1.0:  # what is left over is not held either
+        hours = values["duration_s"] * found["serve"]["devices_used"] * _held(found["serve"]) / 3600.0
     billed = found["totals"]["device_hours"]["value"]
     if not close(hours, billed, 0.001):
         yield f"{billed} device-hours billed, {hours} kept"

@@ -152,7 +152,7 @@ def test_commands_of_the_how_to_run(
 
     def resolved(scenario: Any, **options: Any) -> Any:
         if {"serve", "data", "life", "pay"} & set(scenario):
-            return run_plan(scenario_from(scenario), load())
+            return run_plan(scenario_from(scenario), load(), tables=bool(options.get("tables")))
         outlay.api.check(scenario, **options)
         return planner(scenario, **options)
 

@@ -28,8 +28,8 @@ WRITTEN = sorted(
 ROOMS = (
     ("_version", "units", "errors"),
     ("physics", "valuation"),
-    ("architecture", "scenario_kinds", "scenario_life", "scenario_pay", "scenario", "scenario_io", "derive", "usage",
-     "result", "model_size"),
+    ("architecture", "scenario_kinds", "scenario_life", "scenario_pay", "scenario_serve", "scenario", "scenario_io",
+     "derive", "usage", "result", "model_size"),
     ("catalog", "readers"),
     ("resolve", "account_rates"),
     ("account",),

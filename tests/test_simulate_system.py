@@ -223,7 +223,7 @@ def test_goodput_energy_and_percentiles_add_up(tmp_path: Path) -> None:
     assert found.energy_j == pytest.approx(sum(found.energy_parts_j.values()))
     idle = (found.on_s - found.busy_s) * 100.0
     assert found.energy_parts_j["idle"] == pytest.approx(idle, abs=1e-6)
-    over_time = found.power_over_time(power, 1.0)
+    over_time = found.power_over_time(power)
     width = over_time["start_s"][1] - over_time["start_s"][0]
     assert (over_time["watts"] * width).sum() == pytest.approx(found.energy_j, rel=1e-6)
     assert over_time["watts"].min() >= 100.0 - 1e-6 and over_time["watts"].max() <= 600.0 + 1e-6

@@ -37,6 +37,7 @@ from outlay.scenario_kinds import (
 from outlay.scenario_kinds import number as _number
 from outlay.scenario_life import Data, Life, Maintain
 from outlay.scenario_pay import Pay
+from outlay.scenario_serve import Autoscale
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "mxfp8", "nvfp4", "mxfp4", "fp4"]
 StateType = Literal["fp32", "bf16", "fp16", "fp8", "int8", "none"]
@@ -334,6 +335,7 @@ class Serve(Record, frozen=True):
     workload: Workload | None = None
     scaling: Literal["fixed", "autoscale", "mixed"] | None = None
     cold_start: SecondsOrZero | None = None  # until a replica that is started answers
+    autoscale: Autoscale | None = None
     router: Literal["round_robin", "least_loaded", "prefix"] | None = None  # of a replay: who gets the next request
     replay: bool | None = None  # times are those of a replay, request by request; false: of the closed form alone
     options: ServeOptions | None = None

@@ -24,6 +24,13 @@ SERVE = (
     Default("serve.start_engine_s", 90.0, "s", "steps of starting vLLM: arXiv:2606.07362; compilation 39 s and "
             "profiling beside it (route179.dev, 2026-06-30)", "assumed",
             "from a machine that is there to an engine that answers, loading its weights left out", 45.0, 240.0),
+    Default("serve.autoscale.target_share", 0.7, "", "Knative Serving: container-concurrency-target-percentage of its "
+            "autoscaler, 70 by default", "published", "of the requests a second that one replica takes within its "
+            "promises; as many as are then inside it are the target"),
+    Default("serve.autoscale.every_s", 15.0, "s", "Kubernetes: horizontal-pod-autoscaler-sync-period, 15 s by default",
+            "published", "between two looks of the autoscaler"),
+    Default("serve.autoscale.down_after_s", 300.0, "s", "Kubernetes HorizontalPodAutoscalerBehavior: scale-down "
+            "stabilization window, 300 s by default", "published", "the most that was wanted in this time stays"),
     Default("serve.acceptance.mtp", 0.75, "", "DeepSeek-V3 technical report, arXiv:2412.19437, section 5.4.3: second "
             "token accepted 85-90 %; later ones less", "derived", "chance that a drafted token is kept", 0.6, 0.9),
     Default("serve.acceptance.eagle", 0.7, "", OURS, "assumed", "chance that a drafted token is kept; give your own",

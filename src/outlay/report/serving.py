@@ -7,6 +7,7 @@ from typing import Any
 
 from outlay.report import books, parts, screen
 from outlay.report import serving_load as under
+from outlay.report import serving_replay as replayed
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Table, Verdict
 from outlay.report.numbers import number, one
 
@@ -35,7 +36,7 @@ def page(result: Mapping[str, Any], verbose: bool = False, following: Sequence[s
     phase = result["serve"]
     blocks: list[Block | None] = [verdict(result), *under.options(phase), parts.memory(phase)]
     if phase.get("fits") is not False:
-        blocks += [under.latency(phase), under.load(phase), under.other_loads(phase)]
+        blocks += [under.latency(phase), replayed.replay(phase), under.load(phase), under.other_loads(phase)]
         blocks += [under.by_hour(phase), under.prices(phase)]
         blocks += [parts.unpriced(result), parts.takes(result, verbose)]
         blocks += [holds(phase), lengths(phase), alone(phase)] if verbose else [lengths(phase)]

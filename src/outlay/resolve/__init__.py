@@ -111,10 +111,14 @@ def _around(found: Resolved, scenario: Scenario, site: Any, defaults: Defaults) 
 def _by_the_hour(serve: Any, fleet: Fleet | None, facts: DeviceFacts | None, hardware: Hardware | None, site: Any,
                  rates: Any, defaults: Defaults) -> Any:
     """A serving phase with the prices that a load by the hour can be followed at."""
-    if serve.asked.hourly is None or fleet is None or facts is None or hardware is None:
+    if fleet is None or facts is None or hardware is None:
         return serve
-    from outlay.resolve.hourly import resolve_tenures
+    from outlay.resolve.hourly import only_by_the_hour, resolve_tenures
 
+    if serve.asked.replay.scale is not None:
+        only_by_the_hour(fleet, rates, "serve.autoscale")
+    if serve.asked.hourly is None:
+        return serve
     found = resolve_tenures(fleet, facts, site, hardware.devices_per_node, rates, serve.asked.hourly.scaling, defaults)
     return replace(serve, tenures=found)
 

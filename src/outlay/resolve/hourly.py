@@ -59,13 +59,10 @@ class Tenures(Struct, frozen=True, eq=False):
 def resolve_hourly(given: Serve, kind: str, defaults: Defaults) -> Hourly | None:
     """The load by the hour, or None where one load holds all the time.
 
-    Raises Inconsistent where nothing varies by the hour or what follows it is given without it.
+    Raises Inconsistent where nothing varies by the hour. What follows a load without it: `resolve.serve.replay`.
     """
     told = given.workload.hourly if given.workload is not None else None
     if told is None:
-        for name in ("scaling", "cold_start"):
-            if getattr(given, name) is not None:
-                raise Inconsistent(f"serve.{name}: needs {FIELD}, the load by the hour", f"serve.{name}")
         return None
     if kind not in FOLLOWS or (given.workload is not None and given.workload.rate == math.inf):
         raise Inconsistent(f"{FIELD}: needs the load of the busiest hour: serve.workload.users, rate or concurrency",
@@ -118,14 +115,10 @@ def resolve_tenures(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node
     Raises Inconsistent where devices that are paid for all the time are to be scaled.
     """
     committed = fleet.commitment if fleet.commitment in ("1y", "3y") else None
+    if scaling == "autoscale" or (rates.owned is not None and scaling != "fixed"):
+        only_by_the_hour(fleet, rates, SCALING, "mixed, or ")
     if rates.owned is not None:
-        if scaling != "fixed":
-            raise Inconsistent(f"{SCALING}: owned devices are paid for whether they run or not; leave it out, or rent",
-                               SCALING)
         return Tenures(None, {}, owned=True)
-    if committed and scaling == "autoscale":
-        raise Inconsistent(f"{SCALING}: fleet.commitment {committed} is paid for all the time; give mixed, or "
-                           "fleet.commitment on_demand", SCALING)
 
     def at(commitment: str) -> Rates | None:
         own = replace(fleet, commitment=commitment)
@@ -139,6 +132,15 @@ def resolve_tenures(fleet: Fleet, facts: DeviceFacts, site: SiteInputs, per_node
         return Tenures(rates, {c: _taken_off(rates, fleet, c, defaults) for c in wanted})
     kept = {c: found for c in wanted if (found := at(c)) is not None}
     return Tenures(at("on_demand") if committed else rates, kept)
+
+
+def only_by_the_hour(fleet: Fleet, rates: Rates | None, field: str, other: str = "") -> None:
+    """Raises Inconsistent where devices that are to come and go are paid for all the time. other: what may be given."""
+    if rates is not None and rates.owned is not None:
+        raise Inconsistent(f"{field}: owned devices are paid for whether they run or not; leave it out, or rent", field)
+    if fleet.commitment in ("1y", "3y"):
+        raise Inconsistent(f"{field}: fleet.commitment {fleet.commitment} is paid for all the time; give {other}"
+                           "fleet.commitment on_demand", field)
 
 
 def _taken_off(rates: Rates, fleet: Fleet, commitment: str, defaults: Defaults) -> Rates:

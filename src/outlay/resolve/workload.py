@@ -127,7 +127,7 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
         percentile=None if slo is None else slo.percentile,
         named=bool(kind),
         hourly=resolve_hourly(given, kind, defaults),
-        replay=resolve_replay(given, kind, load),
+        replay=resolve_replay(given, kind, load, defaults),
         **load,
     )
 

@@ -28,9 +28,9 @@ READ_S, PAIR_S, WINDOW_S, WINDOW, YIELD, RESERVE, HIT = range(7)
 POOL_FLOATS = 7
 # Global counters and settings.
 CURSOR, COUNT, FINAL, CLOSED, NPEND, NSLOT, NOUT, NLOG, ADMITTED, ROUTER, TURN, FEEDBACK, NNODE, SLACK = range(14)
-OUTROOM, LOGROOM, FIRST_POOL, ENGINES, LOW, HIGH, BELOW, PATIENCE, ARRIVED, INSIDE = range(14, 24)
-BASE, TURN2, WIDE, PHASES, MASK = range(24, 29)
-GLOBAL_INTS = 29
+OUTROOM, LOGROOM, FIRST_POOL, ENGINES, LOW, HIGH, LOOKED, PATIENCE, ARRIVED, INSIDE = range(14, 24)
+BASE, TURN2, WIDE, PHASES, MASK, GROUP, PAID, ANSWERING = range(24, 32)
+GLOBAL_INTS = 32
 THINK, MOVE, MOVE_TOKEN, EVERY, COLD, TARGET = range(6)
 GLOBAL_FLOATS = 6
 
@@ -73,6 +73,7 @@ class State(NamedTuple):
     of: Any
     li: Any  # runs of steps
     lf: Any
+    looks: Any  # replicas that the autoscaler's last looks wanted
 
 
 PREV, NEXT, KEY, USERS, BLOCKS = range(5)
@@ -221,6 +222,13 @@ def take_blocks(st: Any, e: int, count: int) -> None:
             st.nodes[row + BLOCKS] -= wanted
             st.ei[engine + FRESH] = count
     st.ei[engine + FRESH] -= count
+
+
+def forget(st: Any, e: int) -> None:
+    """An engine that stops, with nothing inside, loses what its cache holds."""
+    engine = e * ENGINE_INTS
+    take_blocks(st, e, st.ei[engine + FREE])
+    st.ei[engine + FREE] = st.ei[engine + FRESH] = st.ei[engine + TOTAL]
 
 
 def give_back(st: Any, e: int, slot: int) -> None:

@@ -15,9 +15,9 @@ from outlay.simulate.core_engine import (
 )
 from outlay.simulate.core_kv import (
     ANON,
+    ANSWERING,
     ARR,
     ARRIVED,
-    BELOW,
     BLOCK,
     CACHED,
     CLOSED,
@@ -35,6 +35,7 @@ from outlay.simulate.core_kv import (
     FIRST,
     FIRST_POOL,
     GAP,
+    GROUP,
     HIGH,
     HLEN,
     HSTART,
@@ -44,6 +45,7 @@ from outlay.simulate.core_kv import (
     LEFT,
     LENGTH,
     LOGROOM,
+    LOOKED,
     LOW,
     NEXTW,
     NLOG,
@@ -56,6 +58,7 @@ from outlay.simulate.core_kv import (
     ON,
     OUT,
     OUTROOM,
+    PAID,
     PATIENCE,
     PERIOD,
     POOL_FLOATS,
@@ -81,15 +84,18 @@ from outlay.simulate.core_kv import (
     WHEAD,
     WTAIL,
     YIELD,
+    forget,
     heap_drop,
     prefix_hits,
 )
 from outlay.simulate.core_step import (
     ARRIVE,
     HANDOVER,
+    SCALED,
     TICK,
     UP,
     leave,
+    log,
     pend,
 )
 
@@ -160,6 +166,9 @@ def arrive(st: Any, time: float) -> None:
     """The next request comes in."""
     g = st.g
     at = g[CURSOR]
+    if g[ARRIVED] == 0:  # what stands is paid for from here on
+        for e in range(g[ENGINES]):
+            st.ef[e * ENGINE_FLOATS + SINCE] = time
     g[CURSOR] += 1
     g[NSLOT] -= 1
     slot = st.free_slots[g[NSLOT]]
@@ -214,43 +223,105 @@ def hand_over(st: Any, slot: int, time: float) -> None:
     join(st, choose(st, slot, st.g[FIRST_POOL], st.g[ENGINES]), slot, time)
 
 
+def replica_load(st: Any, first: int) -> int:
+    """Requests inside a replica, whose engines begin at `first`."""
+    load = 0
+    for e in range(first, first + st.g[GROUP]):
+        load += load_of(st, e)
+    return load
+
+
+def turn(st: Any, first: int, status: int, time: float) -> None:
+    """A replica's engines change their status; it is paid for from its start until it is off."""
+    for e in range(first, first + st.g[GROUP]):
+        row, floats = (e * ENGINE_INTS + STATUS, e * ENGINE_FLOATS)
+        if status == OFF:
+            st.ef[floats + ON] += time - st.ef[floats + SINCE]
+            forget(st, e)
+        elif status == STARTING:
+            st.ef[floats + SINCE] = time
+        elif st.ei[row] == STARTING:
+            st.ef[floats + TIME] = time
+        st.ei[row] = status
+
+
+def over(st: Any) -> bool:
+    """Whether the last request has ended."""
+    return bool(st.g[INSIDE] == 0 and st.g[CURSOR] >= st.g[COUNT] and st.g[FINAL] == 1)
+
+
+def note_replicas(st: Any, time: float) -> None:
+    """A row in the log where the number of replicas paid for, or of those that answer, has changed."""
+    paid, answering = (0, 0)
+    if over(st):
+        return
+    for first in range(0, st.g[ENGINES], st.g[GROUP]):
+        status = st.ei[first * ENGINE_INTS + STATUS]
+        paid += 1 if status != OFF else 0
+        answering += 1 if status == UPON else 0
+    if paid != st.g[PAID] or answering != st.g[ANSWERING]:
+        st.g[PAID], st.g[ANSWERING] = (paid, answering)
+        log(st, 0, SCALED, paid, answering, 0, time, 0.0)
+
+
 def tick(st: Any, time: float) -> None:
     """The autoscaler counts and decides."""
-    g, count, idle = (st.g, 0, -1)
-    for e in range(g[ENGINES]):
-        status = st.ei[e * ENGINE_INTS + STATUS]
-        if status == DRAINING and load_of(st, e) == 0:
-            st.ei[e * ENGINE_INTS + STATUS] = OFF
-            st.ef[e * ENGINE_FLOATS + ON] += time - st.ef[e * ENGINE_FLOATS + SINCE]
+    g, count, most = (st.g, 0, 0)
+    if over(st):
+        return
+    for first in range(0, g[ENGINES], g[GROUP]):
+        status = st.ei[first * ENGINE_INTS + STATUS]
+        if status == DRAINING and replica_load(st, first) == 0:
+            turn(st, first, OFF, time)
         elif status in (UPON, STARTING):
             count += 1
     wanted = min(max(math.ceil(g[INSIDE] / st.gf[TARGET]), g[LOW]), g[HIGH])
-    g[BELOW] = g[BELOW] + 1 if wanted < count else 0
+    st.looks[g[LOOKED] % g[PATIENCE]] = wanted
+    g[LOOKED] += 1
+    for place in range(g[PATIENCE]):
+        most = max(most, st.looks[place])
     if wanted > count:
         start_more(st, time, wanted - count)
-    elif g[BELOW] >= g[PATIENCE]:
-        g[BELOW] = 0
-        for e in range(g[ENGINES]):
-            if st.ei[e * ENGINE_INTS + STATUS] == UPON and (idle < 0 or load_of(st, e) <= load_of(st, idle)):
-                idle = e
-        if idle >= 0 and count > 1:
-            st.ei[idle * ENGINE_INTS + STATUS] = DRAINING
-    if g[INSIDE] > 0 or g[CURSOR] < g[COUNT] or g[FINAL] == 0:
-        pend(st, time + st.gf[EVERY], TICK, -1)
+    elif most < count:
+        stop_some(st, time, count - most)
+    note_replicas(st, time)
+    pend(st, time + st.gf[EVERY], TICK, -1)
 
 
 def start_more(st: Any, time: float, more: int) -> None:
-    """Engines about to stop take requests again; stopped ones start cold."""
-    for e in range(st.g[ENGINES]):
-        if more > 0 and st.ei[e * ENGINE_INTS + STATUS] == DRAINING:
-            st.ei[e * ENGINE_INTS + STATUS] = UPON
+    """Replicas about to stop take requests again; stopped ones start cold."""
+    for first in range(0, st.g[ENGINES], st.g[GROUP]):
+        if more > 0 and st.ei[first * ENGINE_INTS + STATUS] == DRAINING:
+            turn(st, first, UPON, time)
             more -= 1
-    for e in range(st.g[ENGINES]):
-        if more > 0 and st.ei[e * ENGINE_INTS + STATUS] == OFF:
-            st.ei[e * ENGINE_INTS + STATUS] = STARTING
-            st.ef[e * ENGINE_FLOATS + SINCE] = time
-            pend(st, time + st.gf[COLD], UP, e)
+    for first in range(0, st.g[ENGINES], st.g[GROUP]):
+        if more > 0 and st.ei[first * ENGINE_INTS + STATUS] == OFF:
+            turn(st, first, STARTING, time)
+            pend(st, time + st.gf[COLD], UP, first)
             more -= 1
+
+
+def stop_some(st: Any, time: float, fewer: int) -> None:
+    """Those still starting go, the last started first; then the emptiest take no more requests."""
+    while fewer > 0:
+        chosen = -1
+        for first in range(0, st.g[ENGINES], st.g[GROUP]):
+            status = st.ei[first * ENGINE_INTS + STATUS]
+            if status == STARTING and (
+                chosen < 0 or st.ef[first * ENGINE_FLOATS + SINCE] >= st.ef[chosen * ENGINE_FLOATS + SINCE]
+            ):
+                chosen = first
+        if chosen >= 0:
+            turn(st, chosen, OFF, time)
+            fewer -= 1
+            continue
+        for first in range(0, st.g[ENGINES], st.g[GROUP]):
+            if st.ei[first * ENGINE_INTS + STATUS] == UPON and (
+                chosen < 0 or replica_load(st, first) <= replica_load(st, chosen)
+            ):
+                chosen = first
+        turn(st, chosen, OFF if replica_load(st, chosen) == 0 else DRAINING, time)
+        fewer -= 1
 
 
 def happen(st: Any) -> None:
@@ -266,9 +337,11 @@ def happen(st: Any) -> None:
         hand_over(st, what, time)
     elif kind == TICK:
         tick(st, time)
-    elif st.ei[what * ENGINE_INTS + STATUS] == STARTING:
-        st.ei[what * ENGINE_INTS + STATUS] = UPON
-        st.ef[what * ENGINE_FLOATS + TIME] = time
+    elif st.ei[what * ENGINE_INTS + STATUS] == STARTING and (
+        st.ef[what * ENGINE_FLOATS + SINCE] + st.gf[COLD] <= time  # else it was stopped since, and starts again
+    ):
+        turn(st, what, UPON, time)
+        note_replicas(st, time)
 
 
 def run(st: Any) -> int:

@@ -90,7 +90,7 @@ from outlay.simulate.core_kv import (
     take_blocks,
 )
 
-RUN, GAPPED = 0, 1  # kinds of a row in the log of steps
+RUN, GAPPED, SCALED = range(3)  # kinds of a row in the log of steps; the last has replicas paid for and answering
 ARRIVE, HANDOVER, TICK, UP = range(4)  # kinds of what comes
 
 

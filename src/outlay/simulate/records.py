@@ -56,10 +56,13 @@ class Pool(Struct, frozen=True):
 
 
 class Autoscale(Struct, frozen=True):
-    """Engines on demand: as many as keep `target` requests inside each, looked at every so often.
+    """Replicas on demand: as many as keep `target` requests inside each, looked at every so often.
 
-    A new engine takes requests after cold_start_s and is paid for from the start; one too many stops taking requests
-    after `patience` looks in a row and goes when it is empty.
+    More are started at once. Fewer stay when none of the last `patience` looks wanted more, as Kubernetes' autoscaler
+    has it (its stabilization window): those still starting go first, others take no more requests and go when they are
+    empty. A replica takes requests after cold_start_s, with nothing in its cache, and is paid for from its start. low,
+    target: of replicas, each `engines` schedulers that come and go together. first: those that stand when the first
+    request comes, 0 for `low`.
     """
 
     low: int
@@ -67,6 +70,13 @@ class Autoscale(Struct, frozen=True):
     every_s: float = 15.0
     cold_start_s: float = 120.0
     patience: int = 4
+    engines: int = 1
+    first: int = 0
+
+    @property
+    def standing(self) -> int:
+        """Replicas when the first request comes."""
+        return max(self.first, self.low)
 
 
 class System(Struct, frozen=True):
@@ -112,9 +122,24 @@ class System(Struct, frozen=True):
         if self.autoscale is not None and self.decode is not None:
             raise Inconsistent("system.autoscale: pools for prompts and for decoding are not scaled apart",
                                "system.autoscale")
-        if self.autoscale is not None and not 1 <= self.autoscale.low <= self.pool.engines:
-            raise BadValue(f"system.autoscale.low: {self.autoscale.low} is not between 1 and the "
-                           f"{self.pool.engines} engines there are", "system.autoscale.low")
+        if self.autoscale is not None:
+            self._check_scale(self.autoscale)
+
+    def _check_scale(self, scale: Autoscale) -> None:
+        there, left = divmod(self.pool.engines, max(scale.engines, 1))
+        if scale.engines < 1 or left:
+            raise BadValue(f"system.autoscale.engines: {scale.engines} a replica do not divide the "
+                           f"{self.pool.engines} there are", "system.autoscale.engines")
+        if not 1 <= scale.low <= there:
+            raise BadValue(f"system.autoscale.low: {scale.low} is not between 1 and the {there} replicas there are",
+                           "system.autoscale.low")
+        if scale.first > there:
+            raise BadValue(f"system.autoscale.first: {scale.first} is more than the {there} replicas there are",
+                           "system.autoscale.first")
+        for name in ("target", "every_s", "patience"):
+            if not getattr(scale, name) > 0:
+                raise BadValue(f"system.autoscale.{name}: {getattr(scale, name)} is not above 0",
+                               f"system.autoscale.{name}")
 
     def _check(self, pool: Pool) -> None:
         for name in ("engines", "max_num_seqs", "max_num_batched_tokens", "block_tokens"):

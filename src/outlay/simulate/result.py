@@ -48,6 +48,8 @@ class SimResult(Struct, frozen=True, eq=False):
     energy_j: float | None = None
     energy_parts_j: Mapping[str, float] = field(default_factory=dict)  # prefill, decode, idle
     notes: tuple[str, ...] = ()
+    replicas: Mapping[str, Column] = field(default_factory=dict)  # start_s, replicas paid for, answering; if autoscaled
+    devices: Column = field(default_factory=lambda: np.zeros(0))  # of each engine
 
     @property
     def utilization(self) -> float:
@@ -99,18 +101,34 @@ class SimResult(Struct, frozen=True, eq=False):
                  for name, column in times.items()}
         return found | {"decoded_tokens_per_s": made / (end_s - start_s)}
 
-    def power_over_time(self, power: Power, devices: float, bins: int = 200) -> dict[str, Column]:
-        """Mean watts of all devices in equal bins of time: start_s, watts. devices: of one engine."""
+    def power_over_time(self, power: Power, bins: int = 200) -> dict[str, Column]:
+        """Mean watts of all devices in equal bins of time, and of the part of the devices that is paid for: start_s,
+        watts, on_share."""
         self._needs_tables()
         steps = self.steps
         first = float(self.requests["arrival_s"].min())
         edges = first + np.linspace(0.0, max(self.seconds, 1e-9), bins + 1)
-        extra = (step_watts(power, steps) - power.idle_w) * devices
+        extra = (step_watts(power, steps) - power.idle_w) * self.devices[steps["engine"]]
         # The integral over time of a sum of boxes, read at the edges.
         starts, ends = steps["start_s"], steps["start_s"] + steps["duration_s"]
         total = _integral(edges, starts, extra) - _integral(edges, ends, extra)
-        base = power.idle_w * devices * self.on_s / max(self.seconds, 1e-9)
-        return {"start_s": edges[:-1], "watts": base + np.diff(total) / np.diff(edges)}
+        on = np.full(bins, self.device_s["on"] / max(self.seconds, 1e-9))
+        if self.replicas:
+            count = self.replicas["replicas"]
+            held = np.diff(_integral(edges, self.replicas["start_s"], np.diff(count, prepend=0)))
+            on = self.device_s["on"] * held / max(float(held.sum()), 1e-300) / np.diff(edges)
+        return {"start_s": edges[:-1], "watts": power.idle_w * on + np.diff(total) / np.diff(edges),
+                "on_share": on / max(float(self.devices.sum()), 1e-300)}
+
+    def replicas_mean(self) -> float:
+        """Replicas paid for, mean over time, where they come and go."""
+        ends = np.append(self.replicas["start_s"][1:], self.replicas["start_s"][0] + self.seconds)
+        held = (ends - self.replicas["start_s"]) * self.replicas["replicas"]
+        return float(held.sum() / max(self.seconds, 1e-300))
+
+    def starts(self) -> int:
+        """Replicas that were started."""
+        return int(np.maximum(np.diff(self.replicas["replicas"]), 0).sum())
 
     def write(self, path: str, table: str = "requests") -> None:
         """A table as CSV or Parquet, by the file's name."""

@@ -12,7 +12,7 @@ from outlay.simulate import core_kv as c
 from outlay.simulate import fast as compiled
 from outlay.simulate.core_run import FLUSH, MORE, OFF, PLACES
 from outlay.simulate.core_run import run as run_plain
-from outlay.simulate.core_step import GAPPED
+from outlay.simulate.core_step import GAPPED, SCALED
 from outlay.simulate.measures import ITL, Measure
 from outlay.simulate.records import Power, StepTime, System
 from outlay.simulate.result import SimResult, Slo, good_requests, request_times, step_watts
@@ -104,6 +104,7 @@ class _Gathered:
         self.pools = steps
         self.requests: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
+        self.replicas: list[dict[str, Any]] = []
         self.measures = {name: Measure() for name in ("ttft_s", "tpot_s", ITL, "e2e_s", "queue_s")}
         self.counts = dict.fromkeys(("requests", "completed", "dropped", "preemptions", "input_tokens",
                                      "output_tokens", "cached_tokens"), 0)
@@ -146,6 +147,11 @@ class _Gathered:
             self.requests.append(rows)
 
     def take_steps(self, ints: Any, floats: Any) -> None:
+        scaled = ints[:, 1] == SCALED
+        if scaled.any():
+            self.replicas.append({"start_s": floats[scaled, 0], "replicas": ints[scaled, 2],
+                                  "answering": ints[scaled, 3]})
+            ints, floats = ints[~scaled], floats[~scaled]
         gap = ints[:, 1] == GAPPED
         rows = {"engine": ints[:, 0], "start_s": floats[:, 0], "steps": ints[:, 2], "running": ints[:, 3],
                 "prompt_tokens": ints[:, 4], "duration_s": floats[:, 1]}
@@ -190,6 +196,8 @@ class _Gathered:
             busy = np.array([st.ef[e * c.ENGINE_FLOATS + c.BUSY] for e in range(len(on))])
             idle = float((np.maximum(on - busy, 0.0) * self.devices).sum()) * self.power.idle_w
             energy = self.energy | {"idle": idle}
+        if not self.steps:  # all were refused
+            self.take_steps(np.zeros((0, c.LOG_INTS), dtype=np.int64), np.zeros((0, c.LOG_FLOATS)))
         requests, steps = _joined(self.requests), _joined(self.steps)
         if requests:
             order = np.argsort(requests["request"], kind="stable")
@@ -199,7 +207,16 @@ class _Gathered:
                          f"{self.system.max_model_len:,} tokens or than the cache and were refused")
         return SimResult(requests, steps, self.measures, self.counts, end - start, self.busy, float(on.sum()),
                          device_s, None if self.slo is None else self.good,
-                         sum(energy.values()) if energy else None, energy, tuple(notes))
+                         sum(energy.values()) if energy else None, energy, tuple(notes), self.over_time(start),
+                         self.devices)
+
+    def over_time(self, start: float) -> dict[str, Any]:
+        """Replicas from the start on, where they come and go."""
+        scale = self.system.autoscale
+        if scale is None:
+            return {}
+        stand = np.array([scale.standing])
+        return _joined([{"start_s": np.array([start]), "replicas": stand, "answering": stand}, *self.replicas])
 
 
 def _rows(table: Any, count: int, columns: int, kind: type) -> Any:

@@ -46,7 +46,7 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     pools = (system.pool,) if system.decode is None else (system.pool, system.decode)
     engines = sum(pool.engines for pool in pools)
     ei, ef = t.table(engines, c.ENGINE_INTS, int), t.table(engines, c.ENGINE_FLOATS, float)
-    started = system.autoscale.low if system.autoscale else engines
+    started = system.autoscale.standing * system.autoscale.engines if system.autoscale else engines
     at = 0
     for number, pool in enumerate(pools):
         for _ in range(pool.engines):
@@ -64,7 +64,7 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     for name, value in ((c.CLOSED, closed), (c.NSLOT, slots), (c.ROUTER, ROUTERS.index(system.router)),
                         (c.FEEDBACK, int(closed > 0 or system.decode is not None)), (c.NNODE, nodes),
                         (c.SLACK, system.slack), (c.OUTROOM, ROOM), (c.LOGROOM, ROOM),
-                        (c.FIRST_POOL, system.pool.engines), (c.ENGINES, engines)):
+                        (c.FIRST_POOL, system.pool.engines), (c.ENGINES, engines), (c.GROUP, 1)):
         g[name] = value
     gf[c.THINK], gf[c.MOVE], gf[c.MOVE_TOKEN] = think_s, system.move_s, system.move_token_s
     most = max(pool.max_num_seqs for pool in pools) + 1
@@ -83,10 +83,13 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
         t.table(nodes, c.NODE_INTS, int), t.row(range(nodes - 1, -1, -1), int),
         t.table(index, 1, int, -1), t.table(index, 1, int),
         *empty_output(t, most, engines),
+        t.table(system.autoscale.patience if system.autoscale else 1, 1, int),
     )
     if system.autoscale:
         scale = system.autoscale
-        g[c.LOW], g[c.HIGH], g[c.PATIENCE] = scale.low, system.pool.engines, scale.patience
+        g[c.LOW], g[c.HIGH], g[c.PATIENCE] = scale.low, system.pool.engines // scale.engines, scale.patience
+        g[c.PAID] = g[c.ANSWERING] = scale.standing
+        g[c.GROUP] = scale.engines
         gf[c.EVERY], gf[c.COLD], gf[c.TARGET] = scale.every_s, scale.cold_start_s, scale.target
         st.pt[0], st.pq[0], st.ps[0], g[c.NPEND] = scale.every_s, TICK, -1, 1
     return st

@@ -17,14 +17,23 @@ from outlay.account import totals
 from outlay.account_rates import Rates
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.planner.serve.energy import PHASES
-from outlay.planner.serve.hours import Hours, Standing, best_split, mean_devices, starts
+from outlay.planner.serve.hours import ITEMS, Hours, Standing, best_split, mean_devices, starts
 from outlay.planner.serve.times import HOUR_S, Traffic
 from outlay.planner.serve.use import duration, serving_lines
 from outlay.resolve.hourly import YEARS_S, Hourly
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
+from outlay.resolve.serve.replay import Scale
 from outlay.resolve.workload import Asked
 from outlay.usage import Line
+
+
+class Work(Struct, frozen=True, eq=False):
+    """What devices that are held did: requests answered a second by all, shares of their time and watts by item."""
+
+    answered_per_s: float
+    shares: Mapping[str, float]
+    watts: Mapping[str, float]
 
 
 class Way(Struct, frozen=True, eq=False):
@@ -79,7 +88,7 @@ def plan_day(
     }
 
 
-def start_of(hourly: Hourly, weights_bytes: Any) -> Quantity:
+def start_of(hourly: Hourly | Scale, weights_bytes: Any) -> Quantity:
     """Until a replica that is started answers: given, or its engine's start and the weights from storage."""
     if hourly.start_s is not None:
         return hourly.start_s
@@ -106,7 +115,7 @@ def _fixed(resolved: Resolved, phase: ServePhase, standing: Standing, values: Ma
     assert asked.hourly is not None
     hours = standing.hours(np.full(len(asked.hourly.loads), float(standing.count)))
     devices = standing.count * standing.each
-    mean, drawn = means(asked, hours, traffic, watts, float(devices), 1.0)
+    mean, drawn = means(asked, _work(hours, 1.0), traffic, watts, float(devices))
     kept = duration(asked, mean, values.get("e2e_s"))
     assert kept is not None
     lines = serving_lines(resolved, mean, kept, devices, drawn, idle)
@@ -150,7 +159,7 @@ class _Followed(Struct, frozen=True, eq=False):
                                 starts_per_s=per_s, start_s=self.start)
         stands = float(standing.mean())
         kept_share = stands / max(base + rest.value, 1e-12)
-        mean, watts = means(asked, hours, self.traffic, self.watts, (base + rest.value) * each, kept_share)
+        mean, watts = means(asked, _work(hours, kept_share), self.traffic, self.watts, (base + rest.value) * each)
         kept = duration(asked, mean, self.values.get("e2e_s"))
         assert kept is not None
         lines: list[Line] = []
@@ -167,17 +176,22 @@ class _Followed(Struct, frozen=True, eq=False):
         return serving_lines(replace(self.resolved, rates=rates), mean, kept, devices, watts, 0, run)
 
 
-def means(
-    asked: Asked, hours: Hours, traffic: Traffic, watts: dict[str, Quantity], devices: float, standing: float
-) -> tuple[Traffic, dict[str, Quantity]]:
-    """Traffic and power over the cycle: those of the busiest hour, by the nominal ratio of the hours to it.
+def _work(hours: Hours, standing: float) -> Work:
+    """What was done over a cycle; standing: the share of the devices held that answers."""
+    return Work(float(hours.answered_per_s.mean()), {item: hours.share(item) * standing for item in ITEMS},
+                {item: hours.watt(item) for item in ITEMS} if hours.watts else {})
 
-    devices: held, mean over the cycle, starting ones with them; standing: the share of them that answers.
+
+def means(
+    asked: Asked, work: Work, traffic: Traffic, watts: dict[str, Quantity], devices: float
+) -> tuple[Traffic, dict[str, Quantity]]:
+    """Traffic and power of what was done: those given, by the nominal ratio of it to them.
+
+    devices: held, mean over the time, starting ones with them.
     """
-    answered = float(hours.answered_per_s.mean())
-    rate: Quantity = derive(_times, "requests a second, mean of the hours", "requests/s", count=traffic.requests_per_s,
-                            each=answered / max(traffic.requests_per_s.value, 1e-300))
-    prompts, answers = (hours.share(item) * standing for item in ("prefill", "decode"))
+    rate: Quantity = derive(_times, "requests a second, mean", "requests/s", count=traffic.requests_per_s,
+                            each=work.answered_per_s / max(traffic.requests_per_s.value, 1e-300))
+    prompts, answers = (work.shares[item] for item in ITEMS)
     mean = Traffic(rate, prompts, min(prompts + answers, 1.0), traffic.running)
     if not watts:
         return mean, {}
@@ -194,9 +208,9 @@ def means(
     found: dict[str, Any] = {"prefill_share": first, "decode_share": second}
     found["idle_share"] = derive(_rest, "share of the devices' time, idle", "", prefill=first, decode=second)
     for item in ("prefill", "decode"):
-        found[f"{item}_w"] = part(item, f"{item}_w", hours.watt(item))
+        found[f"{item}_w"] = part(item, f"{item}_w", work.watts[item])
     found["idle_w"] = watts["idle_w"]
-    tokens = derive(_times, "output tokens a second, mean of the hours", "tokens/s", count=rate, each=asked.output)
+    tokens = derive(_times, "output tokens a second, mean", "tokens/s", count=rate, each=asked.output)
     drawn = []
     for item in PHASES:
         power = derive(_times, f"power of a device, of it {item}", "W", count=found[f"{item}_w"],

@@ -15,8 +15,8 @@ from outlay.planner.serve.memory import memory_values, replica_weights, shown_la
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve.replay import of_trace, spread_pools
-from outlay.planner.serve.replay_told import kept_of, tell_replay
-from outlay.planner.serve.replayed import replayed_pools
+from outlay.planner.serve.replay_told import tell_replay
+from outlay.planner.serve.replay_use import own_load_of_pools
 from outlay.planner.serve.speed import alone, finish, held_tokens
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
@@ -43,16 +43,18 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
             f"serve: {hw.devices - used} of {hw.devices} devices are left over; they idle and are billed"
         )
     found, traffic = pooled_times(phase.asked, both)
+    replay = None
     if phase.asked.own_times:
-        own = replayed_pools(phase.asked, phase, both, found, resolved.seed, **kept_of(resolved))
-        found |= own.values
-        traffic = replace(traffic, requests_per_s=found["rate"])
-        resolved.notes.replay = own.run
+        replay = own_load_of_pools(resolved, phase, both, found, traffic)
+        found |= replay.values
+        traffic = replay.traffic
     elif phase.asked.replayed and found.get("e2e_s") is not None:
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
     tell_replay(resolved, phase, found, max(pool.replicas * int(pool.layout.data) * pool.layout.pipeline
-                                            for pool in phase.pools))
+                                            for pool in phase.pools), sum(pool.replicas for pool in phase.pools))
     watts = pooled_power(resolved.power, both, phase.asked, traffic)
+    if replay is not None:
+        traffic, watts = replay.watts(phase.asked, watts)
     idle, billed = hw.devices - used, None
     if phase.asked.hourly is not None and resolved.rates is not None:
         facts = None if resolved.power is None else serve_power_facts(resolved.power)

@@ -157,8 +157,11 @@ def limits_of(asked: Asked) -> Slo | None:
     return Slo(**{f"{name}_s": limit for name, limit in asked.slo.items()}) if asked.slo else None
 
 
-def workload_of(asked: Asked, replicas: int = 1) -> Synthetic | Trace:
-    """The requests that are replayed: of a trace all, else as many as show a percentile, or as were asked about."""
+def workload_of(asked: Asked, replicas: int = 1, span_s: float = 0.0) -> Synthetic | Trace:
+    """The requests that are replayed: of a trace all, else as many as show a percentile, or as were asked about.
+
+    span_s: seconds that they are to come in, at least.
+    """
     if asked.trace is not None:
         return Trace(asked.trace)
     kinds = {"constant": "even"}
@@ -174,7 +177,7 @@ def workload_of(asked: Asked, replicas: int = 1) -> Synthetic | Trace:
         arrivals = Arrivals(kinds.get(asked.arrivals, asked.arrivals), rate=max(asked.rate, FASTEST), cv=2.0)
         count = REQUESTS
     if asked.replay.own:
-        wanted = max(count, EACH * replicas) if asked.requests is None else asked.requests
+        wanted = max(count, EACH * replicas, asked.rate * span_s) if asked.requests is None else asked.requests
         count = int(min(wanted, MOST_OWN)) if asked.kind != "batch" else count
     return Synthetic(arrivals, asked.input_lengths, asked.output_lengths, count)
 
@@ -189,7 +192,7 @@ def told(run: SimResult, asked: Asked, seed: int, replicas: int, times: float = 
     known = {name: value for name in names if (value := found.get(name)) is not None}
     known = {name: value * times if name in flows else value for name, value in known.items()}
     return {"requests": run.counts["requests"], "seed": seed, "seconds": run.seconds, "replicas": replicas,
-            "router": asked.replay.routed, **known}
+            "router": asked.replay.routed, "own": asked.own_times, **known}
 
 
 def over_mean(mean_s: Any, ratio: Any) -> Any:

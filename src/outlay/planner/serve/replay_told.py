@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from outlay.planner.serve.scaling import STARTS, Scaling
+from outlay.resolve.hourly import START
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
-from outlay.resolve.serve.replay import FIELD, LEAST_LOADED, ROUTER
+from outlay.resolve.serve.replay import FIELD, LEAST_LOADED, ROUTER, SCALE
+from outlay.resolve.workload import Asked
 
 PREFIX = "prefix"  # the router that looks for what a replica has cached
 
 
-def kept_of(resolved: Resolved) -> dict[str, Any]:
-    """What a replay is to keep beside its measures."""
-    return {"keep": "tables"} if resolved.notes.tables else {}
-
-
-def tell_replay(resolved: Resolved, phase: ServePhase, values: Mapping[str, Any], engines: int) -> None:
-    """Assumptions and warnings of the replay in `values`; engines: schedulers that a request can go to."""
+def tell_replay(
+    resolved: Resolved, phase: ServePhase, values: Mapping[str, Any], engines: int, replicas: int
+) -> None:
+    """Assumptions and warnings of the replay in `values`; engines: schedulers that a request can go to; replicas: of
+    the whole deployment."""
     asked, notes, found = phase.asked, resolved.notes, values.get("replay")
     if asked.replay.router is not None and (engines < 2 or found is None):
         why = "there is one replica to send requests to" if engines < 2 else "nothing is replayed"
@@ -32,13 +33,31 @@ def tell_replay(resolved: Resolved, phase: ServePhase, values: Mapping[str, Any]
         notes.assume(ROUTER, LEAST_LOADED, "replayed requests go to the replica with the fewest inside")
     if asked.trace is None and asked.own_times:
         notes.assume(FIELD, f"{found['requests']:,} requests, seed {found['seed']}",
-                     "times are those of these requests, replayed one by one" + _part(found, values))
+                     "times are those of these requests, replayed one by one" + _part(found, asked, replicas))
     if asked.trace is None and asked.own_times and values.get("e2e_s") is None:
         notes.warn(f"{FIELD}: the queue grows as long as requests come, so times of the first {found['requests']:,} "
                    "say nothing of the next; a table holds them, the plan gives none")
 
 
-def _part(found: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    whole = values.get("replicas", found["replicas"])
-    return "" if found["replicas"] >= whole else (
-        f", on {found['replicas']} of {whole} replicas with their part of the load")
+def tell_scaling(resolved: Resolved, found: Mapping[str, Any], scaling: Scaling) -> None:
+    """What the autoscaler of a replay aims at, and whether the replay was long enough to show it."""
+    notes, start = resolved.notes, scaling.start
+    if not scaling.target_given:
+        share = 100.0 * scaling.share
+        notes.assume(f"{SCALE}.target_requests", round(scaling.auto.target, 1),
+                     f"inside a replica that is asked {share:.0f} % of what it takes within its promises")
+    if scaling.auto.standing > scaling.auto.low:
+        notes.assume(f"{SCALE} at the first request", scaling.auto.standing, "replicas that the mean load keeps")
+    if not scaling.start_given:
+        notes.assume(START, round(start.value), "seconds: start of the engine, and its weights from storage")
+    if found["seconds"] < STARTS * start.value:
+        notes.warn(f"{SCALE}: the replay lasts {found['seconds']:,.0f} s, few times the {start.value:,.0f} s that a "
+                   "start takes, so how replicas follow is hardly seen; give more requests")
+
+
+def _part(found: Mapping[str, Any], asked: Asked, replicas: int) -> str:
+    """What of the load and of the deployment is replayed, where that is not all."""
+    if found["replicas"] < replicas:
+        return f", on {found['replicas']} of {replicas:,} replicas with their part of the load"
+    fewer = asked.requests is not None and found["requests"] < asked.requests
+    return f", the first of {asked.requests:,.0f}" if fewer else ""

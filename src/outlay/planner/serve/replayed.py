@@ -25,6 +25,7 @@ from outlay.planner.serve.replay import (
     workload_of,
 )
 from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.scaling import Scaling
 from outlay.planner.serve.simulate import contract_values
 from outlay.planner.serve.sums import per_time
 from outlay.planner.serve.times import TIMES, load_of, loads_of, rates_of
@@ -33,6 +34,7 @@ from outlay.resolve.workload import Asked
 from outlay.simulate import SimResult
 
 LONG = 5_000  # requests from which only the nominal replay is made
+MANY = 5  # times as many where replicas come and go, whose number hangs on how slow they are
 Run = Callable[..., SimResult]
 
 
@@ -48,33 +50,40 @@ class Replayed(Struct, frozen=True, eq=False):
 
 
 def replayed(
-    asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int, **more: Any
+    asked: Asked, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], seed: int,
+    scaling: Scaling | None = None, **more: Any,
 ) -> Replayed:
-    """Times and percentiles of these requests; of a trace also on devices as much slower and faster as left-out runs
-    were, whose interval a load that the closed form knows has from there.
+    """Times and percentiles of these requests; of a trace, or where replicas come and go, also on devices as much
+    slower and faster as left-out runs were, whose interval a load that the closed form knows has from there.
 
-    more: of `simulate` for the nominal replay (keep, power).
+    scaling: replicas come and go, and start slower or faster with the devices. more: of `simulate` for the nominal
+    replay (keep, power).
     """
     load = load_of(asked, whole)
     at = whole.place(load, whole.found(load))
     residual, first = whole.residual("tpot_s", at), whole.residual("ttft_s", at)
     used, part = _used(asked, whole)
-    workload = workload_of(part, used.count)
+    workload = workload_of(part, used.count, 0.0 if scaling is None else scaling.span_s)
 
-    def run(slower: float, slower_first: float, **kept: Any) -> SimResult:
-        return run_replicas(phase, used, workload, seed, part, slower, slower_first, **kept)
+    def run(end: str, **kept: Any) -> SimResult:
+        follows = None if scaling is None else scaling.at(getattr(scaling.start, end))
+        return run_replicas(phase, used, workload, seed, part, getattr(residual, end), getattr(first, end),
+                            autoscale=follows, **kept)
 
     times = whole.count / used.count if asked.trace is None else 1.0
-    nominal = run(residual.value, first.value, **more)
-    said = {"replay": told(nominal, asked, seed, used.count, times)}
+    nominal = run("value", **more)
+    said = told(nominal, asked, seed, used.count, times)
     if _endless(asked, values):
-        return Replayed(said, nominal, times)
-    if asked.trace is None:
+        return Replayed({"replay": said | _standing({}, nominal, residual, scaling)}, nominal, times)
+    three = nominal.counts["requests"] <= LONG * (1 if scaling is None else MANY)
+    runs = _ends(run, nominal, residual) if three and (asked.trace is not None or scaling) else {}
+    if asked.trace is None and scaling is None:
         found = _as_wide(nominal, asked, values)
-    elif nominal.counts["requests"] > LONG:
-        found = _scaled(nominal, asked, residual, residual)
+    elif len(runs) > 1:
+        found = _between_runs(runs, asked, residual)
     else:
-        found = _between_three(run, nominal, asked, residual, first)
+        found = _scaled(nominal, asked, residual, residual)
+    said = {"replay": said | _standing(runs, nominal, residual, scaling)}
     return Replayed(found | _rates(asked, values, found, whole, whole.devices) | said, nominal, times)
 
 
@@ -100,6 +109,8 @@ def replayed_pools(
 
 def _used(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
     """The replicas that are replayed, and what they are asked; no trace meets more of them than it has requests."""
+    if asked.replay.scale is not None:
+        return whole, asked
     if asked.trace is not None:
         return replace(whole, count=min(whole.count, int(asked.requests or 1))), asked
     if whole.count <= MOST_POOLED:
@@ -142,17 +153,31 @@ def _as_wide(run: SimResult, asked: Asked, values: Mapping[str, Any]) -> dict[st
     return found
 
 
-def _between_three(run: Run, nominal: SimResult, asked: Asked, residual: Quantity, first: Quantity) -> dict[str, Any]:
-    """Three replays: as much faster and slower as left-out runs were, and the nominal one between."""
+def _ends(run: Run, nominal: SimResult, residual: Quantity) -> dict[float, SimResult]:
+    """Replays by how much slower devices are: as left-out runs were at most and at least, the nominal one between."""
     tried = {residual.value: nominal}  # the middle may be one of the ends
     for end in ("low", "high"):
-        slower = getattr(residual, end)
-        if slower not in tried:
-            tried[slower] = run(slower, getattr(first, end))
-    at = tuple(sorted(tried))
-    runs = [contract_values(tried[slower], asked.percentile) for slower in at]
-    if len(at) == 1:
-        return _scaled(nominal, asked, residual, first)
+        if getattr(residual, end) not in tried:
+            tried[getattr(residual, end)] = run(end)
+    return dict(sorted(tried.items()))
+
+
+def _standing(runs: Mapping[float, SimResult], nominal: SimResult, residual: Quantity, scaling: Scaling | None
+              ) -> dict[str, Any]:
+    """Replicas that came and went: their mean, with the interval of the replays, how many at most, how many starts."""
+    if scaling is None:
+        return {}
+    counts = tuple(run.replicas_mean() for run in runs.values())
+    mean = (derive(_between(tuple(runs), counts), "replicas paid for, mean", "replicas", slower=residual)
+            if len(counts) > 1 else exact(nominal.replicas_mean(), "replicas", "replicas paid for, mean"))
+    most = int(nominal.replicas["replicas"].max())
+    return {"replicas_mean": mean, "replicas_most": most, "starts": nominal.starts(), "cold_start_s": scaling.start,
+            "target_requests": scaling.auto.target}
+
+
+def _between_runs(tried: Mapping[float, SimResult], asked: Asked, residual: Quantity) -> dict[str, Any]:
+    """Times between those of the replays made."""
+    at, runs = tuple(tried), [contract_values(one, asked.percentile) for one in tried.values()]
     found: dict[str, Any] = {}
     for name in _names(asked):
         points = tuple(one.get(name) for one in runs)

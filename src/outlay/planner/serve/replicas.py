@@ -14,6 +14,7 @@ from outlay.derive import Quantity, derive, value_of
 from outlay.planner.serve.own import own_found
 from outlay.planner.serve.sums import stay
 from outlay.resolve.own_runs import Point
+from outlay.resolve.power import PowerInputs
 from outlay.resolve.serve.speed import Speed
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time import serve_time
@@ -85,6 +86,13 @@ class Replicas(Struct, frozen=True, eq=False):
         inside = load.concurrency if load.kind in ("closed", "batch") else self.modelled(load)["running"]
         token, prompt = (self.speed.nominal(n, inside, load.input, load.output, devices) for n in ("tpot_s", "ttft_s"))
         return slow * float(token), first * float(prompt)
+
+    def own_power(self, power: PowerInputs | None, load: Load, running: float) -> PowerInputs | None:
+        """The inputs of power, as a person's own runs correct them where there are."""
+        if power is None or self.speed.own is None:
+            return power
+        at = self.place(load, {"running": running})
+        return replace(power, residual=self.speed.own_power(power.residual, at))
 
     def own_alone(self, at: Point | None) -> tuple[Quantity, Quantity]:
         """One request alone: as its own model has it, or as a person's own runs were to that."""

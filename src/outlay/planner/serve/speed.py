@@ -12,7 +12,7 @@ from outlay.physics import stream as st
 from outlay.planner.serve.energy import PHASES, power_values
 from outlay.planner.serve.loads import table_of_loads
 from outlay.planner.serve.memory import as_q
-from outlay.planner.serve.replay_told import kept_of, tell_replay
+from outlay.planner.serve.replay_told import tell_replay
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import Traffic, load_of, percentile_keys, times
 from outlay.planner.serve.use import duration, serving_lines, unit_prices
@@ -97,20 +97,23 @@ def under_load(
     """Times, throughput, load, use and unit prices of a deployment; times are those of the busiest hour."""
     asked = phase.asked
     values, traffic = times(asked, whole)
+    replay = None
     if asked.own_times:
-        from outlay.planner.serve.replayed import replayed
+        from outlay.planner.serve.replay_use import own_load
 
-        found = replayed(asked, phase, whole, values, resolved.seed, **kept_of(resolved))
-        values |= found.values
-        traffic = replace(traffic, requests_per_s=values["rate"])
-        resolved.notes.replay = found.run
+        replay = own_load(resolved, phase, whole, values, traffic, weights_bytes)
+        values |= replay.values
+        traffic = replay.traffic
     elif asked.replayed and values.get("e2e_s") is not None:
         from outlay.planner.serve.replay import spread
 
         values |= spread(asked, phase, whole, values, resolved.seed)
-    tell_replay(resolved, phase, values, whole.count * int(whole.layout.data) * whole.layout.pipeline)
+    tell_replay(resolved, phase, values, whole.count * int(whole.layout.data) * whole.layout.pipeline, whole.count)
     watts = power_of(resolved, whole, load_of(asked, whole), traffic)
-    left, own = devices - whole.devices, None
+    left, own, held = devices - whole.devices, None, whole.devices
+    if replay is not None:
+        traffic, watts = replay.watts(asked, watts)
+        held, left = replay.held, left if asked.replay.scale is None else 0
     if asked.hourly is not None and resolved.rates is not None:
         from outlay.planner.serve.day import plan_day
         from outlay.planner.serve.hours import standing_of
@@ -118,7 +121,7 @@ def under_load(
         standing = standing_of(asked, whole, None if resolved.power is None else serve_power_facts(resolved.power))
         way, values["day"] = plan_day(resolved, phase, standing, values, traffic, watts, left, weights_bytes)
         traffic, watts, own = way.traffic, way.watts, way.lines
-    use, lines = finish(resolved, phase, values, traffic, watts, whole.devices, left, own)
+    use, lines = finish(resolved, phase, values, traffic, watts, held, left, own)
     return use, lines, traffic
 
 
@@ -126,10 +129,7 @@ def power_of(resolved: Resolved, whole: Replicas, load: Load, traffic: Traffic) 
     """Power by phase and energy of a token, of one replica."""
     rate = derive(_of_one, "output tokens a second of a replica", "tokens/s", rate_per_s=traffic.requests_per_s,
                   output=load.output, replicas=whole.count)
-    power = resolved.power
-    if power is not None and whole.speed.own is not None:
-        at = whole.place(load, {"running": traffic.running})
-        power = replace(power, residual=whole.speed.own_power(power.residual, at))
+    power = whole.own_power(resolved.power, load, traffic.running)
     return power_values(power, whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load, rate,
                         max(traffic.running, 1e-9))
 
@@ -140,7 +140,7 @@ def finish(
     values: dict[str, Any],
     traffic: Traffic,
     watts: dict[str, Quantity],
-    used: int,
+    used: Any,
     idle: int,
     own: list[Line] | None = None,
 ) -> tuple[dict[str, Any], list[Line]]:

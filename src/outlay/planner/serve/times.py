@@ -243,7 +243,7 @@ def loads_of(
     }
 
 
-def rates_of(asked: Asked, rate: Quantity, devices: int) -> dict[str, Any]:
+def rates_of(asked: Asked, rate: Quantity, devices: Any) -> dict[str, Any]:
     out = derive(product, "output tokens a second", "tokens/s", rate_slow=rate, each=asked.output, replicas=1)
     return {
         "output_tokens_per_s": out,

@@ -62,6 +62,10 @@ def options_space(scenario: Scenario, catalog: Catalog) -> Space:
     """
     assert scenario.serve is not None
     given = scenario.serve.options or ServeOptions()
+    for name in ("autoscale", "scaling") if _scales_replay(scenario.serve) else ():
+        if getattr(scenario.serve, name) is not None:
+            raise Inconsistent(f"serve.{name}: needs a fleet, the most devices there are; a search finds how many "
+                               "always stand", f"serve.{name}")
     names = given.devices
     if names is not None:
         devices = [catalog.find_device(name, "serve.options.devices").entry.id for name in names]
@@ -84,6 +88,12 @@ def options_space(scenario: Scenario, catalog: Catalog) -> Space:
     whole, split = _kinds(scenario.serve, given)
     return Space(tuple(devices), engines, wanted, able, int(given.max_devices or MOST_DEVICES), whole, split,
                  scenario.serve.disaggregated)
+
+
+def _scales_replay(serve: Serve) -> bool:
+    """Whether replicas are to come and go in a replay, not by the hour."""
+    hourly = serve.workload is not None and serve.workload.hourly is not None
+    return not hourly and (serve.autoscale is not None or serve.scaling == "autoscale")
 
 
 def _kinds(serve: Serve, given: ServeOptions) -> tuple[bool, bool]:

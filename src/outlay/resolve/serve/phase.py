@@ -110,7 +110,7 @@ def resolve_serve(
         engine,
         layout,
         given.tensor is not None,
-        int(given.replicas or 0),
+        int(given.replicas or (given.autoscale and given.autoscale.max_replicas) or 0),
         usable,
         shown,
         device,

@@ -1,0 +1,139 @@
+"""What devices did in a replay: power of its steps, their use of time, and how both went over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from outlay.derive import Quantity, derive, value_of
+from outlay.planner.serve.day import Work, means
+from outlay.planner.serve.hours import ITEMS
+from outlay.planner.serve.pool_times import Pools, pooled_power
+from outlay.planner.serve.replay_told import tell_scaling
+from outlay.planner.serve.replayed import Replayed, replayed, replayed_pools
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.scaling import scaling_of
+from outlay.planner.serve.times import Traffic, load_of, rates_of
+from outlay.resolve.power import serve_power_facts
+from outlay.resolve.record import Resolved
+from outlay.resolve.serve.phase import ServePhase
+from outlay.resolve.workload import Asked
+from outlay.simulate import Power, SimResult
+from outlay.steps.serve.power import serve_power
+from outlay.steps.serve.time_inputs import Load
+
+MOST_KEPT = 200_000  # requests whose every step is kept to show how power went
+BINS = 60  # of the time of a replay
+
+
+class Use(Struct, frozen=True, eq=False):
+    """What a replay makes of a plan: its values, traffic of the devices that are held, how many those are (mean), and
+    the replay itself."""
+
+    values: dict[str, Any]
+    traffic: Traffic
+    held: Any
+    found: Replayed
+    measured: bool  # shares of time and power within them are those of the replay
+
+    def watts(self, asked: Asked, watts: dict[str, Quantity]) -> tuple[Traffic, dict[str, Quantity]]:
+        """Traffic and power means, of the replay where its time is that of the plan."""
+        if not self.measured:
+            return self.traffic, watts
+        return used(asked, self.found.run, self.found.times, self.traffic, watts, float(value_of(self.held)))
+
+
+def own_load(
+    resolved: Resolved, phase: ServePhase, whole: Replicas, values: Mapping[str, Any], traffic: Traffic,
+    weights_bytes: Any,
+) -> Use:
+    """A plan's own requests on equal replicas, all of which stand or come and go."""
+    asked = phase.asked
+    power = step_power(resolved, whole, asked, traffic.running)
+    scaling = scaling_of(asked, whole, weights_bytes)
+    found = replayed(asked, phase, whole, values, resolved.seed, scaling, **_kept(resolved, asked, power))
+    if scaling is not None:
+        tell_scaling(resolved, found.values["replay"], scaling)
+    each = int(whole.layout.devices)
+    held = whole.devices if scaling is None else derive(
+        _times, "devices held, mean", "devices", count=found.values["replay"]["replicas_mean"], each=float(each))
+    return _use(resolved, asked, found, traffic, held, power)
+
+
+def own_load_of_pools(
+    resolved: Resolved, phase: ServePhase, pools: Pools, values: Mapping[str, Any], traffic: Traffic
+) -> Use:
+    """The same of two pools."""
+    asked, power = phase.asked, None
+    watts = pooled_power(resolved.power, pools, asked, traffic)
+    if watts:
+        power = Power(watts["idle_w"].value, watts["prefill_w"].value, (1.0,), (watts["decode_w"].value,))
+    found = replayed_pools(asked, phase, pools, values, resolved.seed, **_kept(resolved, asked, power))
+    return _use(resolved, asked, found, traffic, int(sum(pools.devices)), power)
+
+
+def _kept(resolved: Resolved, asked: Asked, power: Power | None) -> dict[str, Any]:
+    few = (asked.requests or 0) <= MOST_KEPT
+    return {"keep": "tables" if resolved.notes.tables or few else "measures", "power": power}
+
+
+def _use(resolved: Resolved, asked: Asked, found: Replayed, traffic: Traffic, held: Any, power: Power | None) -> Use:
+    values, run = dict(found.values), found.run
+    if asked.replay.scale is not None:
+        rate = values.get("rate", traffic.requests_per_s)
+        values["output_tokens_per_s_per_device"] = rates_of(asked, rate, held)["output_tokens_per_s_per_device"]
+    if power is not None and run.requests:
+        values["replay"] = values["replay"] | {"over_time": over_time(run, power, found.times)}
+    if resolved.notes.tables:
+        resolved.notes.replay = run
+    measured = asked.trace is not None or asked.replay.scale is not None
+    return Use(values, replace(traffic, requests_per_s=values.get("rate", traffic.requests_per_s)), held, found,
+               measured)
+
+
+def step_power(resolved: Resolved, whole: Replicas, asked: Asked, running: float) -> Power | None:
+    """Watts of a device of one replica: idle, with prompts, and by requests running on an engine."""
+    load = load_of(asked, whole)
+    power = whole.own_power(resolved.power, load, running)
+    if power is None:
+        return None
+    facts, ranks = serve_power_facts(power), float(whole.layout.data) * whole.layout.pipeline
+
+    def drawn(load: Load) -> Mapping[str, Any]:
+        found = whole.own(load)
+        rate = {name: found[name] for name in ("output_tokens_per_s", "running")}
+        given = (whole.arch, whole.speed.device, whole.speed.engine, whole.layout, load)
+        return serve_power(*given, rate, facts)
+
+    most = max(float(whole.own(replace(load, kind="queued"))["running"]), ranks)
+    inside = np.unique(np.geomspace(ranks, most, 12)) if most > ranks else np.array([ranks])
+    by_running = drawn(replace(load, kind="closed", concurrency=inside))
+    calm = drawn(replace(load, kind="closed", concurrency=max(ranks, 1.0)))
+    decode = np.broadcast_to(by_running["decode_w"], inside.shape)
+    return Power(float(calm["idle_w"]), float(calm["prefill_w"]), tuple(float(n) for n in inside / ranks),
+                 tuple(float(w) for w in decode))
+
+
+def used(
+    asked: Asked, run: SimResult, times: float, traffic: Traffic, watts: dict[str, Quantity], held: float
+) -> tuple[Traffic, dict[str, Quantity]]:
+    """Traffic and power means over the devices held, as the replay used them. times: of what it replayed."""
+    spent = {item: run.device_s[item] * times / max(held * run.seconds, 1e-300) for item in ITEMS}
+    within = {item: run.energy_parts_j[item] / max(run.device_s[item], 1e-300) for item in ITEMS} if watts else {}
+    return means(asked, Work(traffic.requests_per_s.value, spent, within), traffic, watts, held)
+
+
+def over_time(run: SimResult, power: Power, times: float) -> dict[str, Any]:
+    """Mean power of the devices, and the part of them that is held, in equal parts of the replay's time."""
+    found = run.power_over_time(power, BINS)
+    return {"every_s": run.seconds / BINS, "power_w": [round(float(w) * times, 3) for w in found["watts"]],
+            "held_share": [round(float(share), 6) for share in found["on_share"]]}
+
+
+def _times(count: Any, each: Any) -> Any:
+    """So many of each."""
+    return count * each
