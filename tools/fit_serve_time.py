@@ -48,19 +48,20 @@ from serve_time_scores import (
 BASE = {
     "flow": (0.9, "ratio", 1.3, "reading the weights of matrix products against the measured kernels"),
     "floor": (0.4, "ratio", 2.0, "what of a small kernel's own time remains in a captured graph"),
-    "experts": (1.1, "ratio", 1.6, "grouped expert products against a single product of their bytes"),
+    "experts": (1.0, "ratio", 1.6, "grouped expert products against a single product of their bytes"),
     "exchange": (1.0, "ratio", 2.0, "collectives in a step against those measured alone"),
     "reading": (1.0, "ratio", 2.0, "decode attention against the measured kernel"),
-    "layer_s": (12e-6, "s", 6.0, "small kernels of a layer: norms, rotation, activation, cache write"),
-    "expert_layer_s": (15e-6, "s", 3.0, "routing, sorting and joining of a layer with experts"),
+    "layer_s": (16e-6, "s", 6.0, "small kernels of a layer: norms, rotation, activation, cache write"),
+    "expert_layer_s": (10e-6, "s", 3.0, "routing, sorting and joining of a layer with experts"),
     "step_s": (500e-6, "s", 6.0, "scheduling, sampling and copies of a step"),
     "sequence_s": (8e-6, "s", 8.0, "host work a sequence and step"),
     "work": (1.1, "ratio", 1.6, "matrix products bound by arithmetic against the measured kernels"),
-    "expert_work": (1.5, "ratio", 1.6, "experts bound by arithmetic against single products of their tiles"),
+    "expert_work": (1.1, "ratio", 1.6, "experts bound by arithmetic against single products of their tiles"),
+    "copies": (1.0, "ratio", 1.6, "tokens' copies handed to experts and back against those of the measured kernels"),
     "prompt_attention": (1.0, "ratio", 1.6, "attention of a prompt against half the 16-bit peak"),
     "share": (1.0, "ratio", 1.2, "of other requests' prompts that falls between one's own tokens"),
     "prompt_layer_s": (100e-6, "s", 8.0, "launching the kernels of a layer one by one, outside a captured graph"),
-    "prompt_expert_layer_s": (450e-6, "s", 8.0, "the same of a layer's experts"),
+    "prompt_expert_layer_s": (250e-6, "s", 8.0, "the same of a layer's experts"),
     "prompt_mixer_layer_s": (1000e-6, "s", 8.0, "the same of a layer whose mixer is not plain attention"),
     "first_s": (0.012, "s", 8.0, "request handling before the first token"),
     "token_s": (4e-6, "s", 8.0, "reading a prompt's text, a token"),
@@ -133,6 +134,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     timed = resolved.serve.speed.engine
     engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
                         8192.0, 2048.0, timed.drafted, timed.acceptance, draft_share=timed.draft_share,
+                        widened=timed.widened,
                         reserve=resolved.serve.engine.number("schedule_reserve"),
                         holds=holds_of(serve, resolved.serve.speed))
     kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"

@@ -93,6 +93,15 @@ _COMM = Value(
 )
 
 
+_WIDENED = ("aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA), moe_perf tables of H100 and H200, power_law_1.2, 64 to "
+            "16,384 tokens, experts on one or two ranks: {}")
+
+
+def _widened(value: float, tables: str) -> Value:
+    return Value(value, "ratio", _WIDENED.format(tables), "derived", note="time of experts' arithmetic whose 4-bit "
+                 "weights are widened to 16 bits on the way, over that of 16-bit weights")
+
+
 def _text(value: str, source: str, note: str = "") -> Value:
     return Value(value, "text", source, note=note)
 
@@ -144,6 +153,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "filter_logit_s": FILTERED,
         "sampling": GREEDY,
         "stream_allreduce_s": _ALLREDUCE,
+        "widened_experts": _widened(1.25, "vllm 0.24.0, w4a16_mxfp4 and int4_wo alike"),
         "joint_attention_on": Value(
             "ampere|ampere-hbm|ada|blackwell-gddr", "list", _VLLM_ATTENTION,
             note="compute capabilities 8 and 12: one FlashAttention 2 call for a step's prompts and answers"),
@@ -220,6 +230,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "hold_steps_by_requests": _text(
             "0:10|16:30", _RECIPES,
             "scheduler-recv-interval as published serving recipes set it; SGLang's own default is 1"),
+        "widened_experts": _widened(1.7, "sglang 0.5.14, between int4_wo (1.25) and w4a16_mxfp4 (2.2)"),
         "static_reserve_bytes": Value(512 * MIB, "byte", _SGL, note="left free: constant part"),
         "static_token_bytes": Value(
             1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"
@@ -260,6 +271,7 @@ ENGINES: dict[str, dict[str, Value]] = {
             1.0, "TensorRT-LLM documentation: useful runtime options, capacity scheduler policy",
             "share of tokens still to come kept free: GUARANTEED_NO_EVICT is the default"),
         "hold_steps_by_requests": _text("0:0", _TRT, "batch_wait_timeout_iters, which is off unless set"),
+        "widened_experts": _widened(1.5, "trtllm 1.3.0rc20, w4a16_mxfp4"),
         "kv_precision_quantized": _text(
             "fp8", _TRT, "dtype auto takes the checkpoint's; ModelOpt's fp8 and nvfp4 ones cache in fp8"
         ),

@@ -61,6 +61,7 @@ def load_of(asked: Asked, whole: Replicas) -> Load:
         max(whole.cache_tokens, asked.input + asked.output),
         requests=np.inf if asked.requests is None else asked.requests / whole.count,
         arrival_cv=ARRIVALS[asked.arrivals],
+        varied=not (asked.input_lengths.constant and asked.output_lengths.constant),
     )
 
 

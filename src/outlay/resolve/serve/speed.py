@@ -174,6 +174,7 @@ def resolve_speed(
         prefix_hit=float(given.prefix_cache_hit or 0.0),
         draft_share=_draft_share(drafter, recipe, arch),
         joint_rows=_joint_rows(engine, facts),
+        widened=engine.number("widened_experts", 1.0),
         reserve=engine.number("schedule_reserve"),
         holds=_holds(given, engine, notes),
     )

@@ -28,7 +28,7 @@ from outlay.steps.serve.time_step import (
 )
 
 Num = Any
-PARTS = ("flow", "least", "work", "floor", "experts", "expert_work", "exchange")
+PARTS = ("flow", "least", "work", "floor", "experts", "expert_work", "copies", "exchange")
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 SATURATED = 1.0
@@ -119,7 +119,8 @@ def time_parts(
     chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, busy))
     chunk = own * together / shared
     passes = _four((rows, rows + chunk, own * at_once / chunks, own * busy / burst),
-                   lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight),
+                   lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight,
+                                          engine.widened),
                    (rows, rows, at_once, busy))
     decode, mixed, alone, burst_pass = passes
     context = load.input + 0.5 * load.output
@@ -253,8 +254,10 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     c = engine.constants
     hops = (layout.pipeline - 1) * HOP_S
     step = answered_s(parts, engine, hops)
-    # A queue fills places as they fall empty; in a loop ranks are held until they take prompts up together.
-    apart = steps_apart(parts.sequences / load.output, layout.data) if load.kind == "queued" else 1.0
+    # A queue fills places as they fall empty, on all ranks together where requests are of one length; in a loop ranks
+    # are held until they take prompts up together.
+    late = load.kind == "queued" and load.varied
+    apart = steps_apart(parts.sequences / load.output, layout.data) if late else 1.0
     alone, inside = alone_s(parts, c), inside_s(parts, c, apart)
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
     met = c["share"] * others * inside

@@ -54,6 +54,7 @@ class EngineTime(Struct, frozen=True, eq=False):
     prefix_hit: Num = 0.0
     draft_share: Num = 0.0  # a drafted token's time over that of a decode step
     joint_rows: float = 0.0  # a running request's token is padded to where one kernel attends for prompts and answers
+    widened: float = 1.0  # time of experts' arithmetic whose 4-bit weights are widened to 16 bits, over plain ones'
     reserve: Num = 0.0  # of an answer's tokens still to come, share set aside in the cache when it starts
 
     holds: tuple[tuple[float, float], ...] = ()  # requests from which on the server lets so many decode steps pass
@@ -81,3 +82,4 @@ class Load(Struct, frozen=True, eq=False):
     pool: str = "both"  # both | prefill | decode: what this replica does of a request
     requests: Num = np.inf  # of a replica, where everything is queued at once
     arrival_cv: Num = 1.0  # deviation of the gaps between arrivals over their mean; 1 is Poisson
+    varied: bool = False  # requests differ in length; those of one length fill and empty all attention ranks in step

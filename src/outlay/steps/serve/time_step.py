@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics.flops import attention_flop, attention_span
-from outlay.physics.queueing import busiest_rank, experts_touched
+from outlay.physics.queueing import busiest_rank, busiest_touched, experts_touched
 from outlay.physics.roofline import Grid, look_up, matmul_time_s
 from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
 from outlay.steps.serve.inputs import ServeLayout
@@ -31,6 +31,10 @@ FULL_ROWS = 4096.0  # of a product that fills the device
 READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no engine flows faster
 STATE_BYTES = 4.0  # of an element of recurrent state
 FEW_NUMBERS = 16  # so few are looked up side by side
+WIDE = 8  # ranks up to which every rank is handed all tokens, beyond which only those of its experts
+# Tokens' copies between the kernels of a grouped product. Kernels timed alone on seven devices (moe_perf tables of
+# aiconfigurator-core 0.12.0, trtllm, 8 and 16 bits) pass 0.7 to 3 TB/s, whatever their memory: most stays on chip.
+COPIED_BYTES_PER_S = 1.8e12
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
 
 Job = tuple[tuple[Shape, ...], Num]  # shapes of one number of rows, and bytes of a weight
@@ -47,6 +51,7 @@ class Pass(Struct, frozen=True, eq=False):
     floor: Num  # what small kernels take beyond the slower of both
     experts: Num
     expert_work: Num
+    copies: Num  # what experts are handed and give back, through memory
     exchange: Num
 
     def total(self, constant: Any) -> Num:
@@ -61,7 +66,7 @@ class Pass(Struct, frozen=True, eq=False):
     def routed(self, constant: Any) -> Num:
         """What goes with the tokens of all ranks together."""
         experts = np.maximum(constant("experts") * self.experts, constant("expert_work") * self.expert_work)
-        return experts + constant("exchange") * self.exchange
+        return experts + constant("copies") * self.copies + constant("exchange") * self.exchange
 
 
 def step_pass(
@@ -73,6 +78,7 @@ def step_pass(
     sampled: Num,
     spread: Num,
     flight: Num = 1.0,
+    widened: float = 1.0,
 ) -> Pass:
     """Matrix products and exchanges of a step with `rows` tokens an attention rank, `sampled` of them answered.
 
@@ -95,14 +101,15 @@ def step_pass(
         work, floor = work + count * busy, floor + count * small
     experts: Num = 0.0
     expert_work: Num = 0.0
+    copies: Num = 0.0
     exchange: Num = 0.0
     reduce = all_reduce_s(rows * arch.hidden * HALF, layout.tensor, device)
     for kind, count in arch.groups:
         if kind.mlp == "moe":
-            read, busy = expert_s(kind, arch, device, part_bytes["experts"], layout, rows, spread)
-            experts, expert_work = experts + count * read, expert_work + count * busy
+            read, busy, moved = expert_s(kind, arch, device, part_bytes["experts"], layout, rows, spread, widened)
+            experts, expert_work, copies = experts + count * read, expert_work + count * busy, copies + count * moved
         exchange = exchange + count * exchange_s(kind, arch.hidden, device, layout, rows, reduce)
-    return Pass(flow, least, work, floor, experts, expert_work, exchange)
+    return Pass(flow, least, work, floor, experts, expert_work, copies, exchange)
 
 
 def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
@@ -123,6 +130,11 @@ def precision_of(element_bytes: Num, device: TimeDevice) -> str:
     size = element_bytes if isinstance(element_bytes, float) else float(np.mean(element_bytes))
     wanted = "nvfp4" if size < 0.9 else "fp8" if size < 1.5 else "bf16"
     return wanted if wanted in device.peaks else "bf16"
+
+
+def is_widened(element_bytes: Num, device: TimeDevice) -> bool:
+    """Whether weights of 4 bits are multiplied in 16, since the device has no arithmetic as narrow."""
+    return float(np.mean(element_bytes)) < 0.9 and precision_of(element_bytes, device) == "bf16"
 
 
 class Rates:
@@ -216,23 +228,35 @@ def expert_s(
     layout: ServeLayout,
     rows: Num,
     spread: Num,
-) -> tuple[Num, Num]:
-    """Routed experts of one layer on one device: the weights of those touched, the arithmetic of their tokens."""
+    widened: float = 1.0,
+) -> tuple[Num, Num, Num]:
+    """Routed experts of one layer on one device: reading weights, arithmetic, what passes with each token's copy.
+
+    All ranks wait for the busiest. widened: how much longer arithmetic takes where weights of 4 bits are multiplied
+    in 16. A copy is read and written when it is sorted in and quantised, read by the first product, which writes both
+    halves for the activation, which writes its own for the second; that writes what is read when copies are joined.
+    """
     tokens = rows * layout.data
     touched = experts_touched(kind.experts, kind.experts_per_token, tokens, spread)
     held = np.maximum(touched / layout.expert, 1.0)
+    most = np.maximum(busiest_touched(touched, kind.experts, layout.expert), 1.0)
     each = tokens * kind.experts_per_token / layout.expert / held
     cut = layout.tensor * layout.data / layout.expert
-    inner, wide = kind.expert_hidden or arch.hidden, (2.0 if kind.gated else 1.0) * kind.expert_ffn / cut
+    inner, gates, narrow = kind.expert_hidden or arch.hidden, 2.0 if kind.gated else 1.0, kind.expert_ffn / cut
     peak, grid = arithmetic(element_bytes, device)
-    weights = inner * (wide + kind.expert_ffn / cut) * held
-    moved = weights * element_bytes + HALF * each * held * 2.0 * (inner + kind.expert_ffn / cut)
+    weights = inner * narrow * (gates + 1.0)
     # A grouped kernel is launched once: what it reads flows as in a 16-bit product of as many bytes.
-    share = look_up(device.grids["bf16"], each, 0.5 * moved)
-    flop = 2.0 * (each + HALF_TILE) * weights
-    read = moved / (device.memory_bytes_per_s * share)
+    share = look_up(device.grids["bf16"], each, 0.5 * weights * held * element_bytes)
+    flop = 2.0 * (each + HALF_TILE) * weights * held
     busiest = busiest_rank(kind.experts, layout.expert, spread)
-    return read, busiest * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES))
+    longer = busiest * (widened if is_widened(element_bytes, device) else 1.0)
+    operand = np.minimum(element_bytes, HALF)
+    copy = inner * (3.0 * HALF + 2.0 * operand) + narrow * (2.0 * gates * HALF + 2.0 * operand)
+    return (
+        weights * most * element_bytes / (device.memory_bytes_per_s * share),
+        longer * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES)),
+        busiest * each * held * copy / COPIED_BYTES_PER_S,
+    )
 
 
 def exchange_s(
@@ -242,7 +266,8 @@ def exchange_s(
     size = rows * hidden * HALF
     parts = int(kind.mixer != "none") + int(kind.mlp != "none")
     if kind.mlp == "moe":
-        copies = np.minimum(kind.experts_per_token, layout.expert)
+        ranks = layout.tensor * layout.data
+        copies = np.where(np.greater(ranks, WIDE), np.minimum(kind.experts_per_token, layout.expert), ranks)
         sent = np.where(
             np.greater(layout.data, 1),
             2.0 * all_to_all_s(size * copies, layout.tensor * layout.data, device),
