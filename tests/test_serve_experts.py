@@ -29,20 +29,20 @@ def test_experts_on_ranks_wait_for_the_busiest() -> None:
     assert busiest_touched(256.0, 256.0, 8.0) == pytest.approx(32.0)  # all of them are read anyway
 
 
-@pytest.mark.parametrize("hidden, ffn, tensor, seen_s", [
-    (2048, 768, 1, 1.10e-3), (4096, 1536, 1, 2.66e-3), (4096, 1536, 8, 1.13e-3),
+@pytest.mark.parametrize("hidden, ffn, tensor, by_tensor_s, by_block_s", [
+    (2048, 768, 1, 1.10e-3, 2.22e-3), (4096, 1536, 1, 2.66e-3, 5.37e-3), (4096, 1536, 2, 1.77e-3, 3.88e-3),
 ])
-def test_kernels_timed_alone_are_met(hidden: int, ffn: int, tensor: int, seen_s: float) -> None:
+def test_kernels_timed_alone_are_met(hidden: int, ffn: int, tensor: int, by_tensor_s: float, by_block_s: float) -> None:
     """8,192 tokens in 8 bits on H200, eight of 128 experts (aiconfigurator-core 0.12.0, trtllm 1.3.0rc20, skewed).
 
-    Without what passes between kernels the last, an eighth as wide as the second, would come out three times too fast.
-    A fixed part of a call is the engine's and left out.
+    Between weights scaled by tensor and by block, which a plan is not told apart; arithmetic and reading alone would be
+    faster than either. A fixed part of a call is the engine's and left out.
     """
     device = time_device(load().find("device", "h200-sxm-141gb", ""))
     kind = LayerKind(mlp="moe", experts=128, experts_per_token=8, expert_ffn=ffn)
     read, work, copied = expert_s(kind, replace(MIXED, hidden=hidden), device, 1.0, ServeLayout(tensor), 8192.0, 0.8)
-    assert 0.75 < (np.maximum(read, 1.1 * work) + copied) / seen_s < 1.3
-    assert tensor == 1 or np.maximum(read, work) < 0.4 * seen_s
+    assert by_tensor_s < np.maximum(read, 1.1 * work) + copied < by_block_s
+    assert np.maximum(read, 1.1 * work) < by_tensor_s
 
 
 def test_copies_are_not_cut_with_the_width_of_experts() -> None:
