@@ -191,3 +191,9 @@ def test_layers_on_the_host_are_of_one_engine_and_not_passed_off_as_fast() -> No
         served("1xh100-sxm5-80gb", gpu_layers=4)
     found = served("1xrtx-4090", engine="llama.cpp", gpu_layers=4)
     assert any("24 layers on the host" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize(("fleet", "whole"), [("dgx-h100", "8xh100-sxm5-80gb"), ("2xGB200 NVL72", "144xgb200")])
+def test_a_machines_name_says_that_devices_are_counted(fleet: str, whole: str) -> None:
+    assert any(w.startswith("fleet: ") and w.endswith(whole) for w in served(fleet)["warnings"])
+    assert not any(w.startswith("fleet: ") for w in served("1xh100-nvl-94gb")["warnings"])

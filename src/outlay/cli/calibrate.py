@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from outlay.cli.options import shared_flags
+from outlay.cli.phase_fields import SERVE
 from outlay.cli.subjects import Launching
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def command(files: tuple[str, ...], folder: str | None, **flags: Any) -> int:
 
     \b
     outlay calibrate bench-*.json -g 1xh100-sxm -o my-facts
-    outlay serve llama-3.1-8b -g 1xh100-sxm --set workload.concurrency=32 --catalog my-facts
+    outlay serve llama-3.1-8b -g 1xh100-sxm --concurrency 32 --catalog my-facts
     """
     from outlay.catalog import load
     from outlay.cli.answer import form_of, to_json, write, write_blocks
@@ -126,12 +127,14 @@ def _asked(factors: Factors, scenario: dict[str, Any]) -> str:
     work = serve["workload"]
     devices = fleet if isinstance(fleet, str) else f"{fleet.get('devices', 1)}x{factors.key[1]}"
     words = [factors.key[0], "-g", devices]
-    words += [f"--set {name}={serve[name]}" for name in ("engine", "engine_version") if name in serve]
+    if serve.get("precision"):
+        words.append(f"-p {serve['precision']}")
     if serve.get("disaggregated"):
         words.append(f"--set {shlex.quote('disaggregated=' + json.dumps(serve['disaggregated']))}")
-    words += [f"--set workload.{name}={work[name]}" for name in ("concurrency", "rate") if name in work]
-    words += [f"{flag} {work[name]:g}" for flag, name in (("--in", "input"), ("--out", "output"))
-              if isinstance(work.get(name), (int, float))]
+    told = serve | {f"workload.{name}": value for name, value in work.items() if name != "requests"}
+    for spellings, field, _, _ in SERVE:
+        if isinstance(value := told.get(field), (int, float, str)) and not isinstance(value, bool):
+            words.append(f"{spellings[0]} {value if isinstance(value, str) else format(value, '.10g')}")
     return " ".join(words)
 
 

@@ -15,7 +15,7 @@ from outlay.resolve.currency import resolve_currency
 from outlay.resolve.efficiency import borrowed, residual, was_published
 from outlay.resolve.fleet import DeviceFacts, fleet_record, in_own_room, plain_fleet, resolve_device
 from outlay.resolve.frameworks import framework_flag
-from outlay.resolve.hardware import bigger_hardware, resolve_hardware, shown_hardware, whole_instances
+from outlay.resolve.hardware import bigger_hardware, resolve_hardware, shown_hardware, tell_machines, whole_instances
 from outlay.resolve.memory import memory_constants
 from outlay.resolve.model import resolve_model
 from outlay.resolve.notes import Assumption, Notes
@@ -52,6 +52,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         trains = (scenario.serve is None and scenario.pay is None) or scenario.pretrain is not None \
             or scenario.finetune is not None
         hardware = resolve_hardware(fleet, facts, scenario.pretrain, catalog, notes, seed, without, whole_nodes=trains)
+        tell_machines(scenario.fleet, hardware, notes)
     room = scenario.pay is None and in_own_room(fleet, facts)
     site = resolve_site(scenario.site, _provider(fleet, facts), catalog, notes, seed, room)
     rates = power = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from outlay.scenario import Fleet, Pretrain
 from outlay.steps.inputs import Hardware
 
 BIGGER_OFFERED = 3
+MACHINE = re.compile(r"\b(?:dgx|hgx|nvl\d+)\b", re.I)  # what servers and racks of devices are called
 OPERATIONS_PER_BYTE = 50.0
 
 
@@ -24,6 +26,17 @@ def whole_instances(fleet: Fleet, facts: DeviceFacts) -> Fleet:
     """A cloud instance's name stands for all the devices in it."""
 
     return replace(fleet, devices=fleet.devices * facts.per_instance)
+
+
+def tell_machines(named: str | Fleet, hardware: Hardware, notes: Notes) -> None:
+    """A count before the name of a machine or a rack counts devices: what it would be of whole ones."""
+    found = MACHINE.search(named) if isinstance(named, str) else None
+    if found is None:
+        return
+    each = hardware.scale_up_devices if found[0][:3].lower() == "nvl" else hardware.devices_per_node
+    if each > 1:
+        notes.warn(f"fleet: {named!r} is read as {hardware.devices} of {hardware.device}; as many whole machines are "
+                   f"{hardware.devices * each}x{hardware.device}")
 
 
 def resolve_hardware(
