@@ -52,7 +52,6 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         trains = (scenario.serve is None and scenario.pay is None) or scenario.pretrain is not None \
             or scenario.finetune is not None
         hardware = resolve_hardware(fleet, facts, scenario.pretrain, catalog, notes, seed, without, whole_nodes=trains)
-        tell_machines(scenario.fleet, hardware, notes)
     room = scenario.pay is None and in_own_room(fleet, facts)
     site = resolve_site(scenario.site, _provider(fleet, facts), catalog, notes, seed, room)
     rates = power = None
@@ -101,7 +100,9 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
 
 
 def _around(found: Resolved, scenario: Scenario, site: Any, defaults: Defaults) -> Resolved:
-    """Data, maintenance and the years of use, where any is asked about."""
+    """Data, maintenance and the years of use, where any is asked about; and what a fleet's name may have meant."""
+    if scenario.fleet is not None and found.hardware is not None:
+        tell_machines(scenario.fleet, found.hardware, found.notes)
     if scenario.data is None and scenario.maintain is None and scenario.life is None:
         return found
     from outlay.resolve.around import with_life
