@@ -197,3 +197,9 @@ def test_layers_on_the_host_are_of_one_engine_and_not_passed_off_as_fast() -> No
 def test_a_machines_name_says_that_devices_are_counted(fleet: str, whole: str) -> None:
     assert any(w.startswith("fleet: ") and w.endswith(whole) for w in served(fleet)["warnings"])
     assert not any(w.startswith("fleet: ") for w in served("1xh100-nvl-94gb")["warnings"])
+
+
+def test_a_card_in_ones_own_room_is_there_when_its_plan_is_planned_again() -> None:
+    found = served("rtx-4090", engine="llama.cpp")
+    again = plan(found["scenario"]).to_dict()
+    assert again["totals"]["energy_j"] == found["totals"]["energy_j"]

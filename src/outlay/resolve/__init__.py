@@ -58,7 +58,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     if fleet is not None and facts is not None and hardware is not None:
         rates, money = resolve_rates(fleet, facts, site, hardware.devices_per_node, defaults)
         power = resolve_power(fleet, facts, catalog, notes, seed, without)
-        kept = {} if scenario.pay is not None else money  # all ways to have it are priced: the echo names none
+        kept = {} if scenario.pay is not None or room else money  # of all ways, or of nobody's, the echo names none
         shown["fleet"] = plain_fleet(fleet, facts, shown_hardware(hardware) | kept)
     if scenario.site is not None or site.shown:
         shown["site"] = site.shown
