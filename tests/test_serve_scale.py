@@ -210,6 +210,6 @@ def test_the_page_shows_the_replay(bursts: str) -> None:
     page = CliRunner().invoke(command, words, standalone_mode=False).output
     block = page[page.index("The replay"):page.index("The load")]
     for said in ("2,900 in", "within all promises", "least loaded, of 3",
-                 "replicas paid for", "cold for 40.0 s", "power over time"):
+                 "replicas paid for", "until one answers 40.0 s", "power over time"):
         assert said in block
     assert max(map(len, block.splitlines())) <= 100

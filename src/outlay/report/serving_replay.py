@@ -47,7 +47,7 @@ def _standing(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     share = f"{100.0 * mean / max(found['replicas'], 1):.0f} % of all the time"
     return [
         ("replicas paid for", f"{_count(found['replicas_mean'])} mean, {found['replicas_most']} at most; {share}"),
-        ("starts", f"{found['starts']}, cold for {one(found['cold_start_s'], 's')}"),
+        ("starts", f"{found['starts']}; until one answers {one(found['cold_start_s'], 's')}"),
         ("another starts at", f"{found['target_requests']:,.0f} requests inside each"),
     ]
 

@@ -27,7 +27,7 @@ from outlay.steps.serve.power import serve_power
 from outlay.steps.serve.time_inputs import Load
 
 MOST_KEPT = 200_000  # requests whose every step is kept to show how power went
-BINS = 60  # of the time of a replay
+BINS = 48  # of the time of a replay
 
 
 class Use(Struct, frozen=True, eq=False):

@@ -67,7 +67,8 @@ def replayed(
 
     def run(end: str, **kept: Any) -> SimResult:
         follows = None if scaling is None else scaling.at(getattr(scaling.start, end))
-        return run_replicas(phase, used, workload, seed, part, getattr(residual, end), getattr(first, end),
+        slower = getattr(residual, end)
+        return run_replicas(phase, used, workload, seed, part, slower, first.value * slower / residual.value,
                             autoscale=follows, **kept)
 
     times = whole.count / used.count if asked.trace is None else 1.0
@@ -80,9 +81,9 @@ def replayed(
     if asked.trace is None and scaling is None:
         found = _as_wide(nominal, asked, values)
     elif len(runs) > 1:
-        found = _between_runs(runs, asked, residual)
+        found = _between_runs(runs, asked, residual, first)
     else:
-        found = _scaled(nominal, asked, residual, residual)
+        found = _scaled(nominal, asked, residual, first)
     said = {"replay": said | _standing(runs, nominal, residual, scaling)}
     return Replayed(found | _rates(asked, values, found, whole, whole.devices) | said, nominal, times)
 
@@ -137,10 +138,10 @@ def _scaled(run: SimResult, asked: Asked, token: Quantity, first: Quantity) -> d
     """One replay, in as much more or less time as left-out runs took beyond their middle."""
     seen, found = contract_values(run, asked.percentile), dict[str, Any]()
     for name in _names(asked):
-        at, slower = seen.get(name), first if name.startswith("ttft") else token
+        at = seen.get(name)
         found[name] = None if at is None else derive(
-            over_mean, _label(name), "s", mean_s=exact(at / slower.value, "s", name), ratio=slower)
-    return found
+            over_mean, _label(name), "s", mean_s=exact(at / token.value, "s", name), ratio=token)
+    return _with_first(found, first)
 
 
 def _as_wide(run: SimResult, asked: Asked, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +176,8 @@ def _standing(runs: Mapping[float, SimResult], nominal: SimResult, residual: Qua
             "target_requests": scaling.auto.target}
 
 
-def _between_runs(tried: Mapping[float, SimResult], asked: Asked, residual: Quantity) -> dict[str, Any]:
+def _between_runs(tried: Mapping[float, SimResult], asked: Asked, residual: Quantity, first: Quantity
+                  ) -> dict[str, Any]:
     """Times between those of the replays made."""
     at, runs = tuple(tried), [contract_values(one, asked.percentile) for one in tried.values()]
     found: dict[str, Any] = {}
@@ -183,7 +185,27 @@ def _between_runs(tried: Mapping[float, SimResult], asked: Asked, residual: Quan
         points = tuple(one.get(name) for one in runs)
         known = tuple(float(p) for p in points if p is not None)
         found[name] = derive(_between(at, known), _label(name), "s", slower=residual) if len(known) == len(at) else None
+    return _with_first(found, first)
+
+
+def _with_first(found: dict[str, Any], first: Quantity) -> dict[str, Any]:
+    """The same times, the first token as much later or sooner as left-out runs had it, the whole request with it."""
+    for name in [n for n in found if n.startswith("ttft") and found[n] is not None]:
+        early, whole = found[name], name.replace("ttft", "e2e")
+        found[name] = derive(_as_late, _label(name), "s", early_s=early, slower=first, middle=first.value)
+        if found[whole] is not None:
+            found[whole] = derive(_later, _label(whole), "s", whole_s=found[whole], early_s=early, first_s=found[name])
     return found
+
+
+def _as_late(early_s: Any, slower: Any, middle: Any) -> Any:
+    """The first token of a replay, and what left-out runs took beyond their middle."""
+    return early_s * slower / middle
+
+
+def _later(whole_s: Any, early_s: Any, first_s: Any) -> Any:
+    """A request whose first token comes later than the replay has it."""
+    return whole_s + first_s - early_s
 
 
 def _label(name: str) -> str:
