@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from outlay.cli.options import Shared, shared_flags
+from outlay.errors import UnknownName
 
 # spellings, field of the section, metavar, help
 FIELDS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
@@ -74,7 +75,10 @@ def _planned(scenario: dict[str, Any], flags: dict[str, Any], live: bool) -> Any
     from outlay.cli.ask import ask, plan_options
 
     if not live:
-        return ask(scenario, flags)
+        try:
+            return ask(scenario, flags)
+        except UnknownName as error:
+            raise _sold_only(error, str(scenario.get("model"))) from None
     from outlay.cli.live_prices import live_token_prices
 
     prices, day = live_token_prices()
@@ -84,6 +88,17 @@ def _planned(scenario: dict[str, Any], flags: dict[str, Any], live: bool) -> Any
 
     extra = tuple(plan_options(flags).get("extra", ()))
     return run_plan(scenario_from(scenario), load(extra), token_prices=prices, day=day)
+
+
+def _sold_only(error: UnknownName, model: str) -> UnknownName:
+    """The error of a model that no catalogue describes, with the way to price it where providers sell it."""
+    from outlay.catalog.token_prices import shipped
+
+    if error.field != "model" or not any(model.lower() in (p.model.lower(), p.name.lower()) for p in shipped()):
+        return error
+    said = error.message.partition(" in the catalogue")[0]
+    return UnknownName(f"{said} whose shape is known; it is sold by the token: --api {model}, alone or beside a model "
+                       "that runs on machines of one's own", "model")
 
 
 def _show(result: Any, scenario: dict[str, Any], flags: dict[str, Any]) -> None:

@@ -112,7 +112,10 @@ def options(phase: Mapping[str, Any]) -> list[Table]:
     tables = []
     best, front = found.get("best") or [], found.get("front") or []
     if best:
-        title = f"Best by {found.get('aim')}, of {found.get('considered')} deployments planned{_replayed(found)}"
+        aim, many = found.get("aim"), found.get("considered")
+        title = f"Best by {aim}, of {many} deployments planned{_replayed(found)}"
+        if not any(row.get("meets_slo", True) for row in [*best, *front]):
+            title = f"None of {many} deployments planned keeps the promise; best by {aim}"
         title += " (a + b: two pools)" if any(row.get("pools") for row in [*best, *front]) else ""
         tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in best), mark=0))
     others = [row for row in front if row not in best]
