@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,47 @@ def test_a_card_in_ones_own_room_is_there_when_its_plan_is_planned_again() -> No
     found = served("rtx-4090", engine="llama.cpp")
     again = plan(found["scenario"]).to_dict()
     assert again["totals"]["energy_j"] == found["totals"]["energy_j"]
+
+
+HYBRID = ["mamba"] * 5 + (["attention"] + ["mamba"] * 9) * 3 + ["attention"] + ["mamba"] * 4
+# configuration, parameters in billions as its makers publish them, bytes of cache a token in 16 bits
+CONFIGURATIONS: dict[str, tuple[dict[str, Any], float, int]] = {
+    "granite-4.0-h-small": ({
+        "model_type": "granitemoehybrid", "hidden_size": 4096, "intermediate_size": 768,
+        "shared_intermediate_size": 1536, "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 100352,
+        "num_local_experts": 72, "num_experts_per_tok": 10, "layer_types": HYBRID, "mamba_n_heads": 128,
+        "mamba_d_head": "auto", "mamba_d_state": 128, "tie_word_embeddings": True}, 32.0, 4 * 2 * 8 * 128 * 2),
+    "apertus-70b": ({
+        "model_type": "apertus", "hidden_size": 8192, "intermediate_size": 43008, "num_hidden_layers": 80,
+        "num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 131072}, 70.6, 80 * 2 * 8 * 128 * 2),
+    "exaone-4.0-32b": ({
+        "model_type": "exaone4", "hidden_size": 5120, "intermediate_size": 27392, "num_hidden_layers": 64,
+        "num_attention_heads": 40, "num_key_value_heads": 8, "vocab_size": 102400, "sliding_window": 4096,
+        "sliding_window_pattern": "LLLG"}, 32.0, 64 * 2 * 8 * 128 * 2),
+    "hunyuan-a13b": ({
+        "model_type": "hunyuan_v1_moe", "hidden_size": 4096, "intermediate_size": 3072, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128167, "num_experts": 64,
+        "moe_topk": [8] * 32, "moe_intermediate_size": [3072] * 32, "num_shared_expert": [1] * 32,
+        "tie_word_embeddings": True}, 80.4, 32 * 2 * 8 * 128 * 2),
+    "ernie-4.5-300b-a47b": ({
+        "model_type": "ernie4_5_moe", "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 54,
+        "num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 103424, "moe_num_experts": 64, "moe_k": 8,
+        "moe_intermediate_size": 3584, "moe_layer_start_index": 3}, 300.0, 54 * 2 * 8 * 128 * 2),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_configurations_beyond_the_catalogue_are_read_whole(name: str, tmp_path: Path) -> None:
+    config, billions, cache_bytes = CONFIGURATIONS[name]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = plan({"model": str(tmp_path), "fleet": "16xb200-sxm", "serve": {"kv_precision": "bf16"}}).to_dict()
+    assert found["model"]["parameters"]["value"] == pytest.approx(billions * 1e9, rel=0.01)
+    assert found["serve"]["kv_bytes_per_token"]["value"] == cache_bytes
+
+
+def test_layers_of_an_unknown_kind_are_not_attention_in_silence(tmp_path: Path) -> None:
+    config = {"model_type": "lfm2", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 4,
+              "num_attention_heads": 16, "vocab_size": 65536, "layer_types": ["conv", "conv", "full_attention", "conv"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = plan({"model": str(tmp_path)}).to_dict()
+    assert any("3 layers of this kind are not known; read as attention" in warning for warning in found["warnings"])

@@ -10,7 +10,7 @@ from outlay.errors import Unreadable, Unsupported
 from outlay.readers.fields import Note
 from outlay.readers.hf.common import base_rows
 from outlay.readers.hf.keys import Config
-from outlay.readers.hf.layers import shortened
+from outlay.readers.hf.layers import SLIDING, shortened
 from outlay.readers.hf.special import SPECIAL
 from outlay.readers.hf.traits import FAMILIES, SPELLINGS, Bias, Traits
 from outlay.readers.hf.vision import vision_parameters
@@ -41,6 +41,7 @@ def read_hf_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[
     family = _family(outer, inner, notes)
     traits = FAMILIES.get(family, FAMILIES["llama"])
     fields = _fields(inner, outer, family, traits, notes)
+    _kinds(inner, fields, notes)
     tower = vision_parameters(outer, fields["hidden"])
     if tower:
         fields["vision_parameters"] = tower
@@ -77,11 +78,27 @@ def _family(outer: Config, inner: Config, notes: list[Note]) -> str:
             found = family
     if "minimaxm3" in "".join(map(str, outer.items("architectures"))).lower() or "minimax_m3" in outer_name:
         found = "minimax_m3"
-    if found not in FAMILIES:
-        _note(notes, "model_type", named or "(none)",
-              "family not known; read as a Llama-like decoder, so the count may differ by biases and norms")
-        found = "llama"
-    return found
+    if inner.has("zero_expert_num"):
+        raise Unsupported(f"{outer.name}: experts that compute nothing and two attentions a layer are not read",
+                          "zero_expert_num")
+    if found in FAMILIES:
+        if found != "minimax_m3":
+            _note(notes, "model_type", named or "(none)", f"family not known; read as {found} by what it holds")
+        return found
+    _note(notes, "model_type", named or "(none)",
+          "family not known; read as a Llama-like decoder, so the count may differ by biases and norms")
+    return "llama"
+
+
+def _kinds(c: Config, fields: Mapping[str, Any], notes: list[Note]) -> None:
+    """Layers of a kind that nothing here reads, told where they stand in as attention."""
+    kinds = c.get("layer_types", c.get("layers_block_type"))
+    if not isinstance(kinds, (list, tuple)) or "layer_kinds" in fields:
+        return
+    odd = [str(kind) for kind in kinds if "attention" not in str(kind) and kind not in SLIDING]
+    if odd:
+        _note(notes, "layer_types", odd[0][:40], f"{len(odd)} layers of this kind are not known; read as attention, so "
+              "the cache and the count may be far off")
 
 
 def _bias(config: Config, rule: Bias) -> bool:

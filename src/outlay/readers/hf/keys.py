@@ -19,7 +19,8 @@ NAMES = {
     "max_positions": ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len",
                       "seq_length"),
     "experts": ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"),
-    "per_token": ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_k", "top_k_experts"),
+    "per_token": ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk", "moe_k",
+                  "top_k_experts"),
     "expert_ffn": ("moe_intermediate_size", "expert_intermediate_size"),
 }
 _LARGEST = 10**9

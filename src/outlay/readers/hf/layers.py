@@ -12,7 +12,7 @@ from outlay.readers.hf.traits import Traits
 Row = dict[str, Any]  # what differs from the model's own layer kind
 
 _DENSE: Row = {"mlp": "dense"}
-_SLIDING = ("sliding_attention", "local", "chunked_attention", "sliding", "swa")
+SLIDING = ("sliding_attention", "local", "chunked_attention", "sliding", "swa")
 
 
 def layer_rows(c: Config, traits: Traits, fields: dict[str, Any]) -> list[Row]:
@@ -48,7 +48,7 @@ def dense_layers(c: Config, traits: Traits, total: int) -> list[int]:
     if c.has("expert_layer_period"):
         period, offset = c.count("expert_layer_period"), c.count("expert_layer_offset", 0, 0)
         return [i for i in range(total) if i % period != offset]
-    first = c.count("first_k_dense_replace", traits.first_dense, 0)
+    first = c.count("first_k_dense_replace", c.count("moe_layer_start_index", traits.first_dense, 0), 0)
     step = c.count("decoder_sparse_step", 1)
     only = {i for i in c.items("mlp_only_layers") if isinstance(i, int)}
     return [i for i in range(total) if i < first or i in only or (i + 1) % step]
@@ -65,10 +65,13 @@ def sliding_layers(c: Config, traits: Traits, total: int) -> list[int]:
     """Layers whose attention is windowed."""
     kinds = c.items("layer_types", total)
     if kinds:
-        return [i for i, kind in enumerate(kinds) if kind in _SLIDING]
+        return [i for i, kind in enumerate(kinds) if kind in SLIDING]
     rope = c.items("no_rope_layers", total)
     if rope and c.has("attention_chunk_size"):
         return [i for i, uses_rope in enumerate(rope) if uses_rope]
+    letters = c.get("sliding_window_pattern")
+    if isinstance(letters, str) and letters and set(letters) <= set("LG"):  # EXAONE 4: local and global, repeated
+        return [i for i in range(total) if letters[i % len(letters)] == "L"]
     every = c.count("sliding_window_pattern", 0, 0) or traits.window_every
     if c.text("model_type").startswith("llama4"):
         every = 4

@@ -52,6 +52,28 @@ def _jamba(c: Config, traits: Traits, fields: Fields) -> None:
     fields.update(as_pattern(rows, c))
 
 
+def _granite_hybrid(c: Config, traits: Traits, fields: Fields) -> None:
+    """Granite 4: Mamba 2 and attention layers by a list, each with its experts and a shared MLP, or that MLP alone."""
+    if not c.count("experts", 0, 0) and c.has("shared_intermediate_size"):
+        c = Config({**c.values, "intermediate_size": c.count("shared_intermediate_size")}, c.name)
+    rows = base_rows(c, traits, fields)
+    kinds = c.items("layer_types", fields["layers"]) or c.items("layers_block_type", fields["layers"])
+    if "mamba" in kinds:
+        heads = c.count("mamba_n_heads")
+        inner = c.count("mamba_expand", 2) * fields["hidden"]
+        mixer: Row = {"mixer": "mamba2", "heads": heads, "head_dim": _head_dim(c, inner // heads),
+                      "state": c.count("mamba_d_state"), "conv": c.count("mamba_d_conv", 4),
+                      "groups": c.count("mamba_n_groups", 1), "ssm_bias": c.flag("mamba_proj_bias", False),
+                      "conv_bias": c.flag("mamba_conv_bias", True)}
+        rows = [row | mixer if kind == "mamba" else row for row, kind in zip(rows, kinds)]
+    shortened(rows, fields, c)
+
+
+def _head_dim(c: Config, usual: int) -> int:
+    """Width of a Mamba head, which may be written as "auto"."""
+    return usual if c.get("mamba_d_head", "auto") == "auto" else c.count("mamba_d_head")
+
+
 def _nemotron_h(c: Config, traits: Traits, fields: Fields) -> None:
     """One mixer or one MLP a block, by a pattern of letters or a list of words."""
     pattern: list[str] = [str(kind) for kind in c.items("layers_block_type")]
@@ -221,6 +243,7 @@ SPECIAL: dict[str, Callable[[Config, Traits, Fields], None]] = {
     "falcon": odd.falcon, "mpt": odd.mpt, "dbrx": odd.dbrx, "chatglm": odd.chatglm, "stablelm": odd.stablelm,
     "opt": odd.opt, "nemotron-nas": odd.deci,
     "mamba": _mamba, "falcon_mamba": _mamba, "mamba2": _mamba2, "jamba": _jamba, "nemotron_h": _nemotron_h,
+    "granitemoehybrid": _granite_hybrid,
     "qwen3_next": _delta, "qwen3_5_text": _delta, "qwen3_5_moe_text": _delta,
     "minimax": _minimax, "minimax_text_01": _minimax, "minimax_m3": _minimax_m3,
     "gemma4_text": _gemma4, "mimo_v2_flash": _mimo_v2, "step3p7": _step, "deepseek_v4": _deepseek_v4,

@@ -45,6 +45,8 @@ _LLAMA = Traits()
 _QWEN2 = replace(_PLAIN, qkv_bias=True)
 _QWEN3 = Traits(qk_norm="head")
 _GLM4 = Traits(qkv_bias=("attention_bias", True), out_bias=False, mlp_bias=False)
+_ERNIE = replace(_PLAIN, qkv_bias=("use_bias", False), out_bias=("use_bias", False), mlp_bias=("use_bias", False),
+                 tied=True)
 
 FAMILIES: dict[str, Traits] = {
     "llama": _LLAMA, "mistral": _PLAIN, "ministral": _PLAIN, "mistral3": _PLAIN, "mixtral": _PLAIN,
@@ -52,8 +54,8 @@ FAMILIES: dict[str, Traits] = {
     "internlm": replace(_PLAIN, qkv_bias=("bias", True), out_bias=("bias", True)),
     "baichuan": _PLAIN, "xverse": _PLAIN, "minicpm": _LLAMA, "aquila": _LLAMA, "yi": _LLAMA,
     "exaone": replace(_PLAIN, wide_ffn=4), "arcee": replace(_PLAIN, gated=False), "helium": _LLAMA,
-    "ernie4_5": replace(_PLAIN, qkv_bias=("use_bias", False), out_bias=("use_bias", False),
-                        mlp_bias=("use_bias", False), tied=True),
+    "apertus": replace(_PLAIN, gated=False, qk_norm="head"),
+    "ernie4_5": _ERNIE, "ernie4_5_moe": replace(_ERNIE, tied=False),
     "exaone4": replace(_PLAIN, qk_norm="head"),
     "qwen": replace(_PLAIN, qkv_bias=True),
     "qwen2": _QWEN2, "qwen2_vl": _QWEN2, "qwen2_5_vl": _QWEN2, "qwen2_vl_text": _QWEN2,
