@@ -211,7 +211,8 @@ HYBRID = ["mamba"] * 5 + (["attention"] + ["mamba"] * 9) * 3 + ["attention"] + [
 CONFIGURATIONS: dict[str, tuple[dict[str, Any], float, int]] = {
     "granite-4.0-h-small": ({
         "model_type": "granitemoehybrid", "hidden_size": 4096, "intermediate_size": 768,
-        "shared_intermediate_size": 1536, "num_hidden_layers": 40, "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 100352,
+        "shared_intermediate_size": 1536, "num_hidden_layers": 40, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "vocab_size": 100352,
         "num_local_experts": 72, "num_experts_per_tok": 10, "layer_types": HYBRID, "mamba_n_heads": 128,
         "mamba_d_head": "auto", "mamba_d_state": 128, "tie_word_embeddings": True}, 32.0, 4 * 2 * 8 * 128 * 2),
     "apertus-70b": ({
