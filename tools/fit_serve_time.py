@@ -192,7 +192,7 @@ def _stack(values: list[Any]) -> Any:
     if hasattr(first, "__struct_fields__"):
         held = {}
         for name in first.__struct_fields__:
-            if name in ("case", "generation", "engine", "kind", "pool"):
+            if name in ("case", "generation", "engine", "kind", "pool", "varied"):
                 held[name] = getattr(first, name)
             else:
                 held[name] = _stack([getattr(v, name) for v in values])

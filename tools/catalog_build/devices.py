@@ -16,6 +16,9 @@ from catalog_build.device_peaks import peaks
 KIND = "device"
 GIB, MIB = 2**30, 2**20
 READ = CATALOG_DATE
+MESHED = ("hgx-a100", "hgx-hopper")
+_MESH = "systems of closed/Dell and Fujitsu, mlcommons/inference_results_v4.1: 6 of 18 links between two of four H100"
+
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
     specs: dict[str, dict[str, dict[str, str]]] = {}
@@ -251,6 +254,9 @@ def _node(me: str, raw: dict[str, str]) -> list[Row]:
                 "a device's share of the node's memory",
             )
         )
+    if node.id in MESHED:
+        rows.append(Row(me, "mesh_devices", 4, "", _MESH, READ, "published", note="boards of so many have no switch: "
+                        "each two share their part of a device's links, a third"))
     slices = device_rules.mig_slices(me)
     if slices:
         rows.append(Row(me, "mig_slices", slices, "", "NVIDIA MIG user guide", READ, "vendor"))

@@ -61,8 +61,9 @@ SUBMITTERS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("Lenovo", "h100-nvl-94gb"): {"Offline": {"tensor": 1}, "Server": {"tensor": 1}},
     ("HPE", "h100-nvl-94gb"): {"Server": {"max_num_seqs": 1024}},
 }
-# Red Hat served two copies on four L40S with vLLM, its version and limits untold (closed/RedHat/code README).
-RED_HAT: dict[str, Any] = {"engine": "vllm", "tensor": 2}
+# Red Hat served two copies on four L40S with vLLM, its limits untold (closed/RedHat: code README, systems).
+RED_HAT: dict[str, Any] = {"engine": "vllm", "engine_version": "0.5.1", "tensor": 2}
+BOARDS = ("h100-sxm5-80gb",)  # of four in machines of four, of eight otherwise (systems of Dell and Fujitsu)
 # AMD's scripts: the cache in FP8, most of the memory, and no graphs with everything queued.
 AMD: dict[str, dict[str, Any]] = {"Offline": {"kv_precision": "fp8", "memory_utilization": 0.99, "enforce_eager": True},
        "Server": {"kv_precision": "fp8", "memory_utilization": 0.97}}
@@ -97,6 +98,8 @@ def _case(row: Row) -> Case | None:
     else:
         serve |= {"workload": {"rate": "inf", **lengths}}
     fleet: dict[str, Any] = {"device": device, "devices": int(row["n_gpus"])}
+    if device in BOARDS and fleet["devices"] == 4:
+        fleet["devices_per_node"] = 4
     if "MaxQ" in row["notes"]:
         fleet["device_power_limit_w"] = CAPPED_W
     found = re.search(r"submitter=([^;]+)", row["notes"])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from outlay.catalog import Entry, load
 from outlay.catalog.utilization import matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.power import capped_clock
+from outlay.steps.serve.time_inputs import Links
 
 FAMILY = "utilization_family"
 PEAK, POWER, LINK = "peak_bf16_flop_per_s", "power_w", "link_bytes_per_s"
@@ -85,3 +88,14 @@ def link_ratio(entry: Entry) -> float:
     if known is None or LINK not in known or not entry.value(LINK, None):
         return 1.0
     return float(entry.value(LINK)) / float(known.value(LINK))
+
+
+def meshed(links: Links, board: int) -> Links:
+    """Collectives on a board without a switch: each two devices share a (board - 1)th part of a device's links.
+
+    >>> meshed(Links((2.0, 4.0), (1e-5, 1e-5), (300e9, 300e9)), 4).bytes_per_s
+    (100000000000.0, 300000000000.0)
+    """
+    shares = (min((n - 1.0) / (board - 1.0), 1.0) for n in links.devices)
+    rates = zip(links.bytes_per_s, shares, strict=True)
+    return replace(links, bytes_per_s=tuple(rate * share for rate, share in rates))

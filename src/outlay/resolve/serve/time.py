@@ -16,7 +16,7 @@ from outlay.catalog.store import DATA
 from outlay.catalog.utilization import decode_attention, matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.engines import version_of
-from outlay.resolve.serve.relatives import link_ratio, reached_share
+from outlay.resolve.serve.relatives import link_ratio, meshed, reached_share
 from outlay.steps.efficiency import GENERATIONS
 from outlay.steps.serve.time_inputs import Links, TimeDevice
 
@@ -35,6 +35,7 @@ HOST = " on its host"  # behind an engine's age, of runs whose host may set the 
 # Of an engine's ages, in seconds and not as factors: of a logit where penalties are asked for, which is much the same
 # in later versions; and more launches of a layer whose experts are in 8 bits.
 ADDED = {PENALTIES: "penalty_logit_s", "experts": "narrow_expert_layer_s"}
+HOST_SEQUENCE = "host_sequence_s"  # of an age: host work a sequence and step beyond today's
 AGE_OF_PENALTIES = {"vllm": "vllm@0.11"}
 
 
@@ -57,6 +58,9 @@ def time_device(
     share, floor = _reading(family, float(entry.value("memory_bytes_per_s")))
     link = float(entry.value("link_bytes_per_s", 25e9) or 25e9)
     host = host or int(entry.value("devices_per_node", 8) or 8)
+    reduce, exchange = (links(family, kind, link, host, link_ratio(entry)) for kind in ("reduce", "exchange"))
+    if host == entry.value("mesh_devices", 0):
+        reduce, exchange = meshed(reduce, host), meshed(exchange, host)
     return TimeDevice(
         generation(entry),
         found,
@@ -64,8 +68,8 @@ def time_device(
         bandwidth,
         share,
         floor,
-        links(family, "reduce", link, host, link_ratio(entry)),
-        links(family, "exchange", link, host, link_ratio(entry)),
+        reduce,
+        exchange,
         int(entry.value("scale_up_devices", 8) or 8),
         SLOW_SHARE * float(entry.value("inter_node_bytes_per_s", 50e9) or 50e9),
     )
@@ -258,6 +262,8 @@ def time_constants(
         dated = _dated(engine, without)
         for name in found:
             found[name] *= float(_versions().get((dated, name), 1.0))
+    if found:
+        found["sequence_s"] += float(_versions().get((engine, HOST_SEQUENCE), 0.0))
     return found
 
 
