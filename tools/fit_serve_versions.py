@@ -197,7 +197,8 @@ def _spans(scope: str, ratio: Any, own: Any, all_kinds: Any, shapes: tuple[str, 
 
 def write(whole: Any, apart: dict[str, Any], spans: list[dict[str, str]]) -> None:
     with open(VERSIONS, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["how"] != "derived" or row["parameter"].startswith("version_")]
+        rows = [row for row in csv.DictReader(file) if not row["id"].removeprefix("residual.").startswith(SCOPE)
+                or row["parameter"].startswith("version_")]
     today = datetime.date.today().isoformat()
     for scope, theta in ((SCOPE, whole), *((f"{SCOPE}@without/{m}", t) for m, t in apart.items())):
         for name, value in values(theta).items():

@@ -25,6 +25,7 @@ from outlay.validate.tables import OPEN_ORCA
 Row = Mapping[str, str]
 TABLE = "mlperf_inference_v4_1"
 THROUGHPUT = "serve.output_tokens_per_s"
+TRT_VERSION, TRT_SCOPE = "0.11", "tensorrt-llm@0.11"  # of the round's date; submissions name TensorRT's own version
 # A prompt of each third of the mixed set. GSM8K's all begin with the same eight worked questions: 660 tokens of the one
 # printed; MBXP's printed one has 139 tokens for 312 characters, its release has 360 a prompt in the six languages used
 # (closed/NVIDIA/code/mixtral-8x7b/tensorrt of inference_results_v4.1; amazon-science/mxeval; Open Orca as above).
@@ -88,7 +89,8 @@ def _case(row: Row) -> Case | None:
         return None
     model, prompt, promises = MODELS[name]
     rate = float(row["req_s"])
-    serve: dict[str, Any] = {"engine": "tensorrt-llm", "precision": "nvfp4" if device in FOUR_BITS else "fp8"}
+    serve: dict[str, Any] = {"engine": "tensorrt-llm", "engine_version": TRT_VERSION,
+                             "precision": "nvfp4" if device in FOUR_BITS else "fp8"}
     told = AMD_VERSION.match(row["engine_version"])
     if told:
         serve |= {"engine": "vllm", "engine_version": told[1]}
@@ -109,7 +111,7 @@ def _case(row: Row) -> Case | None:
         source=f"MLPerf inference {scenario_name}", id=f"{name} {scenario_name}: {maker} "
         f"{row['n_gpus']} x {device}", scenario={"model": model, "fleet": fleet, "serve": serve}, number=THROUGHPUT,
         measured=float(row["output_tok_s_total"]), unit="tokens/s",
-        group=f"{GROUPS}model/{model}" if model in FITTED else "",
+        group=f"{GROUPS}model/{model}" if model in FITTED else f"{GROUPS}device/{device}",
         evidence=f"MLPerf throughput, {scenario_name}")
 
 
@@ -135,14 +137,14 @@ def mlperf_outcomes(rows: Iterable[Row]) -> Iterator[Outcome]:
             yield replace(predict(case, catalog), baseline=data_sheet(case))
             continue
         try:
-            value, low, high = _within_promises(case)
+            value, low, high = within_promises(case)
             yield Outcome(case, value, low, high, data_sheet(case))
         except OutlayError as error:
             nothing = float("nan")
             yield Outcome(case, nothing, nothing, nothing, error=f"{error.kind}: {error.message}")
 
 
-def _within_promises(case: Case) -> tuple[float, float, float]:
+def within_promises(case: Case) -> tuple[float, float, float]:
     """Output tokens a second of all replicas at the largest rate that keeps the promises; zero where none does."""
     from outlay.planner.capacity.rate import most_load
     from outlay.planner.run import run_plan
