@@ -73,3 +73,20 @@ def test_weights_of_four_bits_take_longer_where_they_are_widened() -> None:
 
     assert rate("h200-sxm-141gb", 2.0) < 0.9 * rate("h200-sxm-141gb", 1.0)
     assert rate("b200-sxm", 2.0) == rate("b200-sxm", 1.0)
+
+
+def test_boards_of_four_share_a_third_of_their_links_by_pair() -> None:
+    """H100 boards of four have no switch: 6 of 18 links join two (systems of MLPerf inference v4.1 submissions)."""
+    card = load().find("device", "h100-sxm5-80gb", "")
+    four, eight = (time_device(card, host=devices) for devices in (4, 8))
+    assert four.reduce.bytes_per_s[0] == pytest.approx(eight.reduce.bytes_per_s[0] / 3.0)
+    assert four.reduce.bytes_per_s[1] == eight.reduce.bytes_per_s[1]  # of four devices all links are used
+
+
+def test_ages_of_engines_take_longer() -> None:
+    """vLLM before 0.6 on every sequence, TensorRT-LLM of 2024 on experts alone; a device left out has its own."""
+    now, old = (time_constants(name, "hopper") for name in ("vllm", "vllm@0.4"))
+    assert old["sequence_s"] - now["sequence_s"] > 2e-5
+    for without in ("", "serve-time/device/h100-sxm5-80gb"):
+        now, old = (time_constants(name, "hopper", without=without) for name in ("tensorrt-llm", "tensorrt-llm@0.11"))
+        assert old["expert_work"] > 1.1 * now["expert_work"] and old["work"] == now["work"]

@@ -73,9 +73,9 @@ def test_a_cap_slows_prompts_as_measured_and_leaves_answers():
     """Splitwise, ISCA 2024: prompts on an H100 held to half its power take 1.3 times as long, answers as long."""
     load_ = Load("batch", 512.0, 128.0, 16.0)
     free, capped = (serve_time(*setting("llama-2-70b", 8, cap=cap)[1], load_) for cap in (None, 350.0))
-    assert 1.1 < capped["ttft_s"] / free["ttft_s"] < 1.35
+    assert 1.2 < capped["ttft_s"] / free["ttft_s"] < 1.4
     assert capped["tpot_s"] == pytest.approx(free["tpot_s"], rel=0.02)
-    assert 1 / capped_clock(700.0, 350.0) == pytest.approx(1.30, abs=0.03)
+    assert 1 / capped_clock(700.0, 350.0) > 1.3  # of arithmetic, which is a part of a prompt
     found = powered(load_, model="llama-2-70b", tensor=8, cap=350.0)
     assert found["prefill_w"] <= 350.0 + 1e-9
 

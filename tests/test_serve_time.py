@@ -383,7 +383,7 @@ def test_two_cards_of_their_own_host_reach_less_of_each_other_than_in_a_server_o
         assert two.bytes_per_s[0] < 0.5 * eight.bytes_per_s[0] and two.latency_s[0] > 2.0 * eight.latency_s[0]
         assert two.devices == eight.devices and two.bytes_per_s[2] == eight.bytes_per_s[2]
     assert time_device(card).reduce.bytes_per_s == server.reduce.bytes_per_s  # what the catalogue says of its node
-    wide = load().find("device", "h100-sxm5-80gb", "")
+    wide = load().find("device", "b200-sxm", "")
     assert time_device(wide, host=4).reduce.bytes_per_s == time_device(wide).reduce.bytes_per_s  # one size was measured
 
 

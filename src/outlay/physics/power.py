@@ -52,14 +52,15 @@ def activity_level(compute_activity: Num, memory_activity: Num, compute_weight: 
 def clock_share(cap_w: Num, demand_w: Num, idle_w: Num, exponent: Num) -> Num:
     """Share of its clock that a device keeps where a power cap is below what the work would draw.
 
-    Dynamic power goes with frequency times voltage squared, and voltage with frequency, so with the third power
-    of the clock: share = ((cap - idle) / (demand - idle))^(1/3). An H100 that prompts would take to 668 W, held
-    to half its 700 W, keeps 0.78 of its clock; Splitwise (ISCA 2024, section III) measured prompts 1.3 times as
-    long and answers, which draw less than the cap, as fast as before:
+    Dynamic power goes with frequency times voltage squared. Where voltage follows frequency that is the third power
+    of the clock, at the voltage's floor the first: share = ((cap - idle) / (demand - idle))^(1/exponent). An H100 that
+    prompts would take to 647 W, held to half its 700 W, keeps 0.70 of its clock with the second power; Splitwise
+    (ISCA 2024, section III) measured whole prompts, a part of which is arithmetic, 1.3 times as long and answers,
+    which draw less than the cap, as fast as before:
 
-    >>> round(float(clock_share(350.0, 668.0, 70.7, 3.0)), 2)
-    0.78
-    >>> float(clock_share(350.0, 340.0, 70.7, 3.0))
+    >>> round(float(clock_share(350.0, 647.0, 70.7, 2.0)), 2), round(float(clock_share(350.0, 647.0, 70.7, 3.0)), 2)
+    (0.7, 0.79)
+    >>> float(clock_share(350.0, 340.0, 70.7, 2.0))
     1.0
     """
     room = np.maximum(cap_w - idle_w, 0.0) / np.maximum(demand_w - idle_w, 1e-9)

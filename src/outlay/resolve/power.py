@@ -91,7 +91,7 @@ def capped_clock(rated_w: float, cap_w: float) -> float:
     than the cap (decode rows of a capped H100, Splitwise, ISCA 2024).
 
     >>> round(capped_clock(700.0, 350.0), 2), capped_clock(700.0, 700.0)
-    (0.79, 1.0)
+    (0.7, 1.0)
     """
     constants = load().find("power_constants", "power")
     idle, full = (float(constants.value(name)) * rated_w for name in ("idle_share", "ceiling_share"))

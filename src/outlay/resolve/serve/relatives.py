@@ -72,7 +72,7 @@ def held_clock(entry: Entry | None, rated_w: float, cap_w: float) -> float:
     of ml-engineering): 0.93 of one another. This formula, not fitted to that:
 
     >>> round(held_clock(load().find("device", "a100-pcie-80gb"), 300.0, 300.0), 2)
-    0.92
+    0.89
     """
     full_w = rated_w if entry is None else full_power_w(entry, rated_w)
     return capped_clock(full_w, min(cap_w, rated_w)) if min(cap_w, rated_w) < full_w else 1.0
