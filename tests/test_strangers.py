@@ -249,3 +249,17 @@ def test_layers_of_an_unknown_kind_are_not_attention_in_silence(tmp_path: Path) 
     (tmp_path / "config.json").write_text(json.dumps(config))
     found = plan({"model": str(tmp_path)}).to_dict()
     assert any("3 layers of this kind are not known; read as attention" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize(("model", "engine", "precision", "asked"), [
+    ("openai/gpt-oss-20b", "vllm", None, False), ("nvidia/Llama-3.3-70B-Instruct-FP4", "vllm", None, False),
+    ("deepseek-v3", "tensorrt-llm", None, False), ("llama-3.1-8b", "vllm", "fp8", False),
+    ("llama-3.1-8b", "tensorrt-llm", "fp8", True), ("llama-3.1-8b", "vllm", "nvfp4", True),
+    ("gpt-oss-20b", "vllm", "bf16", True), ("llama-3.1-8b", "tensorrt-llm", "bf16", False),
+])
+def test_another_checkpoint_is_asked_for_only_where_this_one_will_not_do(
+    model: str, engine: str, precision: str | None, asked: bool
+) -> None:
+    serve = {"engine": engine} | ({"precision": precision} if precision else {})
+    line = plan({"model": model, "fleet": "8xb200-sxm", "site": "FR", "serve": serve}).to_dict()["serve"]["launch"]
+    assert any(note.startswith("name a checkpoint published in") for note in line["notes"]) is asked

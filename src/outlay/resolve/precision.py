@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from outlay.architecture import Architecture
-from outlay.catalog import Catalog
+from outlay.catalog import Catalog, Fact
 from outlay.errors import UnknownName, suggestion
 from outlay.model_size import layer_parts
 from outlay.physics.weights import FORMATS, PARTS, WIDE_BYTES, part_bytes
@@ -71,8 +71,7 @@ def resolve_precision(
     if given is not None:
         return precision_name(given)
     named = str(model) if isinstance(model, str) else str(getattr(model, "name", "") or "")
-    said, published = precision_in_name(named.removesuffix("/config.json")), catalog.get("checkpoint", arch.name)
-    usual = None if published is None else published.fact("precision")
+    said, usual = precision_in_name(named.removesuffix("/config.json")), _published(arch, catalog)
     if said is not None and (usual is None or usual.value != said):
         notes.assume(FIELD, said, f"the checkpoint's name says so: {named}")
         return said
@@ -81,6 +80,17 @@ def resolve_precision(
         return str(usual.value)
     notes.assume(FIELD, "bf16", "most checkpoints are published in 16 bits")
     return "bf16"
+
+
+def checkpoint_precision(name: str, arch: Architecture, catalog: Catalog) -> str:
+    """What a checkpoint of this name holds, as its name or the catalogue says; empty where neither does."""
+    usual = _published(arch, catalog)
+    return precision_in_name(name) or ("" if usual is None else str(usual.value))
+
+
+def _published(arch: Architecture, catalog: Catalog) -> Fact | None:
+    entry = catalog.get("checkpoint", arch.name)
+    return None if entry is None else entry.fact("precision")
 
 
 def precision_part_bytes(precision: str, arch: Architecture) -> dict[str, float]:

@@ -19,30 +19,35 @@ KV_ROLES = {"prefill": "kv_producer", "decode": "kv_consumer"}
 SGLANG_DRAFTS = {"mtp": "NEXTN", "eagle": "EAGLE", "draft": "STANDALONE", "ngram": "NGRAM"}
 
 
-def launch(engine: str, model: str, serve: Serve) -> dict[str, Any] | None:
+def launch(engine: str, model: str, serve: Serve, checkpoint: str = "") -> dict[str, Any] | None:
     """`words` of one replica's launch line and `notes` on what it needs beside; None for an engine without one.
 
-    model: a hub id or path; serve: the serving section as resolved, degrees and limits in it.
+    model: a hub id or path; serve: the serving section as resolved, degrees and limits in it; checkpoint: precision of
+    the weights behind `model`, where it is known.
     """
     write = _ENGINES.get(engine)
     if write is None:
         return None
     words, notes = write(model, serve, (serve.get("speculative") or {}).get("draft_model"))
     precision = str(serve.get("precision") or "bf16")
-    if precision not in (*WIDE, *ONLINE) and engine != "llama.cpp":
+    made = WIDE if engine == "tensorrt-llm" else (*WIDE, *ONLINE)  # while loading
+    makes = precision in made and checkpoint in ("", *WIDE)
+    if precision != checkpoint and not makes and engine != "llama.cpp":
         notes.append(f"name a checkpoint published in {precision}; the weights decide the precision")
     if int(serve.get("replicas") or 1) > 1:
         notes.append(f"start it {serve['replicas']} times, on devices of its own each, behind a router")
     return {"words": words, "notes": notes}
 
 
-def launch_pools(engine: str, model: str, serve: Serve, pools: Mapping[str, Serve]) -> dict[str, Any] | None:
+def launch_pools(
+    engine: str, model: str, serve: Serve, pools: Mapping[str, Serve], checkpoint: str = ""
+) -> dict[str, Any] | None:
     """The same of two pools: a launch line for a replica of each, and what sends requests from one to the other.
 
     pools: by name (prefill, decode), the degrees, limits and replicas of each. `words` is the router's line, empty for
     an engine that brings none.
     """
-    each = {name: launch(engine, model, {**serve, **own, "pool": name}) for name, own in pools.items()}
+    each = {name: launch(engine, model, {**serve, **own, "pool": name}, checkpoint) for name, own in pools.items()}
     found = {name: line for name, line in each.items() if line is not None}
     if len(found) < len(pools) or engine not in _ROUTERS:
         return None
@@ -192,8 +197,6 @@ def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
         )
     if options:
         notes.append("with --extra_llm_api_options FILE, a file of: " + "; ".join(options))
-    if str(serve.get("precision")) in ONLINE:
-        notes.append("name a checkpoint quantised to fp8; this engine does not make one while loading")
     return words, notes
 
 

@@ -76,7 +76,8 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
             f"that are refused, though {length:,.0f} is the limit"
         )
     values |= _around(phase, arch, layout, hw.devices, values)
-    values["launch"] = launch(phase.engine.id, phase.model_id, _as_started(resolved, layout))
+    values["launch"] = launch(phase.engine.id, phase.model_id, _as_started(resolved, layout),
+                              phase.checkpoint)
     return values, lines
 
 

@@ -74,7 +74,8 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         "nearest": [],
         "launch": launch_pools(phase.engine.id, phase.model_id, resolved.scenario["serve"], {
             pool.name: shown_layout(pool.layout) | {"replicas": pool.replicas} |
-            ({} if pool.sequences is None else {"max_num_seqs": pool.sequences}) for pool in phase.pools}),
+            ({} if pool.sequences is None else {"max_num_seqs": pool.sequences}) for pool in phase.pools},
+            phase.checkpoint),
     }, lines
 
 

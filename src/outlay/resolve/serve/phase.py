@@ -19,6 +19,7 @@ from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.hourly import Tenures
 from outlay.resolve.notes import Notes
 from outlay.resolve.precision import (
+    checkpoint_precision,
     file_layers,
     is_gguf,
     published_part_bytes,
@@ -65,6 +66,7 @@ class ServePhase(Struct, frozen=True):
     pools: tuple[PoolLayout, ...] = ()
     link_bytes_per_s: Num = 0.0  # between two pools
     model_id: str = ""  # as an engine is told it: a hub id, or a path
+    checkpoint: str = ""  # precision of the weights behind that id, as far as it is known
     tenures: Tenures | None = None  # prices by the hour and by the year, where the load is known by the hour
 
 
@@ -119,6 +121,7 @@ def resolve_serve(
         pools,
         _between(given, hardware, notes),
         _model_id(model, arch, catalog),
+        checkpoint_precision(_model_id(model, arch, catalog), arch, catalog),
     )
     return phase, shown
 
