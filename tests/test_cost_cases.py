@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -37,3 +38,20 @@ def test_gpt_4_is_within_its_published_figures() -> None:
     for name, usd in wanted.items():
         assert gpt4[name].value == pytest.approx(usd, rel=0.20)
         assert gpt4[name].low <= usd <= gpt4[name].high
+
+
+def test_a_published_cost_is_as_uncertain_as_its_prices() -> None:
+    """A contract's price holds what a commitment takes off, also where one cloud offers it; hardware its years."""
+    from outlay import plan
+
+    def costs(device: str, date: str) -> dict[str, Any]:
+        scenario = {"fleet": {"device": device, "devices": 8}, "site": "US", "pretrain": {"device_hours": 1000},
+                    "pay": {"ways": ["rent"], "date": date}}
+        found: dict[str, Any] = plan(scenario).phases["pay"]["pretrain"]["definitions"]
+        return found
+
+    one = costs("v100-sxm2-16gb", "2019-01-01")["cloud_usd"]
+    assert one.high / one.low > 1.3
+    early, late = (costs("h100-sxm5-80gb", day)["acquisition_usd"] for day in ("2023-02-01", "2025-06-01"))
+    assert early.value == late.value
+    assert late.low < 0.9 * early.low

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +155,24 @@ def normal_draws(seed: int, key: str, n: int = DRAWS) -> NDArray[np.float64]:
     values: NDArray[np.float64] = _normal_quantiles(n)[order]
     values.flags.writeable = False
     return values
+
+
+def any_of(value: float, options: Sequence[Num], unit: str, label: str, *sources: str, seed: int = 0,
+           key: str = "") -> Quantity:
+    """A number that is one of several, each with its own draws, and nobody says which; `value` is the nominal one.
+
+    The interval is that of all their draws together.
+
+    >>> one = any_of(2.0, (1.0, 2.0, 4.0), "USD", "one of three prices")
+    >>> one.low, one.value, one.high
+    (1.0, 2.0, 4.0)
+    """
+    import numpy as np
+
+    draws = [o.samples if isinstance(o, Quantity) and o.samples is not None else np.full(DRAWS, value_of(o))
+             for o in options]
+    low, high = (float(edge) for edge in np.quantile(np.concatenate(draws), (0.1, 0.9)))
+    return uncertain(value, min(low, value), max(high, value), unit, label, *sources, seed=seed, key=key)
 
 
 def uncertain(value: float, low: float, high: float, unit: str, label: str, *sources: str, seed: int = 0,

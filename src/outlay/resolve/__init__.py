@@ -31,6 +31,7 @@ from outlay.steps.inputs import Hardware
 __all__ = ["Assumption", "Notes", "Resolved", "resolve"]
 
 MEASURED_ON_DEVICE = 1.0
+MEMORY_OF = {"fsdp-compile": "fsdp"}  # memory is counted alike: one class where times are told apart
 
 
 def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved:
@@ -193,7 +194,8 @@ def _training(given_phase: Pretrain, architecture: Architecture | None, fleet: F
         recipe=recipe, layout=layout, tokens=given_phase.tokens,
         device_hours=given_phase.device_hours, calendar=calendar,
         residual_time=residual("train_time", evidence, catalog, defaults.seed, widening),
-        residual_memory=residual("train_memory", evidence, catalog, defaults.seed), evidence=evidence), shown | more
+        residual_memory=residual("train_memory", MEMORY_OF.get(evidence, evidence), catalog, defaults.seed),
+        evidence=evidence), shown | more
 
 
 def _unseen(evidence: str, recipe: Any, hardware: Hardware | None, defaults: Defaults) -> float:
@@ -233,7 +235,7 @@ def evidence_class(architecture: Architecture | None, recipe: Any, facts: Device
         return "tpu"
     if any(kind.mlp == "moe" for kind, _ in architecture.groups):
         return "moe"
-    return {"legacy": "dense-legacy", "megatron": "dense-megatron", "fsdp-compile": "fsdp"}.get(
+    return {"legacy": "dense-legacy", "megatron": "dense-megatron", "torchtitan": "fsdp-compile"}.get(
         framework_class(recipe), framework_class(recipe))
 
 

@@ -23,6 +23,7 @@ class Case(Struct, frozen=True):
     group: str
     evidence: str = ""
     note: str = ""
+    half: float = 0.0  # of the last digit it was printed with, where that is coarse beside the prediction
 
 
 class Outcome(Struct, frozen=True):
@@ -38,6 +39,11 @@ class Outcome(Struct, frozen=True):
     @property
     def ratio(self) -> float:
         return self.value / self.case.measured
+
+    @property
+    def inside(self) -> bool:
+        """Whether the interval holds what was measured, or what would be printed like it."""
+        return self.low - self.case.half <= self.case.measured <= self.high + self.case.half
 
 
 class Score(Struct, frozen=True):
@@ -80,7 +86,7 @@ def score(name: str, outcomes: Sequence[Outcome]) -> Score:
         name=name, n=len(good), failed=len(outcomes) - len(good), median=quantile(errors, 0.5),
         mean=sum(errors) / len(errors) if errors else float("nan"), p90=quantile(errors, 0.9),
         bias=quantile([o.ratio - 1 for o in good], 0.5),
-        inside=sum(o.low <= o.case.measured <= o.high for o in good) / len(good) if good else float("nan"),
+        inside=sum(o.inside for o in good) / len(good) if good else float("nan"),
         width=quantile([o.high / o.low for o in good if o.low > 0], 0.5),
         baseline=quantile(baselines, 0.5) if baselines else None,
         worst=tuple(sorted(good, key=lambda o: -abs(o.ratio - 1))[:3]))

@@ -86,6 +86,15 @@ def engine_fleet(row: Row, tensor: int) -> Any:
     return {"device": device, "devices": tensor} | more
 
 
+def half_of_last_digit(text: str) -> float:
+    """Half of the last digit of a printed number.
+
+    >>> half_of_last_digit("1.56"), half_of_last_digit("4.5"), half_of_last_digit("120")
+    (0.005, 0.05, 0.5)
+    """
+    return 0.5 * 10.0 ** -len(text.partition(".")[2])
+
+
 def _engine(row: Row) -> Iterator[Case]:
     scenario, tensor = engine_scenario(row)
     yield from _engine_cases(row, scenario, tensor)
@@ -126,7 +135,7 @@ def _engine_cases(row: Row, scenario: dict[str, Any], tensor: int) -> Iterator[C
     anywhere = {"device": "b200-sxm", "devices": tensor}
     serve = scenario["serve"]
 
-    def case(what: str, number: str, measured: float, unit: str, **changed: Any) -> Case:
+    def case(what: str, number: str, measured: float, unit: str, half: float = 0.0, **changed: Any) -> Case:
         where = changed.pop("fleet", anywhere)
         return Case(
             source=f"engine memory: {what}",
@@ -137,6 +146,7 @@ def _engine_cases(row: Row, scenario: dict[str, Any], tensor: int) -> Iterator[C
             unit=unit,
             group=group,
             evidence=f"serve {what}",
+            half=half,
         )
 
     if row.get("kv_bytes_per_token_per_gpu_formula"):
@@ -172,6 +182,7 @@ def _engine_cases(row: Row, scenario: dict[str, Any], tensor: int) -> Iterator[C
             "max_concurrency",
             float(row["out_max_concurrency"]),
             "sequences",
+            half_of_last_digit(row["out_max_concurrency"]),
             kv_cache_bytes_per_device=size,
         )
 
@@ -195,6 +206,7 @@ def _inference(row: Row) -> Iterator[Case]:
         unit="bytes",
         group=f"inference_memory/{scenario['model']}",
         evidence="serve inference",
+        half=half_of_last_digit(row["out_gpu_mem_gb"]) * unit,
     )
 
 
@@ -238,6 +250,7 @@ def _litgpt(row: Row) -> Iterator[Case]:
         unit="bytes",
         group="inference_memory_litgpt/llama-2-7b",
         evidence="serve inference",
+        half=half_of_last_digit(row["out_max_gpu_ram"].split()[0]) * 1e9,
     )
 
 

@@ -101,7 +101,7 @@ def torchtitan(row: Row) -> TimeCase | None:
         "torchtitan",
         gpu,
         llama(row),
-        "fsdp",
+        "fsdp-compile",
         {
             "sequence_length": count(row, "seq"),
             "global_batch": batch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outlay.derive import Quantity, derive, uncertain, value_of
+from outlay.derive import Quantity, any_of, derive, value_of
 from outlay.resolve.pay.rates import Tenure
 from outlay.resolve.pay.train import PublishedTerms
 from outlay.valuation import money
@@ -30,23 +30,24 @@ def published_costs(held: Quantity, devices: int, tenures: Sequence[Tenure], ter
                        device_price_usd=terms.device_price_usd, age_years=terms.age_years, energy_j=energy,
                        usd_per_j=terms.usd_per_j, oom_per_year=terms.oom_per_year, **cluster)
     each = derive(money.cluster_price_usd, "a device with server and network", "USD",
-                  device_price_usd=terms.device_price_usd, **cluster)
+                  device_price_usd=terms.until_start_usd, **cluster)
     bought = derive(money.cost_usd, "hardware acquired, as published", "USD", amount=float(devices), usd_per_unit=each)
     return found | {"amortised_usd": amortised, "acquisition_usd": bought, "bought": terms.bought,
                     "age_years": terms.age_years}
 
 
 def _cloud(held: Quantity, tenures: Sequence[Tenure]) -> Quantity | None:
-    """At the middle of the contracts; the interval is from the cheapest to the dearest of them."""
+    """At the middle of the contracts; the interval is that of any of them, what a commitment takes off included."""
     from statistics import median
 
     offers = [t for t in tenures if t.commitment == CONTRACT and t.rates.usd_per_device_s is not None]
     if not offers:
         return None
-    prices = [value_of(t.rates.usd_per_device_s) for t in offers]
-    middle = uncertain(median(prices), min(prices), max(prices), "USD/s", "three-year contract, middle of large clouds",
-                       *(f"{t.provider}: {t.basis}" for t in offers), key="published.cloud")
-    cost: Quantity = derive(money.cost_usd, "cloud, as published", "USD", amount=held, usd_per_unit=middle)
+    prices = [t.rates.usd_per_device_s for t in offers if t.rates.usd_per_device_s is not None]
+    price = any_of(median([value_of(each) for each in prices]), prices, "USD/s",
+                   "three-year contract, middle of large clouds", *(f"{t.provider}: {t.basis}" for t in offers),
+                   key="published.cloud")
+    cost: Quantity = derive(money.cost_usd, "cloud, as published", "USD", amount=held, usd_per_unit=price)
     return cost
 
 

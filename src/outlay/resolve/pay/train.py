@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from outlay.catalog import Catalog, Entry
-from outlay.derive import Quantity, derive
+from outlay.derive import Quantity, any_of, derive
 from outlay.errors import UnknownName, suggestion
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.fleet import fleet_record, resolve_device
@@ -66,6 +66,7 @@ class PublishedTerms(Struct, frozen=True, eq=False):
     """
 
     device_price_usd: Quantity
+    until_start_usd: Quantity  # the same, bought on an unknown day until the run starts: its interval says so
     bought: str
     age_years: float
     server_overhead: Quantity
@@ -83,13 +84,13 @@ def published_terms(scenario: Scenario, phase: PayPhase, catalog: Catalog, defau
     bought = _bought(facts.entry, phase.date)
     if bought is None or facts.power_w is None:
         return None
-    day, price = bought
+    day, price, until_start = bought
     site = resolve_site(scenario.site, record.provider or facts.provider, catalog, Notes(), defaults.seed)
     watts = derive(_facility_w, "mean power of a device with all around it", "W", rated_w=facts.power_w,
                    to_server=defaults.quantity("own.chip_to_server_power"), share=defaults.quantity("own.power_share"),
                    pue=site.pue)
     return PublishedTerms(
-        price, day, max((Date.fromisoformat(phase.date) - Date.fromisoformat(day)).days / YEAR_DAYS, 0.0),
+        price, until_start, day, max((Date.fromisoformat(phase.date) - Date.fromisoformat(day)).days / YEAR_DAYS, 0.0),
         defaults.quantity("own.server_overhead"), defaults.quantity("own.network_share"),
         defaults.quantity("own.depreciation_oom_per_year"), watts, per_joule(site.electricity_usd_per_kwh, "USD/J"))
 
@@ -99,8 +100,8 @@ def large_clouds(catalog: Catalog) -> frozenset[str]:
     return frozenset(e.id for e in catalog.entries("provider") if e.value("large_cloud"))
 
 
-def _bought(entry: Entry | None, on: str) -> tuple[str, Quantity] | None:
-    """When hardware of this kind was first bought, not after `on`, and the price nearest to then."""
+def _bought(entry: Entry | None, on: str) -> tuple[str, Quantity, Quantity] | None:
+    """When hardware of this kind was first bought, not after `on`, the price nearest to then, and as any until `on`."""
     if entry is None or "release_date" not in entry:
         return None
     released = str(entry.value("release_date"))
@@ -110,7 +111,11 @@ def _bought(entry: Entry | None, on: str) -> tuple[str, Quantity] | None:
         return None
     years = sorted((abs(int(p[-4:]) - int(day[:4])), p) for p in entry.facts if YEARLY.fullmatch(p))
     name = years[0][1] if years else "price_usd" if "price_usd" in entry else None
-    return None if name is None else (day, entry.fact(name).quantity(0))
+    if name is None:
+        return None
+    price = entry.fact(name).quantity(0)
+    later = [entry.fact(p).quantity(0) for _, p in years if int(day[:4]) <= int(p[-4:]) <= int(on[:4])]
+    return day, price, any_of(price.value, later or [price], "USD", price.label, *price.sources, key="published.price")
 
 
 def _facility_w(rated_w: Any, to_server: Any, share: Any, pue: Any) -> Any:

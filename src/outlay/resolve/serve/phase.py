@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
-from outlay.derive import Num, Quantity, derive, exact, value_of
+from outlay.derive import Num, Quantity, derive, exact, uncertain, value_of
 from outlay.errors import BadValue, Inconsistent, UnknownName
 from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
@@ -196,7 +196,7 @@ def _recipe(
     shown: dict[str, Any],
 ) -> ServeRecipe:
     weights = _weights(given, model, arch, catalog, notes, shown)
-    cache = _cache(given, engine, notes, shown)
+    cache = _cache(given, engine, notes, seed, shown)
     length = serve_length(given, arch, notes, shown)
     if given.max_model_len is None and engine.text("pool") in STARTS_WITH_LESS:
         del shown["max_model_len"]  # given, it would be held to; by default it is only a limit
@@ -243,7 +243,7 @@ def _weights(
     return {"part_bytes": published_part_bytes(precision, arch, catalog), "precision": precision}
 
 
-def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) -> dict[str, Any]:
+def _cache(given: Serve, engine: Engine, notes: Notes, seed: int, shown: dict[str, Any]) -> dict[str, Any]:
     """How the cache is kept, and its size where it is given."""
     usual, why, row = engine.text("kv_precision", "bf16"), "the engine's default", "name"
     if shown.get("precision") in QUANTIZED:  # by a tool that says how the cache is kept, too
@@ -254,11 +254,25 @@ def _cache(given: Serve, engine: Engine, notes: Notes, shown: dict[str, Any]) ->
         notes.assume(PATH + "kv_precision", name, why, engine.source(row if engine.text(row, "") else "name"))
     shown["kv_precision"] = name
     size = given.kv_cache_bytes_per_device
-    own = exact(size, "bytes", "cache of a device", "given in the scenario", basis="given") if size else None
+    own = _given_pool(size, seed) if size else None
     element = exact(
         ELEMENT_BYTES[name], "bytes", f"a cached element in {name}", "physics.kvcache.ELEMENT_BYTES"
     )
     return {"cache_precision": name, "cache_bytes": element, "cache_given_bytes": own}
+
+
+def _given_pool(size: float, seed: int = 0) -> Quantity:
+    """Bytes of a cache that are told; hundredths of a GiB are what start-up logs print, so their last digit is round.
+
+    >>> _given_pool(3.81 * 2**30).high / 2**30 - 3.81 < 0.005, _given_pool(4.0e9).high
+    (True, 4000000000.0)
+    """
+    label, source = "cache of a device", "given in the scenario"
+    step = 2.0**30 / 100.0
+    if abs(size / step - round(size / step)) > 1e-6 or size <= step:
+        return exact(size, "bytes", label, source, basis="given")
+    half = 0.4 * step  # 80 % of what rounds to it
+    return uncertain(size, size - half, size + half, "bytes", label, f"{source}, to 0.01 GiB", seed=seed, basis="given")
 
 
 def _device_layers(given: Serve, arch: Architecture, engine: Engine, notes: Notes) -> int | None:
