@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from outlay import plan
+from outlay.cli.batch import command as batch
 from outlay.cli.serve import command
 from outlay.errors import OutlayError
 from outlay.simulate import tables
@@ -79,6 +80,34 @@ def test_csv_and_parquet_hold_the_same(tmp_path: Path) -> None:
         assert list(rows[0]) == list(columns)
         for name, values in columns.items():
             assert [float(row[name]) if row[name] else None for row in rows] == values, name
+
+
+def test_a_batch_leaves_the_tables_of_its_lines(tmp_path: Path) -> None:
+    """Named by the line's number among the results; a line without a replay of its own, or with a mistake, has none."""
+    base = {"model": "llama-3.1-8b", "fleet": "h100-sxm"}
+    rate, trace = {"workload": {"rate": 3, "input": 400, "output": 40}}, {"workload": {"trace": str(TRACE)}}
+    lines = [base | {"serve": rate}, base | {"serve": trace}, {"modle": 1}, base | {"serve": rate | {"replay": True}}]
+    asked, folder = tmp_path / "asked.jsonl", tmp_path / "tables"
+    asked.write_text("\n\n".join(json.dumps(line) for line in lines))
+    answer = CliRunner().invoke(batch, [str(asked), "--tables", str(folder)], standalone_mode=False)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "2.requests.csv", "2.steps.csv", "4.requests.csv", "4.steps.csv"]
+    found = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert "error" in found[2] and "replay" not in found[0]
+    seen = [float(row["ttft_s"]) for row in csv.DictReader((folder / "4.requests.csv").read_text().splitlines())]
+    assert found[3]["serve"]["ttft_s"]["value"] == pytest.approx(np.mean(seen))
+    again = CliRunner().invoke(batch, [str(asked)], standalone_mode=False)
+    assert again.stdout == answer.stdout
+
+
+@pytest.mark.parametrize(("words", "field"), [
+    (("--tables", "DIR/file"), "--tables"), (("--tables", "DIR", "--tables-as", "json"), "--tables-as"),
+    (("--tables", "DIR", "--cluster", "ray://host:1"), "--tables")])
+def test_a_batch_that_cannot_write_tables_says_so(tmp_path: Path, words: tuple[str, ...], field: str) -> None:
+    (tmp_path / "file").write_text("{}")
+    told = [word.replace("DIR", str(tmp_path)) for word in words]
+    answer = CliRunner().invoke(batch, [str(tmp_path / "file"), *told], standalone_mode=False)
+    assert isinstance(answer.exception, OutlayError) and answer.exception.field == field
 
 
 def test_refused_requests_have_no_times(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from outlay.errors import Inconsistent
 if TYPE_CHECKING:
     from outlay.report.blocks import Block
     from outlay.result import Result
+    from outlay.simulate import SimResult
 
 FORMS = ("json", "csv", "md")
 TABLES = {"table_requests": "requests", "table_steps": "steps"}  # of a replay, by the flag that names their file
@@ -66,16 +67,22 @@ def write_tables(result: Result, flags: Mapping[str, Any]) -> None:
         path = flags.get(name)
         if not path:
             continue
-        from outlay.simulate.tables import table_form, write_table
-
         if result.replay is None or result.phases["serve"].get("fits") is False:
             say(f"{path} is not written: what does not fit answers no request")
             continue
-        columns = result.replay.table(table)
-        with whole_file(path, f"--{table}-file", binary=True) as stream:
-            write_table(stream, columns, table_form(path))
+        rows = write_table_file(result.replay, table, path, f"--{table}-file")
         if not flags.get("opt_quiet"):
-            say(f"wrote {path}: {len(next(iter(columns.values()))):,} rows")
+            say(f"wrote {path}: {rows:,} rows")
+
+
+def write_table_file(replay: SimResult, table: str, path: str, field: str) -> int:
+    """One table of a replay, whole or not at all; how many rows it has."""
+    from outlay.simulate.tables import table_form, write_table
+
+    columns = replay.table(table)
+    with whole_file(path, field, binary=True) as stream:
+        write_table(stream, columns, table_form(path, field))
+    return len(next(iter(columns.values())))
 
 
 def to_json(value: Any, indent: int | None = 1) -> str:

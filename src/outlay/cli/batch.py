@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, BinaryIO, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import click
 
-from outlay.errors import OutlayError, Unreadable
+from outlay.errors import BadValue, Inconsistent, OutlayError, Unreadable
+
+if TYPE_CHECKING:
+    from outlay.result import Result
 
 MAX_LINE = 8_000_000
 FAILED = '{"error"'
@@ -24,6 +28,8 @@ FAILED = '{"error"'
 @click.option("--prices", "prices", metavar="FILE", multiple=True, help="A file of prices of your own.")
 @click.option("-o", "--output", "opt_output", metavar="FILE", help="Write there, whole or not at all.")
 @click.option("--cluster", metavar="WHERE", help="Where lines are planned: local, local:4, auto or ray://host:10001.")
+@click.option("--tables", metavar="FOLDER", help="Write every request and step of lines that are replayed there.")
+@click.option("--tables-as", metavar="FORM", default="csv", help="csv or parquet.")
 @click.option("-q", "--quiet", is_flag=True, help="No summary on standard error.")
 @click.option("--json", "as_json", is_flag=True, hidden=True, help="JSON Lines is what it always writes.")
 def command(
@@ -32,6 +38,8 @@ def command(
     prices: tuple[str, ...],
     opt_output: str | None,
     cluster: str | None,
+    tables: str | None,
+    tables_as: str,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -40,7 +48,9 @@ def command(
     A scenario that cannot be planned gives {"error": {"kind", "message", "field"}} on its line and the batch
     goes on. Blank lines are skipped. Each result is written as soon as it is known, and memory does not grow
     with the number of lines. With --cluster, lines are planned by other processes or a Ray cluster
-    (outlay[cluster]); results are the same and in the same order.
+    (outlay[cluster]); results are the same and in the same order. With --tables, a line whose requests are replayed
+    for its times (a trace, serve.replay, router, autoscale) leaves its tables in the folder, named by its number among
+    the results: 3.requests.csv and 3.steps.csv.
 
     \b
     outlay batch < scenarios.jsonl > results.jsonl
@@ -48,13 +58,16 @@ def command(
     from outlay.cli.shell import check_writable, whole_file
 
     options: dict[str, Any] = {"extra": (*catalog, *prices)} if catalog or prices else {}
+    fn: Callable[[tuple[int, bytes]], str] = partial(_plain, options=options)
+    if tables:
+        fn = partial(answer_with_tables, options=options, folder=_folder(tables, tables_as, cluster), form=tables_as)
     with _source(file) as source:
         if opt_output:
             check_writable(opt_output)
             with whole_file(opt_output) as target:
-                _run(source, target, options, quiet, cluster)
+                _run(source, target, fn, quiet, cluster)
         else:
-            _run(source, sys.stdout, options, quiet, cluster)
+            _run(source, sys.stdout, fn, quiet, cluster)
     return 0
 
 
@@ -67,13 +80,30 @@ def _source(file: str) -> BinaryIO:
         raise Unreadable(f"{file}: {error.strerror or error}", "FILE") from None
 
 
-def _run(source: BinaryIO, target: TextIO, options: dict[str, Any], quiet: bool, cluster: str | None) -> None:
+def _folder(path: str, form: str, cluster: str | None) -> str:
+    """The folder for tables, made where it is not there; refused before any planning starts."""
+    from outlay.simulate.tables import table_form
+
+    table_form(f"requests.{form}", "--tables-as")
+    if cluster is not None and not cluster.startswith("local"):
+        raise Inconsistent("--tables are written where a line is planned; use --cluster local, or leave one out",
+                           "--tables")
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadValue(f"cannot write to {path}: {error.strerror or error}", "--tables") from None
+    return path
+
+
+def _run(
+    source: BinaryIO, target: TextIO, fn: Callable[[tuple[int, bytes]], str], quiet: bool, cluster: str | None
+) -> None:
     from outlay.cli.shell import say
     from outlay.workers import run_all
 
     total = failed = 0
     asked = (line for line in _lines(source) if line.strip())
-    for text in run_all(partial(answer_text, options=options), asked, cluster):
+    for text in run_all(fn, enumerate(asked, start=1), cluster):
         target.write(text)
         target.flush()
         total += 1
@@ -104,12 +134,32 @@ def answer_text(line: bytes | str, options: dict[str, Any] | None = None) -> str
     return to_line(answer_one(raw, options or {}))
 
 
-def answer_one(line: bytes, options: dict[str, Any]) -> dict[str, Any]:
-    """The result of one line, or its error; nothing a line holds can stop the batch."""
+def _plain(item: tuple[int, bytes], options: dict[str, Any]) -> str:
+    return answer_text(item[1], options)
+
+
+def answer_with_tables(item: tuple[int, bytes], options: dict[str, Any], folder: str, form: str) -> str:
+    """The line written for a numbered line read, its tables beside."""
+
+    def write(result: Result) -> None:
+        from outlay.cli.answer import TABLES, write_table_file
+
+        if result.replay is not None and result.phases["serve"].get("fits") is not False:
+            for table in TABLES.values():
+                write_table_file(result.replay, table, str(Path(folder) / f"{item[0]}.{table}.{form}"), "--tables")
+
+    return to_line(answer_one(item[1], options | {"tables": True}, write))
+
+
+def answer_one(line: bytes, options: dict[str, Any], seen: Callable[[Result], None] | None = None) -> dict[str, Any]:
+    """The result of one line, or its error; nothing a line holds can stop the batch. seen: is shown the result."""
     from outlay.api import plan
 
     try:
-        return plan(read_line(line), **options).to_dict()
+        result = plan(read_line(line), **options)
+        if seen is not None:
+            seen(result)
+        return result.to_dict()
     except OutlayError as error:
         return {"error": error.to_dict()}
     except RecursionError:
