@@ -58,7 +58,10 @@ SYSTEMS = st.builds(
     whole_prompt=st.booleans(), prefix_cache=st.booleans(),
     router=st.sampled_from(["round_robin", "least_loaded", "prefix"]), slack=st.integers(0, 4),
     reserve=st.sampled_from([0.0, 0.0, 0.098, 0.7]),
-    accepted=st.sampled_from([1.0, 1.0, 1.0, 2.6]), drafted=st.sampled_from([0, 3]))
+    first_s=st.sampled_from([0.0, 0.0123]), token_s=st.sampled_from([0.0, 3.7e-6]),
+    pass_s=st.sampled_from([0.0, 0.0231]), take_up=st.sampled_from([0.0, 0.0, 1.1]),
+    held=st.sampled_from([0.0, 0.0, 7.3]), accepted=st.sampled_from([1.0, 1.0, 1.0, 2.6]),
+    drafted=st.sampled_from([0, 3]))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -66,7 +66,7 @@ BASE = {
     "first_s": (0.012, "s", 8.0, "request handling before the first token"),
     "token_s": (4e-6, "s", 8.0, "reading a prompt's text, a token"),
     "queue": (0.05, "ratio", 4.0, "of a burst of all prompts, waited for on average: half a wave of ten"),
-    "meet": (1.0, "ratio", 4.0, "of a prompt's time, waited for where another's is under way"),
+    "meet": (0.5, "ratio", 4.0, "of the prompts under way or before one, waited for: half of the one under way"),
     "wait": (1.5, "ratio", 16.0, "decode steps until a request is taken up and its first token sent"),
     "wait_ranks": (10.0, "ratio", 16.0, "decode steps more where attention ranks take up prompts together"),
     "hold": (1.0, "ratio", 1.6, "of the decode steps that a server is set to let pass"),

@@ -61,6 +61,7 @@ from outlay.simulate.core_step import (
     chunk_s,
     due,
     into_decode,
+    known_of,
     leave,
     log,
     offer,
@@ -220,6 +221,9 @@ def look(st: Any, e: int) -> tuple[bool, int]:
         return (True, 0)
     if st.ei[engine + WHEAD] < 0 or st.ei[engine + NRUN] >= st.pi[pi + SEQS]:
         return (False, NEVER)
+    later = known_of(st, e)
+    if later > 0:
+        return (False, later)
     first = st.pi[pi + PREFILL_FIRST] == 1
     period = st.pi[pi + PERIOD]
     phase = st.ei[engine + STEP] % period

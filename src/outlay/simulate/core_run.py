@@ -1,4 +1,4 @@
-"""Inner loop, part four: requests come and are dealt to engines, engines work in the order of their clocks.
+"""Inner loop, part five: requests come and are dealt to engines, engines work in the order of their clocks.
 
 `run` returns when everything is done or when it needs more requests, more places for them, or room to write: the
 caller sees to that and calls again, so that a trace of any length passes through bounded memory.
@@ -9,22 +9,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from outlay.simulate.core_come import DRAINING, OFF, STARTING, UPON, arrive, hand_over, join, load_of
 from outlay.simulate.core_engine import (
     earliest_end,
     go,
 )
 from outlay.simulate.core_kv import (
-    ANON,
     ANSWERING,
-    ARR,
     ARRIVED,
-    BLOCK,
-    CACHED,
+    AWAY,
     CLOSED,
     COLD,
     COUNT,
     CURSOR,
-    DONE,
     ENG,
     ENGINE_FLOATS,
     ENGINE_INTS,
@@ -32,195 +29,43 @@ from outlay.simulate.core_kv import (
     EVERY,
     FEEDBACK,
     FINAL,
-    FIRST,
-    FIRST_POOL,
-    GAP,
     GROUP,
     HIGH,
-    HLEN,
-    HSTART,
-    ID,
-    INP,
     INSIDE,
-    LEFT,
-    LENGTH,
     LOGROOM,
     LOOKED,
     LOW,
-    NEXTW,
     NLOG,
     NOUT,
     NPEND,
-    NREG,
     NRUN,
     NSLOT,
     NWAIT,
     ON,
-    OUT,
     OUTROOM,
     PAID,
     PATIENCE,
-    PERIOD,
-    POOL_FLOATS,
-    POOL_INTS,
-    PRE,
-    READY,
-    ROUTER,
-    SCHED,
-    SHARED,
     SINCE,
-    SLACK,
-    SLOT_FLOATS,
     SLOT_INTS,
-    STAGE,
     STATUS,
     TARGET,
-    TGT,
     TIME,
-    TOTAL,
-    TURN,
-    TURN2,
-    VIA,
-    WHEAD,
-    WTAIL,
-    YIELD,
     forget,
     heap_drop,
-    prefix_hits,
 )
 from outlay.simulate.core_step import (
     ARRIVE,
     HANDOVER,
+    JOIN,
+    KINDS,
     SCALED,
     TICK,
     UP,
-    leave,
     log,
     pend,
 )
 
 FINISHED, MORE, PLACES, FLUSH = range(4)  # why `run` returns
-OFF, STARTING, UPON, DRAINING = range(4)  # an engine's status
-ROUND_ROBIN, LEAST_LOADED, PREFIX = range(3)
-
-
-def load_of(st: Any, e: int) -> int:
-    return int(st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT])
-
-
-def least_loaded(st: Any, low: int, high: int) -> int:
-    """Of the engines of a pool that take requests, the one with the fewest inside; the first of equals."""
-    best = -1
-    for e in range(low, high):
-        if st.ei[e * ENGINE_INTS + STATUS] == UPON and (best < 0 or load_of(st, e) < load_of(st, best)):
-            best = e
-    return best
-
-
-def choose(st: Any, slot: int, low: int, high: int) -> int:
-    """The engine a request goes to."""
-    g = st.g
-    least = least_loaded(st, low, high)
-    if g[ROUTER] == LEAST_LOADED:
-        return least
-    if g[ROUTER] == PREFIX:
-        best, most = (least, 0)
-        for e in range(low, high):
-            if st.ei[e * ENGINE_INTS + STATUS] == UPON and load_of(st, e) <= load_of(st, least) + g[SLACK]:
-                hits = prefix_hits(st, e, slot)[0]
-                if hits > most:
-                    best, most = (e, hits)
-        return best
-    turn = TURN if low == 0 else TURN2
-    for _ in range(high - low):
-        e = low + g[turn] % (high - low)
-        g[turn] += 1
-        if st.ei[e * ENGINE_INTS + STATUS] == UPON:
-            return int(e)
-    return least
-
-
-def too_long(st: Any, tokens: int, output: int) -> bool:
-    """Longer than the model takes, or than an empty cache of a pool it passes through holds."""
-    g = st.g
-    pi = 0 * POOL_INTS
-    if tokens + output > st.pi[pi + LENGTH]:
-        return True
-    split = g[FIRST_POOL] < g[ENGINES]
-    if most_blocks(st, 0, tokens, 1 if split else output) > st.ei[0 * ENGINE_INTS + TOTAL]:
-        return True
-    return bool(split and most_blocks(st, 1, tokens, output) > st.ei[g[FIRST_POOL] * ENGINE_INTS + TOTAL])
-
-
-def most_blocks(st: Any, pool: int, tokens: int, output: int) -> int:
-    """Blocks a request holds when it ends."""
-    pi, per_step = (pool * POOL_INTS, st.pf[pool * POOL_FLOATS + YIELD])
-    whole = (tokens + st.pi[pi + BLOCK] - 1) // st.pi[pi + BLOCK]
-    steps = math.ceil((output - 1) / per_step)
-    offset = min(int((whole * st.pi[pi + BLOCK] - tokens) / per_step), st.pi[pi + PERIOD] - 1)
-    more = (steps - 1 - offset) // st.pi[pi + PERIOD] + 1 if steps > offset else 0
-    return int(whole + more + (1 if per_step > 1.0 else 0))
-
-
-def arrive(st: Any, time: float) -> None:
-    """The next request comes in."""
-    g = st.g
-    at = g[CURSOR]
-    if g[ARRIVED] == 0:  # what stands is paid for from here on
-        for e in range(g[ENGINES]):
-            st.ef[e * ENGINE_FLOATS + SINCE] = time
-    g[CURSOR] += 1
-    g[NSLOT] -= 1
-    slot = st.free_slots[g[NSLOT]]
-    row, floats = (slot * SLOT_INTS, slot * SLOT_FLOATS)
-    st.si[row + ID], st.si[row + INP], st.si[row + OUT], st.si[row + TGT] = (
-        g[ARRIVED],
-        st.inp[at],
-        st.out[at],
-        st.inp[at],
-    )
-    g[ARRIVED] += 1
-    g[INSIDE] += 1
-    st.si[row + LEFT] = math.ceil((st.si[row + OUT] - 1) / st.pf[0 * POOL_FLOATS + YIELD])
-    st.si[row + ANON], st.si[row + DONE], st.si[row + CACHED], st.si[row + PRE], st.si[row + NREG], st.si[row + VIA] = (
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-    )
-    st.si[row + READY], st.si[row + STAGE], st.si[row + ENG] = (0, 0, -1)
-    st.si[row + HSTART] = st.hfrom[at]
-    st.si[row + HLEN] = min(st.hlen[at], st.si[row + INP] // st.pi[0 * POOL_INTS + SHARED])
-    st.sf[floats + ARR], st.sf[floats + SCHED], st.sf[floats + FIRST], st.sf[floats + GAP] = (time, -1.0, -1.0, -1.0)
-    if too_long(st, st.si[row + INP], st.si[row + OUT]):
-        leave(st, slot, time, 1)
-        return
-    join(st, choose(st, slot, 0, g[FIRST_POOL]), slot, time)
-
-
-def join(st: Any, e: int, slot: int, time: float) -> None:
-    """To the end of an engine's queue."""
-    engine, row = (e * ENGINE_INTS, slot * SLOT_INTS)
-    if st.ei[engine + NRUN] + st.ei[engine + NWAIT] == 0 and st.ef[e * ENGINE_FLOATS + TIME] < time:
-        st.ef[e * ENGINE_FLOATS + TIME] = time
-    st.si[row + ENG], st.si[row + NEXTW] = (e, -1)
-    if st.ei[engine + WTAIL] >= 0:
-        st.si[st.ei[engine + WTAIL] * SLOT_INTS + NEXTW] = slot
-    else:
-        st.ei[engine + WHEAD] = slot
-    st.ei[engine + WTAIL] = slot
-    st.ei[engine + NWAIT] += 1
-
-
-def hand_over(st: Any, slot: int, time: float) -> None:
-    """The cache of a computed prompt has come to the pool that decodes."""
-    row = slot * SLOT_INTS
-    st.si[row + STAGE], st.si[row + READY], st.si[row + DONE], st.si[row + HLEN] = (1, 1, 0, 0)
-    st.si[row + TGT] = st.si[row + INP]
-    st.si[row + LEFT] = math.ceil((st.si[row + OUT] - 1) / st.pf[1 * POOL_FLOATS + YIELD])
-    join(st, choose(st, slot, st.g[FIRST_POOL], st.g[ENGINES]), slot, time)
 
 
 def replica_load(st: Any, first: int) -> int:
@@ -327,7 +172,7 @@ def stop_some(st: Any, time: float, fewer: int) -> None:
 def happen(st: Any) -> None:
     """The first of what is pending."""
     g = st.g
-    time, kind, what = (st.pt[0], st.pq[0] % 4, st.ps[0])
+    time, kind, what = (st.pt[0], st.pq[0] % KINDS, st.ps[0])
     heap_drop(st.pt, st.pq, st.ps, 0, g[NPEND], 0)
     g[NPEND] -= 1
     if kind == ARRIVE:
@@ -335,6 +180,9 @@ def happen(st: Any) -> None:
             arrive(st, time)
     elif kind == HANDOVER:
         hand_over(st, what, time)
+    elif kind == JOIN:
+        st.ei[st.si[what * SLOT_INTS + ENG] * ENGINE_INTS + AWAY] -= 1
+        join(st, st.si[what * SLOT_INTS + ENG], what, time)
     elif kind == TICK:
         tick(st, time)
     elif st.ei[what * ENGINE_INTS + STATUS] == STARTING and (

@@ -25,6 +25,7 @@ from outlay.simulate.core_kv import (
     ENGINE_INTS,
     FIRST,
     FREE,
+    FROM,
     GAP,
     HASHED,
     HIT,
@@ -91,7 +92,8 @@ from outlay.simulate.core_kv import (
 )
 
 RUN, GAPPED, SCALED = range(3)  # kinds of a row in the log of steps; the last has replicas paid for and answering
-ARRIVE, HANDOVER, TICK, UP = range(4)  # kinds of what comes
+ARRIVE, HANDOVER, TICK, UP, JOIN = range(5)  # kinds of what comes
+KINDS = 8
 
 
 def chunk_s(st: Any, pool: int, running: int, tokens: int) -> float:
@@ -129,7 +131,7 @@ def attention_s(st: Any, pool: int, tokens: int, before: int) -> float:
 def pend(st: Any, time: float, kind: int, slot: int) -> None:
     """Something that will happen."""
     g = st.g
-    heap_push(st.pt, st.pq, st.ps, 0, g[NPEND], time, g[ADMITTED] * 4 + kind, slot)
+    heap_push(st.pt, st.pq, st.ps, 0, g[NPEND], time, g[ADMITTED] * KINDS + kind, slot)
     g[ADMITTED] += 1
     g[NPEND] += 1
 
@@ -265,6 +267,14 @@ def due(st: Any, e: int, phase: int) -> int:
     return int(st.cross[e * st.g[PHASES] + phase])
 
 
+def known_of(st: Any, e: int) -> int:
+    """Decode steps until the engine knows of the first in line; none where nothing runs."""
+    engine = e * ENGINE_INTS
+    if st.ei[engine + NRUN] == 0:
+        return 0
+    return max(int(st.si[st.ei[engine + WHEAD] * SLOT_INTS + FROM] - st.ei[engine + STEP]), 0)
+
+
 def offer(st: Any, e: int, budget: int, free: int) -> tuple[bool, int, int, int, float]:
     """Whether the first in line can start now: (yes, cached prefix blocks, tokens computed already, tokens now, blocks
     it is short of only because of what is kept for others)."""
@@ -358,6 +368,7 @@ def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int]:
         and st.ei[engine + WHEAD] >= 0
         and (st.ei[engine + NRUN] < st.pi[pi + SEQS])
         and (st.ei[engine + PART] < 0)
+        and known_of(st, e) == 0
     ):
         fits, hits, known, now, _ = offer(st, e, budget, st.ei[engine + FREE])
         if not fits:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-MODULES = ("core_kv", "core_step", "core_engine", "core_run")
+MODULES = ("core_kv", "core_step", "core_engine", "core_come", "core_run")
 
 
 def installed() -> bool:

@@ -86,8 +86,11 @@ class System(Struct, frozen=True):
     whole_prompt: a request starts only when its whole prompt fits the free cache. reserve: of the tokens running
     requests may still write, the share kept free before another starts. prefix_hit: share of every prompt taken as
     cached, where prefixes themselves are not known. accepted: tokens a decode step yields, `drafted` of them guessed.
-    first_s: spent on a request outside the engine; it is part of its times. slack: requests by which an engine with
-    the longest known prefix may be fuller than the emptiest.
+    first_s, token_s, pass_s: spent on a request before an engine has it and part of its times: on its handling; on
+    reading its text, by the token and one request after another; on launching its prompt, by the pass that it takes at
+    least, those that come meanwhile together. take_up: decode steps until an engine knows of a request, beside the one
+    under way; an idle engine takes as much time. held: steps more while anything runs. slack: requests by which an
+    engine with the longest known prefix may be fuller than the emptiest.
     """
 
     pool: Pool
@@ -103,6 +106,10 @@ class System(Struct, frozen=True):
     accepted: float = 1.0
     drafted: int = 0
     first_s: float = 0.0
+    token_s: float = 0.0
+    pass_s: float = 0.0
+    take_up: float = 0.0
+    held: float = 0.0
     move_s: float = 0.0
     move_token_s: float = 0.0
     autoscale: Autoscale | None = None

@@ -10,7 +10,8 @@ import numpy as np
 from outlay.errors import BadValue
 from outlay.simulate import core_kv as c
 from outlay.simulate import fast as compiled
-from outlay.simulate.core_run import FLUSH, MORE, OFF, PLACES
+from outlay.simulate.core_come import OFF
+from outlay.simulate.core_run import FLUSH, MORE, PLACES
 from outlay.simulate.core_run import run as run_plain
 from outlay.simulate.core_step import GAPPED, SCALED
 from outlay.simulate.measures import ITL, Measure
@@ -129,9 +130,8 @@ class _Gathered:
         self.first = min(self.first, float(rows["arrival_s"].min()))
         self.last = max(self.last, float(rows["end_s"].max()))
         gone = rows["dropped"] == 1
-        rows["first_token_s"] = np.where(gone, np.nan, rows["first_token_s"] + self.system.first_s)
+        rows["first_token_s"] = np.where(gone, np.nan, rows["first_token_s"])
         rows["scheduled_s"] = np.where(gone, np.nan, rows["scheduled_s"])
-        rows["end_s"] = np.where(gone, rows["end_s"], rows["end_s"] + self.system.first_s)
         done = {name: column[~gone] for name, column in rows.items()}
         for name, column in request_times(done).items():
             self.measures[name].add(column[~np.isnan(column)])

@@ -8,7 +8,7 @@ import numpy as np
 
 from outlay.errors import Inconsistent
 from outlay.simulate import core_kv as c
-from outlay.simulate.core_run import OFF, UPON
+from outlay.simulate.core_come import OFF, UPON
 from outlay.simulate.core_step import TICK
 from outlay.simulate.records import POLICIES, ROUTERS, Pool, StepTime, System
 
@@ -67,6 +67,7 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
                         (c.FIRST_POOL, system.pool.engines), (c.ENGINES, engines), (c.GROUP, 1)):
         g[name] = value
     gf[c.THINK], gf[c.MOVE], gf[c.MOVE_TOKEN] = think_s, system.move_s, system.move_token_s
+    gf[c.OUTSIDE], gf[c.OUTSIDE_TOKEN], gf[c.OUTSIDE_PASS] = system.first_s, system.token_s, system.pass_s
     most = max(pool.max_num_seqs for pool in pools) + 1
     phases = max(pi[number * c.POOL_INTS + c.PERIOD] for number in range(len(pools)))
     index = 1 << (2 * nodes).bit_length()
@@ -121,6 +122,7 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
             pi[number * c.POOL_INTS + column] = whole
         for column, real in ((c.READ_S, step.read_s), (c.PAIR_S, step.pair_s), (c.WINDOW_S, step.window_s),
                              (c.WINDOW, step.window), (c.YIELD, per_step), (c.RESERVE, system.reserve),
+                             (c.TAKE_UP, 0.0 if first else system.take_up), (c.HELD, 0.0 if first else system.held),
                              (c.HIT, system.prefix_hit if number == 0 and hashed == 0 else 0.0)):
             pf[number * c.POOL_FLOATS + column] = real
     return pi, pf

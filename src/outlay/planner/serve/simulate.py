@@ -17,6 +17,7 @@ from outlay.physics.queueing import accepted_tokens
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.serve.speed import Speed
 from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simulate
+from outlay.simulate.core_come import UNDER_WAY
 from outlay.simulate.run import Workload
 from outlay.simulate.workload import Batch
 from outlay.steps.serve.inputs import ServeLayout
@@ -26,9 +27,11 @@ from outlay.steps.serve.time import (
     PROMPT_SHARE,
     Parts,
     decode_step_s,
-    held_steps,
+    held_back,
+    inside_s,
     joint_s,
-    prompt_s,
+    launched_s,
+    passes_s,
     time_parts,
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
@@ -64,8 +67,7 @@ def step_time(
     pair, window_pair, window = _attention(arch, device, layout)
     attention = _parts(arch, device, engine, layout, 1.0, 1.0)
     prompt = slower_first * float(
-        prompt_s(replace(attention, prompt_attention=1.0), engine.constants, False)
-        - prompt_s(attention, engine.constants, False))
+        inside_s(replace(attention, prompt_attention=1.0), engine.constants) - inside_s(attention, engine.constants))
     return StepTime(
         (0.0, *(float(s) for s in bare * drafting)), float(slope * read * drafting), tokens, running,
         tuple(tuple(float(s) * slower_first for s in row) for row in rows),
@@ -96,7 +98,8 @@ def _chunk_s(
     """What chunks of so many tokens add to a step; by themselves a step of their own."""
     sizes = np.maximum(np.array(tokens), 1.0)
     parts = _parts(arch, device, engine, layout, np.full_like(sizes, running), sizes)
-    found = np.broadcast_to(np.asarray(prompt_s(parts, engine.constants, alone), dtype=np.float64), sizes.shape)
+    takes = passes_s(parts, engine.constants) if alone else inside_s(parts, engine.constants)
+    found = np.broadcast_to(np.asarray(takes, dtype=np.float64), sizes.shape)
     if alone or not engine.joint_rows:
         return [float(s) + (hops if alone else 0.0) for s in found]
     joint = joint_attention_s(arch, device, layout, engine.joint_rows, running, context, PROMPT_SHARE)
@@ -141,7 +144,7 @@ def pool_of(layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens
     return Pool(replicas * ranks, most, budget, max(int(tokens), block), block, float(layout.devices) / ranks)
 
 
-def _held(engine: EngineTime, layout: ServeLayout, workload: Workload, phase: ServePhase) -> EngineTime:
+def _placed(engine: EngineTime, layout: ServeLayout, workload: Workload, phase: ServePhase) -> EngineTime:
     """An engine with no more places than requests could fill: what is told of millions of places costs their memory."""
     asked = getattr(workload, "requests", None)
     count = len(asked.arrival_s) if isinstance(asked, Batch) else asked or phase.asked.requests or np.inf
@@ -167,15 +170,14 @@ def replay(
     system: fields of `simulate.System` beyond what the plan says (router, autoscale, prefix_cache …).
     """
     speed: Speed = phase.speed
-    engine = _held(speed.engine, layout, workload, phase)
+    engine = _placed(speed.engine, layout, workload, phase)
     length = phase.recipe.max_model_len
     pool = pool_of(layout, engine, replicas, cache_tokens, _block(phase), length)
     _fitting(pool)
     mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
                       slower_first)
-    held_s = _held_s(phase, engine, replicas, steps) / slower_first
-    whole = System(**(_fields(phase, pool, engine, slower_first, held_s) | system))
+    whole = System(**(_fields(arch, phase, pool, engine, layout, replicas, steps, slower_first) | system))
     return simulate(workload, whole, steps, seed, slo=slo, power=power, keep=keep)
 
 
@@ -190,26 +192,27 @@ def replay_pools(
     pools, length = [], phase.recipe.max_model_len
     for side in (first, second):
         cache = float(value_of(side.cache_tokens))
-        held = _held(side.engine, side.layout, workload, phase)
+        held = _placed(side.engine, side.layout, workload, phase)
         pools.append(pool_of(side.layout, held, int(value_of(side.replicas)), cache, _block(phase), length))
     _fitting(*pools)
     most, budget = max(p.max_num_seqs for p in pools), max(p.max_num_batched_tokens for p in pools)
     steps = tuple(step_time(arch, phase.speed.device, side.engine, side.layout, context, most, budget, slower,
                             slower_first) for side in (first, second))
     moving = moved_bytes / phase.asked.input / link_bytes_per_s
-    held_s = _held_s(phase, second.engine, int(value_of(second.replicas)), steps[1]) / slower_first
-    whole = System(**(_fields(phase, pools[0], second.engine, slower_first, held_s)
+    told = _fields(arch, phase, pools[0], second.engine, second.layout, int(value_of(second.replicas)), steps[1],
+                   slower_first)
+    whole = System(**(told
                       | {"decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
 
 
-def _held_s(phase: ServePhase, engine: EngineTime, replicas: int, steps: StepTime) -> float:
-    """How long a server that is set to let decode steps pass holds a request back, with as many inside as there are."""
+def _held(phase: ServePhase, engine: EngineTime, layout: ServeLayout, replicas: int, steps: StepTime) -> float:
+    """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are."""
     asked, inside, held = phase.asked, 1.0, 0.0
-    for _ in range(HELD_ROUNDS if engine.holds else 0):
+    for _ in range(HELD_ROUNDS):
+        held = float(held_back(engine, layout, inside))
         step_s = steps.base_s[min(max(round(inside), 1), len(steps.base_s) - 1)]
-        held = engine.constants["hold"] * float(held_steps(engine, inside)) * step_s
-        inside = asked.concurrency if asked.kind != "open" else asked.rate * (asked.output * step_s + held)
+        inside = asked.concurrency if asked.kind != "open" else asked.rate * (asked.output + held) * step_s
         inside = inside / replicas
     return held
 
@@ -220,17 +223,25 @@ def _block(phase: ServePhase) -> float:
 
 
 def _fields(
-    phase: ServePhase, pool: Pool, engine: EngineTime, slower_first: float, held_s: float = 0.0
+    arch: Architecture, phase: ServePhase, pool: Pool, engine: EngineTime, layout: ServeLayout, replicas: int,
+    steps: StepTime, slower_first: float,
 ) -> dict[str, Any]:
-    """What a plan says of a deployment, in the simulator's words. held_s: before a server looks for requests."""
-    constants = engine.constants
-    outside_s = float(constants["first_s"]) + float(constants["token_s"]) * phase.asked.input + held_s
+    """What a plan says of a deployment, in the simulator's words."""
+    before = before_engine(arch, phase.speed.device, engine, layout)
     return {
         "pool": pool, "max_model_len": int(phase.recipe.max_model_len), "prefix_hit": float(engine.prefix_hit),
         "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)),
-        "drafted": round(float(engine.drafted)), "first_s": outside_s * slower_first,
+        "drafted": round(float(engine.drafted)), "held": _held(phase, engine, layout, replicas, steps),
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
-    }
+    } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()}
+
+
+def before_engine(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout) -> dict[str, float]:
+    """What passes before an engine works on a request, as the closed form has it, in the simulator's words."""
+    constants = engine.constants
+    launches = launched_s(_parts(arch, device, engine, layout, 1.0, 1.0), constants)
+    return {"first_s": float(constants["first_s"]), "token_s": float(constants["token_s"]), "pass_s": float(launches),
+            "take_up": max(float(constants["wait"]) - UNDER_WAY, 0.0)}
 
 
 def contract_values(found: SimResult, percentile: float | None = None) -> dict[str, float | None]:

@@ -125,11 +125,12 @@ def _balance(
     # A loop starts with all of its prompts at once; each waits for its share of them, spread over its requests.
     bursts = 0.5 * (load.arrival_cv**2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
     burst = first.engine.constants["queue"] * np.maximum(load.concurrency - 1.0, 0.0)
+    rest = np.maximum(load.output - 1.0, 0.0)
     for _ in range(ROUNDS):
         each = _decode(
             arch, device, second, replace(load, kind="closed"), np.maximum(inside / second.replicas, 1e-6)
         )
-        handed = moving + taken_up(second.engine, second.layout, inside / second.replicas) * each["tpot_s"]
+        handed = moving + taken_up(second.engine, second.layout, inside / second.replicas, rest) * each["tpot_s"]
         stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + handed
         if open_loop:
             used = np.minimum(load.rate / capacity, 1.0 - 1e-6)

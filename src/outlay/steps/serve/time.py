@@ -56,7 +56,8 @@ class Parts(Struct, frozen=True, eq=False):
     together: Num  # prompts that share their passes inside decode steps
     shared_chunks: Num
     burst_chunks: Num
-    sequences: Num  # of one rank and stage
+    sequences: Num  # answered at once on one rank and stage
+    inside: Num  # there, with those whose prompts wait
     flight: Num  # passes in the pipeline at once
     layers: float  # by the kernels of each
     expert_layers: int
@@ -109,19 +110,22 @@ def time_parts(
     """The parts at a number of running sequences a rank."""
     by = engine.part_bytes
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
-    flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
-    rows = busy * (1.0 + engine.drafted)
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     budget = engine.max_num_batched_tokens
-    at_once = busy if load.kind == "batch" else 1.0
+    whole, at_once = busy, busy if load.kind == "batch" else 1.0
+    if load.kind != "batch" and load.pool == "both":
+        # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps.
+        busy = np.minimum(busy, np.maximum(load.output * budget / own, 1.0))
+    flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
+    rows = busy * (1.0 + engine.drafted)
     # As many prompts come in during a step as answers end in it; they share its passes, within the budget.
     together = np.minimum(np.maximum(busy / load.output, 1.0), np.maximum(budget / own, 1.0))
-    chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, busy))
+    chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, whole))
     chunk = own * together / shared
-    passes = _four((rows, rows + chunk, own * at_once / chunks, own * busy / burst),
+    passes = _four((rows, rows + chunk, own * at_once / chunks, own * whole / burst),
                    lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight,
                                           engine.widened),
-                   (rows, rows, at_once, busy))
+                   (rows, rows, at_once, whole))
     decode, mixed, alone, burst_pass = passes
     context = load.input + 0.5 * load.output
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context)
@@ -134,7 +138,7 @@ def time_parts(
     return Parts(
         decode, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
         shared, burst,
-        busy, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers,
+        busy, whole, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers,
     )
 
 
@@ -162,6 +166,13 @@ def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     return device + kernels + parts.flight * (c("step_s") + parts.sequences * c("sequence_s"))
 
 
+def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """A pass that answers nobody, which prompts are added to where no decode step carries them."""
+    c = constants.__getitem__
+    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
+    return parts.decode.total(c) + kernels + c("step_s")
+
+
 def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
     """Decode time of one answered token: a step with its drafting, over the tokens it yields."""
     step = decode_step_s(parts, engine.constants) + hops_s
@@ -174,7 +185,12 @@ def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
 
 
 def alone_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
-    """Prompts processed at once while nothing else runs: their chunks, each with what its pass costs the host."""
+    """First tokens of prompts processed at once while nothing else runs: their chunks, and launching them."""
+    return passes_s(parts, constants) + parts.chunks * launched_s(parts, constants)
+
+
+def passes_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """How long those prompts keep an engine: their chunks, each with what its pass costs the host."""
     c = constants.__getitem__
     return (
         parts.chunks * parts.alone.total(c) + parts.at_once * c("prompt_attention") * parts.prompt_attention
@@ -217,15 +233,26 @@ def steps_apart(prompts: Num, ranks: Num) -> Num:
 def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """Prompts of all that run, coming at once."""
     c = constants.__getitem__
-    attention = parts.sequences * c("prompt_attention") * parts.prompt_attention
+    attention = parts.inside * c("prompt_attention") * parts.prompt_attention
     return parts.burst_chunks * (parts.burst.total(c) + _launch_s(parts, constants)) + attention
 
 
 def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     c = constants.__getitem__
-    layer, experts = c("layer_s") + c("prompt_layer_s"), c("expert_layer_s") + c("prompt_expert_layer_s")
+    layer, experts = c("layer_s") + c("mixed_layer_s"), c("expert_layer_s") + c("mixed_expert_layer_s")
+    return parts.layers * layer + parts.expert_layers * experts + c("step_s")
+
+
+def launched_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Launching a prompt's kernels one by one, a pass, beyond what an engine's steps take longer with a prompt in them.
+
+    A prompt's own first token waits for it. Tokens of others do not (mixed_layer_s and mixed_expert_layer_s are what
+    they wait): the host launches while the device is at the step before.
+    """
+    c = constants.__getitem__
+    layer, experts = c("prompt_layer_s") - c("mixed_layer_s"), c("prompt_expert_layer_s") - c("mixed_expert_layer_s")
     mixers = parts.mixer_layers * c("prompt_mixer_layer_s")
-    return parts.layers * layer + parts.expert_layers * experts + mixers + c("step_s")
+    return parts.layers * layer + parts.expert_layers * experts + mixers
 
 
 def read_s(engine: EngineTime, load: Load) -> Num:
@@ -241,12 +268,20 @@ def held_steps(engine: EngineTime, inside: Num) -> Num:
     return held
 
 
-def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num) -> Num:
-    """Tokens answered until a request is taken up, some steps later: more where attention ranks wait together."""
+def held_back(engine: EngineTime, layout: ServeLayout, inside: Num) -> Num:
+    """Decode steps that requests are kept waiting on purpose: as the server is set to, or until attention ranks take
+    prompts up together."""
     c = engine.constants
-    ranks = np.where(np.greater(layout.data, 1), c["wait_ranks"], 0.0)
-    steps = c["wait"] + c["hold"] * held_steps(engine, inside) + ranks
-    return steps * accepted_tokens(engine.acceptance, engine.drafted)
+    return c["hold"] * held_steps(engine, inside) + np.where(np.greater(layout.data, 1), c["wait_ranks"], 0.0)
+
+
+def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num, rest: Num) -> Num:
+    """Tokens answered until a request is taken up, with `inside` in a replica that have `rest` tokens each to come.
+
+    Nobody is held back longer than others are being answered, nor where there are none.
+    """
+    held = np.minimum(held_back(engine, layout, inside), rest) * np.clip(inside - 1.0, 0.0, 1.0)
+    return (engine.constants["wait"] + held) * accepted_tokens(engine.acceptance, engine.drafted)
 
 
 def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
@@ -261,23 +296,30 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     alone, inside = alone_s(parts, c), inside_s(parts, c, apart)
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
     met = c["share"] * others * inside
+    rest = np.maximum(load.output - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone + c["first_s"] + read_s(engine, load)
     elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
         tpot, ttft = closed_loop_tpot_s(step, inside, others, load.output, c["share"]), inside + met / load.output
     else:
-        came = c["first_s"] + read_s(engine, load) + alone + c["queue"] * np.maximum(burst_s(parts, c) - alone, 0.0)
-        waited = 0.0 if load.pool == "prefill" else taken_up(engine, layout, running * layout.data)
+        passes = passes_s(parts, c)
+        # Beside others a prompt goes with a decode step, which is longer than a pass by itself.
+        carried = np.minimum(others, 1.0) * np.maximum(step + inside - passes, 0.0) if load.pool == "both" else 0.0
+        burst = c["queue"] * np.maximum(burst_s(parts, c) - passes, 0.0)
+        came = c["first_s"] + read_s(engine, load) + alone + carried + burst
+        waited = 0.0 if load.pool == "prefill" else taken_up(engine, layout, running * layout.data, rest)
         tpot = step + met / load.output
+        ttft = came + waited * tpot
         for _ in range(ROUNDS):  # prompts that come while one waits for the first token do not fall between the others
-            busy = np.minimum(others * alone / np.maximum(load.output * tpot, 1e-12), 1.0)
-            ttft = came + waited * tpot + c["meet"] * busy * alone
             spent = np.maximum(load.output - 1.0, 1.0) * tpot
+            busy = np.minimum(others * alone / (spent + ttft), 1.0)
+            ttft = came + waited * tpot + c["meet"] * alone * busy
             tpot = step + met / load.output * spent / (spent + ttft)
         if load.pool == "both":  # a loop is no faster than a queue of as many, whose work is the same
-            least = inside + met + np.maximum(load.output - 1.0, 0.0) * step
-            ttft = np.maximum(ttft, least - np.maximum(load.output - 1.0, 0.0) * tpot)
-    e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+            more = np.maximum((others + 1.0) * parts.shared_chunks / parts.together - rest, 0.0)
+            least = inside + met + rest * step + more * pass_s(parts, c)
+            ttft = np.maximum(ttft, least - rest * tpot)
+    e2e = ttft + tpot * rest
     asked = running * layout.data
     if load.kind == "closed":
         waves = np.maximum(load.concurrency / asked, 1.0)
@@ -320,7 +362,7 @@ def _open(
         step, inside = answered_s(parts, engine), c["share"] * inside_s(parts, c)
         tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
         queue = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
-        waited = taken_up(engine, layout, running * layout.data) * tpot
+        waited = taken_up(engine, layout, running * layout.data, np.maximum(load.output - 1.0, 0.0)) * tpot
         ttft = c["first_s"] + read_s(engine, load) + alone_s(parts, c) + waited + queue
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
         running = np.minimum(rate * e2e, most["running"] / layout.data)
