@@ -103,7 +103,7 @@ def _chunk_s(
     if alone or not engine.joint_rows:
         return [float(s) + (hops if alone else 0.0) for s in found]
     joint = joint_attention_s(arch, device, layout, engine.joint_rows, running, context, PROMPT_SHARE)
-    reading = decode_attention_s(arch, device, engine.cache_bytes, layout, running, context)[0]
+    reading = decode_attention_s(arch, device, engine.cache_bytes, layout, running, context, 1.0 + engine.drafted)[0]
     return [float(s + joint_s(joint, reading, engine.constants)) for s in found]
 
 
@@ -113,7 +113,7 @@ def _reading(
     """Seconds of reading the cache of one request: a constant and a slope by tokens, its tangent at a context."""
     one = np.array([1.0, 1.0, 1.0])
     at = max(context, 2.0) * np.array([0.99, 1.0, 1.01])
-    below, here, above = decode_attention_s(arch, device, engine.cache_bytes, layout, one, at)[0]
+    below, here, above = decode_attention_s(arch, device, engine.cache_bytes, layout, one, at, 1.0 + engine.drafted)[0]
     slope = float((above - below) / (at[2] - at[0]))
     return max(float(here) - slope * float(at[1]), 0.0), slope
 

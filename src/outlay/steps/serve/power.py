@@ -90,9 +90,13 @@ def _experts(
 
 
 def cache_work(
-    arch: Architecture, device: TimeDevice, cache_bytes: Num, layout: ServeLayout, sequences: Num, context: Num
+    arch: Architecture, device: TimeDevice, cache_bytes: Num, layout: ServeLayout, sequences: Num, context: Num,
+    queries: Num = 1.0,
 ) -> Work:
-    """Attention of a decode step over what is cached for `sequences` of one rank, and states read and written."""
+    """Attention of a decode step over what is cached for `sequences` of one rank, and states read and written.
+
+    queries: tokens of a sequence that attend at once, drafted ones with it.
+    """
     total = NOTHING
     for kind, count in arch.groups:
         if kind.mixer == "none":
@@ -100,7 +104,7 @@ def cache_work(
         if kind.mixer in ("attention", "mla"):
             span = np.minimum(context, kind.window) if kind.window else context
             size, flop = cache_read(kind, layout, sequences * span, cache_bytes)
-            one = Work(flop / device.peaks["bf16"], size)
+            one = Work(queries * flop / device.peaks["bf16"], size)
         else:
             state = kind.heads * kind.head_dim * max(kind.state, 1) / layout.tensor
             one = Work(0.0, 2.0 * STATE_BYTES * sequences * state)
@@ -196,7 +200,8 @@ def phases(
     busy = np.maximum(rank / layout.pipeline, 1.0)
     rows = busy * (1.0 + engine.drafted)
     step = pass_work(arch, device, engine.part_bytes, layout, rows, rows)
-    step += cache_work(arch, device, engine.cache_bytes, layout, busy, load.input + 0.5 * load.output)
+    context = load.input + 0.5 * load.output
+    step += cache_work(arch, device, engine.cache_bytes, layout, busy, context, 1.0 + engine.drafted)
     made = accepted_tokens(engine.acceptance, engine.drafted) * busy * layout.data * layout.pipeline
     spent["decode"] = _activity(decode, rate / made, step, device)
     return spent, idle

@@ -128,7 +128,8 @@ def time_parts(
                    (rows, rows, at_once, whole))
     decode, mixed, alone, burst_pass = passes
     context = load.input + 0.5 * load.output
-    reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context)
+    queries = 1.0 + engine.drafted
+    reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context, queries)
     attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)
     joint: Num = 0.0
     if engine.joint_rows:

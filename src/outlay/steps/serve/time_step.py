@@ -35,6 +35,8 @@ WIDE = 8  # ranks up to which every rank is handed all tokens, beyond which only
 # Tokens' copies between the kernels of a grouped product. Kernels timed alone on seven devices (moe_perf tables of
 # aiconfigurator-core 0.12.0, trtllm, 8 and 16 bits) pass 0.7 to 3 TB/s, whatever their memory: most stays on chip.
 COPIED_BYTES_PER_S = 1.8e12
+NARROW_CACHE = 1.5  # bytes of an element: below, 8 bits
+NARROW_ATTENTION = ("blackwell",)  # generations whose attention multiplies such a cache as it is
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
 
 Job = tuple[tuple[Shape, ...], Num]  # shapes of one number of rows, and bytes of a weight
@@ -311,39 +313,37 @@ _measured_at = lru_cache(maxsize=256)(_measured)
 
 
 def decode_attention_s(
-    arch: Architecture,
-    device: TimeDevice,
-    cache_bytes: Num,
-    layout: ServeLayout,
-    sequences: Num,
-    context: Num,
+    arch: Architecture, device: TimeDevice, cache_bytes: Num, layout: ServeLayout, sequences: Num, context: Num,
+    queries: Num = 1.0,
 ) -> tuple[Num, Num]:
-    """Reading the cache of `sequences` of one rank at a mean context, and what the calls take beyond it."""
+    """Reading the cache of `sequences` of one rank at a mean context, and what the calls take beyond it.
+
+    queries: tokens of a sequence that attend at once, drafted ones with it: they share the reading, not the arithmetic.
+    """
     reading: Num = 0.0 * sequences
-    calls = 0
+    calls, peak = 0, attention_peak(cache_bytes, device)
     for kind, count in arch.groups:
         if kind.mixer == "none":
             continue
         if kind.mixer not in ("attention", "mla"):
-            state = (
-                2.0
-                * STATE_BYTES
-                * sequences
-                * kind.heads
-                * kind.head_dim
-                * max(kind.state, 1)
-                / layout.tensor
-            )
+            state = 2.0 * STATE_BYTES * sequences * kind.heads * kind.head_dim * max(kind.state, 1) / layout.tensor
             reading = reading + count * state / (device.memory_bytes_per_s * STATE_SHARE)
             calls += count
             continue
         span = np.minimum(context, kind.window) if kind.window else context
         size, flop = cache_read(kind, layout, sequences * span, cache_bytes)
         reading = reading + count * np.maximum(
-            size / (device.memory_bytes_per_s * device.attention_share), flop / (0.5 * device.peaks["bf16"])
+            size / (device.memory_bytes_per_s * device.attention_share), queries * flop / (0.5 * peak)
         )
         calls += count
     return reading, calls * device.attention_floor_s
+
+
+def attention_peak(cache_bytes: Num, device: TimeDevice) -> Num:
+    """Arithmetic that answers attend with: an 8-bit cache is multiplied as it is by Blackwell's kernels (trtllm-gen,
+    which TensorRT-LLM, vLLM and SGLang call there), and widened to 16 bits first by Hopper's (FlashMLA)."""
+    narrow = float(np.mean(cache_bytes)) < NARROW_CACHE and device.generation in NARROW_ATTENTION
+    return device.peaks["fp8" if narrow and "fp8" in device.peaks else "bf16"]
 
 
 def cache_read(kind: LayerKind, layout: ServeLayout, positions: Num, cache_bytes: Num) -> tuple[Num, Num]:
