@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from outlay.cli.answer import TABLES
 from outlay.cli.options import FIELDS
+from outlay.cli.phase_fields import SERVE, TUNE
 from outlay.cli.shell import say
 from outlay.errors import BadValue, Inconsistent, Unreadable
 
@@ -154,12 +155,20 @@ def full_path(path: str, phase: str) -> str:
 
     >>> [full_path(p, "pretrain") for p in ("tokens", "layout.shard", "fleet.tenure")]
     ['pretrain.tokens', 'pretrain.layout.shard', 'fleet.tenure']
+    >>> [full_path("tp", phase) for phase in ("pretrain", "serve")]
+    ['pretrain.layout.tensor', 'serve.tensor']
     """
     from outlay.scenario import Finetune, Pretrain, Scenario, Serve
     from outlay.scenario_life import Data, Life, Maintain
 
+    plain = path.replace("-", "_")
+    own = SERVE if phase == "serve" else TUNE if phase == "finetune" else ()
+    for spellings, field, _, _ in own:
+        for spelling in [spellings] if isinstance(spellings, str) else spellings:
+            if plain == spelling.lstrip("-").replace("-", "_"):
+                return f"{phase}.{field}"
     for flag in FIELDS:
-        if path.replace("-", "_") == flag.short_path:
+        if plain == flag.short_path:
             return flag.path.format(phase=phase)
     head = path.partition(".")[0]
     if head in Scenario.__struct_fields__:
