@@ -263,3 +263,14 @@ def test_another_checkpoint_is_asked_for_only_where_this_one_will_not_do(
     serve = {"engine": engine} | ({"precision": precision} if precision else {})
     line = plan({"model": model, "fleet": "8xb200-sxm", "site": "FR", "serve": serve}).to_dict()["serve"]["launch"]
     assert any(note.startswith("name a checkpoint published in") for note in line["notes"]) is asked
+
+
+def test_a_wide_table_of_variants_keeps_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    from outlay.cli.shell import run
+
+    load = ["--users", "500", "--in", "1000", "--out", "200"]
+    varied = ["--vary", "tp=1,2", "--vary", "kv=bf16,fp8"]
+    assert run(["serve", "llama-3.1-8b", "-g", "2xl40s", "-s", "FR", *load, *varied]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "The same in all" in out and "device-hours 17.5k" in out and "each token" in out

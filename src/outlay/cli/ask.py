@@ -161,23 +161,21 @@ def full_path(path: str, phase: str) -> str:
     from outlay.scenario import Finetune, Pretrain, Scenario, Serve
     from outlay.scenario_life import Data, Life, Maintain
 
-    plain = path.replace("-", "_")
+    plain, head = path.replace("-", "_"), path.partition(".")[0]
+    train = {"pretrain": Pretrain, "finetune": Finetune, "serve": Serve}
+    record = {**train, "data": Data, "maintain": Maintain, "life": Life}.get(phase)
+    fields = () if record is None else record.__struct_fields__
     own = SERVE if phase == "serve" else TUNE if phase == "finetune" else ()
     for spellings, field, _, _ in own:
         for spelling in [spellings] if isinstance(spellings, str) else spellings:
-            if plain == spelling.lstrip("-").replace("-", "_"):
+            if plain == spelling.lstrip("-").replace("-", "_") and head not in fields:
                 return f"{phase}.{field}"
     for flag in FIELDS:
         if plain == flag.short_path:
             return flag.path.format(phase=phase)
-    head = path.partition(".")[0]
     if head in Scenario.__struct_fields__:
         return path
-    train = {"pretrain": Pretrain, "finetune": Finetune, "serve": Serve}
-    record = {**train, "data": Data, "maintain": Maintain, "life": Life}.get(phase)
-    if record is not None and head in record.__struct_fields__:
-        return f"{phase}.{path}"
-    return path
+    return f"{phase}.{path}" if head in fields else path
 
 
 def split_choices(text: str) -> list[str]:

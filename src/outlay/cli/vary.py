@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Varied = tuple[dict[str, str], dict[str, Any]]
 _PHASES = ("pretrain", "finetune", "serve")
+WIDE = 9  # columns of numbers from which those that say the same in every row stand below the table
 # goal -> (section, name, whether more is better, how it is said); the first that is known ranks
 _RANKED: dict[str, tuple[tuple[str, str, bool, str], ...]] = {
     "time": (
@@ -150,6 +151,18 @@ def _cell(value: Any, unit: str) -> str:
     return one(bare, unit, interval=False, memory=unit == "B")
 
 
+def _apart(
+    columns: list[Any], rows: list[tuple[str, ...]], first: int
+) -> tuple[list[Any], list[tuple[str, ...]], list[str]]:
+    """Of a wide table the columns that differ between rows, their rows, and in words those that do not."""
+    alike = [len(rows) > 1 and len({row[first + i] for row in rows}) == 1 for i in range(len(columns))]
+    if len(columns) <= WIDE:
+        return columns, rows, []
+    same = [f"{column[0]} {rows[0][first + i]}" for i, column in enumerate(columns) if alike[i]]
+    kept = [i for i in range(len(columns)) if not alike[i]]
+    return [columns[i] for i in kept], [(*row[:first], *[row[first + i] for i in kept]) for row in rows], same
+
+
 def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None, said: str) -> list[Block]:
     from outlay.report.blocks import Bullets, Table, Verdict
     from outlay.report.numbers import number
@@ -169,12 +182,15 @@ def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None,
             for value in (_value(result, section, name),)
         ]
         rows.append((*chosen.values(), fits, *cells))
+    columns, rows, same = _apart(columns, rows, len(names) + 1)
     head = (*names, "fits", *[c[0] for c in columns])
     shown = f": {', '.join(f'{k} = {v}' for k, v in found[best][0].items())}" if best is not None else ""
     blocks: list[Block] = [
         Verdict(said + shown, "good" if best is not None else "bad"),
         Table("", head, tuple(rows), mark=best, text_columns=frozenset(range(len(names) + 1))),
     ]
+    if same:
+        blocks.append(Bullets("The same in all", (" · ".join(same),)))
     troubles = tuple(
         f"{', '.join(chosen.values())}: {result['error']['message']}"
         for chosen, result in found
