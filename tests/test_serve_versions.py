@@ -59,6 +59,7 @@ def test_penalties_on_one_device_may_be_paced_by_the_host():
 
     assert wide() > 1.5 * wide(tensor=2)
     assert wide() > 1.5 * wide(sampling="top-p")
+    assert wide(engine_version="0.19") > 1.5 * wide(engine_version="0.19", sampling="top-p")
 
 
 def test_throughput_is_low_where_tokens_are_slow():

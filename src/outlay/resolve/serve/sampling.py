@@ -10,7 +10,7 @@ from __future__ import annotations
 from outlay.architecture import Architecture
 from outlay.resolve.engines import Engine
 from outlay.resolve.notes import Notes
-from outlay.resolve.serve.time import PENALTIES, version_constant
+from outlay.resolve.serve.time import AGE_OF_PENALTIES, PENALTIES, version_constant
 from outlay.scenario import Serve
 
 FIELD = "serve.sampling"
@@ -36,4 +36,7 @@ def sampling_s(given: Serve, engine: Engine, arch: Architecture, drafted: float,
     each_s = engine.number("filter_logit_s")
     if asked == PENALTIES:
         each_s += version_constant(engine.id, PENALTIES, without)
+        if engine.id in AGE_OF_PENALTIES:
+            notes.warn(f"{FIELD}: {engine.name} counts tokens for penalties on the host in each step; on one device a "
+                       "host short of cores sets the pace (vllm-project/vllm#13247), and the interval holds that")
     return each_s * arch.vocab * (1.0 + drafted)

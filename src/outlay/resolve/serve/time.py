@@ -224,7 +224,9 @@ def time_residual(
     reported, not applied: a prediction stays what the constants say. engine: with its age, where it has one; an age
     that was measured has a spread of its own.
     """
-    for own in (engine, engine.removesuffix(HOST)):
+    plain = engine.removesuffix(HOST)
+    hosts = () if plain == engine else (engine, AGE_OF_PENALTIES.get(plain, plain) + HOST)
+    for own in (*hosts, plain):
         if (f"residual.{own}", f"{number}.{shape}") in _spans() and not pools:
             return _spans()[f"residual.{own}", f"{number}.{shape}"]
     scope = "residual." + ("seen" if seen else "unseen")
