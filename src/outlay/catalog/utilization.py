@@ -62,3 +62,14 @@ def decode_attention(family: str, precision: str = "bf16") -> tuple[tuple[float,
                 sizes.append(float(row["kv_mib"]) * 2**20)
                 shares.append(float(row["utilization"]))
     return tuple(sizes), tuple(shares)
+
+
+@lru_cache(maxsize=1)
+def expert_copies() -> dict[str, float]:
+    """Bytes of tokens' copies that pass between the kernels of a grouped product a second, by device family.
+
+    >>> round(expert_copies()["h100_sxm"] / 1e12, 1)
+    1.5
+    """
+    with open(GRIDS / "expert_copies.csv", newline="", encoding="utf-8") as file:
+        return {row["family"]: float(row["copied_bytes_per_s"]) for row in csv.DictReader(file)}

@@ -13,7 +13,7 @@ from typing import Any
 from outlay.architecture import Architecture
 from outlay.catalog import Entry
 from outlay.catalog.store import DATA
-from outlay.catalog.utilization import decode_attention, matmul_grids
+from outlay.catalog.utilization import decode_attention, expert_copies, matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.engines import version_of
 from outlay.resolve.serve.relatives import link_ratio, meshed, reached_share
@@ -27,6 +27,7 @@ COLLECTIVES = DATA / "grids" / "utilization_collectives.csv"
 SLOW_SHARE = 0.85  # of a network card's rate
 UNMEASURED = ((2.0, 4.0, 8.0), (10e-6, 12e-6, 15e-6))  # devices and latency where no table exists
 LINK_SHARE = 0.75  # of a link's rate that a collective reaches where none was measured
+COPIED_BYTES_PER_S = 1.8e12  # where none was measured: the middle of devices
 GRAPHS_SINCE = (0, 6)  # of vLLM
 GROUPS = "serve-time/"  # what a group that is left out starts with
 PLAIN = {"nvfp4": "fp4"}
@@ -72,6 +73,7 @@ def time_device(
         exchange,
         int(entry.value("scale_up_devices", 8) or 8),
         SLOW_SHARE * float(entry.value("inter_node_bytes_per_s", 50e9) or 50e9),
+        copied_bytes_per_s=expert_copies().get(family, COPIED_BYTES_PER_S),
     )
 
 

@@ -39,6 +39,7 @@ class TimeDevice(Struct, frozen=True, eq=False):
     scale_up_devices: int
     slow_bytes_per_s: Num
     slow_latency_s: Num = 20e-6
+    copied_bytes_per_s: Num = 1.8e12  # of tokens' copies between the kernels of a grouped product of experts
 
 
 class EngineTime(Struct, frozen=True, eq=False):

@@ -32,9 +32,6 @@ READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no en
 STATE_BYTES = 4.0  # of an element of recurrent state
 FEW_NUMBERS = 16  # so few are looked up side by side
 WIDE = 8  # ranks up to which every rank is handed all tokens, beyond which only those of its experts
-# Tokens' copies between the kernels of a grouped product. Kernels timed alone on seven devices (moe_perf tables of
-# aiconfigurator-core 0.12.0, trtllm, 8 and 16 bits) pass 0.7 to 3 TB/s, whatever their memory: most stays on chip.
-COPIED_BYTES_PER_S = 1.8e12
 NARROW_CACHE = 1.5  # bytes of an element: below, 8 bits
 NARROW_ATTENTION = ("blackwell",)  # generations whose attention multiplies such a cache as it is
 STATE_SHARE = 0.7  # of bandwidth where states are read and written
@@ -257,7 +254,7 @@ def expert_s(
     return (
         weights * most * element_bytes / (device.memory_bytes_per_s * share),
         longer * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES)),
-        busiest * each * held * copy / COPIED_BYTES_PER_S,
+        busiest * each * held * copy / device.copied_bytes_per_s,
     )
 
 
