@@ -105,7 +105,7 @@ def _bill(found: Mapping[str, Any], values: Mapping[str, float]) -> Iterator[str
     if "day" in found["serve"]:
         ways = {way["way"]: way["device_hours"]["value"] for way in found["serve"]["day"]["ways"]}
         hours = ways[found["serve"]["day"]["scaling"]]
-    if _held(found["serve"]) != 1.0:  # what is left over is not held either
+    if "replicas_mean" in (found["serve"].get("replay") or {}):  # what is left over is not held either
         hours = values["duration_s"] * found["serve"]["devices_used"] * _held(found["serve"]) / 3600.0
     billed = found["totals"]["device_hours"]["value"]
     if not close(hours, billed, 0.001):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def test_a_steady_rate_is_followed_from_what_it_keeps() -> None:
     """No ramp from one replica at the first request; the bill is of a year at the replay's mean."""
     result = planned(scaling="autoscale", workload={"rate": 30, "input": 1024, "output": 256}).to_dict()
     replay = result["serve"]["replay"]
-    assert replay["seconds"] > 3000 and 1.5 < replay["replicas_mean"]["value"] < 4.0
+    assert replay["seconds"] > 1900 and 1.5 < replay["replicas_mean"]["value"] < 4.0
     assert result["serve"]["ttft_p99_s"]["value"] < 1.0
     assert result["totals"]["device_hours"]["value"] == pytest.approx(8760 * replay["replicas_mean"]["value"])
 
@@ -200,6 +201,24 @@ def test_a_search_has_no_replicas_to_start() -> None:
 def test_all_standing_is_what_fixed_says() -> None:
     told = [planned(workload=RATE, **more).to_dict()["totals"] for more in ({}, {"scaling": "fixed"})]
     assert told[0] == told[1]
+
+
+OFFERED = ((), ("--scaling", "autoscale"), ("--set", "fleet.tenure=own"), ("--router", "prefix"))
+
+
+@pytest.mark.parametrize("more", OFFERED)
+def test_what_is_offered_next_can_be_run(bursts: str, more: tuple[str, ...], tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("llama-3.1-8b", "-g", "2xh100-sxm", "--tp", "1", "--trace", bursts, *more)
+    page = CliRunner().invoke(command, words, standalone_mode=False).output
+    lines = [shlex.split(line.removeprefix("Next:")) for line in page[page.index("Next:"):].splitlines()]
+    assert lines[0][-2:] == ["--requests-file", "replayed.csv"]
+    assert (lines[1][-1] == "scaling=fixed,autoscale") is (more in ((), ("--router", "prefix")))
+    for line in lines:
+        answer = CliRunner().invoke(command, line[2:], standalone_mode=False)
+        assert answer.exception is None and answer.return_value in (0, 1), line
+    assert (tmp_path / "replayed.csv").exists()
 
 
 def test_the_page_shows_the_replay(bursts: str) -> None:

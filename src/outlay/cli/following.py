@@ -17,7 +17,9 @@ def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
         return _after_no(kind, document, phase, flags)
     base = command_line(kind, flags)
     if kind == "serve":
-        return [f"{base} --vary max_model_len=8192,32768,131072", f"{base} --vary kv_precision=bf16,fp8"]
+        offers = (*_replayed(document, flags), "--vary max_model_len=8192,32768,131072",
+                  "--vary kv_precision=bf16,fp8")
+        return [f"{base} {offer}" for offer in offers[:2]]
     if kind == "finetune":
         more = "--examples 50k" if phase.get("elapsed_s") is None else "--vary method=lora,qlora,full"
         return [f"{base} {more}", f"{base} --vary sequence_length=1024,2048,4096"]
@@ -27,6 +29,21 @@ def next_commands(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
     if phase.get("within_goal") is False:
         return [f"{base} --vary {_more(document)}", f"{explain} device_hours"]
     return [f"{explain} device_hours", f"{base} --vary {_other(document)}"]
+
+
+def _replayed(document: dict[str, Any], flags: dict[str, Any]) -> list[str]:
+    """What more a replay has: its table, and replicas that come and go where several stand for requests that come."""
+    phase, scenario = document["serve"], document.get("scenario") or {}
+    found, work = phase.get("replay") or {}, (scenario.get("serve") or {}).get("workload") or {}
+    if not found.get("own"):
+        return []
+    offers = [] if flags.get("table_requests") else ["--requests-file replayed.csv"]
+    comes = {"trace", "rate", "users"} & set(work) and "hourly" not in work
+    fleet, several = scenario.get("fleet") or {}, (phase.get("replicas") or 1) > 1 and not phase.get("pools")
+    by_hour = fleet.get("tenure") != "own" and fleet.get("commitment") not in ("1y", "3y") and flags.get("opt_fleet")
+    if comes and by_hour and several and "replicas_mean" not in found:
+        offers.append("--vary scaling=fixed,autoscale")
+    return offers
 
 
 def _after_no(

@@ -50,6 +50,7 @@ from outlay.simulate.core_kv import (
     STATUS,
     TARGET,
     TIME,
+    WANTED,
     forget,
     heap_drop,
 )
@@ -109,9 +110,24 @@ def note_replicas(st: Any, time: float) -> None:
         log(st, 0, SCALED, paid, answering, 0, time, 0.0)
 
 
+def look(st: Any, wanted: int) -> None:
+    """The last looks, and the most that any of them wanted."""
+    g = st.g
+    place = g[LOOKED] % g[PATIENCE]
+    gone = st.looks[place]
+    st.looks[place] = wanted
+    g[LOOKED] += 1
+    if wanted >= g[WANTED]:
+        g[WANTED] = wanted
+    elif gone == g[WANTED]:
+        g[WANTED] = wanted
+        for at in range(g[PATIENCE]):
+            g[WANTED] = max(g[WANTED], st.looks[at])
+
+
 def tick(st: Any, time: float) -> None:
     """The autoscaler counts and decides."""
-    g, count, most = (st.g, 0, 0)
+    g, count = (st.g, 0)
     if over(st):
         return
     for first in range(0, g[ENGINES], g[GROUP]):
@@ -121,16 +137,24 @@ def tick(st: Any, time: float) -> None:
         elif status in (UPON, STARTING):
             count += 1
     wanted = min(max(math.ceil(g[INSIDE] / st.gf[TARGET]), g[LOW]), g[HIGH])
-    st.looks[g[LOOKED] % g[PATIENCE]] = wanted
-    g[LOOKED] += 1
-    for place in range(g[PATIENCE]):
-        most = max(most, st.looks[place])
+    look(st, wanted)
     if wanted > count:
         start_more(st, time, wanted - count)
-    elif most < count:
-        stop_some(st, time, count - most)
+    elif g[WANTED] < count:
+        stop_some(st, time, count - g[WANTED])
     note_replicas(st, time)
-    pend(st, time + st.gf[EVERY], TICK, -1)
+    pend(st, time + st.gf[EVERY] * looks_until_something(st, time), TICK, -1)
+
+
+def looks_until_something(st: Any, time: float) -> int:
+    """How many looks on the next one is that can decide anything: with nothing inside and the fewest standing, that
+    after the next request comes."""
+    g = st.g
+    calm = g[INSIDE] == 0 and g[PAID] == g[LOW] and g[ANSWERING] == g[LOW] and g[WANTED] == g[LOW]
+    if not calm or g[CLOSED] > 0 or g[CURSOR] >= g[COUNT]:
+        return 1
+    looks: int = math.ceil((st.arr[g[CURSOR]] - time) / st.gf[EVERY])
+    return max(looks, 1)
 
 
 def start_more(st: Any, time: float, more: int) -> None:

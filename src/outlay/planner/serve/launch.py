@@ -35,7 +35,9 @@ def launch(engine: str, model: str, serve: Serve, checkpoint: str = "") -> dict[
     if precision != checkpoint and not makes and engine != "llama.cpp":
         notes.append(f"name a checkpoint published in {precision}; the weights decide the precision")
     if int(serve.get("replicas") or 1) > 1:
-        notes.append(f"start it {serve['replicas']} times, on devices of its own each, behind a router")
+        follows = serve.get("autoscale") is not None or serve.get("scaling") in ("autoscale", "mixed")
+        times = f"up to {serve['replicas']} times, as the load asks" if follows else f"{serve['replicas']} times"
+        notes.append(f"start it {times}, on devices of its own each, behind a router")
     return {"words": words, "notes": notes}
 
 

@@ -13,6 +13,7 @@ from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.nearest import changes_that_fit, room_left
+from outlay.planner.serve.replay_told import unfit
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.speed import alone, held_to_one_stream, held_tokens, loads_shown, replicas_of, under_load
 from outlay.planner.serve.trial import Trial, nominal_recipe, tensor_degrees, trial
@@ -56,12 +57,13 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
         "replicas": replicas,
     }
     kept = min(hw.devices, (resolved.life and resolved.life.serve_devices) or hw.devices)
-    if kept > used:
+    if kept > used and phase.asked.replay.scale is None:
         resolved.notes.warn(
             f"serve: {kept - used} of {kept} devices are left over by the layout; they idle and are billed"
         )
     values |= memory_values(arch, phase, memory)
     values |= verdict(phase, memory)
+    phase = phase if values["fits"] else unfit(phase, resolved.notes)
     single = alone(arch, phase, layout)
     values["one_stream"] = single
     lines: list[Line] = []

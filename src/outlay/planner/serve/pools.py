@@ -15,7 +15,7 @@ from outlay.planner.serve.memory import memory_values, replica_weights, shown_la
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve.replay import of_trace, spread_pools
-from outlay.planner.serve.replay_told import tell_replay
+from outlay.planner.serve.replay_told import tell_replay, unfit
 from outlay.planner.serve.replay_use import own_load_of_pools
 from outlay.planner.serve.speed import alone, finish, held_tokens
 from outlay.resolve.power import serve_power_facts
@@ -42,6 +42,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         resolved.notes.warn(
             f"serve: {hw.devices - used} of {hw.devices} devices are left over; they idle and are billed"
         )
+    phase = phase if tight["fits"] else unfit(phase, resolved.notes)
     found, traffic = pooled_times(phase.asked, both)
     replay = None
     if phase.asked.own_times:

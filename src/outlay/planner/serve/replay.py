@@ -23,7 +23,8 @@ from outlay.simulate import Arrivals, SimResult, Slo, Synthetic, Trace
 REPLAYED = 8  # replicas of one deployment; their router has as good as nothing to gain from more
 MOST_POOLED = 400  # replicas of two pools whose proportion few of each do not show
 REQUESTS = 1000  # enough for a 99th percentile of ten
-MOST_OWN = 100_000  # of a load that is replayed for its own times
+MOST_OWN = 60_000  # of a load that is replayed for its own times, where it does not say how many; not worth compiling
+MOST_ASKED = 1_000_000  # where it does
 EACH = 125  # requests for a replica, at least, where so many share a load that is replayed for its own times
 FASTEST = 1e-6
 UNLIKE = 0.05  # between the ratio of two pools and that of the few of each that are replayed for them
@@ -177,9 +178,16 @@ def workload_of(asked: Asked, replicas: int = 1, span_s: float = 0.0) -> Synthet
         arrivals = Arrivals(kinds.get(asked.arrivals, asked.arrivals), rate=max(asked.rate, FASTEST), cv=2.0)
         count = REQUESTS
     if asked.replay.own:
-        wanted = max(count, EACH * replicas, asked.rate * span_s) if asked.requests is None else asked.requests
-        count = int(min(wanted, MOST_OWN)) if asked.kind != "batch" else count
+        count = count if asked.kind == "batch" else _wanted(asked, count, max(EACH * replicas, asked.rate * span_s))
     return Synthetic(arrivals, asked.input_lengths, asked.output_lengths, count)
+
+
+def _wanted(asked: Asked, least: int, shown: float) -> int:
+    """Requests of a load that is replayed for its own times; shown: that show them where it says no number."""
+    if asked.requests is None:
+        return int(max(least, min(shown, MOST_OWN)))
+    given = int(min(asked.requests, MOST_ASKED))
+    return max(least, given) if asked.kind == "closed" else given  # a loop is told by its steady state
 
 
 def told(run: SimResult, asked: Asked, seed: int, replicas: int, times: float = 1.0) -> dict[str, Any]:

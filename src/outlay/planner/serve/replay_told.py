@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from outlay.planner.serve.scaling import STARTS, Scaling
 from outlay.resolve.hourly import START
+from outlay.resolve.notes import Notes
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.serve.replay import FIELD, LEAST_LOADED, ROUTER, SCALE
 from outlay.resolve.workload import Asked
 
 PREFIX = "prefix"  # the router that looks for what a replica has cached
+
+
+def unfit(phase: ServePhase, notes: Notes) -> ServePhase:
+    """The phase without times of a replay of its own: what does not fit answers no request."""
+    replay = phase.asked.replay
+    if not replay.own and replay.scale is None:
+        return phase
+    notes.warn(f"{FIELD if replay.scale is None else SCALE}: what does not fit answers no request, so none is replayed")
+    return replace(phase, asked=replace(phase.asked, replay=replace(replay, own=False, scale=None)))
 
 
 def tell_replay(

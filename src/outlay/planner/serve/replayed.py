@@ -27,7 +27,7 @@ from outlay.planner.serve.replay import (
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.scaling import Scaling
 from outlay.planner.serve.simulate import contract_values
-from outlay.planner.serve.sums import per_time
+from outlay.planner.serve.sums import most_of, per_time
 from outlay.planner.serve.times import TIMES, load_of, loads_of, rates_of
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.workload import Asked
@@ -85,7 +85,7 @@ def replayed(
     else:
         found = _scaled(nominal, asked, residual, first)
     said = {"replay": said | _standing(runs, nominal, residual, scaling)}
-    return Replayed(found | _rates(asked, values, found, whole, whole.devices) | said, nominal, times)
+    return Replayed(found | _rates(asked, values, found, nominal, times, whole, whole.devices) | said, nominal, times)
 
 
 def replayed_pools(
@@ -105,7 +105,8 @@ def replayed_pools(
         return Replayed(said, nominal, times)
     found = _scaled(nominal, asked, token, first) if asked.trace is not None else _as_wide(nominal, asked, values)
     one = Replicas(pools.arch, pools.speed, pools.second.layout, 1, 0.0)
-    return Replayed(found | _rates(asked, values, found, one, sum(pools.devices)) | said, nominal, times)
+    found |= _rates(asked, values, found, nominal, times, one, sum(pools.devices))
+    return Replayed(found | said, nominal, times)
 
 
 def _used(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
@@ -194,7 +195,8 @@ def _with_first(found: dict[str, Any], first: Quantity) -> dict[str, Any]:
         early, whole = found[name], name.replace("ttft", "e2e")
         found[name] = derive(_as_late, _label(name), "s", early_s=early, slower=first, middle=first.value)
         if found[whole] is not None:
-            found[whole] = derive(_later, _label(whole), "s", whole_s=found[whole], early_s=early, first_s=found[name])
+            found[whole] = derive(_later, _label(whole), "s", whole_s=found[whole], early_s=early, slower=first,
+                                  middle=first.value)
     return found
 
 
@@ -203,17 +205,17 @@ def _as_late(early_s: Any, slower: Any, middle: Any) -> Any:
     return early_s * slower / middle
 
 
-def _later(whole_s: Any, early_s: Any, first_s: Any) -> Any:
+def _later(whole_s: Any, early_s: Any, slower: Any, middle: Any) -> Any:
     """A request whose first token comes later than the replay has it."""
-    return whole_s + first_s - early_s
+    return whole_s + early_s * (slower / middle - 1.0)
 
 
 def _label(name: str) -> str:
     return name.removesuffix("_s").replace("_", " ")
 
 
-def _rates(asked: Asked, values: Mapping[str, Any], found: Mapping[str, Any], whole: Replicas, devices: Any
-           ) -> dict[str, Any]:
+def _rates(asked: Asked, values: Mapping[str, Any], found: Mapping[str, Any], run: SimResult, times: float,
+           whole: Replicas, devices: Any) -> dict[str, Any]:
     """Requests in flight, and of a loop its rate, by the times of the replay."""
     if found["e2e_s"] is None:
         return {}
@@ -222,11 +224,14 @@ def _rates(asked: Asked, values: Mapping[str, Any], found: Mapping[str, Any], wh
                                       time_s=found["e2e_s"])}
     if asked.kind == "queued":
         return {}
+    if asked.kind == "batch":  # it empties: on average fewer are in flight than were started
+        asked = replace(asked, concurrency=run.counts["completed"] * run.measures["e2e_s"].mean * times / run.seconds)
     rate: Quantity = derive(per_time, "requests a second", "requests/s", inside=asked.concurrency,
                             time_s=found["e2e_s"])
     most = {"running": values["capacity_concurrency"] / whole.count}
-    again = loads_of(asked, dict(found), rate, values["capacity_requests_per_s"], most, whole)
-    return again | rates_of(asked, rate, int(devices))
+    capacity: Quantity = derive(most_of, "requests a second that it sustains", "requests/s",
+                                one=values["capacity_requests_per_s"], other=rate)
+    return loads_of(asked, dict(found), rate, capacity, most, whole) | rates_of(asked, rate, int(devices))
 
 
 def _between(slower: tuple[float, ...], times_s: tuple[float, ...]) -> Any:

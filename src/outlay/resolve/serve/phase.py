@@ -37,6 +37,7 @@ from outlay.resolve.serve.defaults import (
     shares_cache,
 )
 from outlay.resolve.serve.layout import PoolLayout, pool_layouts, whole_layout
+from outlay.resolve.serve.replay import with_most
 from outlay.resolve.serve.speed import Speed, resolve_speed
 from outlay.resolve.stream import stream_device, with_stream_constants
 from outlay.resolve.workload import Asked, resolve_workload
@@ -87,6 +88,7 @@ def resolve_serve(
         raise BadValue("model: needed to serve", "model")
     if fleet is None or facts is None or hardware is None:
         raise BadValue("fleet: needed to serve; for example 8xh100-sxm5-80gb", "fleet")
+    given = with_most(given)
     engine = _engine_of(given, model, facts, catalog, notes, without)
     usable = usable_memory(fleet, facts.memory_bytes, engine, seed)
     size = fleet.device_memory_bytes or facts.memory_bytes.value
@@ -112,7 +114,7 @@ def resolve_serve(
         engine,
         layout,
         given.tensor is not None,
-        int(given.replicas or (given.autoscale and given.autoscale.max_replicas) or 0),
+        int(given.replicas or 0),
         usable,
         shown,
         device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.derive import Quantity
 from outlay.errors import BadValue, Inconsistent, Unsupported
@@ -106,6 +107,14 @@ def _scale(given: Serve, kind: str, load: dict[str, Any], defaults: Defaults) ->
         raise Unsupported(f"{field}: a pool of prompts and a pool of answers are not scaled apart in a replay; give "
                           f"{HOURLY} instead", field)
     return _read(given, given.autoscale or Autoscale(), defaults)
+
+
+def with_most(given: Serve) -> Serve:
+    """The most replicas that an autoscaler may have are those there are."""
+    told = given.autoscale
+    if told is None or told.max_replicas is None or given.replicas is not None or given.disaggregated is not None:
+        return given
+    return replace(given, replicas=told.max_replicas)
 
 
 def _read(given: Serve, told: Autoscale, defaults: Defaults) -> Scale:
