@@ -6,7 +6,7 @@
 Without --fit it scores the constants as shipped. A coordinate search in log space lowers the mean and median
 absolute log ratio over sources; --leave-out refits with each model of a source held back and scores it there;
 --write puts the constants, their spread over those refits, and the residuals into the catalogue; --residuals writes
-the last alone, from the refits that are there.
+the last alone, from plans with the refits that are there.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from time_bench import Bench, Keep, Key, report, show
 from time_constants import CONSTANTS
+from write_validation import tables_with
 
+from outlay.catalog import load
 from outlay.steps.efficiency import width_of
+from outlay.validate import scoreboard
+from outlay.validate.predict import predict
 from outlay.validate.time_cases import TimeCase
 
 OUT = Path(__file__).parents[1] / "src/outlay/catalog/data/efficiency_constants.csv"
@@ -35,6 +39,7 @@ SOURCE = (
     "Korthikanti 2022 step times; python tools/fit_time.py TRUTH --fit --leave-out --write"
 )
 Constants = dict[Key, float]
+TIME = "time "  # what the evidence of a case of the scoreboard starts with
 
 
 def loss(bench: Bench, constants: Constants, keep: Keep | None = None) -> float:
@@ -157,10 +162,15 @@ def refit_rows(values: Constants, refits: dict[str, Constants]) -> list[list[str
 
 
 def residual_rows(bench: Bench, ratios: dict[int, float]) -> list[list[str]]:
-    """The spread of left-out measured over predicted by evidence class: what holds 80 % of them."""
+    """The residuals of left-out cases."""
     by_class: dict[str, list[float]] = defaultdict(list)
     for i, ratio in ratios.items():
         by_class[bench.items[i][0].evidence].append(ratio)
+    return spans(by_class)
+
+
+def spans(by_class: dict[str, list[float]]) -> list[list[str]]:
+    """The spread of left-out measured over predicted by evidence class: what holds 80 % of them."""
     rows = []
     for name, found in sorted(by_class.items()):
         low, high = (float(edge) for edge in np.quantile(found, [0.1, 0.9]))
@@ -197,22 +207,19 @@ def shipped() -> Constants:
     return values
 
 
-def shipped_residuals(bench: Bench, values: Constants) -> None:
-    """The residuals and the counts behind them written anew, from the constants as fitted without each group."""
+def shipped_residuals(bench: Bench, truth: Path) -> None:
+    """The residuals and the counts behind them written anew: every case planned as the scoreboard plans it, with the
+    constants fitted without its group."""
+    with tables_with([truth]) as folder:
+        cases = [case for case in scoreboard.cases(folder) if case.evidence.startswith(TIME)]
+    catalog = load()
+    by_class: dict[str, list[float]] = defaultdict(list)
+    for case in cases:
+        by_class[case.evidence.removeprefix(TIME)].append(case.measured / predict(case, catalog).value)
     with open(OUT, newline="") as file:
-        kept = list(csv.reader(file))[1:]
-    apart: dict[str, Constants] = defaultdict(lambda: dict(values))
-    for row in kept:
-        scope, _, fold = row[0].partition("@")
-        if fold:
-            apart[fold][scope, row[1]] = float(row[2])
-    ratios: dict[int, float] = {}
-    for fold in sorted({fold_of(case) for case, _ in bench.items}):
-        ratios.update(bench.ratios(apart[fold], lambda case, f=fold: fold_of(case) == f))  # type: ignore
-    report(bench, ratios)
-    before = [row for row in kept if "@" not in row[0] and row[0] not in ("residual", "evidence")]
-    after = [row for row in kept if "@" in row[0]]
-    write(before + residual_rows(bench, ratios) + after + evidence_rows(bench))
+        kept = [row for row in list(csv.reader(file))[1:] if row[0] not in ("residual", "evidence")]
+    before, after = [row for row in kept if "@" not in row[0]], [row for row in kept if "@" in row[0]]
+    write(before + spans(by_class) + after + evidence_rows(bench))
 
 
 def main() -> None:
@@ -238,7 +245,7 @@ def main() -> None:
         show(bench, values, args.rows)
         return
     if args.residuals:
-        shipped_residuals(bench, values)
+        shipped_residuals(bench, args.truth)
         return
     free = [key for key, constant in CONSTANTS.items() if constant.free]
     bench.ratios(values)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,12 +23,18 @@ NOTES = ROOT / "docs" / "validation-notes.md"
 SUMMARY = ROOT / "src" / "outlay" / "validate" / "summary.json"
 
 
-def main() -> None:
+@contextmanager
+def tables_with(folders: Iterable[Path]) -> Iterator[Path]:
+    """A folder of the tables shipped in the package, those of other folders in their place or beside them."""
     with TemporaryDirectory() as both:
-        folder = Path(both)
-        for table in (*scoreboard.CASES.glob("*.csv"), *(p for a in sys.argv[1:2] for p in Path(a).glob("*.csv"))):
-            (folder / table.name).unlink(missing_ok=True)
-            (folder / table.name).symlink_to(table.resolve())
+        for table in (*scoreboard.CASES.glob("*.csv"), *(p for folder in folders for p in folder.glob("*.csv"))):
+            (Path(both) / table.name).unlink(missing_ok=True)
+            (Path(both) / table.name).symlink_to(table.resolve())
+        yield Path(both)
+
+
+def main() -> None:
+    with tables_with(map(Path, sys.argv[1:2])) as folder:
         found, verdicts = scoreboard.outcomes(folder), scoreboard.fits(folder)
     notes = NOTES.read_text(encoding="utf-8") if NOTES.exists() else "Nothing noted."
     PAGE.write_text(page(found, verdicts, notes), encoding="utf-8")
