@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from msgspec.structs import replace
 
 from outlay.errors import OutlayError
 from outlay.simulate import Autoscale, Batch, Given, Pool, SimResult, StepTime, System, batch, simulate
+from outlay.simulate.fast import MODULES
 
 STEP = StepTime((0.0, *(0.008 + 0.0002 * n for n in range(1, 17))), 0.0, (0.0, 1.0, 512.0, 8192.0),
                 (0.0, 1.0, 16.0), ((0.0, 0.01, 0.03, 0.3), (0.0, 0.001, 0.02, 0.3), (0.0, 0.001, 0.02, 0.3)))
@@ -100,6 +103,14 @@ def test_decisions_are_those_of_the_rules(scale: Autoscale) -> None:
         assert [(pytest.approx(t), *n) for t, *n in expected(found, scale, 6 // scale.engines)] == rows
         assert max(table["replicas"]) > scale.low  # something happened
         assert found.starts() >= max(table["replicas"]) - scale.low
+
+
+def test_functions_of_the_inner_loop_have_names_of_their_own() -> None:
+    """Compiled, they know one another by name alone."""
+    names = [function for module in MODULES
+             for function, one in inspect.getmembers(import_module(f"outlay.simulate.{module}"), inspect.isfunction)
+             if one.__module__.endswith(f".{module}")]
+    assert sorted(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize("router", ["least_loaded", "round_robin", "prefix"])

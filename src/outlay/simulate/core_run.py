@@ -110,7 +110,7 @@ def note_replicas(st: Any, time: float) -> None:
         log(st, 0, SCALED, paid, answering, 0, time, 0.0)
 
 
-def look(st: Any, wanted: int) -> None:
+def remember(st: Any, wanted: int) -> None:
     """The last looks, and the most that any of them wanted."""
     g = st.g
     place = g[LOOKED] % g[PATIENCE]
@@ -137,7 +137,7 @@ def tick(st: Any, time: float) -> None:
         elif status in (UPON, STARTING):
             count += 1
     wanted = min(max(math.ceil(g[INSIDE] / st.gf[TARGET]), g[LOW]), g[HIGH])
-    look(st, wanted)
+    remember(st, wanted)
     if wanted > count:
         start_more(st, time, wanted - count)
     elif g[WANTED] < count:
