@@ -274,3 +274,12 @@ def test_a_wide_table_of_variants_keeps_what_differs(capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
     assert "The same in all" in out and "device-hours 17.5k" in out and "each token" in out
+
+
+def test_a_loop_whose_prompts_queue_before_their_pool_is_saturated() -> None:
+    pools = {"prefill": {"tensor": 2, "replicas": 2}, "decode": {"tensor": 4}}
+    few, many = (plan({"model": "llama-3.1-70b", "fleet": "8xh200-sxm-141gb", "site": "FR", "serve": {
+        "engine": "trtllm", "precision": "fp8", "disaggregated": pools,
+        "workload": {"concurrency": inside, "input": 4096, "output": 512}}}).to_dict()["serve"] for inside in (8, 512))
+    assert (few["saturated"], many["saturated"]) == (False, True)
+    assert few["capacity_concurrency"] > 8 and many["capacity_concurrency"] < 100

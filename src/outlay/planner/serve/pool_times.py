@@ -126,6 +126,11 @@ def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
     slots = float(second.engine.max_num_seqs) * value_of(second.replicas) * value_of(second.layout.data)
     one = Replicas(pools.arch, speed, second.layout, 1, value_of(second.cache_tokens))
     values |= loads_of(asked, values, rate, capacity, {"running": slots}, one)
+    if asked.kind in ("closed", "open"):
+        held = min(slots, in_work(pools, load, found))
+        values["capacity_concurrency"] = held
+        if asked.kind == "closed" and asked.concurrency > held:
+            values |= {"saturated": True, "saturation_probability": 1.0}
     for key, name in (
         ("prefill_load", "prefill_load"),
         ("decode_load", "decode_load"),
@@ -136,6 +141,12 @@ def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
     whole = sum(pools.devices)
     traffic = Traffic(rate, busy[0] / whole, min(1.0, sum(busy) / whole), float(found["running"]))
     return values | rates_of(asked, rate, int(whole)), traffic
+
+
+def in_work(pools: Pools, load: Load, found: Mapping[str, Any]) -> float:
+    """Requests that both pools work at while they answer all they can; more in a loop wait for their prompt's turn."""
+    alone = pools.at(replace(load, kind="closed", concurrency=1.0))["ttft_s"]
+    return float(found["capacity_per_s"] * (alone + found["tpot_s"] * (load.output - 1.0)))
 
 
 def pooled_power(power: PowerInputs | None, pools: Pools, asked: Asked, traffic: Traffic) -> dict[str, Quantity]:
