@@ -219,11 +219,9 @@ def _rates(asked: Asked, values: Mapping[str, Any], found: Mapping[str, Any], ru
     """Requests in flight, and of a loop its rate, by the times of the replay."""
     if found["e2e_s"] is None:
         return {}
-    if asked.kind == "open":
+    if asked.kind in ("open", "queued"):
         return {"concurrency": derive(in_flight, "requests in flight", "requests", rate_per_s=values["rate"],
                                       time_s=found["e2e_s"])}
-    if asked.kind == "queued":
-        return {}
     if asked.kind == "batch":  # it empties: on average fewer are in flight than were started
         asked = replace(asked, concurrency=run.counts["completed"] * run.measures["e2e_s"].mean * times / run.seconds)
     rate: Quantity = derive(per_time, "requests a second", "requests/s", inside=asked.concurrency,
