@@ -133,6 +133,7 @@ class Engine:
                 if need > self.free:
                     break
                 self.join(request)
+                request.first = self.time if request.first < 0 else request.first
                 self.take(need)
                 request.blocks = [("own", 0)] * need
                 request.computed = request.target
@@ -268,9 +269,9 @@ class Engine:
             self.release(request)
             self.naive.ended(request, self.time)
         for request in done:
-            if request.first < 0:
-                request.first = self.time
             over = request.stage == 0 and self.naive.system.decode is not None and request.output > 1
+            if request.first < 0 and not over:
+                request.first = self.time
             if over or request.left <= 0:
                 self.running.remove(request)
                 self.release(request)

@@ -88,18 +88,21 @@ def end_running(st: Any, e: int) -> None:
 
 
 def end_prompts(st: Any, e: int, head: int) -> None:
-    """Requests whose prompt is now computed have their first token, or the next where they gave way before."""
+    """Requests whose prompt is now computed have their first token, or the next where they gave way before.
+
+    Of two pools the one that answers sends it, once it has the cache and has taken the request up.
+    """
     now = st.ef[e * ENGINE_FLOATS + TIME]
     slot = head
     while slot >= 0:
         row, floats = (slot * SLOT_INTS, slot * SLOT_FLOATS)
         after = st.si[row + NEXTW]
+        over = st.si[row + STAGE] == 0 and st.g[FIRST_POOL] < st.g[ENGINES] and (st.si[row + OUT] > 1)
         if st.sf[floats + FIRST] < 0.0:
-            st.sf[floats + FIRST] = now
+            st.sf[floats + FIRST] = -1.0 if over else now
         elif st.sf[floats + GAP] >= 0.0:
             log(st, e, GAPPED, 1, 1, 0, st.sf[floats + GAP], now - st.sf[floats + GAP])
             st.sf[floats + GAP] = -1.0
-        over = st.si[row + STAGE] == 0 and st.g[FIRST_POOL] < st.g[ENGINES] and (st.si[row + OUT] > 1)
         if over or st.si[row + LEFT] <= 0:
             give_back(st, e, slot)
             unlink(st, e, slot)

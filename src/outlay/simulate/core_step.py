@@ -376,6 +376,8 @@ def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int]:
         slot = admit(st, e, hits, known, now)
         row = slot * SLOT_INTS
         if now == 0:
+            if st.sf[slot * SLOT_FLOATS + FIRST] < 0.0:
+                st.sf[slot * SLOT_FLOATS + FIRST] = st.ef[e * ENGINE_FLOATS + TIME]
             into_decode(st, e, slot, 1 - st.pi[pi + PREFILL_FIRST])
             continue
         attention += attention_s(st, pool, now, known)
