@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from outlay.simulate.core_engine import NEVER, decode_run
 from outlay.simulate.core_kv import (
     ANON,
     ARR,
@@ -21,6 +22,7 @@ from outlay.simulate.core_kv import (
     ENGINES,
     FIRST,
     FIRST_POOL,
+    FREE,
     FROM,
     GAP,
     HELD,
@@ -32,8 +34,10 @@ from outlay.simulate.core_kv import (
     INSIDE,
     LAUNCH,
     LAUNCH_NEXT,
+    LEAVES,
     LEFT,
     LENGTH,
+    NDEC,
     NEXTW,
     NREG,
     NRUN,
@@ -43,15 +47,19 @@ from outlay.simulate.core_kv import (
     OUTSIDE,
     OUTSIDE_PASS,
     OUTSIDE_TOKEN,
+    PART,
     PERIOD,
     POOL,
     POOL_FLOATS,
     POOL_INTS,
     PRE,
+    READ,
+    READ_S,
     READER,
     READY,
     ROUTER,
     SCHED,
+    SEQS,
     SHARED,
     SINCE,
     SLACK,
@@ -79,6 +87,7 @@ from outlay.simulate.core_step import (
     pend,
 )
 
+FULL = 2**40  # more requests than any engine has inside
 OFF, STARTING, UPON, DRAINING = range(4)  # an engine's status
 ROUND_ROBIN, LEAST_LOADED, PREFIX = range(3)
 UNDER_WAY = 0.5  # of the pass under way, what one who comes finds left
@@ -89,19 +98,74 @@ def load_of(st: Any, e: int) -> int:
     return int(st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT] + st.ei[e * ENGINE_INTS + AWAY])
 
 
-def least_loaded(st: Any, low: int, high: int) -> int:
+def due_at(st: Any, e: int) -> float:
+    """When an engine must next be looked at: at its next step, or at the one with which the first of its requests ends
+    where until then nothing else can happen. A router that knows prefixes wants every engine up to date."""
+    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
+    if st.ei[engine + NRUN] + st.ei[engine + NWAIT] == 0:
+        return math.inf
+    time, pool = (st.ef[floats + TIME], st.ei[engine + POOL])
+    if st.g[ROUTER] == PREFIX or st.ei[engine + NDEC] == 0 or st.ei[engine + PART] >= 0:
+        return float(time)
+    if st.ei[engine + WHEAD] >= 0 and st.ei[engine + NRUN] < st.pi[pool * POOL_INTS + SEQS]:
+        return float(time)
+    steps = int(st.hk[e * st.g[WIDE]]) - st.ei[engine + STEP]
+    period = st.pi[pool * POOL_INTS + PERIOD]
+    if steps <= 1 or st.ei[engine + FREE] < st.ei[engine + NDEC] * ((steps + period - 1) // period):
+        return float(time)
+    more = st.pf[pool * POOL_FLOATS + READ_S] * st.ei[engine + NDEC] * st.pf[pool * POOL_FLOATS + YIELD]
+    one = st.base[pool * st.g[WIDE] + st.ei[engine + NDEC]] + st.pf[pool * POOL_FLOATS + READ_S] * st.ef[floats + READ]
+    return float(time + (steps - 1) * one + more * (0.5 * (steps - 1) * (steps - 2)))
+
+
+def touch(st: Any, e: int) -> None:
+    """An engine has changed: the trees that find the next one and the emptiest are told."""
+    leaves = st.g[LEAVES]
+    at = leaves + e
+    st.clocks[at] = due_at(st, e)
+    at //= 2
+    while at >= 1:
+        st.clocks[at] = min(st.clocks[2 * at], st.clocks[2 * at + 1])
+        at //= 2
+    tree = 2 * leaves * st.ei[e * ENGINE_INTS + POOL]
+    at = leaves + e
+    st.loads[tree + at] = load_of(st, e) if st.ei[e * ENGINE_INTS + STATUS] == UPON else FULL
+    at //= 2
+    while at >= 1:
+        st.loads[tree + at] = min(st.loads[tree + 2 * at], st.loads[tree + 2 * at + 1])
+        at //= 2
+
+
+def next_due(st: Any) -> int:
+    """The engine to be looked at next; the first of equals."""
+    at, leaves = (1, st.g[LEAVES])
+    while at < leaves:
+        at = 2 * at if st.clocks[2 * at] <= st.clocks[2 * at + 1] else 2 * at + 1
+    return int(at - leaves)
+
+
+def due_beside(st: Any, e: int) -> float:
+    """When the next of all others must be looked at."""
+    found, at = (math.inf, st.g[LEAVES] + e)
+    while at > 1:
+        found = min(found, st.clocks[at ^ 1])
+        at //= 2
+    return float(found)
+
+
+def least_loaded(st: Any, low: int) -> int:
     """Of the engines of a pool that take requests, the one with the fewest inside; the first of equals."""
-    best = -1
-    for e in range(low, high):
-        if st.ei[e * ENGINE_INTS + STATUS] == UPON and (best < 0 or load_of(st, e) < load_of(st, best)):
-            best = e
-    return best
+    leaves = st.g[LEAVES]
+    tree, at = (0 if low == 0 else 2 * leaves, 1)
+    while at < leaves:
+        at = 2 * at if st.loads[tree + 2 * at] <= st.loads[tree + 2 * at + 1] else 2 * at + 1
+    return int(at - leaves)
 
 
 def choose(st: Any, slot: int, low: int, high: int) -> int:
     """The engine a request goes to."""
     g = st.g
-    least = least_loaded(st, low, high)
+    least = least_loaded(st, low)
     if g[ROUTER] == LEAST_LOADED:
         return least
     if g[ROUTER] == PREFIX:
@@ -182,6 +246,7 @@ def arrive(st: Any, time: float) -> None:
     if st.gf[OUTSIDE] + st.gf[OUTSIDE_TOKEN] + st.gf[OUTSIDE_PASS] > 0.0:
         st.si[row + ENG] = e
         st.ei[e * ENGINE_INTS + AWAY] += 1
+        touch(st, e)
         pend(st, prepared_s(st, e, st.si[row + INP], time), JOIN, slot)
     else:
         join(st, e, slot, time)
@@ -214,6 +279,8 @@ def prepared_s(st: Any, e: int, tokens: int, time: float) -> float:
 def join(st: Any, e: int, slot: int, time: float) -> None:
     """To the end of an engine's queue; it is known of some steps later, or by an idle engine after as much time."""
     engine, row, pool = (e * ENGINE_INTS, slot * SLOT_INTS, st.ei[e * ENGINE_INTS + POOL])
+    if st.ei[engine + NRUN] > 0 and st.ef[e * ENGINE_FLOATS + TIME] < time:
+        decode_run(st, e, time, NEVER)
     later, held = st.pf[pool * POOL_FLOATS + TAKE_UP], st.pf[pool * POOL_FLOATS + HELD]
     st.si[row + FROM] = 0
     if st.ei[engine + NRUN] + st.ei[engine + NWAIT] == 0:
@@ -230,6 +297,7 @@ def join(st: Any, e: int, slot: int, time: float) -> None:
         st.ei[engine + WHEAD] = slot
     st.ei[engine + WTAIL] = slot
     st.ei[engine + NWAIT] += 1
+    touch(st, e)
 
 
 def hand_over(st: Any, slot: int, time: float) -> None:

@@ -264,17 +264,3 @@ def go(st: Any, e: int, limit: float) -> None:
             and (g[NLOG] < g[LOGROOM])
             and (g[NOUT] < g[OUTROOM])
         )
-
-
-def earliest_end(st: Any, e: int) -> float:
-    """No request of the engine ends before this."""
-    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
-    pool = st.ei[engine + POOL]
-    steps = int(st.hk[e * st.g[WIDE]]) - st.ei[engine + STEP] if st.ei[engine + NDEC] > 0 else 0
-    period = st.pi[pool * POOL_INTS + PERIOD]
-    needed = st.ei[engine + NDEC] * ((steps + period - 1) // period)
-    if st.ei[engine + NWAIT] > 0 or st.ei[engine + PART] >= 0 or steps == 0 or (st.ei[engine + FREE] < needed):
-        return float(st.ef[floats + TIME])
-    more = st.pf[pool * POOL_FLOATS + READ_S] * st.ei[engine + NDEC] * st.pf[pool * POOL_FLOATS + YIELD]
-    one = st.base[pool * st.g[WIDE] + st.ei[engine + NDEC]] + st.pf[pool * POOL_FLOATS + READ_S] * st.ef[floats + READ]
-    return float(st.ef[floats + TIME] + steps * one + more * (0.5 * steps * (steps - 1)))

@@ -30,8 +30,8 @@ POOL_FLOATS = 9
 # Global counters and settings.
 CURSOR, COUNT, FINAL, CLOSED, NPEND, NSLOT, NOUT, NLOG, ADMITTED, ROUTER, TURN, FEEDBACK, NNODE, SLACK = range(14)
 OUTROOM, LOGROOM, FIRST_POOL, ENGINES, LOW, HIGH, LOOKED, PATIENCE, ARRIVED, INSIDE = range(14, 24)
-BASE, TURN2, WIDE, PHASES, MASK, GROUP, PAID, ANSWERING, WANTED = range(24, 33)
-GLOBAL_INTS = 33
+BASE, TURN2, WIDE, PHASES, MASK, GROUP, PAID, ANSWERING, WANTED, LEAVES = range(24, 34)
+GLOBAL_INTS = 34
 THINK, MOVE, MOVE_TOKEN, EVERY, COLD, TARGET, OUTSIDE, OUTSIDE_TOKEN, OUTSIDE_PASS = range(9)
 GLOBAL_FLOATS = 9
 
@@ -75,6 +75,8 @@ class State(NamedTuple):
     li: Any  # runs of steps
     lf: Any
     looks: Any  # replicas that the autoscaler's last looks wanted
+    clocks: Any  # trees of least values over engines: when each must next be looked at
+    loads: Any  # requests inside those that take more, a tree for each pool
 
 
 PREV, NEXT, KEY, USERS, BLOCKS = range(5)

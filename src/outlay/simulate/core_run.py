@@ -9,9 +9,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from outlay.simulate.core_come import DRAINING, OFF, STARTING, UPON, arrive, hand_over, join, load_of
+from outlay.simulate.core_come import (
+    DRAINING,
+    OFF,
+    STARTING,
+    UPON,
+    arrive,
+    due_beside,
+    hand_over,
+    join,
+    load_of,
+    next_due,
+    touch,
+)
 from outlay.simulate.core_engine import (
-    earliest_end,
     go,
 )
 from outlay.simulate.core_kv import (
@@ -38,9 +49,7 @@ from outlay.simulate.core_kv import (
     NLOG,
     NOUT,
     NPEND,
-    NRUN,
     NSLOT,
-    NWAIT,
     ON,
     OUTROOM,
     PAID,
@@ -89,6 +98,7 @@ def turn(st: Any, first: int, status: int, time: float) -> None:
         elif st.ei[row] == STARTING:
             st.ef[floats + TIME] = time
         st.ei[row] = status
+        touch(st, e)
 
 
 def over(st: Any) -> bool:
@@ -230,15 +240,9 @@ def run(st: Any) -> int:
         if g[CURSOR] < g[COUNT] and (g[CLOSED] == 0 or g[ARRIVED] < g[CLOSED]):
             comes = st.arr[g[CURSOR]]
         pending = st.pt[0] if g[NPEND] > 0 else math.inf
-        best, clock = (-1, math.inf)
-        for e in range(g[ENGINES]):
-            if (
-                st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT] > 0
-                and st.ef[e * ENGINE_FLOATS + TIME] < clock
-            ):
-                best, clock = (e, st.ef[e * ENGINE_FLOATS + TIME])
+        clock = st.clocks[1]
         after = min(comes, pending)
-        if best < 0 and after == math.inf:
+        if clock == math.inf and after == math.inf:
             return FINISHED
         if after <= clock:
             if comes <= pending:
@@ -246,8 +250,8 @@ def run(st: Any) -> int:
             else:
                 happen(st)
             continue
-        if g[FEEDBACK] == 1:
-            for e in range(g[ENGINES]):
-                if e != best and st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT] > 0:
-                    after = min(after, earliest_end(st, e))
+        best = next_due(st)
+        if g[FEEDBACK] == 1:  # what ends elsewhere may bring more, but not before the step that it ends with begins
+            after = min(after, due_beside(st, best))
         go(st, best, after)
+        touch(st, best)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from outlay.errors import Inconsistent
 from outlay.simulate import core_kv as c
-from outlay.simulate.core_come import OFF, UPON
+from outlay.simulate.core_come import FULL, OFF, UPON, touch
 from outlay.simulate.core_step import TICK
 from outlay.simulate.records import POLICIES, ROUTERS, Pool, StepTime, System
 
@@ -72,6 +73,8 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     phases = max(pi[number * c.POOL_INTS + c.PERIOD] for number in range(len(pools)))
     index = 1 << (2 * nodes).bit_length()
     g[c.WIDE], g[c.PHASES], g[c.MASK] = most, phases, index - 1
+    leaves = 1 << (engines - 1).bit_length()
+    g[c.LEAVES] = leaves
     pend = slots + closed + engines + 8
     st = c.State(
         t.table(slots, c.SLOT_INTS, int), t.table(slots, c.SLOT_FLOATS, float), ei, ef, pi, pf, g, gf,
@@ -85,6 +88,7 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
         t.table(index, 1, int, -1), t.table(index, 1, int),
         *empty_output(t, most, engines),
         t.table(system.autoscale.patience if system.autoscale else 1, 1, int),
+        t.table(2 * leaves, 1, float, math.inf), t.table(4 * leaves, 1, int, FULL),
     )
     if system.autoscale:
         scale = system.autoscale
@@ -93,6 +97,8 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
         g[c.GROUP] = scale.engines
         gf[c.EVERY], gf[c.COLD], gf[c.TARGET] = scale.every_s, scale.cold_start_s, scale.target
         st.pt[0], st.pq[0], st.ps[0], g[c.NPEND] = scale.every_s, TICK, -1, 1
+    for e in range(engines):
+        touch(st, e)
     return st
 
 
