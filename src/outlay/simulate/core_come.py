@@ -120,16 +120,20 @@ def due_at(st: Any, e: int) -> float:
 
 def touch(st: Any, e: int) -> None:
     """An engine has changed: the trees that find the next one and the emptiest are told."""
-    leaves = st.g[LEAVES]
+    leaves, engine = (st.g[LEAVES], e * ENGINE_INTS)
+    if leaves == 1:
+        busy = st.ei[engine + NRUN] + st.ei[engine + NWAIT] > 0
+        st.clocks[1] = st.ef[e * ENGINE_FLOATS + TIME] if busy else math.inf
+        return
     at = leaves + e
     st.clocks[at] = due_at(st, e)
     at //= 2
     while at >= 1:
         st.clocks[at] = min(st.clocks[2 * at], st.clocks[2 * at + 1])
         at //= 2
-    tree = 2 * leaves * st.ei[e * ENGINE_INTS + POOL]
+    tree = 2 * leaves * st.ei[engine + POOL]
     at = leaves + e
-    st.loads[tree + at] = load_of(st, e) if st.ei[e * ENGINE_INTS + STATUS] == UPON else FULL
+    st.loads[tree + at] = load_of(st, e) if st.ei[engine + STATUS] == UPON else FULL
     at //= 2
     while at >= 1:
         st.loads[tree + at] = min(st.loads[tree + 2 * at], st.loads[tree + 2 * at + 1])

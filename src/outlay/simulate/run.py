@@ -18,7 +18,7 @@ from outlay.simulate.measures import ITL, Measure
 from outlay.simulate.records import Power, StepTime, System
 from outlay.simulate.result import SimResult, Slo, good_requests, request_times, step_watts
 from outlay.simulate.state import make_state, more_places, next_batch
-from outlay.simulate.workload import ROWS, Batch
+from outlay.simulate.workload import ROWS, Batch, Synthetic
 
 PLACES_FIRST = 1024
 INTS = ("request", "input_tokens", "output_tokens", "cached_tokens", "preemptions", "engine", "dropped")
@@ -71,15 +71,16 @@ def simulate(
     quick = _worth(len(upcoming.arrival_s)) if fast is None else fast
     run = compiled.compiled_run() if quick else run_plain
     number, think_s = workload.closed
-    st = make_state(system, steps, workload.prefix_tokens, number, think_s, quick, PLACES_FIRST)
+    following = next(batches, None)
+    tokens = 0 if _without_prefixes(workload, upcoming, following) else workload.prefix_tokens
+    st = make_state(system, steps, tokens, number, think_s, quick, PLACES_FIRST)
     gathered = _Gathered(system, steps, slo, power, keep)
     while True:
         why = run(st)
         if why == MORE:
             assert upcoming is not None
-            following = next(batches, None)
             st = next_batch(st, upcoming, following is None, quick)
-            upcoming = following
+            upcoming, following = following, None if following is None else next(batches, None)
         elif why == PLACES:
             st = more_places(st, quick)
         else:
@@ -87,6 +88,13 @@ def simulate(
             if why != FLUSH:
                 break
     return gathered.result(st, notes)
+
+
+def _without_prefixes(workload: Workload, first: Batch, more: Batch | None) -> bool:
+    """Whether no request says what it begins with: then blocks need no places in a list."""
+    if first.prefix_counts.any():
+        return False
+    return more is None or (isinstance(workload, Synthetic) and workload.prefixes is None)
 
 
 def _worth(count: int) -> bool:
