@@ -128,7 +128,7 @@ def planned(**serve: Any) -> Any:
 
 
 def test_two_pools_of_a_plan_agree_with_their_closed_form() -> None:
-    """Light load: TPOT within 5 %, end to end within 10 %."""
+    """Light load: TPOT and the first token, which waits until its cache is moved, within 5 %, end to end within 3 %."""
     pool = {"tensor": 1, "replicas": 2}
     found = planned(disaggregated={"prefill": pool, "decode": pool, "kv_transfer_bytes_per_s": 25e9})
     phase, arch = found.serve, found.architecture
@@ -139,7 +139,8 @@ def test_two_pools_of_a_plan_agree_with_their_closed_form() -> None:
     form = pools_time(arch, phase.speed.device, sides[0], sides[1], Load("open", 1024.0, 256.0, rate=4.0), moved, 25e9)
     assert run.counts["completed"] == 400
     assert run.measures["tpot_s"].mean == pytest.approx(float(form["tpot_s"]), rel=0.05)
-    assert run.measures["e2e_s"].mean == pytest.approx(float(form["e2e_s"]), rel=0.10)
+    assert run.measures["ttft_s"].mean == pytest.approx(float(form["ttft_s"]), rel=0.05)
+    assert run.measures["e2e_s"].mean == pytest.approx(float(form["e2e_s"]), rel=0.03)
     assert (run.steps["running"][run.steps["engine"] < 2] == 0).all()
     assert (run.steps["prompt_tokens"][run.steps["engine"] >= 2] == 0).all()
 
@@ -169,3 +170,22 @@ def test_many_replicas_wait_as_a_few_with_their_part_do() -> None:
     for name in ("ttft_p99_s", "tpot_p99_s", "e2e_p50_s"):
         assert many[name]["value"] == pytest.approx(few[name]["value"], rel=1e-6)
     assert many["replay"]["requests_per_s"] == pytest.approx(12.5 * few["replay"]["requests_per_s"])
+
+
+def test_a_share_of_prefix_hits_counts_in_a_replay() -> None:
+    """Requests that do not say what they begin with take the share of the plan as cached."""
+    found = planned(prefix_cache_hit=0.5, tensor=1, replicas=1)
+    work = Synthetic(Arrivals(rate=2.0), Lengths(1024.0), Lengths(64.0), 40)
+    run = replay(found.architecture, found.serve, found.serve.layout, 1, 300_000.0, work)
+    assert set(run.requests["cached_tokens"].tolist()) == {512}
+
+
+def test_a_thousand_replicas_cost_what_their_requests_do() -> None:
+    """Ten times the engines under ten times the load: no more work a request. Counted in runs of steps, not seconds."""
+    steps = step_time(DENSE, DEVICE, ENGINE, ServeLayout(1), 600.0, 64, 8192)
+    runs = []
+    for engines in (30, 300):
+        work = Synthetic(Arrivals(rate=2.0 * engines), Lengths(500.0, 0.5), Lengths(100.0, 0.5), 20 * engines)
+        found = simulate(work, replace(ROOM, pool=Pool(engines, 64, 8192, 100_000)), steps, fast=False)
+        runs.append(len(found.steps["steps"]) / (20 * engines))
+    assert runs[1] < 1.1 * runs[0] < 6.0
