@@ -107,21 +107,6 @@ def test_the_work_of_a_loop_and_of_a_queue_is_the_same(name: str) -> None:
         assert longer[0] <= shorter[0] * 1.03 and longer[1] <= shorter[1] * 1.001, rates
 
 
-@pytest.mark.parametrize("name", ["vllm", "sglang"])
-@pytest.mark.parametrize("inside", [1.0, 4.0, 64.0, 256.0])
-def test_one_token_is_answered_no_later_than_two(name: str, inside: float) -> None:
-    """Where answers are one token nobody is kept waiting for decode steps, as SGLang's servers are set to."""
-    whole = [float(times(Load("closed", 1024.0, output, inside), name=name)["e2e_s"]) for output in (1.0, 2.0, 4.0)]
-    assert whole[0] <= whole[1] * 1.01 and whole[1] <= whole[2] * 1.01
-
-
-def test_twice_the_slots_never_answer_less() -> None:
-    """No more are answered at once than prompts go through steps: the other places wait and cost nothing."""
-    for prompt, output in ((8192.0, 64.0), (1024.0, 128.0), (2048.0, 16.0)):
-        rates = [float(times(Load("closed", prompt, output, 2.0**n))["output_tokens_per_s"]) for n in range(4, 11)]
-        assert all(more >= fewer for fewer, more in pairwise(rates)), rates
-
-
 def test_more_bandwidth_is_never_slower() -> None:
     device = time_device(load().find("device", "h200-sxm-141gb", ""))
     for kind in (DENSE, MIXED):

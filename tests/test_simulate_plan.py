@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -189,3 +190,24 @@ def test_a_thousand_replicas_cost_what_their_requests_do() -> None:
         found = simulate(work, replace(ROOM, pool=Pool(engines, 64, 8192, 100_000)), steps, fast=False)
         runs.append(len(found.steps["steps"]) / (20 * engines))
     assert runs[1] < 1.1 * runs[0] < 6.0
+
+
+MANY = replace(ENGINE, max_num_seqs=2048.0)
+HELD = replace(MANY, constants=time_constants("sglang", DEVICE.generation), holds=((0.0, 10.0), (16.0, 30.0)))
+
+
+@pytest.mark.parametrize("engine", [MANY, HELD], ids=["vllm", "sglang"])
+@pytest.mark.parametrize("inside", [1.0, 4.0, 64.0, 256.0])
+def test_one_token_is_answered_no_later_than_two(engine: EngineTime, inside: float) -> None:
+    """Where answers are one token nobody is kept waiting for decode steps, as SGLang's servers are set to."""
+    whole = [float(serve_time(DENSE, DEVICE, engine, ServeLayout(1), Load("closed", 1024.0, output, inside))["e2e_s"])
+             for output in (1.0, 2.0, 4.0)]
+    assert whole[0] <= whole[1] * 1.01 and whole[1] <= whole[2] * 1.01
+
+
+def test_twice_the_slots_never_answer_less() -> None:
+    """No more are answered at once than prompts go through steps: the other places wait and cost nothing."""
+    for prompt, output in ((8192.0, 64.0), (1024.0, 128.0), (2048.0, 16.0)):
+        rates = [float(serve_time(DENSE, DEVICE, MANY, ServeLayout(1), Load("closed", prompt, output, 2.0**n))[
+            "output_tokens_per_s"]) for n in range(4, 11)]
+        assert all(more >= fewer for fewer, more in pairwise(rates)), rates
