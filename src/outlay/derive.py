@@ -164,7 +164,7 @@ def any_of(value: float, options: Sequence[Num], unit: str, label: str, *sources
     The interval is that of all their draws together.
 
     >>> one = any_of(2.0, (1.0, 2.0, 4.0), "USD", "one of three prices")
-    >>> one.low, one.value, one.high
+    >>> round(one.low, 1), one.value, round(one.high, 1)
     (1.0, 2.0, 4.0)
     """
     import numpy as np

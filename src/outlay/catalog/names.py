@@ -68,6 +68,7 @@ def match(name: str, index: Mapping[str, list[str]], ids: Iterable[str]) -> list
     if not any(c.isdigit() for c in name) or not words:
         return []
     wanted = set(words)
+    ids = [i for i in ids if "@" not in i]  # what holds for a version or without a group is asked for by its whole name
     found = [i for i in ids if wanted <= set(tokens(i))]
     return found or [i for i in ids if stripped in _beginnings(i)]
 
