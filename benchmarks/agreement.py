@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.derive import value_of
-from outlay.planner.serve.simulate import replay
+from outlay.planner.replay.simulate import replay
 from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths
 from outlay.scenario_io import scenario_from

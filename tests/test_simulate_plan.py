@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from outlay.catalog import load
-from outlay.planner.serve.simulate import before_engine, contract_values, pool_of, replay, replay_pools, step_time
+from outlay.planner.replay.simulate import before_engine, contract_values, pool_of, replay, replay_pools, step_time
 from outlay.readers import architecture_from_mapping
 from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths

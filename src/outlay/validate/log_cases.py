@@ -65,7 +65,7 @@ def replayed(scenario: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> 
 
     It gives the times of every request, replayed as it came.
     """
-    from outlay.planner.serve.simulate import replay
+    from outlay.planner.replay.simulate import replay
     from outlay.resolve import resolve
     from outlay.scenario_io import scenario_from
     from outlay.simulate import Given, batch

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from outlay.account import unit_value
 from outlay.planner.capacity.hours import mean_hour
 from outlay.planner.capacity.rate import Most, tails
+from outlay.planner.replay.own_load import replayed
+from outlay.planner.replay.spread import spread
 from outlay.planner.serve.hours import Standing, standing_of
-from outlay.planner.serve.replay import spread
-from outlay.planner.serve.replayed import replayed
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import HOUR_S, load_of, times
 from outlay.resolve.power import serve_power_facts

@@ -18,12 +18,12 @@ from outlay.derive import value_of
 from outlay.planner.capacity.option import Option, an_hour, an_hour_of_many, is_replayed, more_of
 from outlay.planner.capacity.rate import CAPACITY, Most, tails
 from outlay.planner.layouts.pareto import front
+from outlay.planner.replay.own_load import replayed_pools
+from outlay.planner.replay.spread import spread_pools
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_needs import Answers, Needs, Prompts, answers_of, needed_per_s, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, pooled_times, pools_power_w
-from outlay.planner.serve.replay import spread_pools
-from outlay.planner.serve.replayed import replayed_pools
 from outlay.planner.serve.speed import held_tokens
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved

@@ -23,8 +23,8 @@ from outlay.planner.capacity.pools import no_pools, pooled
 from outlay.planner.capacity.rate import most_load
 from outlay.planner.capacity.verify import verify
 from outlay.planner.layouts.pareto import front
+from outlay.planner.replay.spread import of_trace
 from outlay.planner.serve.extras import with_extras
-from outlay.planner.serve.replay import of_trace
 from outlay.planner.serve.speed import alone, replicas_of
 from outlay.planner.serve.times import HOUR_S
 from outlay.planner.serve.trial import nominal_recipe, tensor_degrees

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.derive import Num, Quantity, value_of
 from outlay.planner.capacity.rate import most_load
+from outlay.planner.replay.told import unfit
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.nearest import changes_that_fit, room_left
-from outlay.planner.serve.replay_told import unfit
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.speed import alone, held_to_one_stream, held_tokens, loads_shown, replicas_of, under_load
 from outlay.planner.serve.trial import Trial, nominal_recipe, tensor_degrees, trial
@@ -36,7 +36,7 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
 
         return plan_pools(resolved)
     if phase.asked.trace is not None:
-        from outlay.planner.serve.replay import of_trace
+        from outlay.planner.replay.spread import of_trace
 
         phase = replace(phase, asked=of_trace(phase.asked, resolved.notes))
     layout = choose_layout(phase, arch, hw.devices, hw.scale_up_devices, resolved)

@@ -8,15 +8,15 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
+from outlay.planner.replay.spread import of_trace, spread_pools
+from outlay.planner.replay.told import tell_replay, unfit
+from outlay.planner.replay.use import own_load_of_pools
 from outlay.planner.serve.day import plan_day
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch_pools
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
-from outlay.planner.serve.replay import of_trace, spread_pools
-from outlay.planner.serve.replay_told import tell_replay, unfit
-from outlay.planner.serve.replay_use import own_load_of_pools
 from outlay.planner.serve.speed import alone, finish, held_tokens
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, value_of
 from outlay.physics import stream as st
+from outlay.planner.replay.told import tell_replay
 from outlay.planner.serve.energy import PHASES, power_values
 from outlay.planner.serve.loads import table_of_loads
 from outlay.planner.serve.memory import as_q
-from outlay.planner.serve.replay_told import tell_replay
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import Traffic, load_of, percentile_keys, times
 from outlay.planner.serve.use import duration, serving_lines, unit_prices
@@ -99,13 +99,13 @@ def under_load(
     values, traffic = times(asked, whole)
     replay = None
     if asked.own_times:
-        from outlay.planner.serve.replay_use import own_load
+        from outlay.planner.replay.use import own_load
 
         replay = own_load(resolved, phase, whole, values, traffic, weights_bytes)
         values |= replay.values
         traffic = replay.traffic
     elif asked.replayed and values.get("e2e_s") is not None:
-        from outlay.planner.serve.replay import spread
+        from outlay.planner.replay.spread import spread
 
         values |= spread(asked, phase, whole, values, resolved.seed)
     tell_replay(resolved, phase, values, whole.count * int(whole.layout.data) * whole.layout.pipeline, whole.count)

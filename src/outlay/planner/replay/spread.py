@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from outlay.derive import derive, value_of
 from outlay.errors import BadValue, Inconsistent, Unsupported
+from outlay.planner.replay.simulate import contract_values, replay, replay_pools
 from outlay.planner.serve.pool_times import Pools, load_of_pools
 from outlay.planner.serve.replicas import Replicas
-from outlay.planner.serve.simulate import contract_values, replay, replay_pools
 from outlay.planner.serve.times import PERCENTILES, TIMES, load_of
 from outlay.resolve.notes import Notes
 from outlay.resolve.serve.phase import ServePhase

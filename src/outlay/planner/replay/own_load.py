@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from outlay.derive import Quantity, derive, exact
 from outlay.physics.queueing import in_flight
-from outlay.planner.serve.pool_times import Pools, load_of_pools, place_of_pools
-from outlay.planner.serve.replay import (
+from outlay.planner.replay.scaling import Scaling
+from outlay.planner.replay.simulate import contract_values
+from outlay.planner.replay.spread import (
     MOST_POOLED,
     few_pools,
     few_replicas,
@@ -24,9 +25,8 @@ from outlay.planner.serve.replay import (
     told,
     workload_of,
 )
+from outlay.planner.serve.pool_times import Pools, load_of_pools, place_of_pools
 from outlay.planner.serve.replicas import Replicas
-from outlay.planner.serve.scaling import Scaling
-from outlay.planner.serve.simulate import contract_values
 from outlay.planner.serve.sums import most_of, per_time
 from outlay.planner.serve.times import TIMES, load_of, loads_of, rates_of
 from outlay.resolve.serve.phase import ServePhase

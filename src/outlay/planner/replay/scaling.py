@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from outlay.derive import Quantity, value_of
 from outlay.errors import BadValue, Unsupported
+from outlay.planner.replay.spread import MOST_POOLED
 from outlay.planner.serve.day import start_of
 from outlay.planner.serve.hours import one_holds
-from outlay.planner.serve.replay import MOST_POOLED
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import load_of
 from outlay.resolve.serve.replay import SCALE

@@ -10,13 +10,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from outlay.derive import Quantity, derive, value_of
+from outlay.planner.replay.own_load import Replayed, replayed, replayed_pools
+from outlay.planner.replay.scaling import scaling_of
+from outlay.planner.replay.told import tell_scaling
 from outlay.planner.serve.day import Work, means
 from outlay.planner.serve.hours import ITEMS
 from outlay.planner.serve.pool_times import Pools, pooled_power
-from outlay.planner.serve.replay_told import tell_scaling
-from outlay.planner.serve.replayed import Replayed, replayed, replayed_pools
 from outlay.planner.serve.replicas import Replicas
-from outlay.planner.serve.scaling import scaling_of
 from outlay.planner.serve.times import Traffic, load_of, rates_of
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from outlay.planner.serve.scaling import STARTS, Scaling
+from outlay.planner.replay.scaling import STARTS, Scaling
 from outlay.resolve.hourly import START
 from outlay.resolve.notes import Notes
 from outlay.resolve.record import Resolved
