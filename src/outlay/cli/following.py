@@ -115,7 +115,14 @@ def command_line(kind: str, flags: dict[str, Any], change: dict[str, Any] | None
 
 def _spelled(kind: str, path: str, value: str) -> list[str]:
     """A setting by the flag a person would type, where there is one."""
-    from outlay.cli.phase_fields import SERVE, TUNE
+    from outlay.cli.phase_fields import SERVE, SWITCHES, TUNE
+
+    if kind == "serve" and value in ("true", "false"):
+        for spellings, field, _ in SWITCHES:
+            on, _, off = spellings.partition("/")
+            said = on if value == "true" else off
+            if path == f"serve.{field}" and said:
+                return [said]
 
     flags = {
         "finetune": {f"finetune.{field}": flag for flag, field, _, _ in TUNE},

@@ -64,7 +64,6 @@ SERVE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--cold-start",), "cold_start", "TIME", "Until a replica that is started answers: 90s."),
     (("--trace",), "workload.trace", "FILE", "Requests of your own, replayed: CSV or JSON Lines."),
     (("--router",), "router", "HOW", "Of a replay: least_loaded, round_robin or prefix."),
-    (("--replay",), "replay", "YES|NO", "Times of a replay, request by request, or of the closed form alone."),
     (("--requests",), "workload.requests", "N", "How many requests in all, instead of hours."),
     (("--cached",), "prefix_cache_hit", "SHARE", "Of prompt tokens found in the prefix cache."),
     (("--hours",), "hours", "H", "How long it is kept up; a year."),
@@ -75,4 +74,10 @@ SERVE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--disaggregated",), "options.disaggregated", "HOW", "Pools of prompts and of answers: true, false, only."),
     (("--max-devices",), "options.max_devices", "N", "Of a deployment that is searched for."),
     (("--at",), "slo.percentile", "P", "Of requests that the promise holds for: p99."),
+)
+
+# Of serving, without a value
+SWITCHES = (
+    ("--replay/--no-replay", "replay", "Times of a replay, request by request, or of the closed form alone."),
+    ("--enforce-eager", "enforce_eager", "No CUDA graphs."),
 )

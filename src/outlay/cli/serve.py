@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from outlay.cli.options import OF_TRAINING, shared_flags
-from outlay.cli.phase_fields import SERVE
+from outlay.cli.phase_fields import SERVE, SWITCHES
 from outlay.cli.subjects import Launching
 
 PERCENTILE, LISTED = "slo.percentile", "options.devices"
@@ -24,9 +24,9 @@ def _flags(function: Any) -> Any:
         function = click.option(*spellings, name, metavar=metavar, help=text)(function)
     for name, what in TABLES.items():
         function = click.option(f"--{name}-file", f"table_{name}", metavar="FILE", help=what)(function)
-    return click.option("--enforce-eager", "serve_enforce_eager", is_flag=True, help="No CUDA graphs.")(
-        function
-    )
+    for flags, name, text in SWITCHES:
+        function = click.option(flags, f"serve_{name}", is_flag=True, default=None, help=text)(function)
+    return function
 
 
 @click.command(cls=Launching, name="serve", short_help="Plan the serving of a model.")
@@ -69,6 +69,8 @@ def assignments(flags: dict[str, Any]) -> list[str]:
             found.append(f"serve.{field}={value}")
     if any(flags.get(f"table_{name}") for name in TABLES):
         found.append("serve.replay=true")  # what is printed is then of the very requests in the file
-    if flags.pop("serve_enforce_eager", False):
-        found.append("serve.enforce_eager=true")
+    for _, name, _ in SWITCHES:
+        value = flags.pop(f"serve_{name}", None)
+        if value is not None:
+            found.append(f"serve.{name}={str(value).lower()}")
     return found
