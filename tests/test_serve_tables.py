@@ -190,3 +190,10 @@ def test_cached_prompts_are_cached_in_a_replay() -> None:
     without, cached = (planned(LOADS["trace"], prefix_cache_hit=share).to_dict()["serve"] for share in (0.0, 0.8))
     assert cached["replay"]["cached_share"] == pytest.approx(0.8, abs=0.02)
     assert cached["ttft_s"]["value"] < 0.9 * without["ttft_s"]["value"]
+
+
+@pytest.mark.parametrize("output, told", [(200, True), ({"mean": 200, "cv": 0.3}, False)])
+def test_a_loop_of_one_length_says_that_it_moves_in_groups(output: Any, told: bool) -> None:
+    serve = {"replay": True, "workload": {"concurrency": 8, "input": 500, "output": output, "requests": 64}}
+    found = plan({"model": "llama-3.1-8b", "fleet": "1xh100-sxm", "serve": serve})
+    assert any("end together" in warning for warning in found.warnings) is told

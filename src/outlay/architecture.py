@@ -5,6 +5,7 @@ A frozen value, filled by `resolve` from a catalogue row, a reader or a user's m
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
@@ -70,7 +71,7 @@ class LayerKind(Struct, frozen=True, cache_hash=True):
     extra_scalars: int = 0
 
 
-class Architecture(Struct, frozen=True):
+class Architecture(Struct, frozen=True, dict=True):  # dict: what is kept of cached properties
     """A model: ordered runs of layer kinds between an embedding and a head.
 
     runs keeps the order of layers as (kind, count) runs, first to last, because pipeline stages cut it;
@@ -104,7 +105,7 @@ class Architecture(Struct, frozen=True):
     def layers(self) -> int:
         return sum(count for _, count in self.runs)
 
-    @property
+    @cached_property
     def groups(self) -> tuple[tuple[LayerKind, int], ...]:
         """Equal kinds summed, in order of first appearance."""
         counts: dict[LayerKind, int] = {}
