@@ -48,7 +48,7 @@ def tell_replay(
                      "times are those of these requests, replayed one by one" + _part(found, asked, replicas))
     if asked.kind == "closed" and asked.own_times and asked.input_lengths.constant and asked.output_lengths.constant:
         notes.warn(f"{FIELD}: requests of one length in a loop end together, so their prompts come in groups: a later "
-                   "first token and quicker further ones than where lengths differ; give `workload.output` as {mean, cv}")
+                   "first token and quicker further ones than where lengths differ; give workload.output as {mean, cv}")
     if asked.trace is None and asked.own_times and values.get("e2e_s") is None:
         notes.warn(f"{FIELD}: the queue grows as long as requests come, so times of the first {found['requests']:,} "
                    "say nothing of the next; a table holds them, the plan gives none")
