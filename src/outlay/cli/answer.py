@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from outlay.cli.phase_fields import tables_asked
 from outlay.cli.shell import check_writable, say, whole_file
 from outlay.errors import Inconsistent
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from outlay.simulate import SimResult
 
 FORMS = ("json", "csv", "md")
-TABLES = {"table_requests": "requests", "table_steps": "steps"}  # of a replay, by the flag that names their file
 OUTPUTS = (("opt_output", "-o"), ("opt_save", "--save"))
 ONE_LINE = 10_000
 
@@ -40,7 +40,7 @@ def check_outputs(flags: Mapping[str, Any]) -> None:
     for name, field in OUTPUTS:
         if flags.get(name):
             check_writable(flags[name], field)
-    if any(flags.get(name) for name in TABLES):
+    if tables_asked(flags):
         _check_tables(flags)
 
 
@@ -50,29 +50,31 @@ def _check_tables(flags: Mapping[str, Any]) -> None:
     if flags.get("opt_vary"):
         raise Inconsistent("--vary plans many, and a table is of one replay; leave one out", "--vary")
     places: dict[str, str] = {str(Path(flags[name]).resolve()): field for name, field in OUTPUTS if flags.get(name)}
-    for name, table in TABLES.items():
-        path, field = flags.get(name), f"--{table}-file"
-        if path:
-            table_form(path, field)
-            check_writable(path, field)
-            place = str(Path(path).resolve())
-            if place in places:
-                raise Inconsistent(f"{path} is where {places[place]} is written too; name another file", field)
-            places[place] = field
+    for table, path in tables_asked(flags).items():
+        field = f"--{table}-file"
+        table_form(path, field)
+        check_writable(path, field)
+        place = str(Path(path).resolve())
+        if place in places:
+            raise Inconsistent(f"{path} is where {places[place]} is written too; name another file", field)
+        places[place] = field
 
 
 def write_tables(result: Result, flags: Mapping[str, Any]) -> None:
     """Tables of the replay that the times come from, each whole or not at all."""
-    for name, table in TABLES.items():
-        path = flags.get(name)
-        if not path:
-            continue
-        if result.replay is None or result.phases["serve"].get("fits") is False:
+    for table, path in tables_asked(flags).items():
+        replay = answered_replay(result)
+        if replay is None:
             say(f"{path} is not written: what does not fit answers no request")
             continue
-        rows = write_table_file(result.replay, table, path, f"--{table}-file")
+        rows = write_table_file(replay, table, path, f"--{table}-file")
         if not flags.get("opt_quiet"):
             say(f"wrote {path}: {rows:,} rows")
+
+
+def answered_replay(result: Result) -> SimResult | None:
+    """The replay of a plan that kept it; none of what does not fit, which answers no request."""
+    return None if result.replay is None or result.phases["serve"].get("fits") is False else result.replay
 
 
 def write_table_file(replay: SimResult, table: str, path: str, field: str) -> int:

@@ -8,9 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from outlay.cli.answer import TABLES
 from outlay.cli.options import FIELDS
-from outlay.cli.phase_fields import SERVE, TUNE
+from outlay.cli.phase_fields import OF_PHASE, tables_asked
 from outlay.cli.shell import say
 from outlay.errors import BadValue, Inconsistent, Unreadable
 
@@ -165,9 +164,8 @@ def full_path(path: str, phase: str) -> str:
     train = {"pretrain": Pretrain, "finetune": Finetune, "serve": Serve}
     record = {**train, "data": Data, "maintain": Maintain, "life": Life}.get(phase)
     fields = () if record is None else record.__struct_fields__
-    own = SERVE if phase == "serve" else TUNE if phase == "finetune" else ()
-    for spellings, field, _, _ in own:
-        for spelling in [spellings] if isinstance(spellings, str) else spellings:
+    for spellings, field, _, _ in OF_PHASE.get(phase, ()):
+        for spelling in spellings:
             if plain == spelling.lstrip("-").replace("-", "_") and head not in fields:
                 return f"{phase}.{field}"
     for flag in FIELDS:
@@ -219,8 +217,7 @@ def variants(
 def plan_options(flags: dict[str, Any]) -> dict[str, Any]:
     """What is asked of the planner beside the scenario: the user's own facts, later ones on top."""
     extra = (*(flags.get("opt_catalog") or ()), *(flags.get("opt_prices") or ()))
-    tables = any(flags.get(name) for name in TABLES)
-    return ({"extra": extra} if extra else {}) | ({"tables": True} if tables else {})
+    return ({"extra": extra} if extra else {}) | ({"tables": True} if tables_asked(flags) else {})
 
 
 def ask(scenario: dict[str, Any], flags: dict[str, Any]) -> Result:

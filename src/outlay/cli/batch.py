@@ -142,11 +142,12 @@ def answer_with_tables(item: tuple[int, bytes], options: dict[str, Any], folder:
     """The line written for a numbered line read, its tables beside."""
 
     def write(result: Result) -> None:
-        from outlay.cli.answer import TABLES, write_table_file
+        from outlay.cli.answer import answered_replay, write_table_file
+        from outlay.cli.phase_fields import TABLES
 
-        if result.replay is not None and result.phases["serve"].get("fits") is not False:
-            for table in TABLES.values():
-                write_table_file(result.replay, table, str(Path(folder) / f"{item[0]}.{table}.{form}"), "--tables")
+        if (replay := answered_replay(result)) is not None:
+            for table in TABLES:
+                write_table_file(replay, table, str(Path(folder) / f"{item[0]}.{table}.{form}"), "--tables")
 
     return to_line(answer_one(item[1], options | {"tables": True}, write))
 

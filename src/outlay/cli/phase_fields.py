@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 # flag, field of the scenario, metavar, help
 TUNE: tuple[tuple[str, str, str, str], ...] = (
     ("--method", "method", "NAME", "full, lora, qlora, dora, qdora, prefix, prompt, adapter, freeze."),
@@ -76,8 +79,22 @@ SERVE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--at",), "slo.percentile", "P", "Of requests that the promise holds for: p99."),
 )
 
+# The flags of each phase, alike
+OF_PHASE = {"serve": SERVE, "finetune": tuple(((flag,), *rest) for flag, *rest in TUNE)}
+
+# Tables of a serving plan's replay, each with a flag that names its file
+TABLES = {
+    "requests": "Write every request of the replay there: .csv or .parquet.",
+    "steps": "Write the engines' steps of the replay there, equal ones in one row: .csv or .parquet.",
+}
+
 # Of serving, without a value
 SWITCHES = (
     ("--replay/--no-replay", "replay", "Times of a replay, request by request, or of the closed form alone."),
     ("--enforce-eager", "enforce_eager", "No CUDA graphs."),
 )
+
+
+def tables_asked(flags: Mapping[str, Any]) -> dict[str, str]:
+    """The files that flags name for tables of the replay, by table."""
+    return {name: flags[f"table_{name}"] for name in TABLES if flags.get(f"table_{name}")}

@@ -7,14 +7,10 @@ from typing import Any
 import click
 
 from outlay.cli.options import OF_TRAINING, shared_flags
-from outlay.cli.phase_fields import SERVE, SWITCHES
+from outlay.cli.phase_fields import SERVE, SWITCHES, TABLES, tables_asked
 from outlay.cli.subjects import Launching
 
 PERCENTILE, LISTED = "slo.percentile", "options.devices"
-TABLES = {
-    "steps": "Write the engines' steps of the replay there, equal ones in one row: .csv or .parquet.",
-    "requests": "Write every request of the replay there: .csv or .parquet.",
-}
 NOT_SHARED = (*OF_TRAINING, "--deadline", "--top-k")
 
 
@@ -22,7 +18,7 @@ def _flags(function: Any) -> Any:
     for spellings, field, metavar, text in reversed(SERVE):
         name = "serve_" + field.replace(".", "__")
         function = click.option(*spellings, name, metavar=metavar, help=text)(function)
-    for name, what in TABLES.items():
+    for name, what in reversed(TABLES.items()):
         function = click.option(f"--{name}-file", f"table_{name}", metavar="FILE", help=what)(function)
     for flags, name, text in SWITCHES:
         function = click.option(flags, f"serve_{name}", is_flag=True, default=None, help=text)(function)
@@ -67,7 +63,7 @@ def assignments(flags: dict[str, Any]) -> list[str]:
             if field == LISTED:
                 value = "[" + value + "]"
             found.append(f"serve.{field}={value}")
-    if any(flags.get(f"table_{name}") for name in TABLES):
+    if tables_asked(flags):
         found.append("serve.replay=true")  # what is printed is then of the very requests in the file
     for _, name, _ in SWITCHES:
         value = flags.pop(f"serve_{name}", None)

@@ -97,9 +97,9 @@ def _of_another_verb(error: Exception) -> str:
     from outlay.cli import phase_fields
 
     given = error.option_name
-    for phase, verb, flags in (("serve", "serve", phase_fields.SERVE), ("finetune", "tune", phase_fields.TUNE)):
-        for spellings, field, metavar, _ in flags:
-            if given in ((spellings,) if isinstance(spellings, str) else spellings):
+    for phase, verb in (("serve", "serve"), ("finetune", "tune")):
+        for spellings, field, metavar, _ in phase_fields.OF_PHASE[phase]:
+            if given in spellings:
                 said = f"No such option {given!r}, which is one of `outlay {verb}`"
                 return f"{said}; here: --set {phase}.{field}={metavar}"
     return ""
