@@ -50,19 +50,21 @@ class Naive:
         request.left = math.ceil((request.output - 1) / self.system.accepted)
         self.later(time + self.system.move_s + self.system.move_token_s * request.input, request)
 
-    def later(self, time: float, what: Request | None) -> None:
+    def later(self, time: float, what: Any) -> None:
         self.order += 1
         self.coming.append((time, self.order, what))
 
     def choose(self, request: Request) -> Engine:
         pool = [e for e in self.engines if e.pool == request.stage]
-        least = min(pool, key=Engine.load)
+        least = min((e for e in pool if e.open), key=Engine.load)
         chosen = least
         if self.system.router == "round_robin":
-            chosen = pool[self.turns[request.stage] % len(pool)]
-            self.turns[request.stage] += 1
+            turns = [pool[(self.turns[request.stage] + i) % len(pool)] for i in range(len(pool))]
+            passed = next(i for i, e in enumerate(turns) if e.open)
+            chosen = turns[passed]
+            self.turns[request.stage] += passed + 1
         elif self.system.router == "prefix":
-            near = [e for e in pool if e.load() <= least.load() + self.system.slack]
+            near = [e for e in pool if e.open and e.load() <= least.load() + self.system.slack]
             best = max(near, key=lambda e: len(e.hits(request)) if request.stage == 0 else 0)
             if request.stage == 0 and best.hits(request):
                 chosen = best
@@ -139,7 +141,9 @@ class Naive:
                     continue
                 assert pending is not None
                 self.coming.remove(pending)
-                if pending[2] is not None and pending[2].stage == 1:
+                if callable(pending[2]):
+                    pending[2](when)
+                elif pending[2] is not None and pending[2].stage == 1:
                     self.join(self.choose(pending[2]), pending[2], when)
                 elif pending[2] is not None:
                     engine = self.engines[pending[2].engine]

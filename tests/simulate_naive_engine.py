@@ -29,6 +29,7 @@ class Engine:
         self.users: dict[int, int] = {}  # prefix block → requests that hold it
         self.freed: OrderedDict[Any, int] = OrderedDict()  # least recently freed first → cache blocks
         self.unused, self.marks, self.steps_done = self.total, 0, 0
+        self.open = True  # takes requests
         self.away, self.reader, self.launches = 0, 0.0, deque[float]()  # launches: when those under way and next end
         system = naive.system
         first = system.decode is not None and pool == 0

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from outlay.simulate import Given, Pool, StepTime, System, batch, simulate
+from outlay.simulate import Autoscale, Given, Pool, StepTime, System, batch, simulate
 
-Naive = run_path(str(Path(__file__).with_name("simulate_naive.py")))["Naive"]
+Naive, Scaled = (run_path(str(Path(__file__).with_name(f"simulate_naive{name}.py")))[kind]
+                 for name, kind in (("", "Naive"), ("_scale", "Scaled")))
 
 STEP = StepTime(
     (0.0, *(0.0101 + 1.3e-5 * n for n in range(1, 65))), 2.3e-7, (0, 1, 64, 512, 4096), (0, 1, 8, 64),
@@ -34,7 +36,7 @@ def workload(seed: int, count: int, gap: float, longest: int, groups: int, prefi
 def compare(requests: Any, system: System, closed: tuple[int, float] = (0, 0.0), fast: bool = False) -> Any:
     steps = (STEP,) if system.decode is None else (STEP, STEP)
     found = simulate(Given(requests, 32, closed), system, STEP if len(steps) == 1 else (STEP, STEP), fast=fast)
-    naive = Naive(requests, system, steps, 32, closed)
+    naive = (Scaled if system.scales else Naive)(requests, system, steps, 32, closed)
     expected = naive.run()
     rows = found.requests
     assert rows["request"].tolist() == list(range(len(expected)))
@@ -46,6 +48,12 @@ def compare(requests: Any, system: System, closed: tuple[int, float] = (0, 0.0),
         wanted = np.array([getattr(r, attribute) for r in expected])[done]
         np.testing.assert_allclose(rows[name][done], wanted, rtol=0, atol=1e-9, err_msg=name)
     assert found.busy_s == pytest.approx(naive.busy, abs=1e-8)
+    if system.scales:
+        table = found.replicas
+        stood = [list(row) for row in zip(*(table[n].tolist() for n in ("start_s", "pool", "replicas", "answering")),
+                                         strict=True)]
+        assert stood == [[pytest.approx(time, abs=1e-9), *row] for time, *row in naive.rows]
+        assert found.on_s == pytest.approx(naive.on_s(), abs=1e-8)
     return found
 
 
@@ -81,6 +89,31 @@ def test_a_closed_loop_equals_stepping(
     compare(workload(seed, count, 0.0, 90, 2), system, (users, think_s))
 
 
+def scales(low: int, target: float, every_s: float, cold_start_s: float, patience: int, engines: int, first: int
+           ) -> Autoscale:
+    return Autoscale(low, target, every_s, cold_start_s, patience, engines, first)
+
+
+SCALES = st.builds(
+    scales, low=st.integers(1, 2), target=st.sampled_from([0.7, 1.6, 4.0, 20.0]),
+    every_s=st.sampled_from([0.0931, 0.517, 2.3]), cold_start_s=st.sampled_from([0.0, 0.2113, 1.717]),
+    patience=st.integers(1, 6), engines=st.sampled_from([1, 1, 2]), first=st.sampled_from([0, 2]))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(SYSTEMS, SCALES, SCALES, st.booleans(), st.integers(0, 10**6), st.integers(1, 60),
+       st.sampled_from([1e-3, 0.05, 0.7]), st.sampled_from([5, 90, 330]), st.sampled_from([0, 2]))
+def test_pools_that_come_and_go_equal_stepping(
+    system: System, first: Autoscale, second: Autoscale, split: bool, seed: int, count: int, gap: float, longest: int,
+    groups: int,
+) -> None:
+    pool = replace(system.pool, engines=4)
+    decode = replace(pool, engines=6, kv_tokens=pool.kv_tokens + 160) if split else None
+    whole = replace(system, pool=pool, decode=decode, autoscale=first, autoscale_decode=second if split else None,
+                    move_s=0.0117 if split else 0.0, move_token_s=1.3e-5 if split else 0.0)
+    compare(workload(seed, count, gap, longest, groups), whole)
+
+
 def test_compiled_is_the_same_to_the_last_digit() -> None:
     """Where numba is installed; the first run compiles, for most of a minute."""
     pytest.importorskip("numba")
@@ -91,3 +124,10 @@ def test_compiled_is_the_same_to_the_last_digit() -> None:
     for name in (*one.requests, *one.steps):
         table = "requests" if name in one.requests else "steps"
         assert np.array_equal(getattr(one, table)[name], getattr(two, table)[name], equal_nan=True), name
+    scale = Autoscale(1, 2.0, 0.5, 0.3, 3, 2)
+    pools = replace(system, pool=Pool(4, 16, 300, 1000, 16), decode=Pool(6, 16, 300, 1000, 16),
+                    autoscale=replace(scale, target=0.4),
+                    autoscale_decode=scale)
+    one, two = (simulate(Given(requests, 32), pools, (STEP, STEP), fast=quick) for quick in (False, True))
+    assert one.starts(0) > 0 and one.starts(1) > 0 and one.on_s == two.on_s
+    assert all(np.array_equal(column, two.replicas[name]) for name, column in one.replicas.items())

@@ -29,11 +29,15 @@ READ_S, PAIR_S, WINDOW_S, WINDOW, YIELD, RESERVE, HIT, TAKE_UP, HELD = range(9)
 POOL_FLOATS = 9
 # Global counters and settings.
 CURSOR, COUNT, FINAL, CLOSED, NPEND, NSLOT, NOUT, NLOG, ADMITTED, ROUTER, TURN, FEEDBACK, NNODE, SLACK = range(14)
-OUTROOM, LOGROOM, FIRST_POOL, ENGINES, LOW, HIGH, LOOKED, PATIENCE, ARRIVED, INSIDE = range(14, 24)
-BASE, TURN2, WIDE, PHASES, MASK, GROUP, PAID, ANSWERING, WANTED, LEAVES = range(24, 34)
-GLOBAL_INTS = 34
-THINK, MOVE, MOVE_TOKEN, EVERY, COLD, TARGET, OUTSIDE, OUTSIDE_TOKEN, OUTSIDE_PASS = range(9)
-GLOBAL_FLOATS = 9
+OUTROOM, LOGROOM, FIRST_POOL, ENGINES, ARRIVED, INSIDE, BASE, TURN2, WIDE, PHASES, MASK, LEAVES = range(14, 26)
+GLOBAL_INTS = 26
+THINK, MOVE, MOVE_TOKEN, OUTSIDE, OUTSIDE_TOKEN, OUTSIDE_PASS = range(6)
+GLOBAL_FLOATS = 6
+# What the autoscaler of a pool is: its engines (from BEGIN, below END), a GROUP of them a replica; where its looks are.
+BEGIN, END, GROUP, LOW, HIGH, PATIENCE, LOOKS, LOOKED, PAID, ANSWERING, WANTED = range(11)
+SCALE_INTS = 11
+EVERY, COLD, TARGET = range(3)
+SCALE_FLOATS = 3
 
 
 class State(NamedTuple):
@@ -74,7 +78,9 @@ class State(NamedTuple):
     of: Any
     li: Any  # runs of steps
     lf: Any
-    looks: Any  # replicas that the autoscaler's last looks wanted
+    ai: Any  # autoscalers of pools
+    af: Any
+    looks: Any  # replicas that the last looks of each wanted
     clocks: Any  # trees of least values over engines: when each must next be looked at
     loads: Any  # requests inside those that take more, a tree for each pool
 

@@ -29,10 +29,12 @@ from outlay.simulate.core_kv import (
     ANSWERING,
     ARRIVED,
     AWAY,
+    BEGIN,
     CLOSED,
     COLD,
     COUNT,
     CURSOR,
+    END,
     ENG,
     ENGINE_FLOATS,
     ENGINE_INTS,
@@ -40,11 +42,13 @@ from outlay.simulate.core_kv import (
     EVERY,
     FEEDBACK,
     FINAL,
+    FIRST_POOL,
     GROUP,
     HIGH,
     INSIDE,
     LOGROOM,
     LOOKED,
+    LOOKS,
     LOW,
     NLOG,
     NOUT,
@@ -54,6 +58,9 @@ from outlay.simulate.core_kv import (
     OUTROOM,
     PAID,
     PATIENCE,
+    POOL,
+    SCALE_FLOATS,
+    SCALE_INTS,
     SINCE,
     SLOT_INTS,
     STATUS,
@@ -81,14 +88,19 @@ FINISHED, MORE, PLACES, FLUSH = range(4)  # why `run` returns
 def replica_load(st: Any, first: int) -> int:
     """Requests inside a replica, whose engines begin at `first`."""
     load = 0
-    for e in range(first, first + st.g[GROUP]):
+    for e in range(first, first + group_of(st, first)):
         load += load_of(st, e)
     return load
 
 
+def group_of(st: Any, e: int) -> int:
+    """Engines of a replica."""
+    return int(st.ai[st.ei[e * ENGINE_INTS + POOL] * SCALE_INTS + GROUP])
+
+
 def turn(st: Any, first: int, status: int, time: float) -> None:
     """A replica's engines change their status; it is paid for from its start until it is off."""
-    for e in range(first, first + st.g[GROUP]):
+    for e in range(first, first + group_of(st, first)):
         row, floats = (e * ENGINE_INTS + STATUS, e * ENGINE_FLOATS)
         if status == OFF:
             st.ef[floats + ON] += time - st.ef[floats + SINCE]
@@ -106,85 +118,108 @@ def over(st: Any) -> bool:
     return bool(st.g[INSIDE] == 0 and st.g[CURSOR] >= st.g[COUNT] and st.g[FINAL] == 1)
 
 
-def note_replicas(st: Any, time: float) -> None:
-    """A row in the log where the number of replicas paid for, or of those that answer, has changed."""
-    paid, answering = (0, 0)
+def note_replicas(st: Any, pool: int, time: float) -> None:
+    """A row in the log where the number of a pool's replicas paid for, or of those that answer, has changed."""
+    at, paid, answering = (pool * SCALE_INTS, 0, 0)
     if over(st):
         return
-    for first in range(0, st.g[ENGINES], st.g[GROUP]):
+    for first in range(st.ai[at + BEGIN], st.ai[at + END], st.ai[at + GROUP]):
         status = st.ei[first * ENGINE_INTS + STATUS]
         paid += 1 if status != OFF else 0
         answering += 1 if status == UPON else 0
-    if paid != st.g[PAID] or answering != st.g[ANSWERING]:
-        st.g[PAID], st.g[ANSWERING] = (paid, answering)
-        log(st, 0, SCALED, paid, answering, 0, time, 0.0)
+    if paid != st.ai[at + PAID] or answering != st.ai[at + ANSWERING]:
+        st.ai[at + PAID], st.ai[at + ANSWERING] = (paid, answering)
+        log(st, pool, SCALED, paid, answering, 0, time, 0.0)
 
 
-def remember(st: Any, wanted: int) -> None:
+def remember(st: Any, pool: int, wanted: int) -> None:
     """The last looks, and the most that any of them wanted."""
-    g = st.g
-    place = g[LOOKED] % g[PATIENCE]
+    ai, at = (st.ai, pool * SCALE_INTS)
+    looks, patience = (ai[at + LOOKS], ai[at + PATIENCE])
+    place = looks + ai[at + LOOKED] % patience
     gone = st.looks[place]
     st.looks[place] = wanted
-    g[LOOKED] += 1
-    if wanted >= g[WANTED]:
-        g[WANTED] = wanted
-    elif gone == g[WANTED]:
-        g[WANTED] = wanted
-        for at in range(g[PATIENCE]):
-            g[WANTED] = max(g[WANTED], st.looks[at])
+    ai[at + LOOKED] += 1
+    if wanted >= ai[at + WANTED]:
+        ai[at + WANTED] = wanted
+    elif gone == ai[at + WANTED]:
+        ai[at + WANTED] = wanted
+        for one in range(looks, looks + patience):
+            ai[at + WANTED] = max(ai[at + WANTED], st.looks[one])
 
 
-def tick(st: Any, time: float) -> None:
-    """The autoscaler counts and decides."""
-    g, count = (st.g, 0)
+def inside_pool(st: Any, pool: int) -> int:
+    """Requests that a pool's autoscaler counts: prompts that wait or are computed in the first of two, all others in
+    the second; of one pool all."""
+    prompts = 0
+    if st.g[FIRST_POOL] < st.g[ENGINES]:
+        for e in range(st.g[FIRST_POOL]):
+            prompts += load_of(st, e)
+        if pool == 0:
+            return int(prompts)
+    return int(st.g[INSIDE] - prompts)
+
+
+def tick(st: Any, pool: int, time: float) -> None:
+    """A pool's autoscaler counts and decides, from the first request on."""
     if over(st):
         return
-    for first in range(0, g[ENGINES], g[GROUP]):
+    if st.g[ARRIVED] > 0:
+        decide(st, pool, time)
+        note_replicas(st, pool, time)
+    pend(st, time + st.af[pool * SCALE_FLOATS + EVERY] * looks_until_something(st, pool, time), TICK, pool)
+
+
+def decide(st: Any, pool: int, time: float) -> None:
+    """So many replicas as are wanted."""
+    ai, at, count = (st.ai, pool * SCALE_INTS, 0)
+    for first in range(ai[at + BEGIN], ai[at + END], ai[at + GROUP]):
         status = st.ei[first * ENGINE_INTS + STATUS]
         if status == DRAINING and replica_load(st, first) == 0:
             turn(st, first, OFF, time)
         elif status in (UPON, STARTING):
             count += 1
-    wanted = min(max(math.ceil(g[INSIDE] / st.gf[TARGET]), g[LOW]), g[HIGH])
-    remember(st, wanted)
+    target = st.af[pool * SCALE_FLOATS + TARGET]
+    wanted = min(max(math.ceil(inside_pool(st, pool) / target), ai[at + LOW]), ai[at + HIGH])
+    remember(st, pool, wanted)
     if wanted > count:
-        start_more(st, time, wanted - count)
-    elif g[WANTED] < count:
-        stop_some(st, time, count - g[WANTED])
-    note_replicas(st, time)
-    pend(st, time + st.gf[EVERY] * looks_until_something(st, time), TICK, -1)
+        start_more(st, pool, time, wanted - count)
+    elif ai[at + WANTED] < count:
+        stop_some(st, pool, time, count - ai[at + WANTED])
 
 
-def looks_until_something(st: Any, time: float) -> int:
+def looks_until_something(st: Any, pool: int, time: float) -> int:
     """How many looks on the next one is that can decide anything: with nothing inside and the fewest standing, that
     after the next request comes."""
-    g = st.g
-    calm = g[INSIDE] == 0 and g[PAID] == g[LOW] and g[ANSWERING] == g[LOW] and g[WANTED] == g[LOW]
+    g, ai, at = (st.g, st.ai, pool * SCALE_INTS)
+    calm = g[INSIDE] == 0 and ai[at + PAID] == ai[at + LOW] and ai[at + ANSWERING] == ai[at + LOW]
+    calm = g[ARRIVED] == 0 or (calm and ai[at + WANTED] == ai[at + LOW])
     if not calm or g[CLOSED] > 0 or g[CURSOR] >= g[COUNT]:
         return 1
-    looks: int = math.ceil((st.arr[g[CURSOR]] - time) / st.gf[EVERY])
+    looks: int = math.ceil((st.arr[g[CURSOR]] - time) / st.af[pool * SCALE_FLOATS + EVERY])
     return max(looks, 1)
 
 
-def start_more(st: Any, time: float, more: int) -> None:
+def start_more(st: Any, pool: int, time: float, more: int) -> None:
     """Replicas about to stop take requests again; stopped ones start cold."""
-    for first in range(0, st.g[ENGINES], st.g[GROUP]):
+    ai, at = (st.ai, pool * SCALE_INTS)
+    for first in range(ai[at + BEGIN], ai[at + END], ai[at + GROUP]):
         if more > 0 and st.ei[first * ENGINE_INTS + STATUS] == DRAINING:
             turn(st, first, UPON, time)
             more -= 1
-    for first in range(0, st.g[ENGINES], st.g[GROUP]):
+    for first in range(ai[at + BEGIN], ai[at + END], ai[at + GROUP]):
         if more > 0 and st.ei[first * ENGINE_INTS + STATUS] == OFF:
             turn(st, first, STARTING, time)
-            pend(st, time + st.gf[COLD], UP, first)
+            pend(st, time + st.af[pool * SCALE_FLOATS + COLD], UP, first)
             more -= 1
 
 
-def stop_some(st: Any, time: float, fewer: int) -> None:
+def stop_some(st: Any, pool: int, time: float, fewer: int) -> None:
     """Those still starting go, the last started first; then the emptiest take no more requests."""
+    ai, at = (st.ai, pool * SCALE_INTS)
     while fewer > 0:
         chosen = -1
-        for first in range(0, st.g[ENGINES], st.g[GROUP]):
+        for first in range(ai[at + BEGIN], ai[at + END], ai[at + GROUP]):
             status = st.ei[first * ENGINE_INTS + STATUS]
             if status == STARTING and (
                 chosen < 0 or st.ef[first * ENGINE_FLOATS + SINCE] >= st.ef[chosen * ENGINE_FLOATS + SINCE]
@@ -194,13 +229,22 @@ def stop_some(st: Any, time: float, fewer: int) -> None:
             turn(st, chosen, OFF, time)
             fewer -= 1
             continue
-        for first in range(0, st.g[ENGINES], st.g[GROUP]):
+        for first in range(ai[at + BEGIN], ai[at + END], ai[at + GROUP]):
             if st.ei[first * ENGINE_INTS + STATUS] == UPON and (
                 chosen < 0 or replica_load(st, first) <= replica_load(st, chosen)
             ):
                 chosen = first
         turn(st, chosen, OFF if replica_load(st, chosen) == 0 else DRAINING, time)
         fewer -= 1
+
+
+def up(st: Any, first: int, time: float) -> None:
+    """A replica that has started takes requests, unless it was stopped since, and starts again."""
+    pool = st.ei[first * ENGINE_INTS + POOL]
+    cold_s = st.af[pool * SCALE_FLOATS + COLD]
+    if st.ei[first * ENGINE_INTS + STATUS] == STARTING and st.ef[first * ENGINE_FLOATS + SINCE] + cold_s <= time:
+        turn(st, first, UPON, time)
+        note_replicas(st, pool, time)
 
 
 def happen(st: Any) -> None:
@@ -218,12 +262,9 @@ def happen(st: Any) -> None:
         st.ei[st.si[what * SLOT_INTS + ENG] * ENGINE_INTS + AWAY] -= 1
         join(st, st.si[what * SLOT_INTS + ENG], what, time)
     elif kind == TICK:
-        tick(st, time)
-    elif st.ei[what * ENGINE_INTS + STATUS] == STARTING and (
-        st.ef[what * ENGINE_FLOATS + SINCE] + st.gf[COLD] <= time  # else it was stopped since, and starts again
-    ):
-        turn(st, what, UPON, time)
-        note_replicas(st, time)
+        tick(st, what, time)
+    else:
+        up(st, what, time)
 
 
 def run(st: Any) -> int:
@@ -234,7 +275,7 @@ def run(st: Any) -> int:
             return FLUSH
         if g[CURSOR] >= g[COUNT] and g[FINAL] == 0:
             return MORE
-        if g[NSLOT] == 0:
+        if g[NSLOT] == 0 or g[NPEND] + g[ENGINES] >= len(st.pt):  # a look may start every engine
             return PLACES
         comes = math.inf
         if g[CURSOR] < g[COUNT] and (g[CLOSED] == 0 or g[ARRIVED] < g[CLOSED]):

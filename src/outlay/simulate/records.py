@@ -62,7 +62,8 @@ class Autoscale(Struct, frozen=True):
     has it (its stabilization window): those still starting go first, others take no more requests and go when they are
     empty. A replica takes requests after cold_start_s, with nothing in its cache, and is paid for from its start. low,
     target: of replicas, each `engines` schedulers that come and go together. first: those that stand when the first
-    request comes, 0 for `low`.
+    request comes, 0 for `low`. Of two pools each follows its own: prompts that wait or are computed, and requests from
+    there on, their cache under way included.
     """
 
     low: int
@@ -112,7 +113,18 @@ class System(Struct, frozen=True):
     held: float = 0.0
     move_s: float = 0.0
     move_token_s: float = 0.0
-    autoscale: Autoscale | None = None
+    autoscale: Autoscale | None = None  # of `pool`
+    autoscale_decode: Autoscale | None = None
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """One, or the two that a request passes through."""
+        return (self.pool,) if self.decode is None else (self.pool, self.decode)
+
+    @property
+    def scales(self) -> tuple[Autoscale, ...]:
+        """What each pool follows, where replicas come and go."""
+        return tuple(scale for scale in (self.autoscale, self.autoscale_decode) if scale is not None)
 
     def __post_init__(self) -> None:
         for name, value, allowed in (("router", self.router, ROUTERS), ("policy", self.policy, POLICIES)):
@@ -123,30 +135,30 @@ class System(Struct, frozen=True):
         if self.policy == "prefill_first" and not self.whole_prompt:
             raise Inconsistent("system.whole_prompt: prompts that come first start only when they fit whole, or two "
                                "that take turns would never end", "system.whole_prompt")
-        for pool in (self.pool, self.decode):
-            if pool is not None:
-                self._check(pool)
-        if self.autoscale is not None and self.decode is not None:
-            raise Inconsistent("system.autoscale: pools for prompts and for decoding are not scaled apart",
-                               "system.autoscale")
-        if self.autoscale is not None:
-            self._check_scale(self.autoscale)
+        for pool in self.pools:
+            self._check(pool)
+        for scale, followed, path in ((self.autoscale, self.pool, "system.autoscale"),
+                                      (self.autoscale_decode, self.decode, "system.autoscale_decode")):
+            if scale is not None and followed is not None:
+                self._check_scale(scale, followed, path)
+        if len(self.scales) not in (0, len(self.pools)) or (self.decode is None and self.autoscale is None
+                                                            and self.scales):
+            raise Inconsistent("system.autoscale_decode: of two pools both follow their load, or neither; of one pool "
+                               "it is system.autoscale", "system.autoscale_decode")
 
-    def _check_scale(self, scale: Autoscale) -> None:
-        there, left = divmod(self.pool.engines, max(scale.engines, 1))
+    def _check_scale(self, scale: Autoscale, pool: Pool, path: str) -> None:
+        there, left = divmod(pool.engines, max(scale.engines, 1))
         if scale.engines < 1 or left:
-            raise BadValue(f"system.autoscale.engines: {scale.engines} a replica do not divide the "
-                           f"{self.pool.engines} there are", "system.autoscale.engines")
+            raise BadValue(f"{path}.engines: {scale.engines} a replica do not divide the {pool.engines} there are",
+                           f"{path}.engines")
         if not 1 <= scale.low <= there:
-            raise BadValue(f"system.autoscale.low: {scale.low} is not between 1 and the {there} replicas there are",
-                           "system.autoscale.low")
+            raise BadValue(f"{path}.low: {scale.low} is not between 1 and the {there} replicas there are",
+                           f"{path}.low")
         if scale.first > there:
-            raise BadValue(f"system.autoscale.first: {scale.first} is more than the {there} replicas there are",
-                           "system.autoscale.first")
+            raise BadValue(f"{path}.first: {scale.first} is more than the {there} replicas there are", f"{path}.first")
         for name in ("target", "every_s", "patience"):
             if not getattr(scale, name) > 0:
-                raise BadValue(f"system.autoscale.{name}: {getattr(scale, name)} is not above 0",
-                               f"system.autoscale.{name}")
+                raise BadValue(f"{path}.{name}: {getattr(scale, name)} is not above 0", f"{path}.{name}")
 
     def _check(self, pool: Pool) -> None:
         for name in ("engines", "max_num_seqs", "max_num_batched_tokens", "block_tokens"):

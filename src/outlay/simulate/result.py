@@ -48,7 +48,7 @@ class SimResult(Struct, frozen=True, eq=False):
     energy_j: float | None = None
     energy_parts_j: Mapping[str, float] = field(default_factory=dict)  # prefill, decode, idle
     notes: tuple[str, ...] = ()
-    replicas: Mapping[str, Column] = field(default_factory=dict)  # start_s, replicas paid for, answering; if autoscaled
+    replicas: Mapping[str, Column] = field(default_factory=dict)  # start_s, pool, replicas paid for, answering, devices
     devices: Column = field(default_factory=lambda: np.zeros(0))  # of each engine
 
     @property
@@ -114,21 +114,28 @@ class SimResult(Struct, frozen=True, eq=False):
         total = _integral(edges, starts, extra) - _integral(edges, ends, extra)
         on = np.full(bins, self.device_s["on"] / max(self.seconds, 1e-9))
         if self.replicas:
-            count = self.replicas["replicas"]
-            held = np.diff(_integral(edges, self.replicas["start_s"], np.diff(count, prepend=0)))
+            tables = map(self.replicas_of, range(int(self.replicas["pool"].max()) + 1))
+            held = np.sum([np.diff(_integral(edges, own["start_s"], np.diff(own["devices"], prepend=0.0)))
+                           for own in tables], axis=0)
             on = self.device_s["on"] * held / max(float(held.sum()), 1e-300) / np.diff(edges)
         return {"start_s": edges[:-1], "watts": power.idle_w * on + np.diff(total) / np.diff(edges),
                 "on_share": on / max(float(self.devices.sum()), 1e-300)}
 
-    def replicas_mean(self) -> float:
-        """Replicas paid for, mean over time, where they come and go."""
-        ends = np.append(self.replicas["start_s"][1:], self.replicas["start_s"][0] + self.seconds)
-        held = (ends - self.replicas["start_s"]) * self.replicas["replicas"]
+    def replicas_of(self, pool: int) -> dict[str, Column]:
+        """The table of replicas of one pool, where they come and go."""
+        own = self.replicas["pool"] == pool
+        return {name: column[own] for name, column in self.replicas.items()}
+
+    def replicas_mean(self, pool: int = 0) -> float:
+        """Replicas of a pool paid for, mean over time."""
+        table = self.replicas_of(pool)
+        ends = np.append(table["start_s"][1:], table["start_s"][0] + self.seconds)
+        held = (ends - table["start_s"]) * table["replicas"]
         return float(held.sum() / max(self.seconds, 1e-300))
 
-    def starts(self) -> int:
-        """Replicas that were started."""
-        return int(np.maximum(np.diff(self.replicas["replicas"]), 0).sum())
+    def starts(self, pool: int = 0) -> int:
+        """Replicas of a pool that were started."""
+        return int(np.maximum(np.diff(self.replicas_of(pool)["replicas"]), 0).sum())
 
     def write(self, path: str, table: str = "requests") -> None:
         """A table as CSV or Parquet, by the file's name."""

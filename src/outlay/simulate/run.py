@@ -119,7 +119,7 @@ class _Gathered:
                                      "output_tokens", "cached_tokens"), 0)
         self.good, self.first, self.last, self.busy = 0, np.inf, 0.0, 0.0
         self.energy = {"prefill": 0.0, "decode": 0.0}
-        pools = (system.pool,) if system.decode is None else (system.pool, system.decode)
+        pools = system.pools
         self.devices = np.repeat([pool.devices for pool in pools], [pool.engines for pool in pools])
         self.device_s = {"prefill": 0.0, "decode": 0.0}
 
@@ -157,7 +157,7 @@ class _Gathered:
     def take_steps(self, ints: Any, floats: Any) -> None:
         scaled = ints[:, 1] == SCALED
         if scaled.any():
-            self.replicas.append({"start_s": floats[scaled, 0], "replicas": ints[scaled, 2],
+            self.replicas.append({"start_s": floats[scaled, 0], "pool": ints[scaled, 0], "replicas": ints[scaled, 2],
                                   "answering": ints[scaled, 3]})
             ints, floats = ints[~scaled], floats[~scaled]
         gap = ints[:, 1] == GAPPED
@@ -219,12 +219,15 @@ class _Gathered:
                          self.devices)
 
     def over_time(self, start: float) -> dict[str, Any]:
-        """Replicas from the start on, where they come and go."""
-        scale = self.system.autoscale
-        if scale is None:
+        """Replicas of each pool from the start on, where they come and go, and the devices that they hold."""
+        scales = self.system.scales
+        if not scales:
             return {}
-        stand = np.array([scale.standing])
-        return _joined([{"start_s": np.array([start]), "replicas": stand, "answering": stand}, *self.replicas])
+        stand = np.array([scale.standing for scale in scales])
+        found = _joined([{"start_s": np.full(len(scales), start), "pool": np.arange(len(scales)), "replicas": stand,
+                          "answering": stand}, *self.replicas])
+        each = np.array([scale.engines * pool.devices for scale, pool in zip(scales, self.system.pools, strict=True)])
+        return found | {"devices": found["replicas"] * each[found["pool"]]}
 
 
 def _rows(table: Any, count: int, columns: int, kind: type) -> Any:

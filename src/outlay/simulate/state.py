@@ -10,7 +10,7 @@ import numpy as np
 from outlay.errors import Inconsistent
 from outlay.simulate import core_kv as c
 from outlay.simulate.core_come import FULL, OFF, UPON, touch
-from outlay.simulate.core_step import TICK
+from outlay.simulate.core_step import TICK, pend
 from outlay.simulate.records import POLICIES, ROUTERS, Pool, StepTime, System
 
 ROOM = 16384  # rows of a table written before it is emptied
@@ -44,12 +44,13 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
                fast: bool, slots: int) -> c.State:
     """Empty engines and room for `slots` requests at once."""
     t = Tables(fast)
-    pools = (system.pool,) if system.decode is None else (system.pool, system.decode)
+    pools = system.pools
     engines = sum(pool.engines for pool in pools)
     ei, ef = t.table(engines, c.ENGINE_INTS, int), t.table(engines, c.ENGINE_FLOATS, float)
-    started = system.autoscale.standing * system.autoscale.engines if system.autoscale else engines
     at = 0
     for number, pool in enumerate(pools):
+        scale = system.scales[number] if system.scales else None
+        started = at + (scale.standing * scale.engines if scale else pool.engines)
         for _ in range(pool.engines):
             row = at * c.ENGINE_INTS
             for column in (c.WHEAD, c.WTAIL, c.RTAIL, c.PART, c.LHEAD, c.LTAIL):
@@ -65,7 +66,7 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     for name, value in ((c.CLOSED, closed), (c.NSLOT, slots), (c.ROUTER, ROUTERS.index(system.router)),
                         (c.FEEDBACK, int(closed > 0 or system.decode is not None)), (c.NNODE, nodes),
                         (c.SLACK, system.slack), (c.OUTROOM, ROOM), (c.LOGROOM, ROOM),
-                        (c.FIRST_POOL, system.pool.engines), (c.ENGINES, engines), (c.GROUP, 1)):
+                        (c.FIRST_POOL, system.pool.engines), (c.ENGINES, engines)):
         g[name] = value
     gf[c.THINK], gf[c.MOVE], gf[c.MOVE_TOKEN] = think_s, system.move_s, system.move_token_s
     gf[c.OUTSIDE], gf[c.OUTSIDE_TOKEN], gf[c.OUTSIDE_PASS] = system.first_s, system.token_s, system.pass_s
@@ -75,31 +76,43 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     g[c.WIDE], g[c.PHASES], g[c.MASK] = most, phases, index - 1
     leaves = 1 << (engines - 1).bit_length()
     g[c.LEAVES] = leaves
-    pend = slots + closed + engines + 8
+    coming = slots + closed + engines + 8
     st = c.State(
         t.table(slots, c.SLOT_INTS, int), t.table(slots, c.SLOT_FLOATS, float), ei, ef, pi, pf, g, gf,
         t.table(engines, most, float), t.table(engines, most, int), t.table(engines, most, int),
         t.table(engines, phases, int),
         _bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float), _chunks(t, steps),
         *empty_batch(t),  # type: ignore[call-arg]
-        t.row([0.0] * pend, float), t.row([0] * pend, int), t.row([0] * pend, int),
+        t.row([0.0] * coming, float), t.row([0] * coming, int), t.row([0] * coming, int),
         t.row(range(slots - 1, -1, -1), int),
         t.table(nodes, c.NODE_INTS, int), t.row(range(nodes - 1, -1, -1), int),
         t.table(index, 1, int, -1), t.table(index, 1, int),
         *empty_output(t, most, engines),
-        t.table(system.autoscale.patience if system.autoscale else 1, 1, int),
+        *_scales(t, system),
         t.table(2 * leaves, 1, float, math.inf), t.table(4 * leaves, 1, int, FULL),
     )
-    if system.autoscale:
-        scale = system.autoscale
-        g[c.LOW], g[c.HIGH], g[c.PATIENCE] = scale.low, system.pool.engines // scale.engines, scale.patience
-        g[c.PAID] = g[c.ANSWERING] = scale.standing
-        g[c.GROUP] = scale.engines
-        gf[c.EVERY], gf[c.COLD], gf[c.TARGET] = scale.every_s, scale.cold_start_s, scale.target
-        st.pt[0], st.pq[0], st.ps[0], g[c.NPEND] = scale.every_s, TICK, -1, 1
+    for number, scale in enumerate(system.scales):
+        pend(st, scale.every_s, TICK, number)
     for e in range(engines):
         touch(st, e)
     return st
+
+
+def _scales(t: Tables, system: System) -> tuple[Any, Any, Any]:
+    """The autoscaler of each pool, and room for their last looks, those of one after those of the other."""
+    scales = system.scales
+    ai, af = (t.table(max(len(scales), 1), c.SCALE_INTS, int), t.table(max(len(scales), 1), c.SCALE_FLOATS, float))
+    begin, looks = 0, 0
+    for number, (scale, pool) in enumerate(zip(scales, system.pools, strict=False)):
+        for column, whole in ((c.BEGIN, begin), (c.END, begin + pool.engines), (c.GROUP, scale.engines),
+                              (c.LOW, scale.low), (c.HIGH, pool.engines // scale.engines),
+                              (c.PATIENCE, scale.patience), (c.LOOKS, looks), (c.PAID, scale.standing),
+                              (c.ANSWERING, scale.standing)):
+            ai[number * c.SCALE_INTS + column] = whole
+        for column, real in ((c.EVERY, scale.every_s), (c.COLD, scale.cold_start_s), (c.TARGET, scale.target)):
+            af[number * c.SCALE_FLOATS + column] = real
+        begin, looks = begin + pool.engines, looks + scale.patience
+    return ai, af, t.table(max(looks, 1), 1, int)
 
 
 def _hashed(system: System, prefix_tokens: int) -> int:
