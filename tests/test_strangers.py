@@ -283,3 +283,24 @@ def test_a_loop_whose_prompts_queue_before_their_pool_is_saturated() -> None:
         "workload": {"concurrency": inside, "input": 4096, "output": 512}}}).to_dict()["serve"] for inside in (8, 512))
     assert (few["saturated"], many["saturated"]) == (False, True)
     assert few["capacity_concurrency"] > 8 and many["capacity_concurrency"] < 100
+
+
+LONE = {"model": "qwen3-8b", "fleet": "1xmi250x", "site": "FR"}  # kernels that were never measured
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_what_is_asked_beside_requests_moves_a_device_held_to_its_one_stream(concurrency: int) -> None:
+    """Drafting, adapters and cached prefixes do to it what they do to a device whose kernels were measured."""
+    def times(**serve: Any) -> tuple[float, float, float]:
+        found = plan(LONE | {"serve": {"precision": "bf16", "tensor": 1, **serve, "workload": {
+            "concurrency": concurrency, "input": 2048, "output": 128}}}, around=False).to_dict()["serve"]
+        assert found["one_stream"]["tpot_s"]["value"] <= found["tpot_s"]["value"] * 1.001
+        return found["ttft_s"]["value"], found["tpot_s"]["value"], found["capacity_requests_per_s"]["value"]
+
+    plain = times()
+    adapted, cached = times(adapters={"count": 16, "rank": 16}), times(prefix_cache_hit=0.8)
+    assert adapted[0] > plain[0] and adapted[1] > plain[1] and adapted[2] < plain[2]
+    assert cached[0] < plain[0] and cached[2] > plain[2]
+    drafted = [times(speculative={"method": "ngram", "tokens": 3, "acceptance": kept}) for kept in (0.3, 0.6, 0.9)]
+    assert plain[1] > drafted[0][1] > drafted[1][1] > drafted[2][1]
+    assert drafted[0][2] < drafted[1][2] < drafted[2][2]

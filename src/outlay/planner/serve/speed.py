@@ -14,22 +14,25 @@ from outlay.planner.serve.energy import PHASES, power_values
 from outlay.planner.serve.loads import table_of_loads
 from outlay.planner.serve.memory import as_q
 from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.sums import scaled
 from outlay.planner.serve.times import Traffic, load_of, percentile_keys, times
 from outlay.planner.serve.use import duration, serving_lines, unit_prices
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
+from outlay.resolve.serve.speed import Speed
 from outlay.resolve.workload import Asked
 from outlay.steps.serve.cache import tokens_at
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import ServeMemory
 from outlay.steps.serve.stream import one_stream
-from outlay.steps.serve.time_inputs import Load
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_inputs import EngineTime, Load
 from outlay.usage import Line
 
 
 def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[str, Any]:
-    """One request on a replica by itself: a roofline over what each token reads."""
+    """One request on a replica by itself: a roofline over what each token reads, and what is asked beside."""
     prompt, output = phase.asked.input, phase.asked.output
     recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
     found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
@@ -37,6 +40,10 @@ def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[st
         as_q(found.token_s, "s", "time of one token, one request"),
         as_q(found.first_s, "s", "time to the first token, one request"),
     )
+    if phase.speed.plain is not None:
+        more_first, more = _over_plain(arch, phase.speed, phase.speed.plain, layout, prompt, output)
+        first = derive(scaled, first.label, "s", modelled_s=first, slower=more_first)
+        token = derive(scaled, token.label, "s", modelled_s=token, slower=more)
     whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)
     return {
         "input": prompt,
@@ -46,6 +53,18 @@ def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[st
         "e2e_s": whole,
         "output_tokens_per_s": derive(_per_second, "tokens of one request", "tokens/s", token_s=token),
     }
+
+
+def _over_plain(
+    arch: Architecture, speed: Speed, plain: EngineTime, layout: ServeLayout, prompt: float, output: float
+) -> tuple[float, float]:
+    """First token and further ones of one request, over those without drafting, cached prefixes, adapters and images.
+
+    The roofline of one stream knows of none of them; the time model says what each makes of it.
+    """
+    load = Load("closed", prompt, output)
+    own, bare = (serve_time(arch, speed.device, engine, layout, load) for engine in (speed.engine, plain))
+    return float(own["ttft_s"] / bare["ttft_s"]), float(own["tpot_s"] / bare["tpot_s"])
 
 
 def replicas_of(

@@ -71,6 +71,7 @@ class Speed(Struct, frozen=True):
     pools: bool = False  # prompts and answers on devices of their own: `own` are then runs of such
     own_pools: OwnRuns | None = None  # runs of two pools, beside those of whole replicas
     penalties: bool = False  # asked for with each request
+    plain: EngineTime | None = None  # without drafting, cached prefixes, adapters or images, where any is asked for
 
     @property
     def kept_under(self) -> tuple[str, str, str]:
@@ -186,8 +187,10 @@ def resolve_speed(
     own = own_runs(arch.name, facts.id, name + IN_POOLS * split, catalog, notes) if not without else None
     beside = None if without or split else own_runs(arch.name, facts.id, name + IN_POOLS, catalog, Notes())
     narrowest = min((value_of(each) for each in recipe.part_bytes.values()), default=2.0)
+    beyond = drafted or times.prefix_hit or any(extra)
+    plain = replace(times, drafted=0.0, acceptance=0.0, prefix_hit=0.0) if beyond else None
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
-                 key, split, beside, given.sampling == PENALTIES)
+                 key, split, beside, given.sampling == PENALTIES, plain)
 
 
 def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:
