@@ -136,9 +136,25 @@ def test_an_unknown_engine_is_told_all_there_are() -> None:
         load().find("engine", "tgi")
 
 
-def test_eager_steps_are_not_passed_off_as_captured_ones() -> None:
-    found = served("1xh100-sxm5-80gb", enforce_eager=True)
-    assert any(w.startswith("serve.enforce_eager") for w in found["warnings"])
+def eager(engine: str, inside: int, on: bool, **serve: Any) -> float:
+    found = plan({"model": "llama-3.1-70b", "fleet": "8xh200-sxm-141gb", "serve": {
+        "engine": engine, "tensor": 8, "enforce_eager": on, **serve,
+        "workload": {"concurrency": inside, "input": 512, "output": 128} | serve.get("workload", {})}})
+    return float(found.to_dict()["serve"]["tpot_s"]["value"])
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_an_eager_step_is_never_shorter_than_its_launches(engine: str) -> None:
+    """Eighty layers handed out one by one take the host 20 ms; a captured step of eight devices takes 8."""
+    assert eager(engine, 1, True) > 1.5 * eager(engine, 1, False)
+    assert eager(engine, 1, True) == pytest.approx(0.020, rel=0.2)
+    assert eager(engine, 512, False) <= eager(engine, 512, True) < 1.2 * eager(engine, 512, False)  # the device's time
+
+
+def test_a_replay_of_eager_steps_waits_for_their_launches_too() -> None:
+    load = {"workload": {"requests": 64}}
+    assert eager("vllm", 4, True, replay=True, **load) == pytest.approx(eager("vllm", 4, True, replay=False, **load),
+                                                                       rel=0.05)
 
 
 @pytest.mark.parametrize("columns", [70, 80])

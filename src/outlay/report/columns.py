@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -111,4 +112,22 @@ def _fold(cell: str, width: int, apart: bool) -> list[str]:
         return halves
     if len(cell) <= width:
         return [cell]
-    return textwrap.wrap(cell, width, break_on_hyphens=False, subsequent_indent="") or [""]
+    if max(map(len, cell.split()), default=0) <= width:
+        return textwrap.wrap(cell, width, break_on_hyphens=False) or [""]
+    return _at_hyphens(cell, width)
+
+
+def _at_hyphens(cell: str, width: int) -> list[str]:
+    """A name too long for its column: its parts stay whole where they fit.
+
+    >>> _at_hyphens("2xrtx-pro-6000-server", 12), _at_hyphens("h200-sxm-141gb", 12)
+    (['2xrtx-pro-', '6000-server'], ['h200-sxm-', '141gb'])
+    """
+    lines = [""]
+    for part in re.findall(r"\s*[^\s-]+-*|\s*-+", cell):
+        if len(lines[-1] + part) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += part if lines[-1] else part.lstrip()
+        while len(lines[-1]) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return lines

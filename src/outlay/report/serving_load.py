@@ -116,7 +116,7 @@ def options(phase: Mapping[str, Any]) -> list[Table]:
         title = f"Best by {aim}, of {many} deployments planned{_replayed(found)}"
         if not any(row.get("meets_slo", True) for row in [*best, *front]):
             title = f"None of {many} deployments planned keeps the promise; best by {aim}"
-        title += " (a + b: two pools)" if any(row.get("pools") for row in [*best, *front]) else ""
+        title += " (a+b: two pools)" if any(row.get("pools") for row in [*best, *front]) else ""
         tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in best), mark=0))
     others = [row for row in front if row not in best]
     if others:
@@ -132,7 +132,7 @@ def _replayed(found: Mapping[str, Any]) -> str:
 
 
 FRONT_SHOWN = 6
-_OPTION_HEAD = ("", "precision", "TP", "replicas", "$/h", "$/M out", "first", "token", "J/token", "breaks first")
+_OPTION_HEAD = ("", "in", "TP", "copies", "$/h", "$/M out", "first ms", "token ms", "J a token", "limit first")
 
 
 def _ranks(row: Mapping[str, Any]) -> str:
@@ -141,13 +141,13 @@ def _ranks(row: Mapping[str, Any]) -> str:
 
 def _option(row: Mapping[str, Any]) -> tuple[str, ...]:
     pools = list((row.get("pools") or {}).values())
-    ranks = " + ".join(_ranks(own) for own in pools or [row])
-    replicas = " + ".join(f"{own['replicas']}" for own in pools or [row])
+    ranks = "+".join(_ranks(own) for own in pools or [row])
+    replicas = "+".join(f"{own['replicas']}" for own in pools or [row])
     energy = number(row.get("energy_per_output_token_j"))
     return (
         str(row["fleet"]), str(row["precision"]), ranks, replicas,
         _money(row.get("usd_per_hour")), _money(row.get("usd_per_million_output_tokens")),
-        one(row["ttft_s"], "s"), one(row["tpot_s"], "s"), "–" if energy is None else f"{energy:.2g}",
+        _ms(row["ttft_s"]), _ms(row["tpot_s"]), "–" if energy is None else f"{energy:.2g}",
         str(row["breaks_first"]),
     )
 
@@ -155,6 +155,11 @@ def _option(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _money(value: Any) -> str:
     nominal = number(value)
     return "–" if nominal is None else f"{nominal:,.2f}"
+
+
+def _ms(value: Any) -> str:
+    nominal = number(value)
+    return "–" if nominal is None else f"{1e3 * nominal:,.0f}" if nominal >= 0.1 else f"{1e3 * nominal:.3g}"
 
 
 def next_step(phase: Mapping[str, Any]) -> str:

@@ -294,9 +294,6 @@ def _graphs(given: Serve, engine: Engine, notes: Notes) -> bool:
     if given.enforce_eager is None and engine.number("graphs_bytes"):
         why = "the engine captures CUDA graphs unless told not to"
         notes.assume(PATH + "enforce_eager", False, why, engine.source("graphs_bytes"))
-    if given.enforce_eager and engine.number("graphs_bytes"):
-        notes.warn("serve.enforce_eager: the memory of graphs is saved; steps are timed as captured ones, and small "
-                   "batches launched kernel by kernel take longer than that")
     return not given.enforce_eager
 
 

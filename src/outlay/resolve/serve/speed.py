@@ -28,6 +28,7 @@ from outlay.resolve.serve.time import (
     SLOW_SHARE,
     dated_scope,
     is_seen,
+    launches,
     shape_of,
     time_constants,
     time_device,
@@ -37,7 +38,7 @@ from outlay.resolve.serve.time import (
 from outlay.scenario import Fleet, Serve
 from outlay.steps.inputs import Hardware
 from outlay.steps.serve.inputs import ServeRecipe
-from outlay.steps.serve.time_inputs import EngineTime, TimeDevice
+from outlay.steps.serve.time_inputs import LAUNCHES, EngineTime, TimeDevice
 
 FITTED = (
     "vllm",
@@ -164,6 +165,8 @@ def resolve_speed(
     constants["sequence_s"] += sampling_s(given, engine, arch, drafted, notes, without)
     if NARROW_EXPERTS[0] <= parts["experts"] < NARROW_EXPERTS[1]:
         constants["expert_layer_s"] += version_constant(name, "experts", without)
+    if not recipe.graphs and engine.number("graphs_bytes"):
+        constants |= _eager(name, constants, notes, without)
     times = EngineTime(
         part_bytes=parts,
         cache_bytes=value_of(recipe.cache_bytes),
@@ -191,6 +194,16 @@ def resolve_speed(
     plain = replace(times, drafted=0.0, acceptance=0.0, prefix_hit=0.0) if beyond else None
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
                  key, split, beside, given.sampling == PENALTIES, plain)
+
+
+def _eager(name: str, constants: dict[str, float], notes: Notes, without: str) -> dict[str, float]:
+    """What launching decode steps kernel by kernel takes the host."""
+    found = launches(name, constants, without)
+    if found:
+        notes.assume("serve.enforce_eager, launching a layer", found[LAUNCHES[0]],
+                     "seconds of the host, as vLLM took before it captured graphs; slower kernels of a model that is "
+                     "not compiled are not counted", "serve_time_constants: vllm@0.4 layer_s, all prompt_layer_s")
+    return found
 
 
 def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:

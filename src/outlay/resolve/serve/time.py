@@ -18,7 +18,7 @@ from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.engines import version_of
 from outlay.resolve.serve.relatives import link_ratio, meshed, reached_share
 from outlay.steps.efficiency import GENERATIONS
-from outlay.steps.serve.time_inputs import Links, TimeDevice
+from outlay.steps.serve.time_inputs import LAUNCHES, Links, TimeDevice
 
 CONSTANTS = DATA / "serve_time_constants.csv"
 VERSIONS = DATA / "serve_version_constants.csv"
@@ -29,6 +29,7 @@ UNMEASURED = ((2.0, 4.0, 8.0), (10e-6, 12e-6, 15e-6))  # devices and latency whe
 LINK_SHARE = 0.75  # of a link's rate that a collective reaches where none was measured
 COPIED_BYTES_PER_S = 1.8e12  # where none was measured: the middle of devices
 GRAPHS_SINCE = (0, 6)  # of vLLM
+LAUNCHED_AGE = "vllm@0.4"  # of which decode steps launched kernel by kernel were fitted
 GROUPS = "serve-time/"  # what a group that is left out starts with
 PLAIN = {"nvfp4": "fp4"}
 PENALTIES = "penalties"
@@ -269,6 +270,21 @@ def time_constants(
     if found:
         found["sequence_s"] += float(_versions().get((engine, HOST_SEQUENCE), 0.0))
     return found
+
+
+def launches(engine: str, constants: Mapping[str, float], without: str = "") -> dict[str, float]:
+    """Seconds of handing out a decode step kernel by kernel, as a prompt's are; none of an age that does so always.
+
+    A layer's are as many times longer as those of the one age whose decode steps were measured so: a prompt's are
+    hidden in part by its arithmetic.
+    """
+    if _launched(engine):
+        return {}
+    table, tail = (_left_out(), f"@without/{without}") if without.startswith(GROUPS) else (_rows(), "")
+    slower = table.get((f"{LAUNCHED_AGE}{tail}", "layer_s"), _rows()[LAUNCHED_AGE, "layer_s"])
+    found = (slower * (constants["layer_s"] + constants["prompt_layer_s"]),
+             constants["expert_layer_s"] + constants["prompt_expert_layer_s"], constants["prompt_mixer_layer_s"])
+    return dict(zip(LAUNCHES, found, strict=True))
 
 
 def _dated(scope: str, without: str) -> str:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.physics.queueing import accepted_tokens, closed_loop_tpot_s, service_wait_s
 from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.launches import is_eager, step_launches_s
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_step import (
     Pass,
@@ -161,17 +162,37 @@ def _four(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pas
 def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """One decode step: device parts as this engine's kernels do them, and the host's share."""
     c = constants.__getitem__
-    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
-    device = parts.decode.total(c) + c("reading") * (parts.reading + parts.reading_floor)
+    device = np.maximum(_decoding_s(parts, constants), _launches_s(parts, constants))
     # One stage hands out the tokens of all passes in the pipeline, one pass after another.
-    return device + kernels + parts.flight * (c("step_s") + parts.sequences * c("sequence_s"))
+    return device + parts.flight * (c("step_s") + parts.sequences * c("sequence_s"))
+
+
+def _decoding_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """The device's work of a decode step, small kernels with it."""
+    c = constants.__getitem__
+    return _passing_s(parts, constants) + c("reading") * (parts.reading + parts.reading_floor)
+
+
+def _passing_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """The same without attention; where each kernel is launched, a step's take as long as one's with a prompt in it."""
+    c = constants.__getitem__
+    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
+    return parts.decode.total(c) + kernels + (_mixed_s(parts, constants) if is_eager(constants) else 0.0)
+
+
+def _mixed_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """What a step takes longer whose kernels are launched one by one, beside those that the device waits for."""
+    c = constants.__getitem__
+    return parts.layers * c("mixed_layer_s") + parts.expert_layers * c("mixed_expert_layer_s")
+
+
+def _launches_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    return step_launches_s(parts.layers, parts.expert_layers, parts.mixer_layers, constants)
 
 
 def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """A pass that answers nobody, which prompts are added to where no decode step carries them."""
-    c = constants.__getitem__
-    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
-    return parts.decode.total(c) + kernels + c("step_s")
+    return np.maximum(_passing_s(parts, constants), _launches_s(parts, constants)) + constants["step_s"]
 
 
 def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
@@ -207,9 +228,13 @@ def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Nu
     c = constants.__getitem__
     own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
     routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
-    launched = parts.layers * c("mixed_layer_s") + parts.expert_layers * c("mixed_expert_layer_s")
-    launched = launched + joint_s(parts.joint, parts.reading, constants)
-    passes = parts.shared_chunks / parts.together * (apart * (own + launched) + routed)
+    joint = joint_s(parts.joint, parts.reading, constants)
+    if is_eager(constants):  # launched in any case, while the device waits
+        spare = np.maximum(_launches_s(parts, constants) - _decoding_s(parts, constants), 0.0)
+        each = np.maximum(apart * (own + joint - spare) + routed, 0.0)
+    else:
+        each = apart * (own + _mixed_s(parts, constants) + joint) + routed
+    passes = parts.shared_chunks / parts.together * each
     return passes + apart * c("prompt_attention") * parts.prompt_attention
 
 

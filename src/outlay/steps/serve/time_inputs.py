@@ -11,6 +11,9 @@ from msgspec import Struct
 from outlay.physics.roofline import Grid
 
 Num = Any
+# Seconds of launching a layer kernel by kernel, a layer's experts beyond it, and a mixer that is not plain attention:
+# among an engine's constants where its decode steps are not captured in graphs.
+LAUNCHES = ("launch_layer_s", "launch_expert_layer_s", "launch_mixer_layer_s")
 
 
 class Links(Struct, frozen=True, eq=False):
