@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +321,28 @@ def test_what_is_asked_beside_requests_moves_a_device_held_to_its_one_stream(con
     drafted = [times(speculative={"method": "ngram", "tokens": 3, "acceptance": kept}) for kept in (0.3, 0.6, 0.9)]
     assert plain[1] > drafted[0][1] > drafted[1][1] > drafted[2][1]
     assert drafted[0][2] < drafted[1][2] < drafted[2][2]
+
+
+@pytest.mark.parametrize("device", ["h100-sxm5-80gb", "h20-96gb"])
+def test_one_request_alone_is_told_one_way(device: str) -> None:
+    """The table of one stream and a loop of one; a prompt is launched by the same host whichever card is behind it."""
+    found: Any = plan({"model": "qwen3-30b-a3b", "fleet": f"1x{device}", "site": "FR", "serve": {
+        "precision": "fp8", "workload": {"concurrency": 1, "input": 64, "output": 128}}}, around=False)
+    found = found.to_dict()["serve"]
+    for name in ("ttft_s", "tpot_s", "e2e_s"):
+        assert found["one_stream"][name]["value"] == pytest.approx(found[name]["value"], rel=0.01), name
+    assert 0.02 < found["ttft_s"]["value"] < 0.1
+
+
+@pytest.mark.parametrize("fleet", ["1xv100-sxm2-32gb", "1xtpu-v6e", "1xmi250x"])
+def test_a_smaller_cache_or_a_shorter_context_is_not_read_more_slowly(fleet: str) -> None:
+    def token_s(prompt: int, cache: str) -> float:
+        found = plan({"model": "qwen2.5-7b", "fleet": fleet, "site": "FR", "serve": {
+            "precision": "bf16", "kv_precision": cache, "workload": {"concurrency": 4, "input": prompt, "output": 60}}},
+            around=False).to_dict()
+        return float(found["serve"]["tpot_s"]["value"])
+
+    lengths = [token_s(prompt, "bf16") for prompt in (20, 60, 200, 600, 2000)]
+    assert all(a <= b * 1.002 for a, b in pairwise(lengths)), lengths
+    for prompt, wide in zip((20, 200, 2000), lengths[::2], strict=True):
+        assert token_s(prompt, "fp8") <= wide * 1.002

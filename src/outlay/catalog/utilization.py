@@ -51,8 +51,14 @@ def matmul_grids(family: str) -> dict[str, Grid]:
 def decode_attention(family: str, precision: str = "bf16") -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Bandwidth share of decode attention: KV bytes a call reads, and the share at each; empty if not known.
 
+    A call reads no longer than one that reads more: the shortest were measured in calls of their own, whose share is
+    raised to that.
+
     >>> sizes, shares = decode_attention("h100_sxm")
     >>> len(sizes) == len(shares) > 3
+    True
+    >>> times = [size / share for size, share in zip(sizes, shares)]
+    >>> times == sorted(times)
     True
     """
     sizes, shares = [], []
@@ -61,6 +67,8 @@ def decode_attention(family: str, precision: str = "bf16") -> tuple[tuple[float,
             if (row["family"], row["precision"]) == (family, precision):
                 sizes.append(float(row["kv_mib"]) * 2**20)
                 shares.append(float(row["utilization"]))
+    for place in range(len(sizes) - 2, -1, -1):
+        shares[place] = max(shares[place], sizes[place] / (sizes[place + 1] / shares[place + 1]))
     return tuple(sizes), tuple(shares)
 
 

@@ -22,12 +22,14 @@ def read_time_s(size_bytes: Value, memory_bytes_per_s: Value, utilisation: Value
 
 
 def share_at(size_bytes: Value, sizes: tuple[float, ...], shares: tuple[float, ...]) -> Value:
-    """Measured share of bandwidth at a size: linear in the logarithm of size, flat outside.
+    """Measured share of bandwidth at a size: linear in both logarithms, flat outside.
 
-    >>> round(float(share_at(2.0**25, (2.0**24, 2.0**26), (0.2, 0.4))), 2)
+    So a read between two measured ones takes a time between theirs.
+
+    >>> round(float(share_at(2.0**25, (2.0**24, 2.0**26), (0.2, 0.45))), 2)
     0.3
     """
-    return np.interp(np.log(np.maximum(size_bytes, 1.0)), np.log(sizes), shares)
+    return np.exp(np.interp(np.log(np.maximum(size_bytes, 1.0)), np.log(sizes), np.log(shares)))
 
 
 def token_time_s(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -20,30 +21,41 @@ from outlay.planner.serve.use import duration, serving_lines, unit_prices
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
-from outlay.resolve.serve.speed import Speed
+from outlay.resolve.serve.speed import FITTED, Speed
 from outlay.resolve.workload import Asked
 from outlay.steps.serve.cache import tokens_at
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import ServeMemory
 from outlay.steps.serve.stream import one_stream
 from outlay.steps.serve.time import serve_time
-from outlay.steps.serve.time_inputs import EngineTime, Load
+from outlay.steps.serve.time_inputs import Load
 from outlay.usage import Line
+
+FIRST_ALONE, TOKEN_ALONE = "time to the first token, one request", "time of one token, one request"
 
 
 def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[str, Any]:
-    """One request on a replica by itself: a roofline over what each token reads, and what is asked beside."""
+    """One request on a replica by itself.
+
+    Of an engine and a device that were measured the time model has it; of others a token is a roofline over what it
+    reads. A prompt is bound by arithmetic and by what the host launches, which are known of an engine that was
+    measured on any device.
+    """
     prompt, output = phase.asked.input, phase.asked.output
-    recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
-    found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
-    token, first = (
-        as_q(found.token_s, "s", "time of one token, one request"),
-        as_q(found.first_s, "s", "time to the first token, one request"),
-    )
-    if phase.speed.plain is not None:
-        more_first, more = _over_plain(arch, phase.speed, phase.speed.plain, layout, prompt, output)
-        first = derive(scaled, first.label, "s", modelled_s=first, slower=more_first)
-        token = derive(scaled, token.label, "s", modelled_s=token, slower=more)
+    speed, load = phase.speed, Load("closed", prompt, output)
+    modelled = serve_time(arch, speed.device, speed.engine, layout, load)
+    if speed.fitted:
+        first, token = (_of_model(modelled, name, speed, layout, load) for name in ("ttft_s", "tpot_s"))
+    else:
+        recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
+        found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
+        more_first, more = _over_plain(modelled, arch, speed, layout, load)
+        token = derive(scaled, TOKEN_ALONE, "s", modelled_s=as_q(found.token_s, "s", TOKEN_ALONE), slower=more)
+        if phase.engine.id in FITTED:
+            first = _of_model(modelled, "ttft_s", replace(speed, own=None), layout, load)
+        else:
+            bare = as_q(found.first_s, "s", FIRST_ALONE)
+            first = derive(scaled, FIRST_ALONE, "s", modelled_s=bare, slower=more_first)
     whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)
     return {
         "input": prompt,
@@ -55,16 +67,27 @@ def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[st
     }
 
 
+def _of_model(modelled: Mapping[str, Any], name: str, speed: Speed, layout: ServeLayout, load: Load) -> Quantity:
+    """A time of one request as the time model has it, corrected by a person's own runs where there are."""
+    devices = value_of(layout.devices)
+    own_s = float(modelled[name] * speed.nominal(name, 1.0, load.input, load.output, devices))
+    residual = speed.residual(name, at=speed.place(1.0, load.input, load.output, devices), devices=devices)
+    label = FIRST_ALONE if name == "ttft_s" else TOKEN_ALONE
+    found: Quantity = derive(scaled, label, "s", modelled_s=own_s, slower=residual)
+    return found
+
+
 def _over_plain(
-    arch: Architecture, speed: Speed, plain: EngineTime, layout: ServeLayout, prompt: float, output: float
+    modelled: Mapping[str, Any], arch: Architecture, speed: Speed, layout: ServeLayout, load: Load
 ) -> tuple[float, float]:
     """First token and further ones of one request, over those without drafting, cached prefixes, adapters and images.
 
     The roofline of one stream knows of none of them; the time model says what each makes of it.
     """
-    load = Load("closed", prompt, output)
-    own, bare = (serve_time(arch, speed.device, engine, layout, load) for engine in (speed.engine, plain))
-    return float(own["ttft_s"] / bare["ttft_s"]), float(own["tpot_s"] / bare["tpot_s"])
+    if speed.plain is None:
+        return 1.0, 1.0
+    bare = serve_time(arch, speed.device, speed.plain, layout, load)
+    return float(modelled["ttft_s"] / bare["ttft_s"]), float(modelled["tpot_s"] / bare["tpot_s"])
 
 
 def replicas_of(
@@ -81,28 +104,19 @@ def replicas_of(
 
 
 def held_to_one_stream(whole: Replicas, phase: ServePhase) -> Replicas:
-    """An engine without constants of its own is as much slower than the model as its one stream (`single`) is."""
+    """An engine or a device without constants of its own is as much slower than the model as its one stream (`single`)
+    is; prompts only where it is the engine."""
     if phase.speed.fitted:
         return whole
     load = replace(load_of(phase.asked, whole), kind="closed", concurrency=1.0)
     found, single = whole.modelled(load), whole.single
-    return replace(
-        whole,
-        slower=derive(
-            _ratio,
-            "this engine's one stream over the model's",
-            "ratio",
-            own_s=single["tpot_s"],
-            modelled_s=float(found["tpot_s"]),
-        ),
-        slower_first=derive(
-            _ratio,
-            "this engine's prompt over the model's",
-            "ratio",
-            own_s=single["ttft_s"],
-            modelled_s=float(found["ttft_s"]),
-        ),
-    )
+    slower = derive(_ratio, "this engine's one stream over the model's", "ratio", own_s=single["tpot_s"],
+                    modelled_s=float(found["tpot_s"]))
+    if phase.engine.id in FITTED:
+        return replace(whole, slower=slower)
+    first = derive(_ratio, "this engine's prompt over the model's", "ratio", own_s=single["ttft_s"],
+                   modelled_s=float(found["ttft_s"]))
+    return replace(whole, slower=slower, slower_first=first)
 
 
 def held_tokens(arch: Architecture, phase: ServePhase, layout: ServeLayout, tokens: float) -> float:
