@@ -79,7 +79,12 @@ def _load(serve: Mapping[str, Any], values: Mapping[str, float], traced: bool) -
 
 def _held(serve: Mapping[str, Any]) -> float:
     """The part of the devices in use that stands, where replicas come and go."""
-    mean = (serve.get("replay") or {}).get("replicas_mean")
+    replay = serve.get("replay") or {}
+    if "pools" in replay:
+        means = {name: own["replicas_mean"]["value"] for name, own in replay["pools"].items()}
+        held = sum(count * serve["pools"][name]["devices_per_replica"] for name, count in means.items())
+        return float(held / serve["devices_used"])
+    mean = replay.get("replicas_mean")
     return 1.0 if mean is None else float(mean["value"] / serve["replicas"])
 
 
@@ -105,7 +110,7 @@ def _bill(found: Mapping[str, Any], values: Mapping[str, float]) -> Iterator[str
     if "day" in found["serve"]:
         ways = {way["way"]: way["device_hours"]["value"] for way in found["serve"]["day"]["ways"]}
         hours = ways[found["serve"]["day"]["scaling"]]
-    if "replicas_mean" in (found["serve"].get("replay") or {}):  # what is left over is not held either
+    if {"replicas_mean", "pools"} & set(found["serve"].get("replay") or {}):  # what is left over is not held either
         hours = values["duration_s"] * found["serve"]["devices_used"] * _held(found["serve"]) / 3600.0
     billed = found["totals"]["device_hours"]["value"]
     if not close(hours, billed, 0.001):

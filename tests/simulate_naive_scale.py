@@ -42,10 +42,13 @@ class Scaled(Naive):  # type: ignore[misc]
         super().__init__(*given)
         system, self.replicas, self.wants = self.system, [], [list[int](), list[int]()]
         self.scales = [s for s in (system.autoscale, system.autoscale_decode) if s is not None]
+        self.moved: dict[int, float] = {}
+        self.seen = [(0.0, 0.0), (0.0, 0.0)]
         self.rows: list[tuple[float, int, int, int]] = []
         for pool, scale in enumerate(self.scales):
             own = [e for e in self.engines if e.pool == pool]
             groups = [own[i : i + scale.engines] for i in range(0, len(own), scale.engines)]
+            self.wants[pool] += [max(scale.first, scale.low)] * scale.patience
             self.replicas.append([Replica(engines, i < max(scale.first, scale.low)) for i, engines in
                                   enumerate(groups)])
             self.later(scale.every_s, lambda time, pool=pool: self.look(pool, time))
@@ -58,12 +61,21 @@ class Scaled(Naive):  # type: ignore[misc]
                 self.note(pool, time)
         super().arrive(time)
 
-    def counted(self, pool: int) -> int:
-        """Prompts that wait or are computed; in the second pool all others that have come and not gone."""
-        prompts: int = sum(e.load() for e in self.engines if e.pool == 0)
-        if pool == 0:
-            return int(prompts)
-        return int(sum(r.end < 0 for r in self.requests[: self.next]) - prompts)
+    def stayed_s(self, pool: int, until: float) -> float:
+        """Request-seconds in a pool; a request leaves with the step that it ends with, as soon as that begins."""
+        total = 0.0
+        for request in self.requests[: self.next]:
+            moved = self.moved.get(request.number)
+            left = request.end if request.end >= 0 else until
+            if pool == 0:
+                total += (left if moved is None else moved) - request.arrival
+            elif moved is not None:
+                total += left - moved
+        return total
+
+    def hand_over(self, request: Any, time: float) -> None:
+        self.moved[request.number] = time
+        super().hand_over(request, time)
 
     def over(self) -> bool:
         return self.next == len(self.requests) and all(r.end >= 0 for r in self.requests)
@@ -80,6 +92,7 @@ class Scaled(Naive):  # type: ignore[misc]
         if self.next > 0:
             self.decide(pool, time)
             self.note(pool, time)
+        self.seen[pool] = (time, self.stayed_s(pool, time))
         self.later(time + self.scales[pool].every_s, lambda when: self.look(pool, when))
 
     def decide(self, pool: int, time: float) -> None:
@@ -89,7 +102,9 @@ class Scaled(Naive):  # type: ignore[misc]
             if replica.status == "draining" and replica.load() == 0:
                 replica.stop(time)
         have = sum(r.status in ("on", "starting") for r in replicas)
-        wanted = min(max(math.ceil(self.counted(pool) / scale.target), scale.low), len(replicas))
+        last_s, last = self.seen[pool]
+        inside = (self.stayed_s(pool, time) - last) / (time - last_s)
+        wanted = min(max(math.ceil(inside / scale.target - 1e-3), scale.low), len(replicas))
         self.wants[pool].append(wanted)
         for _ in range(wanted - have):
             back = next((r for r in replicas if r.status == "draining"), None)

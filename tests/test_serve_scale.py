@@ -179,8 +179,9 @@ RATE = {"rate": 20, "input": 512, "output": 64}
     ({"autoscale": {"target_request": 9}, "workload": RATE}, {}, "serve.autoscale.target_request", "unknown_field"),
     ({"autoscale": {}, "workload": RATE}, {"tenure": "own"}, "serve.autoscale", "inconsistent"),
     ({"autoscale": {}, "workload": RATE}, {"commitment": "1y"}, "serve.autoscale", "inconsistent"),
-    ({"autoscale": {}, "workload": RATE, "tensor": None, "disaggregated": {"prefill": {}, "decode": {}}}, {},
-     "serve.autoscale", "unsupported"),
+    ({"autoscale": {"prefill": {"min_replicas": 1}}, "workload": RATE}, {}, "serve.autoscale.prefill", "inconsistent"),
+    ({"autoscale": {"decode": {}}, "scaling": "autoscale", "workload": RATE}, {}, "serve.autoscale.decode",
+     "inconsistent"),
 ])
 def test_what_cannot_come_and_go_is_refused(section: dict[str, Any], fleet: dict[str, Any], field: str, kind: str
                                             ) -> None:

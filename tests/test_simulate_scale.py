@@ -41,7 +41,7 @@ def expected(found: SimResult, scale: Autoscale, replicas: int) -> list[tuple[fl
     """
     table = found.requests
     last = float(table["end_s"].max())
-    status, since, wants = ["on"] * scale.low + ["off"] * (replicas - scale.low), [0.0] * replicas, list[int]()
+    status, since, wants = ["on"] * scale.low + ["off"] * (replicas - scale.low), [0.0] * replicas, [scale.low] * scale.patience
     rows = [(float(table["arrival_s"].min()), scale.low, scale.low)]
     steps = found.steps
     length = steps["duration_s"] / steps["steps"]  # all of a run are as long where reading the cache takes no time
@@ -56,6 +56,10 @@ def expected(found: SimResult, scale: Autoscale, replicas: int) -> list[tuple[fl
             here &= table["engine"] // scale.engines == replica
         return int(here.sum())
 
+    def stayed_s(time: float) -> float:
+        come = table["arrival_s"] < time
+        return float((np.where(gone_s < time, table["end_s"], time) - table["arrival_s"])[come].sum())
+
     while events:
         events.sort()
         time, what, which = events.pop(0)
@@ -69,7 +73,8 @@ def expected(found: SimResult, scale: Autoscale, replicas: int) -> list[tuple[fl
                 if status[r] == "draining" and inside(r, time) == 0:
                     status[r] = "off"
             have = sum(s in ("on", "starting") for s in status)
-            wants.append(min(max(math.ceil(inside(None, time) / scale.target), scale.low), replicas))
+            mean = (stayed_s(time) - stayed_s(time - scale.every_s)) / scale.every_s
+            wants.append(min(max(math.ceil(mean / scale.target - 1e-3), scale.low), replicas))
             for _ in range(wants[-1] - have):
                 back = next((r for r in range(replicas) if status[r] == "draining"), None)
                 if back is not None:

@@ -132,7 +132,11 @@ def _layout(phase: Mapping[str, Any], device: str) -> str:
     whole = under.pools_told(pools, device) or _split(phase)
     apart = [f"{name} {_split({**pool, 'replicas': 1})}" for name, pool in pools.items() if _more(pool)]
     whole += f" ({'; '.join(apart)})" if apart else ""
-    return f"Layout: {whole}" + (f"; {idle} devices idle" if idle else "")
+    if not idle:
+        return f"Layout: {whole}"
+    replay = phase.get("replay") or {}
+    follows = "replicas_mean" in replay or "pools" in replay  # what none of them holds is not paid for
+    return f"Layout: {whole}; {idle} devices " + ("beyond it, not billed" if follows else "idle")
 
 
 def _more(pool: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outlay.report.blocks import Table
@@ -19,7 +19,7 @@ def replay(phase: Mapping[str, Any]) -> Table | None:
     rows = [("requests", f"{found['requests']:,} in {one(found['seconds'], 's')}, seed {found['seed']}"),
             ("to the replica", f"{found['router'].replace('_', ' ')}, of {found['replicas']:,}"),
             *_good(found), *_cache(found), ("devices at work", _percent(found["utilization"])), *_standing(found),
-            *_power(found)]
+            *_pools(found, phase.get("pools") or {}), *_over_time(found), *_power(found)]
     return Table("The replay", ("", ""), tuple(rows), text_columns=frozenset({0, 1}))
 
 
@@ -48,8 +48,32 @@ def _standing(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("replicas paid for", f"{_count(found['replicas_mean'])} mean, {found['replicas_most']} at most; {share}"),
         ("starts", f"{found['starts']}; until one answers {one(found['cold_start_s'], 's')}"),
-        ("another starts at", f"{found['target_requests']:,.0f} requests inside each"),
+        ("another starts at", f"{_inside(found)} requests inside each"),
     ]
+
+
+def _pools(found: Mapping[str, Any], pools: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same of two pools, each of which has its own."""
+    rows = []
+    for name, own in (found.get("pools") or {}).items():
+        rows.append((f"{name} replicas paid for", f"{_count(own['replicas_mean'])} mean, {own['replicas_most']} at most, "
+                     f"of {pools[name]['replicas']}"))
+        rows.append(("  starts", f"{own['starts']}; until one answers {one(own['cold_start_s'], 's')}"))
+        rows.append(("  another starts at", f"{_inside(own)} requests inside each"))
+    return rows
+
+
+def _inside(found: Mapping[str, Any]) -> str:
+    target = found["target_requests"]
+    return f"{target:,.0f}" if target >= 10.0 else f"{target:.2g}"
+
+
+def _over_time(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Replicas of each pool over the time of the replay, as bars from none to the most."""
+    told = (found.get("over_time") or {}).get("replicas") or {}
+    counts = {f"{name} over time": row for name, row in told.items()} if isinstance(told, Mapping) else {
+        "replicas over time": told}
+    return [(label, _bars(row, 0.0, max(row))) for label, row in counts.items()]
 
 
 def _count(value: Any) -> str:
@@ -64,8 +88,16 @@ def _power(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not watts:
         return []
     low, high = min(watts), max(watts)
-    bars = "".join(BARS[min(int((w - low) / max(high - low, 1e-9) * len(BARS)), len(BARS) - 1)] for w in watts)
-    return [("power over time", bars), ("", f"{one(low, 'W')} to {one(high, 'W')}")]
+    return [("power over time", _bars(watts, low, high)), ("", f"{one(low, 'W')} to {one(high, 'W')}")]
+
+
+def _bars(values: Sequence[float], low: float, high: float) -> str:
+    """Values between two others as bars.
+
+    >>> _bars([0.0, 1.0, 2.0], 0.0, 2.0)
+    '▁▅█'
+    """
+    return "".join(BARS[min(int((v - low) / max(high - low, 1e-9) * len(BARS)), len(BARS) - 1)] for v in values)
 
 
 def _percent(share: float) -> str:

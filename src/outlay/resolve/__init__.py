@@ -118,7 +118,7 @@ def _by_the_hour(serve: Any, fleet: Fleet | None, facts: DeviceFacts | None, har
         return serve
     from outlay.resolve.hourly import only_by_the_hour, resolve_tenures
 
-    if serve.asked.replay.scale is not None:
+    if serve.asked.replay.scales:
         only_by_the_hour(fleet, rates, "serve.autoscale")
     if serve.asked.hourly is None:
         return serve

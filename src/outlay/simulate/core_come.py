@@ -79,6 +79,7 @@ from outlay.simulate.core_kv import (
     WIDE,
     WTAIL,
     YIELD,
+    passes,
     prefix_hits,
 )
 from outlay.simulate.core_step import (
@@ -230,6 +231,7 @@ def arrive(st: Any, time: float) -> None:
     )
     g[ARRIVED] += 1
     g[INSIDE] += 1
+    passes(st, 0, time, 1)
     st.si[row + LEFT] = math.ceil((st.si[row + OUT] - 1) / st.pf[0 * POOL_FLOATS + YIELD])
     st.si[row + ANON], st.si[row + DONE], st.si[row + CACHED], st.si[row + PRE], st.si[row + NREG], st.si[row + VIA] = (
         0,

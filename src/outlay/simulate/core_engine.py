@@ -52,6 +52,7 @@ from outlay.simulate.core_kv import (
     YIELD,
     give_back,
     heap_drop,
+    passes,
     take_blocks,
 )
 from outlay.simulate.core_step import (
@@ -107,6 +108,8 @@ def end_prompts(st: Any, e: int, head: int) -> None:
             give_back(st, e, slot)
             unlink(st, e, slot)
         if over:
+            passes(st, 0, now, -1)
+            passes(st, 1, now, 1)
             pend(st, now + st.gf[MOVE] + st.gf[MOVE_TOKEN] * st.si[row + INP], HANDOVER, slot)
         elif st.si[row + LEFT] <= 0:
             leave(st, slot, now, 0)

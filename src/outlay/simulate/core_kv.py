@@ -30,14 +30,16 @@ POOL_FLOATS = 9
 # Global counters and settings.
 CURSOR, COUNT, FINAL, CLOSED, NPEND, NSLOT, NOUT, NLOG, ADMITTED, ROUTER, TURN, FEEDBACK, NNODE, SLACK = range(14)
 OUTROOM, LOGROOM, FIRST_POOL, ENGINES, ARRIVED, INSIDE, BASE, TURN2, WIDE, PHASES, MASK, LEAVES = range(14, 26)
-GLOBAL_INTS = 26
+WITHIN = 26  # of those inside, in the first pool; in the second after it
+GLOBAL_INTS = 28
 THINK, MOVE, MOVE_TOKEN, OUTSIDE, OUTSIDE_TOKEN, OUTSIDE_PASS = range(6)
-GLOBAL_FLOATS = 6
+STAYED = 6  # times at which requests left the first pool, less those at which they came; the second's after it
+GLOBAL_FLOATS = 8
 # What the autoscaler of a pool is: its engines (from BEGIN, below END), a GROUP of them a replica; where its looks are.
 BEGIN, END, GROUP, LOW, HIGH, PATIENCE, LOOKS, LOOKED, PAID, ANSWERING, WANTED = range(11)
 SCALE_INTS = 11
-EVERY, COLD, TARGET = range(3)
-SCALE_FLOATS = 3
+EVERY, COLD, TARGET, SEEN_S, SEEN = range(5)  # the last look: when, and request-seconds until then
+SCALE_FLOATS = 5
 
 
 class State(NamedTuple):
@@ -88,6 +90,12 @@ class State(NamedTuple):
 PREV, NEXT, KEY, USERS, BLOCKS = range(5)
 NODE_INTS = 5
 OUT_INTS, OUT_FLOATS, LOG_INTS, LOG_FLOATS = 7, 4, 5, 3
+
+
+def passes(st: Any, pool: int, time: float, more: int) -> None:
+    """So many requests come into a pool, or leave it."""
+    st.g[WITHIN + pool] += more
+    st.gf[STAYED + pool] -= more * time
 
 
 def heap_push(keys: Any, order: Any, slots: Any, base: int, n: int, key: float, seq: int, slot: int) -> None:

@@ -42,7 +42,6 @@ from outlay.simulate.core_kv import (
     EVERY,
     FEEDBACK,
     FINAL,
-    FIRST_POOL,
     GROUP,
     HIGH,
     INSIDE,
@@ -61,12 +60,16 @@ from outlay.simulate.core_kv import (
     POOL,
     SCALE_FLOATS,
     SCALE_INTS,
+    SEEN,
+    SEEN_S,
     SINCE,
     SLOT_INTS,
     STATUS,
+    STAYED,
     TARGET,
     TIME,
     WANTED,
+    WITHIN,
     forget,
     heap_drop,
 )
@@ -82,6 +85,7 @@ from outlay.simulate.core_step import (
     pend,
 )
 
+NONE = 1e-3  # of a replica: not worth another
 FINISHED, MORE, PLACES, FLUSH = range(4)  # why `run` returns
 
 
@@ -148,16 +152,9 @@ def remember(st: Any, pool: int, wanted: int) -> None:
             ai[at + WANTED] = max(ai[at + WANTED], st.looks[one])
 
 
-def inside_pool(st: Any, pool: int) -> int:
-    """Requests that a pool's autoscaler counts: prompts that wait or are computed in the first of two, all others in
-    the second; of one pool all."""
-    prompts = 0
-    if st.g[FIRST_POOL] < st.g[ENGINES]:
-        for e in range(st.g[FIRST_POOL]):
-            prompts += load_of(st, e)
-        if pool == 0:
-            return int(prompts)
-    return int(st.g[INSIDE] - prompts)
+def stayed_s(st: Any, pool: int, time: float) -> float:
+    """Request-seconds inside a pool until a time; those whose cache is on its way are in the second of two."""
+    return float(st.gf[STAYED + pool] + st.g[WITHIN + pool] * time)
 
 
 def tick(st: Any, pool: int, time: float) -> None:
@@ -167,20 +164,23 @@ def tick(st: Any, pool: int, time: float) -> None:
     if st.g[ARRIVED] > 0:
         decide(st, pool, time)
         note_replicas(st, pool, time)
-    pend(st, time + st.af[pool * SCALE_FLOATS + EVERY] * looks_until_something(st, pool, time), TICK, pool)
+    looks, floats = (looks_until_something(st, pool, time), pool * SCALE_FLOATS)
+    st.af[floats + SEEN_S] = time + st.af[floats + EVERY] * (looks - 1)
+    st.af[floats + SEEN] = stayed_s(st, pool, st.af[floats + SEEN_S])
+    pend(st, time + st.af[floats + EVERY] * looks, TICK, pool)
 
 
 def decide(st: Any, pool: int, time: float) -> None:
-    """So many replicas as are wanted."""
-    ai, at, count = (st.ai, pool * SCALE_INTS, 0)
+    """So many replicas as keep the mean number inside since the last look at what is aimed at."""
+    ai, at, floats, count = (st.ai, pool * SCALE_INTS, pool * SCALE_FLOATS, 0)
     for first in range(ai[at + BEGIN], ai[at + END], ai[at + GROUP]):
         status = st.ei[first * ENGINE_INTS + STATUS]
         if status == DRAINING and replica_load(st, first) == 0:
             turn(st, first, OFF, time)
         elif status in (UPON, STARTING):
             count += 1
-    target = st.af[pool * SCALE_FLOATS + TARGET]
-    wanted = min(max(math.ceil(inside_pool(st, pool) / target), ai[at + LOW]), ai[at + HIGH])
+    inside = (stayed_s(st, pool, time) - st.af[floats + SEEN]) / (time - st.af[floats + SEEN_S])
+    wanted = min(max(math.ceil(inside / st.af[floats + TARGET] - NONE), ai[at + LOW]), ai[at + HIGH])
     remember(st, pool, wanted)
     if wanted > count:
         start_more(st, pool, time, wanted - count)

@@ -86,6 +86,7 @@ from outlay.simulate.core_kv import (
     heap_drop,
     heap_push,
     hold_hits,
+    passes,
     prefix_hits,
     register,
     take_blocks,
@@ -162,6 +163,7 @@ def leave(st: Any, slot: int, time: float, dropped: int) -> None:
     st.free_slots[g[NSLOT]] = slot
     g[NSLOT] += 1
     g[INSIDE] -= 1
+    passes(st, si[row + STAGE], time, -1)
     if g[CLOSED] > 0:
         pend(st, time + st.gf[THINK], ARRIVE, -1)
 

@@ -114,12 +114,20 @@ class SimResult(Struct, frozen=True, eq=False):
         total = _integral(edges, starts, extra) - _integral(edges, ends, extra)
         on = np.full(bins, self.device_s["on"] / max(self.seconds, 1e-9))
         if self.replicas:
-            tables = map(self.replicas_of, range(int(self.replicas["pool"].max()) + 1))
-            held = np.sum([np.diff(_integral(edges, own["start_s"], np.diff(own["devices"], prepend=0.0)))
-                           for own in tables], axis=0)
+            held = np.sum(self._held(edges, "devices"), axis=0)
             on = self.device_s["on"] * held / max(float(held.sum()), 1e-300) / np.diff(edges)
         return {"start_s": edges[:-1], "watts": power.idle_w * on + np.diff(total) / np.diff(edges),
                 "on_share": on / max(float(self.devices.sum()), 1e-300)}
+
+    def replicas_over_time(self, bins: int = 200) -> list[Column]:
+        """Replicas of each pool that are paid for, mean in equal parts of the time, where they come and go."""
+        edges = self.replicas["start_s"][0] + np.linspace(0.0, max(self.seconds, 1e-9), bins + 1)
+        return [held / np.diff(edges) for held in self._held(edges, "replicas")]
+
+    def _held(self, edges: Column, name: str) -> list[Column]:
+        """Integral of a column of each pool's replicas between edges of time."""
+        tables = map(self.replicas_of, range(int(self.replicas["pool"].max()) + 1))
+        return [np.diff(_integral(edges, own["start_s"], np.diff(own[name], prepend=0))) for own in tables]
 
     def replicas_of(self, pool: int) -> dict[str, Column]:
         """The table of replicas of one pool, where they come and go."""

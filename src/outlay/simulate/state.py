@@ -99,7 +99,8 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
 
 
 def _scales(t: Tables, system: System) -> tuple[Any, Any, Any]:
-    """The autoscaler of each pool, and room for their last looks, those of one after those of the other."""
+    """The autoscaler of each pool, and their last looks, those of one after those of the other: before the first, what
+    stands was wanted."""
     scales = system.scales
     ai, af = (t.table(max(len(scales), 1), c.SCALE_INTS, int), t.table(max(len(scales), 1), c.SCALE_FLOATS, float))
     begin, looks = 0, 0
@@ -107,12 +108,13 @@ def _scales(t: Tables, system: System) -> tuple[Any, Any, Any]:
         for column, whole in ((c.BEGIN, begin), (c.END, begin + pool.engines), (c.GROUP, scale.engines),
                               (c.LOW, scale.low), (c.HIGH, pool.engines // scale.engines),
                               (c.PATIENCE, scale.patience), (c.LOOKS, looks), (c.PAID, scale.standing),
-                              (c.ANSWERING, scale.standing)):
+                              (c.ANSWERING, scale.standing), (c.WANTED, scale.standing)):
             ai[number * c.SCALE_INTS + column] = whole
         for column, real in ((c.EVERY, scale.every_s), (c.COLD, scale.cold_start_s), (c.TARGET, scale.target)):
             af[number * c.SCALE_FLOATS + column] = real
         begin, looks = begin + pool.engines, looks + scale.patience
-    return ai, af, t.table(max(looks, 1), 1, int)
+    wanted = [scale.standing for scale in scales for _ in range(scale.patience)]
+    return ai, af, t.row(wanted or [0], int)
 
 
 def _hashed(system: System, prefix_tokens: int) -> int:

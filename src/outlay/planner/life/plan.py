@@ -100,7 +100,8 @@ def _served(
     how = growing(life, serve, resolved.scenario.get("serve") or {})
     found, most = grown(mine, span, how), how.most(span)
     idle = int(value_of(serve.get("devices_idle") or 0))
-    if idle and life.serve_devices is None:
+    follows = resolved.serve is not None and resolved.serve.asked.replay.scales
+    if idle and life.serve_devices is None and not follows:
         resolved.notes.warn(
             f"life: {idle} devices of the fleet wait and are paid for as long as it serves; "
             "life.serve_devices says how many are kept"

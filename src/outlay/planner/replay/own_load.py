@@ -35,6 +35,7 @@ from outlay.simulate import SimResult
 
 LONG = 5_000  # requests from which only the nominal replay is made
 MANY = 5  # times as many where replicas come and go, whose number hangs on how slow they are
+FOLLOWS = ("autoscale", "autoscale_decode")  # what the simulator calls the autoscalers of two pools
 Run = Callable[..., SimResult]
 
 
@@ -75,7 +76,7 @@ def replayed(
     nominal = run("value", **more)
     said = told(nominal, asked, seed, used.count, times)
     if _endless(asked, values):
-        return Replayed({"replay": said | _standing({}, nominal, residual, scaling)}, nominal, times)
+        return Replayed({"replay": said | _standing_of({}, nominal, residual, scaling)}, nominal, times)
     three = nominal.counts["requests"] <= LONG * (1 if scaling is None else MANY)
     runs = _ends(run, nominal, residual) if three and (asked.trace is not None or scaling) else {}
     if asked.trace is None and scaling is None:
@@ -84,26 +85,40 @@ def replayed(
         found = _between_runs(runs, asked, residual, first)
     else:
         found = _scaled(nominal, asked, residual, first)
-    said = {"replay": said | _standing(runs, nominal, residual, scaling)}
+    said = {"replay": said | _standing_of(runs, nominal, residual, scaling)}
     return Replayed(found | _rates(asked, values, found, nominal, times, whole, whole.devices) | said, nominal, times)
 
 
 def replayed_pools(
-    asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int, **more: Any
+    asked: Asked, phase: ServePhase, pools: Pools, values: Mapping[str, Any], seed: int,
+    scaling: tuple[Scaling, ...] = (), **more: Any,
 ) -> Replayed:
-    """The same of two pools, replayed once: what is uncertain there is more the wait of prompts than their time."""
+    """The same of two pools, which are replayed once where all replicas stand: what is uncertain there is more the wait
+    of prompts than their time. scaling: of the replicas of each, where they come and go."""
     load = load_of_pools(asked)
     at = place_of_pools(pools, load, pools.at(load))
     first, token = pools.speed.residual("ttft_s", True, at), pools.speed.residual("tpot_s", True, at)
     used, part = (pools, asked) if asked.trace is not None or pooled(pools) <= MOST_POOLED else few_pools(asked, pools)
-    workload = workload_of(part, pooled(used))
-    nominal = run_pools(phase, used, workload, seed, part, _both(pools.own_slower(load), token.value, first.value),
-                        **more)
+    workload = workload_of(part, pooled(used), max((one.span_s for one in scaling), default=0.0))
+
+    def run(end: str, **kept: Any) -> SimResult:
+        follows = {name: one.at(getattr(one.start, end)) for name, one in zip(FOLLOWS, scaling, strict=False)}
+        slower = getattr(token, end)
+        own = _both(pools.own_slower(load), slower, first.value * slower / token.value)
+        return run_pools(phase, used, workload, seed, part, own, **follows, **kept)
+
+    nominal = run("value", **more)
     times = pooled(pools) / pooled(used)
-    said = {"replay": told(nominal, asked, seed, pooled(used), times)}
+    runs = _ends(run, nominal, token) if scaling and nominal.counts["requests"] <= LONG * MANY else {}
+    said = {"replay": told(nominal, asked, seed, pooled(used), times) | standing_pools(runs, nominal, token, scaling)}
     if _endless(asked, values):
         return Replayed(said, nominal, times)
-    found = _scaled(nominal, asked, token, first) if asked.trace is not None else _as_wide(nominal, asked, values)
+    if len(runs) > 1:
+        found = _between_runs(runs, asked, token, first)
+    elif asked.trace is not None or scaling:
+        found = _scaled(nominal, asked, token, first)
+    else:
+        found = _as_wide(nominal, asked, values)
     one = Replicas(pools.arch, pools.speed, pools.second.layout, 1, 0.0)
     found |= _rates(asked, values, found, nominal, times, one, sum(pools.devices))
     return Replayed(found | said, nominal, times)
@@ -111,7 +126,7 @@ def replayed_pools(
 
 def _used(asked: Asked, whole: Replicas) -> tuple[Replicas, Asked]:
     """The replicas that are replayed, and what they are asked; no trace meets more of them than it has requests."""
-    if asked.replay.scale is not None:
+    if asked.replay.scales:
         return whole, asked
     if asked.trace is not None:
         return replace(whole, count=min(whole.count, int(asked.requests or 1))), asked
@@ -164,17 +179,27 @@ def _ends(run: Run, nominal: SimResult, residual: Quantity) -> dict[float, SimRe
     return dict(sorted(tried.items()))
 
 
-def _standing(runs: Mapping[float, SimResult], nominal: SimResult, residual: Quantity, scaling: Scaling | None
+def _standing_of(runs: Mapping[float, SimResult], nominal: SimResult, residual: Quantity, scaling: Scaling | None
+                 ) -> dict[str, Any]:
+    return {} if scaling is None else _standing(runs, nominal, residual, scaling, 0)
+
+
+def _standing(runs: Mapping[float, SimResult], nominal: SimResult, residual: Quantity, scaling: Scaling, pool: int
               ) -> dict[str, Any]:
     """Replicas that came and went: their mean, with the interval of the replays, how many at most, how many starts."""
-    if scaling is None:
-        return {}
-    counts = tuple(run.replicas_mean() for run in runs.values())
+    counts = tuple(run.replicas_mean(pool) for run in runs.values())
     mean = (derive(_between(tuple(runs), counts), "replicas paid for, mean", "replicas", slower=residual)
-            if len(counts) > 1 else exact(nominal.replicas_mean(), "replicas", "replicas paid for, mean"))
-    most = int(nominal.replicas["replicas"].max())
-    return {"replicas_mean": mean, "replicas_most": most, "starts": nominal.starts(), "cold_start_s": scaling.start,
-            "target_requests": scaling.auto.target}
+            if len(counts) > 1 else exact(nominal.replicas_mean(pool), "replicas", "replicas paid for, mean"))
+    most = int(nominal.replicas_of(pool)["replicas"].max())
+    return {"replicas_mean": mean, "replicas_most": most, "starts": nominal.starts(pool),
+            "cold_start_s": scaling.start, "target_requests": scaling.auto.target}
+
+
+def standing_pools(runs: Mapping[float, SimResult], nominal: SimResult, residual: Quantity,
+                   scaling: tuple[Scaling, ...]) -> dict[str, Any]:
+    """The same of each pool, by its name."""
+    found = {one.pool: _standing(runs, nominal, residual, one, place) for place, one in enumerate(scaling)}
+    return {"pools": found} if found else {}
 
 
 def _between_runs(tried: Mapping[float, SimResult], asked: Asked, residual: Quantity, first: Quantity

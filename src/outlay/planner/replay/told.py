@@ -12,7 +12,8 @@ from outlay.resolve.hourly import START
 from outlay.resolve.notes import Notes
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
-from outlay.resolve.serve.replay import FIELD, LEAST_LOADED, ROUTER, SCALE
+from outlay.resolve.serve.replay import FIELD, LEAST_LOADED, ROUTER
+from outlay.resolve.serve.scale import SCALE
 from outlay.resolve.workload import Asked
 
 PREFIX = "prefix"  # the router that looks for what a replica has cached
@@ -21,10 +22,10 @@ PREFIX = "prefix"  # the router that looks for what a replica has cached
 def unfit(phase: ServePhase, notes: Notes) -> ServePhase:
     """The phase without times of a replay of its own: what does not fit answers no request."""
     replay = phase.asked.replay
-    if not replay.own and replay.scale is None:
+    if not replay.own and not replay.scales:
         return phase
-    notes.warn(f"{FIELD if replay.scale is None else SCALE}: what does not fit answers no request, so none is replayed")
-    return replace(phase, asked=replace(phase.asked, replay=replace(replay, own=False, scale=None)))
+    notes.warn(f"{SCALE if replay.scales else FIELD}: what does not fit answers no request, so none is replayed")
+    return replace(phase, asked=replace(phase.asked, replay=replace(replay, own=False, scales=())))
 
 
 def tell_replay(
@@ -59,15 +60,16 @@ def tell_scaling(resolved: Resolved, found: Mapping[str, Any], scaling: Scaling)
     notes, start = resolved.notes, scaling.start
     if not scaling.target_given:
         share = 100.0 * scaling.share
-        notes.assume(f"{SCALE}.target_requests", round(scaling.auto.target, 1),
+        notes.assume(f"{scaling.path}.target_requests", round(scaling.auto.target, 1),
                      f"inside a replica that is asked {share:.0f} % of what it takes within its promises")
     if scaling.auto.standing > scaling.auto.low:
-        notes.assume(f"{SCALE} at the first request", scaling.auto.standing, "replicas that the mean load keeps")
+        notes.assume(f"{scaling.path} at the first request", scaling.auto.standing, "replicas that the mean load keeps")
     if not scaling.start_given:
-        notes.assume(START, round(start.value), "seconds: start of the engine, and its weights from storage")
+        of = f", of the {scaling.pool} pool" if scaling.pool else ""
+        notes.assume(START, round(start.value), f"seconds: start of the engine, and its weights from storage{of}")
     if found["seconds"] < STARTS * start.value:
-        notes.warn(f"{SCALE}: the replay lasts {found['seconds']:,.0f} s, few times the {start.value:,.0f} s that a "
-                   "start takes, so how replicas follow is hardly seen; give more requests")
+        notes.warn(f"{scaling.path}: the replay lasts {found['seconds']:,.0f} s, few times the {start.value:,.0f} s "
+                   "that a start takes, so how replicas follow is hardly seen; give more requests")
 
 
 def _part(found: Mapping[str, Any], asked: Asked, replicas: int) -> str:

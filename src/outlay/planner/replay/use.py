@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from outlay.derive import Quantity, derive, value_of
 from outlay.planner.replay.own_load import Replayed, replayed, replayed_pools
-from outlay.planner.replay.scaling import scaling_of
+from outlay.planner.replay.scaling import scaling_of, scaling_of_pools
 from outlay.planner.replay.told import tell_scaling
 from outlay.planner.serve.day import Work, means
 from outlay.planner.serve.hours import ITEMS
@@ -21,6 +21,7 @@ from outlay.planner.serve.times import Traffic, load_of, rates_of
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
+from outlay.resolve.serve.scale import BOTH
 from outlay.resolve.workload import Asked
 from outlay.simulate import Power, SimResult
 from outlay.steps.serve.power import serve_power
@@ -65,15 +66,25 @@ def own_load(
 
 
 def own_load_of_pools(
-    resolved: Resolved, phase: ServePhase, pools: Pools, values: Mapping[str, Any], traffic: Traffic
+    resolved: Resolved, phase: ServePhase, pools: Pools, values: Mapping[str, Any], traffic: Traffic,
+    weights_bytes: Mapping[str, Any],
 ) -> Use:
-    """The same of two pools."""
+    """The same of two pools. weights_bytes: of a replica of each."""
     asked, power = phase.asked, None
     watts = pooled_power(resolved.power, pools, asked, traffic)
     if watts:
         power = Power(watts["idle_w"].value, watts["prefill_w"].value, (1.0,), (watts["decode_w"].value,))
-    found = replayed_pools(asked, phase, pools, values, resolved.seed, **_kept(resolved, asked, power))
-    return _use(resolved, asked, found, traffic, int(sum(pools.devices)), power)
+    scaling = scaling_of_pools(asked, pools, weights_bytes)
+    found = replayed_pools(asked, phase, pools, values, resolved.seed, scaling, **_kept(resolved, asked, power))
+    held: Any = int(sum(pools.devices))
+    for one in scaling:
+        tell_scaling(resolved, found.values["replay"], one)
+    if scaling:
+        own = found.values["replay"]["pools"]
+        held = derive(_of_both, "devices held, mean", "devices", first=own[scaling[0].pool]["replicas_mean"],
+                      second=own[scaling[1].pool]["replicas_mean"], each=float(scaling[0].each),
+                      other=float(scaling[1].each))
+    return _use(resolved, asked, found, traffic, held, power)
 
 
 def _kept(resolved: Resolved, asked: Asked, power: Power | None) -> dict[str, Any]:
@@ -83,14 +94,15 @@ def _kept(resolved: Resolved, asked: Asked, power: Power | None) -> dict[str, An
 
 def _use(resolved: Resolved, asked: Asked, found: Replayed, traffic: Traffic, held: Any, power: Power | None) -> Use:
     values, run = dict(found.values), found.run
-    if asked.replay.scale is not None:
+    if asked.replay.scales:
         rate = values.get("rate", traffic.requests_per_s)
         values["output_tokens_per_s_per_device"] = rates_of(asked, rate, held)["output_tokens_per_s_per_device"]
-    if power is not None and run.requests:
-        values["replay"] = values["replay"] | {"over_time": over_time(run, power, found.times)}
+    shown = over_time(run, power if run.requests else None, found.times)
+    if len(shown) > 1:
+        values["replay"] = values["replay"] | {"over_time": shown}
     if resolved.notes.tables:
         resolved.notes.replay = run
-    measured = asked.trace is not None or asked.replay.scale is not None
+    measured = asked.trace is not None or bool(asked.replay.scales)
     return Use(values, replace(traffic, requests_per_s=values.get("rate", traffic.requests_per_s)), held, found,
                measured)
 
@@ -127,11 +139,23 @@ def used(
     return means(asked, Work(traffic.requests_per_s.value, spent, within), traffic, watts, held)
 
 
-def over_time(run: SimResult, power: Power, times: float) -> dict[str, Any]:
-    """Mean power of the devices, and the part of them that is held, in equal parts of the replay's time."""
-    found = run.power_over_time(power, BINS)
-    return {"every_s": run.seconds / BINS, "power_w": [round(float(w) * times, 3) for w in found["watts"]],
-            "held_share": [round(float(share), 6) for share in found["on_share"]]}
+def over_time(run: SimResult, power: Power | None, times: float) -> dict[str, Any]:
+    """In equal parts of the replay's time, means: power of the devices and the part of them that is held, where power
+    is known, and the replicas of each pool, where they come and go."""
+    shown: dict[str, Any] = {"every_s": run.seconds / BINS}
+    if power is not None:
+        found = run.power_over_time(power, BINS)
+        shown |= {"power_w": [round(float(w) * times, 3) for w in found["watts"]],
+                  "held_share": [round(float(share), 6) for share in found["on_share"]]}
+    if run.replicas:
+        pools = [[round(float(n), 4) for n in column] for column in run.replicas_over_time(BINS)]
+        shown["replicas"] = pools[0] if len(pools) == 1 else dict(zip(BOTH, pools, strict=True))
+    return shown
+
+
+def _of_both(first: Any, second: Any, each: Any, other: Any) -> Any:
+    """Devices of so many replicas of each pool."""
+    return first * each + second * other
 
 
 def _times(count: Any, each: Any) -> Any:

@@ -23,7 +23,7 @@ from outlay.planner.serve.use import duration, serving_lines
 from outlay.resolve.hourly import YEARS_S, Hourly
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
-from outlay.resolve.serve.replay import Scale
+from outlay.resolve.serve.scale import Scale
 from outlay.resolve.workload import Asked
 from outlay.usage import Line
 

@@ -57,7 +57,7 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
         "replicas": replicas,
     }
     kept = min(hw.devices, (resolved.life and resolved.life.serve_devices) or hw.devices)
-    if kept > used and phase.asked.replay.scale is None:
+    if kept > used and not phase.asked.replay.scales:
         resolved.notes.warn(
             f"serve: {kept - used} of {kept} devices are left over by the layout; they idle and are billed"
         )

@@ -38,7 +38,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     phase, pools, both = pools_of(phase, arch)
     used = sum(pool.devices for pool in phase.pools)
     tight = min(pools.values(), key=lambda values: float(values["fits_probability"]))
-    if hw.devices > used:
+    if hw.devices > used and not phase.asked.replay.scales:
         resolved.notes.warn(
             f"serve: {hw.devices - used} of {hw.devices} devices are left over; they idle and are billed"
         )
@@ -46,24 +46,25 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     found, traffic = pooled_times(phase.asked, both)
     replay = None
     if phase.asked.own_times:
-        replay = own_load_of_pools(resolved, phase, both, found, traffic)
+        replay = own_load_of_pools(resolved, phase, both, found, traffic, _weights(pools))
         found |= replay.values
         traffic = replay.traffic
     elif phase.asked.replayed and found.get("e2e_s") is not None:
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
     tell_replay(resolved, phase, found, max(pool.replicas * int(pool.layout.data) * pool.layout.pipeline
                                             for pool in phase.pools), sum(pool.replicas for pool in phase.pools))
-    watts = pooled_power(resolved.power, both, phase.asked, traffic)
+    watts, held = pooled_power(resolved.power, both, phase.asked, traffic), used
     if replay is not None:
         traffic, watts = replay.watts(phase.asked, watts)
-    idle, billed = hw.devices - used, None
+        held = replay.held
+    idle, billed = 0 if phase.asked.replay.scales else hw.devices - used, None
     if phase.asked.hourly is not None and resolved.rates is not None:
         facts = None if resolved.power is None else serve_power_facts(resolved.power)
         standing = standing_of_pools(phase.asked, both, facts)
-        weights = max((replica_weights(own, own["devices_per_replica"]) for own in pools.values()), key=value_of)
+        weights = max(_weights(pools).values(), key=value_of)
         way, found["day"] = plan_day(resolved, phase, standing, found, traffic, watts, idle, weights)
         traffic, watts, billed = way.traffic, way.watts, way.lines
-    found, lines = finish(resolved, phase, found, traffic, watts, used, idle, billed)
+    found, lines = finish(resolved, phase, found, traffic, watts, held, idle, billed)
     return {
         **pools["decode"],
         **{key: tight[key] for key in VERDICT if key in tight},
@@ -78,6 +79,11 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
             ({} if pool.sequences is None else {"max_num_seqs": pool.sequences}) for pool in phase.pools},
             phase.checkpoint),
     }, lines
+
+
+def _weights(pools: dict[str, Any]) -> dict[str, Any]:
+    """Bytes that a replica of each pool reads when it starts."""
+    return {name: replica_weights(own, own["devices_per_replica"]) for name, own in pools.items()}
 
 
 def pools_of(phase: ServePhase, arch: Architecture) -> tuple[ServePhase, dict[str, Any], Pools]:

@@ -146,7 +146,7 @@ def under_load(
     left, own, held = devices - whole.devices, None, whole.devices
     if replay is not None:
         traffic, watts = replay.watts(asked, watts)
-        held, left = replay.held, left if asked.replay.scale is None else 0
+        held, left = replay.held, left if not asked.replay.scales else 0
     if asked.hourly is not None and resolved.rates is not None:
         from outlay.planner.serve.day import plan_day
         from outlay.planner.serve.hours import standing_of

@@ -37,7 +37,7 @@ from outlay.resolve.serve.defaults import (
     shares_cache,
 )
 from outlay.resolve.serve.layout import PoolLayout, pool_layouts, whole_layout
-from outlay.resolve.serve.replay import with_most
+from outlay.resolve.serve.scale import with_most
 from outlay.resolve.serve.speed import Speed, resolve_speed
 from outlay.resolve.stream import stream_device, with_stream_constants
 from outlay.resolve.workload import Asked, resolve_workload

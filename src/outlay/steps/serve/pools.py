@@ -53,9 +53,9 @@ def pools_time(
     if load.kind == "queued":
         each = most
         rate: Num = limit
-        ttft = prompt_s + moving
+        ttft, begun = prompt_s + moving, moving
     else:
-        rate, ttft, each = _balance(arch, device, first, second, load, prompt_s, capacity, moving)
+        rate, ttft, each, begun = _balance(arch, device, first, second, load, prompt_s, capacity, moving)
     tpot = each["tpot_s"]
     busy = rate / limit
     ttft = np.where(np.less(busy, 1.0) | (load.kind != "open"), ttft, np.inf)
@@ -68,6 +68,7 @@ def pools_time(
         "running": each["running"] * second.replicas,
         "load": busy,
         "transfer_s": moving,
+        "begun_s": begun,
         "prefill_load": np.minimum(rate / capacity, 1.0),
         "decode_load": np.minimum(rate * load.output / (most["output_tokens_per_s"] * second.replicas), 1.0),
         "capacity_per_s": limit,
@@ -109,8 +110,9 @@ def _balance(
     prompt_s: Num,
     capacity: Num,
     moving: Num,
-) -> tuple[Num, Num, Mapping[str, Num]]:
-    """Rate, time to the first token and the decode side, where what goes in comes out.
+) -> tuple[Num, Num, Mapping[str, Num], Num]:
+    """Rate, time to the first token, the decode side and what of that time follows the prompt, where what goes in
+    comes out.
 
     A request whose prompt is done is moved, then taken up by the decode side, which sends its first token.
     """
@@ -142,4 +144,4 @@ def _balance(
             ttft = np.maximum(ttft, load.concurrency / rate - stay)
             waiting = 0.5 * waiting + 0.5 * np.maximum(rate * (ttft - prompt_s + service) - 1.0, 0.0)
             inside = 0.5 * inside + 0.5 * rate * stay
-    return rate, ttft + handed, each
+    return rate, ttft + handed, each, handed
