@@ -222,6 +222,21 @@ def test_what_is_offered_next_can_be_run(bursts: str, more: tuple[str, ...], tmp
     assert (tmp_path / "replayed.csv").exists()
 
 
+def test_plans_side_by_side_show_what_only_replays_say(bursts: str) -> None:
+    """p99 and goodput where every row has a replay of its own, not where one has not."""
+    words = ("llama-3.1-8b", "-g", "4xh100-sxm", "--tp", "1", "--trace", bursts, "--ttft", "1s")
+    both = CliRunner().invoke(command, (*words, "--vary", "scaling=fixed,autoscale", "--csv"), standalone_mode=False)
+    rows = [dict(zip(*pair, strict=True)) for lines in (both.output.splitlines(),)
+            for pair in ((lines[0].split(","), line.split(",")) for line in lines[1:3])]
+    assert float(rows[0]["ttft_p99_s"]) < 1.0 < float(rows[1]["ttft_p99_s"])
+    assert float(rows[1]["goodput_share"]) < float(rows[0]["goodput_share"]) == 1.0
+    shown = CliRunner().invoke(command, (*words, "--vary", "scaling=fixed,autoscale"), standalone_mode=False).output
+    assert "good" in shown and "100.0 %" in shown and "p99" in shown
+    rate = ("llama-3.1-8b", "-g", "4xh100-sxm", "--tp", "1", "--rate", "5", "--requests", "300", "--ttft", "1s")
+    mixed = CliRunner().invoke(command, (*rate, "--vary", "replay=true,false"), standalone_mode=False).output
+    assert "first" in mixed and "good" not in mixed and "p99" not in mixed
+
+
 def test_the_page_shows_the_replay(bursts: str) -> None:
     """Goodput, who stood and when, on a screen no wider than it may be."""
     words = ("llama-3.1-8b", "-g", "4xh100-sxm", "--tp", "1", "--trace", bursts, "--ttft", "1s", "--scaling",

@@ -174,7 +174,8 @@ def test_what_pools_cannot_follow_is_refused(section: dict[str, Any], field: str
 
 def test_the_page_shows_both_pools(phases: str) -> None:
     words = ("llama-3.1-8b", "-g", "16xh100-sxm", "--set", "serve.disaggregated.prefill.replicas=4", "--set",
-             "serve.disaggregated.decode.replicas=4", "--trace", phases, "--scaling", "autoscale", "--cold-start", "20s")
+             "serve.disaggregated.decode.replicas=4", "--trace", phases, "--scaling", "autoscale", "--cold-start",
+             "20s")
     page = CliRunner().invoke(command, words, standalone_mode=False).output
     block = page[page.index("The replay"):page.index("The load")]
     for said in ("prefill replicas paid for", "decode replicas paid for", "prefill over time", "decode over time",

@@ -41,7 +41,8 @@ def expected(found: SimResult, scale: Autoscale, replicas: int) -> list[tuple[fl
     """
     table = found.requests
     last = float(table["end_s"].max())
-    status, since, wants = ["on"] * scale.low + ["off"] * (replicas - scale.low), [0.0] * replicas, [scale.low] * scale.patience
+    status, since = ["on"] * scale.low + ["off"] * (replicas - scale.low), [0.0] * replicas
+    wants = [scale.low] * scale.patience
     rows = [(float(table["arrival_s"].min()), scale.low, scale.low)]
     steps = found.steps
     length = steps["duration_s"] / steps["steps"]  # all of a run are as long where reading the cache takes no time

@@ -30,7 +30,8 @@ _RANKED: dict[str, tuple[tuple[str, str, bool, str], ...]] = {
     "energy": (("totals", "energy_j", False, "Least energy"),),
     "carbon": (("totals", "co2e_kg", False, "Least carbon"),),
 }
-# head, section, name, unit; a column that nothing is known of is left out
+# head, section, name, unit; a column that nothing is known of is left out, and what only a replay of its own says (own,
+# replay) where not all have one
 _COLUMNS = (
     ("memory", "phase", "memory_per_device_bytes", "B"),
     ("tokens/s a device", "phase", "tokens_per_s_per_device", ""),
@@ -41,7 +42,9 @@ _COLUMNS = (
     ("CO2e", "totals", "co2e_kg", "kgCO2e"),
     ("water", "totals", "water_l", "L"),
     ("first token", "phase", "ttft_s", "s"),
+    ("first token p99", "own", "ttft_p99_s", "s"),
     ("each token", "phase", "tpot_s", "s"),
+    ("good", "replay", "goodput_share", "%"),
     ("load", "phase", "load", ""),
     ("$/M out", "phase", "usd_per_million_output_tokens", "USD"),
     ("cache, tokens", "phase", "kv_cache_tokens", ""),
@@ -100,7 +103,10 @@ def _phase(result: dict[str, Any]) -> dict[str, Any]:
 
 def _value(result: dict[str, Any], section: str, name: str) -> Any:
     phase = _phase(result)
-    whole = {"phase": phase, "totals": result.get("totals"), "one_stream": phase.get("one_stream")}
+    replay = phase.get("replay") or {}
+    own = phase if replay.get("own") else {}
+    whole = {"phase": phase, "totals": result.get("totals"), "one_stream": phase.get("one_stream"), "own": own,
+             "replay": replay if own else {}}
     return (whole[section] or {}).get(name)
 
 
@@ -147,6 +153,8 @@ def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[st
 def _cell(value: Any, unit: str) -> str:
     from outlay.report.numbers import one
 
+    if unit == "%":
+        return f"{100.0 * value:.1f} %"
     bare = dict(value, unit=unit) if isinstance(value, dict) else value
     return one(bare, unit, interval=False, memory=unit == "B")
 
@@ -168,9 +176,9 @@ def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None,
     from outlay.report.numbers import number
 
     names = list(found[0][0])
-    columns = [
-        c for c in _COLUMNS if any(number(_value(result, c[1], c[2])) is not None for _, result in found)
-    ]
+    planned = [result for _, result in found if "error" not in result]
+    columns = [c for c in _COLUMNS if (all if c[1] in ("own", "replay") else any)(
+        number(_value(result, c[1], c[2])) is not None for result in planned)]
     if any(name == "elapsed_s" for _, _, name, _ in columns):
         columns = [c for c in columns if c[2] != "tokens_per_s_per_device"]
     rows = []

@@ -56,8 +56,8 @@ def _pools(found: Mapping[str, Any], pools: Mapping[str, Any]) -> list[tuple[str
     """The same of two pools, each of which has its own."""
     rows = []
     for name, own in (found.get("pools") or {}).items():
-        rows.append((f"{name} replicas paid for", f"{_count(own['replicas_mean'])} mean, {own['replicas_most']} at most, "
-                     f"of {pools[name]['replicas']}"))
+        most = f"{own['replicas_most']} at most, of {pools[name]['replicas']}"
+        rows.append((f"{name} replicas paid for", f"{_count(own['replicas_mean'])} mean, {most}"))
         rows.append(("  starts", f"{own['starts']}; until one answers {one(own['cold_start_s'], 's')}"))
         rows.append(("  another starts at", f"{_inside(own)} requests inside each"))
     return rows

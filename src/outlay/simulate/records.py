@@ -59,11 +59,11 @@ class Autoscale(Struct, frozen=True):
     """Replicas on demand: as many as keep `target` requests inside each, by their mean since the last look.
 
     More are started at once. Fewer stay when none of the last `patience` looks wanted more, as Kubernetes' autoscaler
-    has it (its stabilization window, which begins with what stands then): those still starting go first, others take no more requests and go when they are
-    empty. A replica takes requests after cold_start_s, with nothing in its cache, and is paid for from its start. low,
-    target: of replicas, each `engines` schedulers that come and go together. first: those that stand when the first
-    request comes, 0 for `low`. Of two pools each follows its own: prompts that wait or are computed, and requests from
-    there on, their cache under way included.
+    has it (its stabilization window, which begins with what stands then): those still starting go first, others take
+    no more requests and go when they are empty. A replica takes requests after cold_start_s, with nothing in its
+    cache, and is paid for from its start. low, target: of replicas, each `engines` schedulers that come and go
+    together. first: those that stand when the first request comes, 0 for `low`. Of two pools each follows its own:
+    prompts that wait or are computed, and requests from there on, their cache under way included.
     """
 
     low: int
