@@ -29,6 +29,9 @@ class Naive:
             self.engines += [Engine(0, 1, self) for _ in range(system.decode.engines)]
         for number, engine in enumerate(self.engines):
             engine.number = number
+            place = number - (self.pools[0].engines if engine.pool else 0)
+            first = number - place % engine.spec.ranks
+            engine.beside = self.engines[first : first + engine.spec.ranks]
         self.requests, at = [], 0
         for i in range(len(batch.arrival_s)):
             count = int(batch.prefix_counts[i])
@@ -72,10 +75,11 @@ class Naive:
 
     def join(self, chosen: Engine, request: Request, time: float) -> None:
         request.known_from = 0
-        if not chosen.running and not chosen.waiting:
+        if not any(e.running or e.waiting for e in chosen.beside):
             wait = (chosen.take_up + 0.5) * chosen.step_time.base_s[1] if chosen.take_up else 0.0
-            chosen.time = max(chosen.time, time + wait)
-        elif chosen.running and chosen.take_up + chosen.held:
+            for engine in chosen.beside:
+                engine.time = max(engine.time, time + wait)
+        elif any(e.running for e in chosen.beside) and chosen.take_up + chosen.held:
             share = 0.6180339887498949 * request.number % 1.0
             request.known_from = chosen.steps_done + int(chosen.take_up + chosen.held + share)
         request.engine = chosen.number
@@ -152,4 +156,4 @@ class Naive:
                 elif self.next < len(self.requests):
                     self.arrive(when)
                 continue
-            min(live, key=lambda e: e.time).step()
+            parts.step_together(min(live, key=lambda e: e.time).beside)

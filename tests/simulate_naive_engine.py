@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Request:
@@ -20,6 +20,15 @@ class Request:
         self.scheduled = self.first = self.end = -1.0
 
 
+class Plan(NamedTuple):
+    """What an engine does in a step: who decodes, prompt tokens and their attention, whose prompts it completes."""
+
+    decoders: list[Request]
+    tokens: int
+    attention: float
+    done: list[Request]
+
+
 class Engine:
     def __init__(self, number: int, pool: int, naive: Any) -> None:
         spec = naive.pools[pool]
@@ -30,6 +39,7 @@ class Engine:
         self.freed: OrderedDict[Any, int] = OrderedDict()  # least recently freed first → cache blocks
         self.unused, self.marks, self.steps_done = self.total, 0, 0
         self.open = True  # takes requests
+        self.beside = [self]  # the ranks that step with it, itself among them
         self.away, self.reader, self.launches = 0, 0.0, deque[float]()  # launches: when those under way and next end
         system = naive.system
         first = system.decode is not None and pool == 0
@@ -127,7 +137,7 @@ class Engine:
         tokens, attention, done = 0, 0.0, []
         while self.waiting and len(self.running) < self.spec.max_num_seqs:
             request, block = self.waiting[0], self.spec.block_tokens
-            if self.running and request.known_from > self.steps_done:
+            if request.known_from > self.steps_done and any(e.running for e in self.beside):
                 break
             if request.ready:
                 need = math.ceil((request.target + (0 if first else math.ceil(self.per_step))) / block)
@@ -185,25 +195,27 @@ class Engine:
         st, span = self.step_time, before + 0.5 * tokens
         return tokens * (st.pair_s * span + st.window_s * min(span, st.window))
 
-    def chunk(self, running: int, tokens: int) -> float:
+    def chunk(self, table: Any, running: int, tokens: float) -> float:
         st = self.step_time
         i = max(k for k in range(len(st.tokens) - 1) if st.tokens[k] <= tokens)
         x = (tokens - st.tokens[i]) / (st.tokens[i + 1] - st.tokens[i])
-        rows = [row[i] * (1 - x) + row[i + 1] * x for row in st.chunk_s]
+        rows = [row[i] * (1 - x) + row[i + 1] * x for row in table]
         if running == 0:
-            return rows[0]
+            return float(rows[0])
         j = next((k for k in range(1, len(rows) - 1) if st.running[k + 1] >= running), len(rows) - 2)
         y = (running - st.running[j]) / (st.running[j + 1] - st.running[j])
-        return rows[j] * (1 - y) + rows[j + 1] * y
+        return float(rows[j] * (1 - y) + rows[j + 1] * y)
 
-    def step(self) -> None:
-        """One step, or only decisions where prompts come first and none could start."""
+    def plan(self) -> Plan | None:
+        """Who takes part in the next step; or only decisions, where all gave way or prompts come first and none could
+        start."""
         first = self.naive.system.policy == "prefill_first"
         gave = False
         partial = next((r for r in self.running if r.computed < r.target), None)
         if first:
-            if self.prompt_step(partial, first, gave, [], self.spec.max_num_batched_tokens):
-                return
+            found = self.prompts(partial, first, gave, [], self.spec.max_num_batched_tokens)
+            if found:
+                return found
             partial = next((r for r in self.running if r.computed < r.target), None)
         while len(self.due()) > self.free:
             gave = True
@@ -215,16 +227,15 @@ class Engine:
         decoders = self.decoding()
         budget = self.spec.max_num_batched_tokens - len(decoders) * (1 + self.drafted)
         if first:
-            self.finish_step(decoders, 0, 0.0, [])
-        else:
-            self.prompt_step(partial, first, gave, decoders, budget)
+            return Plan(decoders, 0, 0.0, []) if decoders else None
+        return self.prompts(partial, first, gave, decoders, budget)
 
     def due(self) -> list[Request]:
         return [r for r in self.decoding() if r.steps >= r.until_block
                 and (r.steps - r.until_block) % self.period == 0]
 
-    def prompt_step(self, partial: Request | None, first: bool, gave: bool, decoders: list[Request], budget: int
-                    ) -> bool:
+    def prompts(self, partial: Request | None, first: bool, gave: bool, decoders: list[Request], budget: int
+                ) -> Plan | None:
         tokens, attention, done, block = 0, 0.0, [], self.spec.block_tokens
         if partial is not None and budget > 0:
             now = min(budget, partial.target - partial.computed)
@@ -247,29 +258,39 @@ class Engine:
             tokens, attention, done = tokens + more, attention + work, done + complete
         if not first:
             decoders = decoders + [r for r in self.decoding() if r not in decoders and r not in done]
-        if not decoders and not tokens:
-            return False
-        self.finish_step(decoders, tokens, attention, done)
-        return True
+        return Plan(decoders, tokens, attention, done) if decoders or tokens else None
 
-    def finish_step(self, decoders: list[Request], tokens: int, attention: float, done: list[Request]) -> None:
-        st = self.step_time
-        seconds = attention
-        if tokens:
-            seconds += self.chunk(len(decoders), tokens)
-        if decoders:
-            read = sum(r.target + self.per_step * (r.steps + 1) for r in decoders)
-            seconds += st.base_s[len(decoders)] + st.read_s * read
+    def own_s(self, plan: Plan) -> float:
+        """What a step takes for what is in this engine, `joint` of its tables left out where it steps with others."""
+        st, seconds = self.step_time, plan.attention
+        joint, chunk = (st.joint_s, st.joint_chunk_s) if self.spec.ranks > 1 else ((), ())
+        if plan.tokens:
+            seconds += self.chunk(st.chunk_s, len(plan.decoders), plan.tokens)
+            seconds -= self.chunk(chunk, len(plan.decoders), plan.tokens) if chunk else 0.0
+        if plan.decoders:
+            read = sum(r.target + self.per_step * (r.steps + 1) for r in plan.decoders)
+            seconds += st.base_s[len(plan.decoders)] + st.read_s * read
+            seconds -= joint[len(plan.decoders)] if joint else 0.0
+        return float(seconds)
+
+    def joint_s(self, plans: list[Plan]) -> float:
+        """What the ranks take together."""
+        st, fullest = self.step_time, max(len(p.decoders) for p in plans)
+        seconds = st.joint_s[fullest] if fullest and st.joint_s else 0.0
+        tokens = sum(p.tokens for p in plans) / len(plans)
+        return seconds + (self.chunk(st.joint_chunk_s, fullest, tokens) if tokens and st.joint_chunk_s else 0.0)
+
+    def finish_step(self, plan: Plan, seconds: float, decoded: bool) -> None:
         self.time += seconds
         self.naive.busy += seconds
-        self.steps_done += bool(decoders)
-        for request in decoders:
+        self.steps_done += decoded
+        for request in plan.decoders:
             request.steps += 1
-        for request in [r for r in decoders if r.steps >= r.left]:
+        for request in [r for r in plan.decoders if r.steps >= r.left]:
             self.running.remove(request)
             self.release(request)
             self.naive.ended(request, self.time)
-        for request in done:
+        for request in plan.done:
             over = request.stage == 0 and self.naive.system.decode is not None and request.output > 1
             if request.first < 0 and not over:
                 request.first = self.time
@@ -282,3 +303,20 @@ class Engine:
                 self.naive.ended(request, self.time)
             else:
                 self.begin_decode(request, 0)
+
+
+def step_together(engines: list[Engine]) -> None:
+    """One step of an engine, or of ranks that step together: as long as the slowest takes, and what all take together.
+
+    Who gave way with all the rest is looked at again at once."""
+    plans = []
+    for engine in engines:
+        tries = (engine.plan() for _ in range(3) if engine.running or engine.waiting)
+        plans.append(next((p for p in tries if p is not None), Plan([], 0, 0.0, [])))
+    if not any(p.decoders or p.tokens for p in plans):
+        return
+    seconds = max(e.own_s(p) for e, p in zip(engines, plans, strict=True))
+    seconds += engines[0].joint_s(plans) if len(engines) > 1 else 0.0
+    decoded = any(p.decoders for p in plans)
+    for engine, plan in zip(engines, plans, strict=True):
+        engine.finish_step(plan, seconds, decoded)

@@ -110,8 +110,11 @@ def test_a_prompt_inside_costs_what_the_closed_form_says() -> None:
 
 
 def test_schedulers_of_ranks_and_pipelines_share_what_a_replica_has() -> None:
-    pool = pool_of(ServeLayout(2, 4, 1, 2), replace(ENGINE, max_num_seqs=256.0), 3, 80_000.0, 16.0, 8192.0)
-    assert (pool.engines, pool.max_num_seqs, pool.kv_tokens, pool.devices) == (24, 64, 10_000, 2.0)
+    """Ranks step together where experts are cut over them."""
+    for arch, ranks in ((DENSE, 1), (MIXED, 2)):
+        pool = pool_of(arch, ServeLayout(2, 4, 1, 2), replace(ENGINE, max_num_seqs=256.0), 3, 80_000.0, 16.0, 8192.0)
+        assert (pool.engines, pool.max_num_seqs, pool.kv_tokens, pool.devices) == (24, 64, 10_000, 2.0)
+        assert pool.ranks == ranks
 
 
 def test_what_a_replay_gives_has_the_contracts_names() -> None:

@@ -1,4 +1,4 @@
-"""Inner loop, part four: a request comes, is dealt to an engine, and what passes until the engine knows of it."""
+"""Inner loop, part six: a request comes, is dealt to an engine, and what passes until the engine knows of it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from outlay.simulate.core_kv import (
     FREE,
     FROM,
     GAP,
+    GONE,
     HELD,
     HIT,
     HLEN,
@@ -34,6 +35,8 @@ from outlay.simulate.core_kv import (
     INSIDE,
     LAUNCH,
     LAUNCH_NEXT,
+    LEAD,
+    LEAST_LOADED,
     LEAVES,
     LEFT,
     LENGTH,
@@ -53,8 +56,7 @@ from outlay.simulate.core_kv import (
     POOL_FLOATS,
     POOL_INTS,
     PRE,
-    READ,
-    READ_S,
+    PREFIX,
     READER,
     READY,
     ROUTER,
@@ -82,15 +84,17 @@ from outlay.simulate.core_kv import (
     passes,
     prefix_hits,
 )
+from outlay.simulate.core_ranks import any_inside, due_together, equal_steps, ranks_of, run_together
 from outlay.simulate.core_step import (
     JOIN,
     leave,
     pend,
+    running_beside,
 )
+from outlay.simulate.core_time import decode_s, longer_s, steps_s
 
 FULL = 2**40  # more requests than any engine has inside
 OFF, STARTING, UPON, DRAINING = range(4)  # an engine's status
-ROUND_ROBIN, LEAST_LOADED, PREFIX = range(3)
 UNDER_WAY = 0.5  # of the pass under way, what one who comes finds left
 SPREAD = 0.6180339887498949  # turns by which parts of a pass are dealt evenly to requests one after another
 
@@ -114,27 +118,50 @@ def due_at(st: Any, e: int) -> float:
     period = st.pi[pool * POOL_INTS + PERIOD]
     if steps <= 1 or st.ei[engine + FREE] < st.ei[engine + NDEC] * ((steps + period - 1) // period):
         return float(time)
-    more = st.pf[pool * POOL_FLOATS + READ_S] * st.ei[engine + NDEC] * st.pf[pool * POOL_FLOATS + YIELD]
-    one = st.base[pool * st.g[WIDE] + st.ei[engine + NDEC]] + st.pf[pool * POOL_FLOATS + READ_S] * st.ef[floats + READ]
-    return float(time + (steps - 1) * one + more * (0.5 * (steps - 1) * (steps - 2)))
+    return float(time + steps_s(decode_s(st, e, st.ei[engine + NDEC]), longer_s(st, e), steps - 1))
 
 
 def touch(st: Any, e: int) -> None:
     """An engine has changed: the trees that find the next one and the emptiest are told."""
-    leaves, engine = (st.g[LEAVES], e * ENGINE_INTS)
-    if leaves == 1:
-        busy = st.ei[engine + NRUN] + st.ei[engine + NWAIT] > 0
+    if st.g[LEAVES] == 1:
+        busy = st.ei[e * ENGINE_INTS + NRUN] + st.ei[e * ENGINE_INTS + NWAIT] > 0
         st.clocks[1] = st.ef[e * ENGINE_FLOATS + TIME] if busy else math.inf
         return
-    at = leaves + e
-    st.clocks[at] = due_at(st, e)
+    set_clock(st, e)
+    set_load(st, e)
+
+
+def touch_all(st: Any, lead: int) -> None:
+    """The same of an engine and all ranks that step with it."""
+    ranks = ranks_of(st, lead)
+    if ranks == 1:
+        touch(st, lead)
+        return
+    set_clock(st, lead)
+    for e in range(lead, lead + ranks):
+        set_load(st, e)
+
+
+def set_clock(st: Any, e: int) -> None:
+    """When an engine is due; of ranks that step together the first stands for all."""
+    lead = st.ei[e * ENGINE_INTS + LEAD]
+    at = st.g[LEAVES] + lead
+    st.clocks[at] = due_at(st, lead) if ranks_of(st, lead) == 1 else due_together(st, lead)
     at //= 2
     while at >= 1:
         st.clocks[at] = min(st.clocks[2 * at], st.clocks[2 * at + 1])
         at //= 2
+
+
+def set_load(st: Any, e: int) -> None:
+    """How many are inside an engine, where it takes more."""
+    leaves, engine = (st.g[LEAVES], e * ENGINE_INTS)
     tree = 2 * leaves * st.ei[engine + POOL]
     at = leaves + e
-    st.loads[tree + at] = load_of(st, e) if st.ei[engine + STATUS] == UPON else FULL
+    load = load_of(st, e) if st.ei[engine + STATUS] == UPON else FULL
+    if st.loads[tree + at] == load:
+        return
+    st.loads[tree + at] = load
     at //= 2
     while at >= 1:
         st.loads[tree + at] = min(st.loads[tree + 2 * at], st.loads[tree + 2 * at + 1])
@@ -285,17 +312,23 @@ def prepared_s(st: Any, e: int, tokens: int, time: float) -> float:
 def join(st: Any, e: int, slot: int, time: float) -> None:
     """To the end of an engine's queue; it is known of some steps later, or by an idle engine after as much time."""
     engine, row, pool = (e * ENGINE_INTS, slot * SLOT_INTS, st.ei[e * ENGINE_INTS + POOL])
-    if st.ei[engine + NRUN] > 0 and st.ef[e * ENGINE_FLOATS + TIME] < time:
-        decode_run(st, e, time, NEVER)
+    lead, ranks = (st.ei[engine + LEAD], ranks_of(st, e))
+    running = running_beside(st, e)
+    if running > 0 and st.ef[e * ENGINE_FLOATS + TIME] < time:
+        if ranks == 1:
+            decode_run(st, e, time, NEVER)
+        else:
+            run_together(st, lead, time, equal_steps(st, lead))
     later, held = st.pf[pool * POOL_FLOATS + TAKE_UP], st.pf[pool * POOL_FLOATS + HELD]
     st.si[row + FROM] = 0
-    if st.ei[engine + NRUN] + st.ei[engine + NWAIT] == 0:
+    if not any_inside(st, lead):
         if later > 0.0:
-            time += (later + UNDER_WAY) * st.base[pool * st.g[WIDE] + 1]
-        st.ef[e * ENGINE_FLOATS + TIME] = max(st.ef[e * ENGINE_FLOATS + TIME], time)
-    elif later + held > 0.0 and st.ei[engine + NRUN] > 0:
+            time += (later + UNDER_WAY) * (st.base[pool * st.g[WIDE] + 1] + st.joint[pool * st.g[WIDE] + 1])
+        for one in range(lead, lead + ranks):
+            st.ef[one * ENGINE_FLOATS + TIME] = max(st.ef[one * ENGINE_FLOATS + TIME], time)
+    elif later + held > 0.0 and running > 0:
         share = SPREAD * st.si[row + ID]
-        st.si[row + FROM] = st.ei[engine + STEP] + int(later + held + share - math.floor(share))
+        st.si[row + FROM] = st.ei[engine + GONE] + int(later + held + share - math.floor(share))
     st.si[row + ENG], st.si[row + NEXTW] = (e, -1)
     if st.ei[engine + WTAIL] >= 0:
         st.si[st.ei[engine + WTAIL] * SLOT_INTS + NEXTW] = slot

@@ -1,8 +1,7 @@
-"""Inner loop, part three: steps with prompts in them, and runs of steps without."""
+"""Inner loop, part four: steps with prompts in them, and runs of steps without."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from outlay.simulate.core_kv import (
@@ -18,6 +17,7 @@ from outlay.simulate.core_kv import (
     FIRST_POOL,
     FREE,
     GAP,
+    GONE,
     INP,
     LEFT,
     LOGROOM,
@@ -39,7 +39,6 @@ from outlay.simulate.core_kv import (
     POOL_INTS,
     PREFILL_FIRST,
     READ,
-    READ_S,
     RESERVE,
     SEQS,
     SLOT_FLOATS,
@@ -59,7 +58,6 @@ from outlay.simulate.core_step import (
     GAPPED,
     HANDOVER,
     RUN,
-    chunk_s,
     due,
     into_decode,
     known_of,
@@ -72,6 +70,7 @@ from outlay.simulate.core_step import (
     secure,
     unlink,
 )
+from outlay.simulate.core_time import chunk_s, decode_s, longer_s, steps_before, steps_s
 
 NEVER = 2**60  # steps
 
@@ -102,7 +101,7 @@ def end_prompts(st: Any, e: int, head: int) -> None:
         if st.sf[floats + FIRST] < 0.0:
             st.sf[floats + FIRST] = -1.0 if over else now
         elif st.sf[floats + GAP] >= 0.0:
-            log(st, e, GAPPED, 1, 1, 0, st.sf[floats + GAP], now - st.sf[floats + GAP])
+            log(st, e, GAPPED, 1, 1, 0, st.sf[floats + GAP], now - st.sf[floats + GAP], 0.0)
             st.sf[floats + GAP] = -1.0
         if over or st.si[row + LEFT] <= 0:
             give_back(st, e, slot)
@@ -118,68 +117,100 @@ def end_prompts(st: Any, e: int, head: int) -> None:
         slot = after
 
 
-def mixed_step(st: Any, e: int) -> None:
-    """One step with prompts in it."""
-    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
+def take_prompts(st: Any, e: int) -> tuple[int, int, float, int]:
+    """Who takes part in an engine's next step, which has prompts in it: (running, prompt tokens, seconds that these add
+    to what the engine takes by itself, requests whose prompt it completes as a chain)."""
+    engine = e * ENGINE_INTS
     pool = st.ei[engine + POOL]
-    pi, pf = (pool * POOL_INTS, pool * POOL_FLOATS)
+    pi = pool * POOL_INTS
     first = st.pi[pi + PREFILL_FIRST] == 1
     gave = False
     if not first:
         gave = secure(st, e)
     running = 0 if first else st.ei[engine + NDEC]
     budget = st.pi[pi + BUDGET] - running * (1 + st.pi[pi + DRAFTED])
-    tokens, attention, head = prompts(st, e, budget, gave)
+    tokens, added, head = prompts(st, e, budget, gave)
     if not first:
         running = st.ei[engine + NDEC]
-    if running == 0 and tokens == 0:
-        return
-    seconds = attention
     if tokens > 0:
-        seconds += chunk_s(st, pool, running, tokens)
-    if running > 0:
-        seconds += st.base[pool * st.g[WIDE] + running] + st.pf[pf + READ_S] * st.ef[floats + READ]
-    log(st, e, RUN, 1, running, tokens, st.ef[floats + TIME], seconds)
+        added += chunk_s(st, st.chunk, pool, running, float(tokens))
+    return (running, tokens, added, head)
+
+
+def step_done(st: Any, e: int, running: int, tokens: int, head: int, seconds: float, prompts_s: float) -> None:
+    """One step has passed on an engine."""
+    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
+    log(st, e, RUN, 1, running, tokens, st.ef[floats + TIME], seconds, prompts_s)
     st.ef[floats + TIME] += seconds
     st.ef[floats + BUSY] += seconds
     if running > 0:
-        st.ef[floats + READ] += running * st.pf[pf + YIELD]
+        st.ef[floats + READ] += running * st.pf[st.ei[engine + POOL] * POOL_FLOATS + YIELD]
         st.ei[engine + STEP] += 1
         end_running(st, e)
     end_prompts(st, e, head)
 
 
+def mixed_step(st: Any, e: int) -> None:
+    """One step with prompts in it."""
+    running, tokens, added, head = take_prompts(st, e)
+    if running == 0 and tokens == 0:
+        return
+    seconds = added
+    if running > 0:
+        seconds += decode_s(st, e, running)
+        st.ei[e * ENGINE_INTS + GONE] += 1
+    step_done(st, e, running, tokens, head, seconds, added)
+
+
+def steps_ahead(st: Any, e: int, most: int) -> int:
+    """Decode steps, up to `most`, until one ends or blocks run out; none where the next one is short of blocks."""
+    engine = e * ENGINE_INTS
+    period = st.pi[st.ei[engine + POOL] * POOL_INTS + PERIOD]
+    steps = min(int(st.hk[e * st.g[WIDE]]) - st.ei[engine + STEP], most)
+    if st.ei[engine + FREE] < st.ei[engine + NDEC] * ((steps + period - 1) // period):
+        steps = min(steps, steps_with_blocks(st, e, st.ei[engine + STEP] % period, period))
+    return int(steps)
+
+
+def blocks_ahead(st: Any, e: int, steps: int) -> int:
+    """Blocks that those who run take in so many decode steps."""
+    engine = e * ENGINE_INTS
+    period = st.pi[st.ei[engine + POOL] * POOL_INTS + PERIOD]
+    phase, need = (st.ei[engine + STEP] % period, steps // period * st.ei[engine + NDEC])
+    for at in range(steps % period):
+        need += st.cross[e * st.g[PHASES] + (phase + at) % period]
+    return int(need)
+
+
+def run_done(st: Any, e: int, steps: int, seconds: float) -> None:
+    """So many decode steps have passed on an engine, whose blocks are taken."""
+    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
+    running = st.ei[engine + NDEC]
+    log(st, e, RUN, steps, running, 0, st.ef[floats + TIME], seconds, 0.0)
+    st.ef[floats + TIME] += seconds
+    st.ef[floats + BUSY] += seconds
+    st.ei[engine + GONE] += steps
+    if running > 0:
+        st.ef[floats + READ] += steps * (running * st.pf[st.ei[engine + POOL] * POOL_FLOATS + YIELD])
+        st.ei[engine + STEP] += steps
+        end_running(st, e)
+
+
 def decode_run(st: Any, e: int, limit: float, most: int) -> None:
     """All steps, up to `most`, until one ends, blocks run out, or the next would start at `limit`; one at least."""
-    engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
-    pool = st.ei[engine + POOL]
-    period, pf = (st.pi[pool * POOL_INTS + PERIOD], pool * POOL_FLOATS)
-    steps = min(int(st.hk[e * st.g[WIDE]]) - st.ei[engine + STEP], most)
-    free, phase = (st.ei[engine + FREE], st.ei[engine + STEP] % period)
-    if free < st.ei[engine + NDEC] * ((steps + period - 1) // period):
-        steps = min(steps, steps_with_blocks(st, e, phase, period))
+    engine = e * ENGINE_INTS
+    steps = steps_ahead(st, e, most)
     dealt = steps == 0
     if dealt:
         secure(st, e)
         steps = 1
         if st.ei[engine + NDEC] == 0:
             return
-    running = st.ei[engine + NDEC]
-    one = st.base[pool * st.g[WIDE] + running] + st.pf[pf + READ_S] * st.ef[floats + READ]
-    more = st.pf[pf + READ_S] * running * st.pf[pf + YIELD]
+    one, more = (decode_s(st, e, st.ei[engine + NDEC]), longer_s(st, e))
     if not dealt:
-        steps = min(steps, steps_before(one, more, limit - st.ef[floats + TIME], steps))
-        need = steps // period * running
-        for at in range(steps % period):
-            need += st.cross[e * st.g[PHASES] + (phase + at) % period]
-        take_blocks(st, e, need)
-    seconds = steps * one + more * (0.5 * steps * (steps - 1))
-    log(st, e, RUN, steps, running, 0, st.ef[floats + TIME], seconds)
-    st.ef[floats + TIME] += seconds
-    st.ef[floats + BUSY] += seconds
-    st.ef[floats + READ] += steps * (running * st.pf[pf + YIELD])
-    st.ei[engine + STEP] += steps
-    end_running(st, e)
+        steps = steps_before(one, more, limit - st.ef[e * ENGINE_FLOATS + TIME], steps)
+        take_blocks(st, e, blocks_ahead(st, e, steps))
+    run_done(st, e, steps, steps_s(one, more, steps))
 
 
 def steps_with_blocks(st: Any, e: int, phase: int, period: int) -> int:
@@ -194,24 +225,6 @@ def steps_with_blocks(st: Any, e: int, phase: int, period: int) -> int:
             break
         at += 1
     return int(rounds * period + at)
-
-
-def steps_before(one: float, more: float, gap: float, most: int) -> int:
-    """Steps that start before `gap` has passed, up to `most` and at least one: step j starts after
-    j·one + more·j(j-1)/2."""
-    if gap == math.inf or most <= 1 or (most - 1) * one + more * (0.5 * (most - 1) * (most - 2)) < gap:
-        return most
-    if more > 0.0:
-        b = one - 0.5 * more
-        guess = (math.sqrt(b * b + 2.0 * more * max(gap, 0.0)) - b) / more
-    else:
-        guess = max(gap, 0.0) / one
-    j = max(int(guess), 1)
-    while j > 1 and (j - 1) * one + more * (0.5 * (j - 1) * (j - 2)) >= gap:
-        j -= 1
-    while j < most and j * one + more * (0.5 * j * (j - 1)) < gap:
-        j += 1
-    return j
 
 
 def look(st: Any, e: int) -> tuple[bool, int]:

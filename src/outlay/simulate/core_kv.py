@@ -18,13 +18,15 @@ ARR, SCHED, FIRST, GAP = range(4)
 SLOT_FLOATS = 4
 # Columns of an engine.
 STEP, NDEC, NRUN, FREE, FRESH, WHEAD, WTAIL, NWAIT, RTAIL, PART, STATUS, LHEAD, LTAIL, POOL, KEYS, TOTAL = range(16)
-AWAY = 16  # on their way to it
-ENGINE_INTS = 17
+AWAY, LEAD, GONE = range(16, 19)  # on their way to it; first of the ranks it steps with; steps those have gone
+RUNS, CHUNK, CHAIN = range(19, 22)  # of a rank's next step: running, prompt tokens, first whose prompt it completes
+ENGINE_INTS = 22
 TIME, READ, BUSY, SINCE, ON, READER, LAUNCH, LAUNCH_NEXT = range(8)
-ENGINE_FLOATS = 8
+OWN, ADDED = range(8, 10)  # of a rank's next step: seconds that it takes by itself, and what prompts add of them
+ENGINE_FLOATS = 10
 # What a pool of engines is, in integers and in floats.
-SEQS, BUDGET, BLOCK, PERIOD, DRAFTED, SHARED, HASHED, PREFILL_FIRST, LENGTH, WHOLE = range(10)
-POOL_INTS = 10
+SEQS, BUDGET, BLOCK, PERIOD, DRAFTED, SHARED, HASHED, PREFILL_FIRST, LENGTH, WHOLE, RANKS = range(11)
+POOL_INTS = 11
 READ_S, PAIR_S, WINDOW_S, WINDOW, YIELD, RESERVE, HIT, TAKE_UP, HELD = range(9)
 POOL_FLOATS = 9
 # Global counters and settings.
@@ -35,6 +37,7 @@ GLOBAL_INTS = 28
 THINK, MOVE, MOVE_TOKEN, OUTSIDE, OUTSIDE_TOKEN, OUTSIDE_PASS = range(6)
 STAYED = 6  # times at which requests left the first pool, less those at which they came; the second's after it
 GLOBAL_FLOATS = 8
+ROUND_ROBIN, LEAST_LOADED, PREFIX = range(3)
 # What the autoscaler of a pool is: its engines (from BEGIN, below END), a GROUP of them a replica; where its looks are.
 BEGIN, END, GROUP, LOW, HIGH, PATIENCE, LOOKS, LOOKED, PAID, ANSWERING, WANTED = range(11)
 SCALE_INTS = 11
@@ -58,9 +61,11 @@ class State(NamedTuple):
     hs: Any
     cross: Any  # by engine, running requests by the step, modulo a period, at which they take another block
     base: Any  # by pool, seconds of a decode step by running requests
+    joint: Any  # by pool, the same of what ranks that step together take together; base and chunk are without it
     cknots: Any  # tokens of a chunk
     nknots: Any  # running requests; the first is none
     chunk: Any  # by pool, seconds a chunk takes more, by running requests and tokens
+    joint_chunk: Any
     arr: Any  # requests to come
     inp: Any
     out: Any

@@ -1,4 +1,4 @@
-"""Inner loop, part five: requests come and are dealt to engines, engines work in the order of their clocks.
+"""Inner loop, part seven: requests come and are dealt to engines, engines work in the order of their clocks.
 
 `run` returns when everything is done or when it needs more requests, more places for them, or room to write: the
 caller sees to that and calls again, so that a trace of any length passes through bounded memory.
@@ -21,6 +21,7 @@ from outlay.simulate.core_come import (
     load_of,
     next_due,
     touch,
+    touch_all,
 )
 from outlay.simulate.core_engine import (
     go,
@@ -73,6 +74,7 @@ from outlay.simulate.core_kv import (
     forget,
     heap_drop,
 )
+from outlay.simulate.core_ranks import go_together, ranks_of
 from outlay.simulate.core_step import (
     ARRIVE,
     HANDOVER,
@@ -133,7 +135,7 @@ def note_replicas(st: Any, pool: int, time: float) -> None:
         answering += 1 if status == UPON else 0
     if paid != st.ai[at + PAID] or answering != st.ai[at + ANSWERING]:
         st.ai[at + PAID], st.ai[at + ANSWERING] = (paid, answering)
-        log(st, pool, SCALED, paid, answering, 0, time, 0.0)
+        log(st, pool, SCALED, paid, answering, 0, time, 0.0, 0.0)
 
 
 def remember(st: Any, pool: int, wanted: int) -> None:
@@ -294,5 +296,8 @@ def run(st: Any) -> int:
         best = next_due(st)
         if g[FEEDBACK] == 1:  # what ends elsewhere may bring more, but not before the step that it ends with begins
             after = min(after, due_beside(st, best))
-        go(st, best, after)
-        touch(st, best)
+        if ranks_of(st, best) == 1:
+            go(st, best, after)
+        else:
+            go_together(st, best, after)
+        touch_all(st, best)

@@ -1,4 +1,4 @@
-"""Inner loop, part two: what one engine does in a step, and in a run of equal steps at once.
+"""Inner loop, part three: what one engine does in a step, and in a run of equal steps at once.
 
 The order is vLLM v1's: running requests take their tokens and blocks first, the last admitted gives way when blocks
 run out (its blocks are freed and it is computed again), then the prompt under way, then waiting ones first come,
@@ -27,12 +27,14 @@ from outlay.simulate.core_kv import (
     FREE,
     FROM,
     GAP,
+    GONE,
     HASHED,
     HIT,
     ID,
     INP,
     INSIDE,
     KEYS,
+    LEAD,
     LEFT,
     LOG_FLOATS,
     LOG_INTS,
@@ -48,7 +50,6 @@ from outlay.simulate.core_kv import (
     OUT,
     OUT_FLOATS,
     OUT_INTS,
-    PAIR_S,
     PART,
     PERIOD,
     PHASES,
@@ -58,6 +59,7 @@ from outlay.simulate.core_kv import (
     PRE,
     PREFILL_FIRST,
     PREVR,
+    RANKS,
     READ,
     READY,
     RESERVE,
@@ -78,8 +80,6 @@ from outlay.simulate.core_kv import (
     WHEAD,
     WHOLE,
     WIDE,
-    WINDOW,
-    WINDOW_S,
     WTAIL,
     YIELD,
     give_back,
@@ -91,42 +91,11 @@ from outlay.simulate.core_kv import (
     register,
     take_blocks,
 )
+from outlay.simulate.core_time import attention_s
 
 RUN, GAPPED, SCALED = range(3)  # kinds of a row in the log of steps; the last has replicas paid for and answering
 ARRIVE, HANDOVER, TICK, UP, JOIN = range(5)  # kinds of what comes
 KINDS = 8
-
-
-def chunk_s(st: Any, pool: int, running: int, tokens: int) -> float:
-    """Seconds a step takes more with so many prompt tokens; by itself where nothing runs. Bilinear."""
-    ck, nk, table = st.cknots, st.nknots, st.chunk
-    wide = len(ck)
-    low, high = 0, wide - 1
-    while high - low > 1:
-        mid = (low + high) // 2
-        if ck[mid] <= tokens:
-            low = mid
-        else:
-            high = mid
-    x = (tokens - ck[low]) / (ck[low + 1] - ck[low])
-    at = pool * len(nk) * wide + low
-    if running == 0:
-        return float(table[at] * (1.0 - x) + table[at + 1] * x)
-    row = 1
-    while row + 2 < len(nk) and nk[row + 1] < running:
-        row += 1
-    y = (running - nk[row]) / (nk[row + 1] - nk[row])
-    one = at + row * wide
-    two = one + wide
-    lower, upper = table[one] * (1.0 - x) + table[one + 1] * x, table[two] * (1.0 - x) + table[two + 1] * x
-    return float(lower * (1.0 - y) + upper * y)
-
-
-def attention_s(st: Any, pool: int, tokens: int, before: int) -> float:
-    """Attention of a chunk over what stands before it and half of itself."""
-    span = before + 0.5 * tokens
-    pf = pool * POOL_FLOATS
-    return float(tokens * (st.pf[pf + PAIR_S] * span + st.pf[pf + WINDOW_S] * min(span, st.pf[pf + WINDOW])))
 
 
 def pend(st: Any, time: float, kind: int, slot: int) -> None:
@@ -137,12 +106,14 @@ def pend(st: Any, time: float, kind: int, slot: int) -> None:
     g[NPEND] += 1
 
 
-def log(st: Any, e: int, kind: int, steps: int, running: int, tokens: int, time: float, seconds: float) -> None:
+def log(st: Any, e: int, kind: int, steps: int, running: int, tokens: int, time: float, seconds: float, prompts_s: float
+        ) -> None:
+    """A row of the log of steps. prompts_s: of the seconds, what prompts take."""
     g = st.g
     ints, floats = (g[NLOG] * LOG_INTS, g[NLOG] * LOG_FLOATS)
     li, lf = st.li, st.lf
     li[ints], li[ints + 1], li[ints + 2], li[ints + 3], li[ints + 4] = e, kind, steps, running, tokens
-    lf[floats], lf[floats + 1], lf[floats + 2] = time, seconds, st.ef[e * ENGINE_FLOATS + READ]
+    lf[floats], lf[floats + 1], lf[floats + 2] = time, seconds, prompts_s
     g[NLOG] += 1
 
 
@@ -269,12 +240,23 @@ def due(st: Any, e: int, phase: int) -> int:
     return int(st.cross[e * st.g[PHASES] + phase])
 
 
+def running_beside(st: Any, e: int) -> int:
+    """Requests running on an engine and on the ranks that it steps with."""
+    engine = e * ENGINE_INTS
+    ranks = st.pi[st.ei[engine + POOL] * POOL_INTS + RANKS]
+    if ranks == 1:
+        return int(st.ei[engine + NRUN])
+    found, lead = (0, st.ei[engine + LEAD])
+    for rank in range(lead, lead + ranks):
+        found += st.ei[rank * ENGINE_INTS + NRUN]
+    return int(found)
+
+
 def known_of(st: Any, e: int) -> int:
     """Decode steps until the engine knows of the first in line; none where nothing runs."""
     engine = e * ENGINE_INTS
-    if st.ei[engine + NRUN] == 0:
-        return 0
-    return max(int(st.si[st.ei[engine + WHEAD] * SLOT_INTS + FROM] - st.ei[engine + STEP]), 0)
+    later = int(st.si[st.ei[engine + WHEAD] * SLOT_INTS + FROM] - st.ei[engine + GONE])
+    return later if later > 0 and running_beside(st, e) > 0 else 0
 
 
 def offer(st: Any, e: int, budget: int, free: int) -> tuple[bool, int, int, int, float]:

@@ -14,7 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-MODULES = ("core_kv", "core_step", "core_engine", "core_come", "core_run")
+MODULES = ("core_kv", "core_time", "core_step", "core_engine", "core_ranks", "core_come", "core_run")
+
+# Small ones that are called often: a call hands over all tables, which takes longer than what these do.
+INLINED = ("any_inside", "blocks_ahead", "decode_s", "due", "known_of", "load_of", "longer_s", "mixed_step", "ranks_of",
+           "run_done", "running_beside", "set_clock", "set_load", "step_done", "steps_ahead", "steps_s", "take_prompts",
+           "touch_all")
 
 
 def installed() -> bool:
@@ -29,7 +34,7 @@ def compiled_before() -> bool:
 
 def _sources() -> tuple[list[Path], str]:
     paths = [Path(__file__).with_name(f"{name}.py") for name in MODULES]
-    return paths, sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+    return paths, sha256(b"".join(path.read_bytes() for path in (*paths, Path(__file__)))).hexdigest()[:12]
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +58,7 @@ def compiled_run() -> Any:
                 # Nothing is allocated in there, so nothing needs counting of references.
                 compiled = numba.njit(
                     cache=True, error_model="numpy", _nrt=False, no_cpython_wrapper=function != "run",
-                    no_cfunc_wrapper=True)(one)
+                    no_cfunc_wrapper=True, inline="always" if function in INLINED else "never")(one)
                 setattr(module, function, compiled)
                 names[function] = compiled
     return names["run"]

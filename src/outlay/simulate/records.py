@@ -20,6 +20,9 @@ class StepTime(Struct, frozen=True):
     it takes chunk_s more, bilinear over `running` and `tokens`, whose first row (running 0) is a chunk by itself,
     all included. Attention of a chunk of c tokens that follows s tokens adds c·(pair_s·x + window_s·min(x, window))
     with x = s + c/2.
+
+    joint_s, joint_chunk_s: of base_s and chunk_s, what ranks that step together take together, by the requests of the
+    fullest and the mean prompt tokens of all; the rest goes with what is in a rank itself.
     """
 
     base_s: tuple[float, ...]
@@ -30,6 +33,8 @@ class StepTime(Struct, frozen=True):
     pair_s: float = 0.0
     window_s: float = 0.0
     window: float = 0.0
+    joint_s: tuple[float, ...] = ()
+    joint_chunk_s: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.running) < 3 or self.running[0] != 0 or list(self.running) != sorted(set(self.running)):
@@ -41,11 +46,19 @@ class StepTime(Struct, frozen=True):
                            "step_time.chunk_s")
         if not all(s > 0 for s in self.base_s[1:]) or self.read_s < 0:
             raise BadValue("step_time: a step takes time: base_s above 0, read_s at least 0", "step_time.base_s")
+        chunks = (self.joint_chunk_s, self.chunk_s)
+        if len(self.joint_s) not in (0, len(self.base_s)) or (
+                self.joint_chunk_s and list(map(len, self.joint_chunk_s)) != list(map(len, self.chunk_s))):
+            raise BadValue("step_time.joint_s, joint_chunk_s: none, or as many numbers as base_s and chunk_s",
+                           "step_time.joint_s")
+        if not all(0.0 <= part <= whole for parts, wholes in ((self.joint_s, self.base_s), *zip(*chunks, strict=False))
+                   for part, whole in zip(parts, wholes, strict=False)):
+            raise BadValue("step_time.joint_s, joint_chunk_s: parts of base_s and chunk_s", "step_time.joint_s")
 
 
 class Pool(Struct, frozen=True):
     """Engines of one kind. An engine is one scheduler: a replica, one of its attention ranks, or one share of the
-    requests that a pipeline works on in turn."""
+    requests that a pipeline works on in turn. So many `ranks` after another step together."""
 
     engines: int
     max_num_seqs: int
@@ -53,6 +66,7 @@ class Pool(Struct, frozen=True):
     kv_tokens: int  # cache of one engine
     block_tokens: int = 16
     devices: float = 1.0  # of one engine
+    ranks: int = 1
 
 
 class Autoscale(Struct, frozen=True):
@@ -148,9 +162,9 @@ class System(Struct, frozen=True):
 
     def _check_scale(self, scale: Autoscale, pool: Pool, path: str) -> None:
         there, left = divmod(pool.engines, max(scale.engines, 1))
-        if scale.engines < 1 or left:
-            raise BadValue(f"{path}.engines: {scale.engines} a replica do not divide the {pool.engines} there are",
-                           f"{path}.engines")
+        if scale.engines < 1 or left or scale.engines % pool.ranks:
+            raise BadValue(f"{path}.engines: {scale.engines} a replica do not divide the {pool.engines} there are, "
+                           "or part ranks that step together", f"{path}.engines")
         if not 1 <= scale.low <= there:
             raise BadValue(f"{path}.low: {scale.low} is not between 1 and the {there} replicas there are",
                            f"{path}.low")
@@ -161,9 +175,12 @@ class System(Struct, frozen=True):
                 raise BadValue(f"{path}.{name}: {getattr(scale, name)} is not above 0", f"{path}.{name}")
 
     def _check(self, pool: Pool) -> None:
-        for name in ("engines", "max_num_seqs", "max_num_batched_tokens", "block_tokens"):
+        for name in ("engines", "max_num_seqs", "max_num_batched_tokens", "block_tokens", "ranks"):
             if getattr(pool, name) < 1:
                 raise BadValue(f"system.pool.{name}: {getattr(pool, name)} is not at least 1", f"system.pool.{name}")
+        if pool.engines % pool.ranks:
+            raise BadValue(f"system.pool.ranks: {pool.ranks} that step together do not divide {pool.engines} engines",
+                           "system.pool.ranks")
         if pool.max_num_batched_tokens < pool.max_num_seqs * (1 + self.drafted):
             raise Inconsistent(
                 f"max_num_batched_tokens: {pool.max_num_batched_tokens} tokens a step are too few for max_num_seqs "

@@ -74,7 +74,7 @@ def simulate(
     following = next(batches, None)
     tokens = 0 if _without_prefixes(workload, upcoming, following) else workload.prefix_tokens
     st = make_state(system, steps, tokens, number, think_s, quick, PLACES_FIRST)
-    gathered = _Gathered(system, steps, slo, power, keep)
+    gathered = _Gathered(system, slo, power, keep)
     while True:
         why = run(st)
         if why == MORE:
@@ -107,10 +107,8 @@ def _worth(count: int) -> bool:
 class _Gathered:
     """What has come out of the inner loop so far."""
 
-    def __init__(self, system: System, steps: tuple[StepTime, ...], slo: Slo | None, power: Power | None, keep: str
-                 ) -> None:
+    def __init__(self, system: System, slo: Slo | None, power: Power | None, keep: str) -> None:
         self.system, self.slo, self.power, self.keep = system, slo, power, keep
-        self.pools = steps
         self.requests: list[dict[str, Any]] = []
         self.steps: list[dict[str, Any]] = []
         self.replicas: list[dict[str, Any]] = []
@@ -162,8 +160,8 @@ class _Gathered:
             ints, floats = ints[~scaled], floats[~scaled]
         gap = ints[:, 1] == GAPPED
         rows = {"engine": ints[:, 0], "start_s": floats[:, 0], "steps": ints[:, 2], "running": ints[:, 3],
-                "prompt_tokens": ints[:, 4], "duration_s": floats[:, 1]}
-        rows["prompt_s"] = self.for_prompts(rows, floats[:, 2])
+                "prompt_tokens": ints[:, 4], "duration_s": floats[:, 1],
+                "prompt_s": floats[:, 2]}
         each = rows["duration_s"] / rows["steps"]
         self.measures[ITL].add(each, rows["steps"] * rows["running"])
         rows = {name: column[~gap] for name, column in rows.items()}
@@ -178,18 +176,6 @@ class _Gathered:
             self.energy["decode"] += float(rows["energy_j"].sum()) - prompts * self.power.prompt_w
         if self.keep == "tables":
             self.steps.append(rows)
-
-    def for_prompts(self, rows: dict[str, Any], read: Any) -> Any:
-        """Of each run of steps, the seconds that its prompts add; read: tokens that running requests had cached."""
-        first = self.system.pool.engines
-        found = np.zeros(len(read))
-        for place, steps in enumerate(self.pools):
-            own = (rows["engine"] < first) if place == 0 else (rows["engine"] >= first)
-            mixed = own & (rows["prompt_tokens"] > 0)
-            running = rows["running"][mixed]
-            decode = np.where(running > 0, np.asarray(steps.base_s)[running] + steps.read_s * read[mixed], 0.0)
-            found[mixed] = np.maximum(rows["duration_s"][mixed] - decode, 0.0)
-        return found
 
     def result(self, st: c.State, notes: list[str]) -> SimResult:
         on = np.zeros(len(self.devices))

@@ -46,19 +46,7 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     t = Tables(fast)
     pools = system.pools
     engines = sum(pool.engines for pool in pools)
-    ei, ef = t.table(engines, c.ENGINE_INTS, int), t.table(engines, c.ENGINE_FLOATS, float)
-    at = 0
-    for number, pool in enumerate(pools):
-        scale = system.scales[number] if system.scales else None
-        started = at + (scale.standing * scale.engines if scale else pool.engines)
-        for _ in range(pool.engines):
-            row = at * c.ENGINE_INTS
-            for column in (c.WHEAD, c.WTAIL, c.RTAIL, c.PART, c.LHEAD, c.LTAIL):
-                ei[row + column] = -1
-            ei[row + c.POOL] = number
-            ei[row + c.TOTAL] = ei[row + c.FREE] = ei[row + c.FRESH] = pool.kv_tokens // pool.block_tokens
-            ei[row + c.STATUS] = UPON if at < started else OFF
-            at += 1
+    ei, ef = _engines(t, system), t.table(engines, c.ENGINE_FLOATS, float)
     hashed = _hashed(system, prefix_tokens)
     pi, pf = _pools(t, system, pools, steps, hashed, prefix_tokens)
     nodes = sum(p.engines * (p.kv_tokens // p.block_tokens) for p in pools) + engines + 8 if hashed else 1
@@ -81,13 +69,14 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
         t.table(slots, c.SLOT_INTS, int), t.table(slots, c.SLOT_FLOATS, float), ei, ef, pi, pf, g, gf,
         t.table(engines, most, float), t.table(engines, most, int), t.table(engines, most, int),
         t.table(engines, phases, int),
-        _bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float), _chunks(t, steps),
+        *_bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float),
+        *_chunks(t, pools, steps),
         *empty_batch(t),  # type: ignore[call-arg]
         t.row([0.0] * coming, float), t.row([0] * coming, int), t.row([0] * coming, int),
         t.row(range(slots - 1, -1, -1), int),
         t.table(nodes, c.NODE_INTS, int), t.row(range(nodes - 1, -1, -1), int),
         t.table(index, 1, int, -1), t.table(index, 1, int),
-        *empty_output(t, most, engines),
+        *empty_output(t, most * max(pool.ranks for pool in pools)),
         *_scales(t, system),
         t.table(2 * leaves, 1, float, math.inf), t.table(4 * leaves, 1, int, FULL),
     )
@@ -96,6 +85,23 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
     for e in range(engines):
         touch(st, e)
     return st
+
+
+def _engines(t: Tables, system: System) -> Any:
+    """Engines with nothing inside, of which the first of each pool stand."""
+    ei, at = t.table(sum(pool.engines for pool in system.pools), c.ENGINE_INTS, int), 0
+    for number, pool in enumerate(system.pools):
+        scale = system.scales[number] if system.scales else None
+        started = scale.standing * scale.engines if scale else pool.engines
+        for place in range(pool.engines):
+            row = at * c.ENGINE_INTS
+            for column in (c.WHEAD, c.WTAIL, c.RTAIL, c.PART, c.LHEAD, c.LTAIL):
+                ei[row + column] = -1
+            ei[row + c.POOL], ei[row + c.LEAD] = number, at - place % pool.ranks
+            ei[row + c.TOTAL] = ei[row + c.FREE] = ei[row + c.FRESH] = pool.kv_tokens // pool.block_tokens
+            ei[row + c.STATUS] = UPON if place < started else OFF
+            at += 1
+    return ei
 
 
 def _scales(t: Tables, system: System) -> tuple[Any, Any, Any]:
@@ -139,7 +145,7 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
                               (c.DRAFTED, 0 if first else system.drafted), (c.SHARED, max(prefix_tokens, 1)),
                               (c.HASHED, hashed if number == 0 else 0),
                               (c.PREFILL_FIRST, POLICIES.index(system.policy)), (c.LENGTH, system.max_model_len),
-                              (c.WHOLE, int(system.whole_prompt))):
+                              (c.WHOLE, int(system.whole_prompt)), (c.RANKS, pool.ranks)):
             pi[number * c.POOL_INTS + column] = whole
         for column, real in ((c.READ_S, step.read_s), (c.PAIR_S, step.pair_s), (c.WINDOW_S, step.window_s),
                              (c.WINDOW, step.window), (c.YIELD, per_step), (c.RESERVE, system.reserve),
@@ -149,30 +155,36 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
     return pi, pf
 
 
-def _bases(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> Any:
+def _bases(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> tuple[Any, Any]:
+    """Decode steps of the pools: what an engine takes by itself, and what ranks that step together take together."""
     wide = max(pool.max_num_seqs for pool in pools) + 1
     for pool, step in zip(pools, steps, strict=True):
         if len(step.base_s) <= pool.max_num_seqs:
             raise Inconsistent(f"step_time.base_s: {len(step.base_s)} numbers do not reach max_num_seqs "
                                f"{pool.max_num_seqs}", "step_time.base_s")
-    table = t.table(len(steps), wide, float)
-    for number, step in enumerate(steps):
+    own, joint = t.table(len(steps), wide, float), t.table(len(steps), wide, float)
+    for number, (pool, step) in enumerate(zip(pools, steps, strict=True)):
         for n in range(min(wide, len(step.base_s))):
-            table[number * wide + n] = step.base_s[n]
-    return table
+            part = step.joint_s[n] if pool.ranks > 1 and step.joint_s else 0.0
+            own[number * wide + n], joint[number * wide + n] = step.base_s[n] - part, part
+    return own, joint
 
 
-def _chunks(t: Tables, steps: tuple[StepTime, ...]) -> Any:
+def _chunks(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> tuple[Any, Any]:
+    """The same of chunks."""
     if any((one.tokens, one.running) != (steps[0].tokens, steps[0].running) for one in steps):
         raise Inconsistent("step_time: both pools are to be given at the same tokens and running", "step_time.tokens")
-    return t.row([s for one in steps for row in one.chunk_s for s in row], float)
+    whole = np.array([step.chunk_s for step in steps])
+    joint = np.array([step.joint_chunk_s if pool.ranks > 1 and step.joint_chunk_s else np.zeros_like(step.chunk_s)
+                      for pool, step in zip(pools, steps, strict=True)])
+    return t.row((whole - joint).ravel(), float), t.row(joint.ravel(), float)
 
 
 def empty_batch(t: Tables) -> tuple[Any, ...]:
     return (t.row([], float), *(t.row([], int) for _ in range(6)))
 
 
-def empty_output(t: Tables, most: int, engines: int) -> tuple[Any, ...]:
+def empty_output(t: Tables, most: int) -> tuple[Any, ...]:
     """Room for what ends in one action beyond the mark at which tables are emptied."""
     ends, runs = ROOM + most + 8, ROOM + most + 8
     return (t.table(ends, c.OUT_INTS, int), t.table(ends, c.OUT_FLOATS, float),

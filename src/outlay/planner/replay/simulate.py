@@ -64,14 +64,17 @@ def step_time(
     tokens = _knots(budget, KNOTS)
     running = _knots(max(most, 2), 2.0)
     rows = [_chunk_s(arch, device, engine, layout, float(max(n, 1)), tokens, n == 0, hops, context) for n in running]
+    routed = parts.decode.routed(engine.constants.__getitem__) * drafting
     pair, window_pair, window = _attention(arch, device, layout)
     attention = _parts(arch, device, engine, layout, 1.0, 1.0)
     prompt = slower_first * float(
         inside_s(replace(attention, prompt_attention=1.0), engine.constants) - inside_s(attention, engine.constants))
     return StepTime(
         (0.0, *(float(s) for s in bare * drafting)), float(slope * read * drafting), tokens, running,
-        tuple(tuple(float(s) * slower_first for s in row) for row in rows),
-        pair * prompt, window_pair * prompt, window)
+        tuple(tuple(float(s) * slower_first for s in row) for row, _ in rows),
+        pair * prompt, window_pair * prompt, window,
+        (0.0, *(float(s) for s in routed * np.ones(most))),
+        tuple(tuple(float(s) * slower_first for s in row) for _, row in rows))
 
 
 def _knots(most: float, ratio: float) -> tuple[float, ...]:
@@ -94,17 +97,20 @@ def _parts(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: S
 def _chunk_s(
     arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, running: float,
     tokens: tuple[float, ...], alone: bool, hops: float, context: float,
-) -> list[float]:
-    """What chunks of so many tokens add to a step; by themselves a step of their own."""
-    sizes = np.maximum(np.array(tokens), 1.0)
+) -> tuple[Any, Any]:
+    """What chunks of so many tokens add to a step, by themselves a step of their own; and of it what goes with the
+    tokens of all attention ranks."""
+    sizes, c = np.maximum(np.array(tokens), 1.0), engine.constants.__getitem__
     parts = _parts(arch, device, engine, layout, np.full_like(sizes, running), sizes)
-    takes = passes_s(parts, engine.constants) if alone else inside_s(parts, engine.constants)
-    found = np.broadcast_to(np.asarray(takes, dtype=np.float64), sizes.shape)
-    if alone or not engine.joint_rows:
-        return [float(s) + (hops if alone else 0.0) for s in found]
-    joint = joint_attention_s(arch, device, layout, engine.joint_rows, running, context, PROMPT_SHARE)
-    reading = decode_attention_s(arch, device, engine.cache_bytes, layout, running, context, 1.0 + engine.drafted)[0]
-    return [float(s + joint_s(joint, reading, engine.constants)) for s in found]
+    if alone:
+        return passes_s(parts, engine.constants) + hops + 0.0 * sizes, parts.alone.routed(c) + 0.0 * sizes
+    takes = inside_s(parts, engine.constants) + 0.0 * sizes
+    if engine.joint_rows:
+        joint = joint_attention_s(arch, device, layout, engine.joint_rows, running, context, PROMPT_SHARE)
+        reading = decode_attention_s(
+            arch, device, engine.cache_bytes, layout, running, context, 1.0 + engine.drafted)[0]
+        takes = takes + joint_s(joint, reading, engine.constants)
+    return takes, np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0) + 0.0 * sizes
 
 
 def _reading(
@@ -131,9 +137,13 @@ def _attention(arch: Architecture, device: TimeDevice, layout: ServeLayout) -> t
     return pair, near, windows / near
 
 
-def pool_of(layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens: float, block_tokens: float,
-            longest: float) -> Pool:
-    """Schedulers of equal replicas: one for each attention rank and share of a pipeline."""
+def pool_of(arch: Architecture, layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens: float,
+            block_tokens: float, longest: float) -> Pool:
+    """Schedulers of equal replicas: one for each attention rank and share of a pipeline.
+
+    Where experts are cut over the ranks of a replica, those step together: vLLM and SGLang let ranks without work
+    pass through the step. Of a model without experts they have nothing in common.
+    """
     ranks = int(layout.data) * layout.pipeline
     most = max(int(engine.max_num_seqs / layout.pipeline), 1)
     tokens = min(cache_tokens / ranks, most * max(longest, 1.0) * 2.0)
@@ -141,7 +151,8 @@ def pool_of(layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens
     budget = max(int(engine.max_num_batched_tokens), 1)
     most = max(min(most, budget // (1 + drafted)), 1)
     block = max(int(block_tokens), 1)
-    return Pool(replicas * ranks, most, budget, max(int(tokens), block), block, float(layout.devices) / ranks)
+    together = int(layout.data) if any(kind.mlp == "moe" for kind, _ in arch.groups) else 1
+    return Pool(replicas * ranks, most, budget, max(int(tokens), block), block, float(layout.devices) / ranks, together)
 
 
 def _placed(engine: EngineTime, layout: ServeLayout, workload: Workload, phase: ServePhase) -> EngineTime:
@@ -172,7 +183,7 @@ def replay(
     speed: Speed = phase.speed
     engine = _placed(speed.engine, layout, workload, phase)
     length = phase.recipe.max_model_len
-    pool = pool_of(layout, engine, replicas, cache_tokens, _block(phase), length)
+    pool = pool_of(arch, layout, engine, replicas, cache_tokens, _block(phase), length)
     _fitting(pool)
     mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
@@ -193,7 +204,7 @@ def replay_pools(
     for side in (first, second):
         cache = float(value_of(side.cache_tokens))
         held = _placed(side.engine, side.layout, workload, phase)
-        pools.append(pool_of(side.layout, held, int(value_of(side.replicas)), cache, _block(phase), length))
+        pools.append(pool_of(arch, side.layout, held, int(value_of(side.replicas)), cache, _block(phase), length))
     _fitting(*pools)
     most, budget = max(p.max_num_seqs for p in pools), max(p.max_num_batched_tokens for p in pools)
     steps = tuple(step_time(arch, phase.speed.device, side.engine, side.layout, context, most, budget, slower,
