@@ -346,3 +346,17 @@ def test_a_smaller_cache_or_a_shorter_context_is_not_read_more_slowly(fleet: str
     assert all(a <= b * 1.002 for a, b in pairwise(lengths)), lengths
     for prompt, wide in zip((20, 200, 2000), lengths[::2], strict=True):
         assert token_s(prompt, "fp8") <= wide * 1.002
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_card_whose_kernels_are_borrowed_has_links_of_its_own(concurrency: int) -> None:
+    """Two reductions a layer of every token pass through them, also of one request alone."""
+    def token_s(link: str) -> float:
+        fleet = {"device": "rtx-3090", "devices": 8, "devices_per_node": 8, "intra_node_bytes_per_s": link}
+        found = plan({"model": "llama-3.1-8b", "fleet": fleet, "site": "FR", "serve": {
+            "precision": "bf16", "tensor": 8, "max_model_len": 4096,
+            "workload": {"concurrency": concurrency, "input": 512, "output": 64}}}, around=False).to_dict()
+        return float(found["serve"]["tpot_s"]["value"])
+
+    moved = 2.0 * 32 * 7 / 8 * concurrency * 4096 * 2
+    assert token_s("0.1GB/s") - token_s("10GB/s") > moved / 0.1e9

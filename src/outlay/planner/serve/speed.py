@@ -26,7 +26,7 @@ from outlay.resolve.workload import Asked
 from outlay.steps.serve.cache import tokens_at
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import ServeMemory
-from outlay.steps.serve.stream import one_stream
+from outlay.steps.serve.stream import OneStream, one_stream
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import Load
 from outlay.usage import Line
@@ -37,25 +37,24 @@ FIRST_ALONE, TOKEN_ALONE = "time to the first token, one request", "time of one 
 def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[str, Any]:
     """One request on a replica by itself.
 
-    Of an engine and a device that were measured the time model has it; of others a token is a roofline over what it
-    reads. A prompt is bound by arithmetic and by what the host launches, which are known of an engine that was
-    measured on any device.
+    Of an engine and a device that were measured the time model has it. Of a measured engine on other devices a token
+    is as much longer as a roofline over what it reads is on one of them; prompts are bound by arithmetic and by what
+    the host launches, and links are their own. Of other engines that roofline has all.
     """
     prompt, output = phase.asked.input, phase.asked.output
     speed, load = phase.speed, Load("closed", prompt, output)
     modelled = serve_time(arch, speed.device, speed.engine, layout, load)
     if speed.fitted:
         first, token = (_of_model(modelled, name, speed, layout, load) for name in ("ttft_s", "tpot_s"))
+    elif phase.engine.id in FITTED:
+        first = _of_model(modelled, "ttft_s", replace(speed, own=None), layout, load)
+        token = _on_this_device(arch, phase, float(modelled["tpot_s"]), load)
     else:
-        recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
-        found = one_stream(arch, phase.device, recipe, layout, prompt, prompt + output / 2)
-        more_first, more = _over_plain(modelled, arch, speed, layout, load)
-        token = derive(scaled, TOKEN_ALONE, "s", modelled_s=as_q(found.token_s, "s", TOKEN_ALONE), slower=more)
-        if phase.engine.id in FITTED:
-            first = _of_model(modelled, "ttft_s", replace(speed, own=None), layout, load)
-        else:
-            bare = as_q(found.first_s, "s", FIRST_ALONE)
-            first = derive(scaled, FIRST_ALONE, "s", modelled_s=bare, slower=more_first)
+        each, more = _read(arch, phase, layout, load), _over_plain(modelled, arch, speed, layout, load)
+        first, token = (
+            derive(scaled, label, "s", modelled_s=as_q(one, "s", label), slower=slower)
+            for one, label, slower in ((each.first_s, FIRST_ALONE, more[0]), (each.token_s, TOKEN_ALONE, more[1]))
+        )
     whole = derive(st.request_time_s, "one request", "s", first_s=first, token_s=token, output_tokens=output)
     return {
         "input": prompt,
@@ -65,6 +64,25 @@ def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[st
         "e2e_s": whole,
         "output_tokens_per_s": derive(_per_second, "tokens of one request", "tokens/s", token_s=token),
     }
+
+
+def _read(arch: Architecture, phase: ServePhase, layout: ServeLayout, load: Load) -> OneStream:
+    """One request by what its prompt computes and what each further token reads."""
+    recipe = replace(phase.recipe, cache_bytes=value_of(phase.recipe.cache_bytes))
+    return one_stream(arch, phase.device, recipe, layout, load.input, load.input + load.output / 2)
+
+
+def _on_this_device(arch: Architecture, phase: ServePhase, modelled_s: float, load: Load) -> Quantity:
+    """A token of a request on devices whose kernels were not measured, by what it reads on one device alone.
+
+    Links between devices are the time model's: they are known of any device.
+    """
+    speed, one = phase.speed, ServeLayout(1)
+    bare = serve_time(arch, speed.device, speed.plain or speed.engine, one, load)
+    read_s = as_q(_read(arch, phase, one, load).token_s, "s", "time of one token, one device")
+    found: Quantity = derive(_as_one_device, TOKEN_ALONE, "s", modelled_s=modelled_s, read_s=read_s,
+                             one_device_s=float(bare["tpot_s"]))
+    return found
 
 
 def _of_model(modelled: Mapping[str, Any], name: str, speed: Speed, layout: ServeLayout, load: Load) -> Quantity:
@@ -244,6 +262,11 @@ def _per_second(token_s: Any) -> Any:
 def _of_one(rate_per_s: Any, output: Any, replicas: Any) -> Any:
     """Tokens a second that one replica answers."""
     return rate_per_s * output / replicas
+
+
+def _as_one_device(modelled_s: Any, read_s: Any, one_device_s: Any) -> Any:
+    """The time model, as much longer as reading takes on one device than it says."""
+    return modelled_s * read_s / one_device_s
 
 
 def _ratio(own_s: Any, modelled_s: Any) -> Any:
