@@ -156,7 +156,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     first = None
     if first_side:
         one = layout_of(first_side)
-        share = max(count / first_side["replicas"], 1.0)
+        share = max(count / first_side.get("replicas", 1), 1.0)
         pre = replace(load_, concurrency=share, pool="prefill")
         at = sequences_at_once(engine, one, pre)
         first = time_parts(resolved.architecture, device, engine, one, pre, at), one, pre, at

@@ -23,6 +23,7 @@ from outlay.resolve.power import resolve_power
 from outlay.resolve.rates import resolve_rates
 from outlay.resolve.recipe import resolve_recipe
 from outlay.resolve.record import Resolved, TrainingPhase
+from outlay.resolve.serve.untold import counted
 from outlay.resolve.site import resolve_site
 from outlay.scenario import Fleet, Layout, Pretrain, Scenario
 from outlay.scenario_io import to_plain
@@ -49,7 +50,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
     if scenario.fleet is not None:
         fleet = fleet_record(scenario.fleet)
         facts = resolve_device(fleet.device, catalog, notes, seed)
-        fleet = whole_instances(fleet, facts)
+        fleet = counted(whole_instances(fleet, facts), scenario.serve)
         trains = (scenario.serve is None and scenario.pay is None) or scenario.pretrain is not None \
             or scenario.finetune is not None
         hardware = resolve_hardware(fleet, facts, scenario.pretrain, catalog, notes, seed, without, whole_nodes=trains)
@@ -78,7 +79,7 @@ def resolve(scenario: Scenario, catalog: Catalog, without: str = "") -> Resolved
         from outlay.resolve.serve.phase import resolve_serve
 
         serve, shown["serve"] = resolve_serve(
-            scenario.serve, scenario.model, architecture, fleet, facts, hardware, catalog, notes, seed, without)
+            scenario, architecture, fleet, facts, hardware, defaults, without)
         serve = _by_the_hour(serve, fleet, facts, hardware, site, rates, defaults)
     goal = to_plain(scenario.goal) if scenario.goal is not None else {}
     shown |= _books(scenario, goal, catalog, notes)

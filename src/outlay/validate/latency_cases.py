@@ -87,7 +87,9 @@ def latency_case(table: str, row: Row) -> dict[str, Any]:
     serve |= _parallel(row) if row["scenario"] != "disagg" else {"disaggregated": pools(row)}
     serve["workload"] = _workload(table, row)
     serve |= _set(row, model, engine)
-    fleet: dict[str, Any] = {"device": device, "devices": _devices(row, serve)}
+    fleet: dict[str, Any] = {"device": device}
+    if "replicas" in serve.get("disaggregated", {"prefill": {"replicas": 1}})["prefill"]:
+        fleet["devices"] = _devices(row, serve)
     told = "disaggregated" not in serve or bool(WORKERS.search(row.get("notes", "")))
     found = DRAFTED.search(row.get("notes", ""))
     tokens = int(found[1]) if found else 0
@@ -203,7 +205,8 @@ def _attention_ranks(side: dict[str, int]) -> dict[str, int]:
 
 
 def pools(row: Row) -> dict[str, Any]:
-    """Prefill and decode pools; how many replicas of each is not printed, only the devices of all of them."""
+    """Prefill and decode pools. Where the workers of each are not printed and the devices are those of one of each,
+    how many there were is not told."""
     sides: dict[str, dict[str, int]] = {"prefill": {}, "decode": {}}
     for field, name in (("tp", "tensor"), ("pp", "pipeline"), ("ep", "expert"), ("dp", "data")):
         first, _, second = row[field].partition("/")
@@ -221,6 +224,8 @@ def pools(row: Row) -> dict[str, Any]:
     told = WORKERS.search(row.get("notes", ""))
     if told:
         sides["prefill"]["replicas"], sides["decode"]["replicas"] = int(told[1]), int(told[2])
+        return dict(sides)
+    if int(row["n_gpus"]) == sum(sizes):
         return dict(sides)
     ways = [
         (x, (int(row["n_gpus"]) - x * sizes[0]) // sizes[1])

@@ -19,6 +19,7 @@ from outlay.planner.serve.times import FIRST, TIMES, TOKEN, Traffic, latencies, 
 from outlay.resolve.own_runs import Point
 from outlay.resolve.power import PowerInputs, serve_power_facts
 from outlay.resolve.serve.speed import Speed
+from outlay.resolve.serve.untold import Untold
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve.pools import Side, pools_time
 from outlay.steps.serve.power import serve_power
@@ -34,6 +35,7 @@ class Pools(Struct, frozen=True, eq=False):
     second: Side
     moved_bytes: float
     link_bytes_per_s: float
+    untold: Untold | None = None  # replicas of both, where one of each is planned because nobody told
 
     def at(self, load: Load, times: Any = 1.0) -> Mapping[str, Any]:
         """Both together at so many times this rate; as a person's own runs of them were, where there are."""
@@ -57,6 +59,16 @@ class Pools(Struct, frozen=True, eq=False):
     def devices(self) -> tuple[Any, Any]:
         """Of both; arrays where the sides hold several at once."""
         return self.first.replicas * self.first.layout.devices, self.second.replicas * self.second.layout.devices
+
+    def over_replicas(self, load: Load, found: Mapping[str, Any]) -> dict[str, Any]:
+        """What is found, over the replicas that there may be; numbers as they are where those are told."""
+        names = {"tpot_s": ("s", TOKEN), "ttft_s": ("s", FIRST), "capacity_per_s": ("requests/s", "requests a second")}
+        if self.untold is None or self.speed.own is not None:
+            return {name: float(found[name]) for name in names}
+        ratio = self.untold.ratio(float(found["prefill_load"] / found["decode_load"]))
+        kept: dict[bytes, Mapping[str, Any]] = {}
+        return {name: derive(_over_replicas(self, load, name, kept), label, unit, ratio=ratio)
+                for name, (unit, label) in names.items()}
 
     def own_slower(self, load: Load) -> tuple[float, float]:
         """How much longer than the model a token and a first token take on two pools, by one's own runs."""
@@ -114,15 +126,16 @@ def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
     load = load_of_pools(asked)
     found, speed, second = pools.at(load), pools.speed, pools.second
     at = place_of_pools(pools, load, found)
+    spread = pools.over_replicas(load, found)
     capacity = derive(
         product,
         "requests a second that it sustains",
         "requests/s",
         rate_slow=speed.residual("output_tokens_per_s", True, at),
-        each=float(found["capacity_per_s"]),
+        each=spread["capacity_per_s"],
         replicas=1,
     )
-    values, rate = _values(asked, pools, load, found, capacity)
+    values, rate = _values(asked, pools, load, found, spread, capacity)
     slots = float(second.engine.max_num_seqs) * value_of(second.replicas) * value_of(second.layout.data)
     one = Replicas(pools.arch, speed, second.layout, 1, value_of(second.cache_tokens))
     values |= loads_of(asked, values, rate, capacity, {"running": slots}, one)
@@ -182,11 +195,12 @@ def _mean(first: Any, second: Any, share: Any) -> Any:
 
 
 def _values(
-    asked: Asked, pools: Pools, load: Load, found: Mapping[str, Any], capacity: Quantity
+    asked: Asked, pools: Pools, load: Load, found: Mapping[str, Any], spread: Mapping[str, Any],
+    capacity: Quantity,
 ) -> tuple[dict[str, Any], Quantity]:
     at = place_of_pools(pools, load, found)
     slow, slow_first = pools.speed.residual("tpot_s", True, at), pools.speed.residual("ttft_s", True, at)
-    token = derive(scaled, TOKEN, "s", modelled_s=float(found["tpot_s"]), slower=slow)
+    token = derive(scaled, TOKEN, "s", modelled_s=spread["tpot_s"], slower=slow)
     if asked.kind == "queued":
         return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
     if asked.kind == "open":
@@ -198,7 +212,7 @@ def _values(
         queued = _first_at(pools, load, float(found["load"]))
         first = derive(queued, FIRST, "s", slower=slow_first, busy=busy)
         return latencies(first, token, asked.output), rate
-    first = derive(scaled, FIRST, "s", modelled_s=float(found["ttft_s"]), slower=slow_first)
+    first = derive(scaled, FIRST, "s", modelled_s=spread["ttft_s"], slower=slow_first)
     first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output, waves=1.0,
                    inside=asked.concurrency, most_per_s=capacity)
     values = latencies(first, token, asked.output)
@@ -206,6 +220,21 @@ def _values(
         per_time, "requests a second", "requests/s", inside=asked.concurrency, time_s=values["e2e_s"]
     )
     return values, done
+
+
+def _over_replicas(pools: Pools, load: Load, name: str, kept: dict[bytes, Mapping[str, Any]]) -> Callable[..., Any]:
+    def with_replicas(ratio: Any) -> Any:
+        """Both pools again, with as many replicas of the larger as the ratio says, and one of the smaller."""
+        at = np.atleast_1d(np.asarray(ratio, dtype=float))
+        pairs = np.maximum(np.round(np.stack([at, 1.0 / at])), 1.0)
+        each, place = np.unique(pairs, axis=1, return_inverse=True)
+        if each.tobytes() not in kept:
+            sides = [replace(side, replicas=count) for side, count in zip((pools.first, pools.second), each)]
+            kept[each.tobytes()] = replace(pools, first=sides[0], second=sides[1]).modelled(load)
+        found = np.broadcast_to(np.asarray(kept[each.tobytes()][name], dtype=float), each.shape[1])
+        return found[place.ravel()] if np.ndim(ratio) else float(found[0])
+
+    return with_replicas
 
 
 def _first_at(pools: Pools, load: Load, modelled: float) -> Callable[..., Any]:

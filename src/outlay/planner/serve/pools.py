@@ -105,7 +105,8 @@ def pools_of(phase: ServePhase, arch: Architecture) -> tuple[ServePhase, dict[st
             "one_stream": alone(arch, own, pool.layout),
         }
     moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
-    both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s))
+    both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s),
+                 phase.untold)
     return phase, pools, both
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.catalog import Catalog
@@ -39,9 +40,10 @@ from outlay.resolve.serve.defaults import (
 from outlay.resolve.serve.layout import PoolLayout, pool_layouts, whole_layout
 from outlay.resolve.serve.scale import with_most
 from outlay.resolve.serve.speed import Speed, resolve_speed
+from outlay.resolve.serve.untold import Untold, is_uncounted, resolve_untold, untold_scope
 from outlay.resolve.stream import stream_device, with_stream_constants
 from outlay.resolve.workload import Asked, resolve_workload
-from outlay.scenario import Fleet, Serve
+from outlay.scenario import Fleet, Scenario, Serve
 from outlay.scenario_io import to_plain
 from outlay.steps.inputs import Hardware
 from outlay.steps.serve.inputs import ServeLayout, ServeRecipe, StreamDevice
@@ -68,22 +70,23 @@ class ServePhase(Struct, frozen=True):
     link_bytes_per_s: Num = 0.0  # between two pools
     model_id: str = ""  # as an engine is told it: a hub id, or a path
     checkpoint: str = ""  # precision of the weights behind that id, as far as it is known
+    untold: Untold | None = None  # replicas of two pools, where nobody says how many there are
     tenures: Tenures | None = None  # prices by the hour and by the year, where the load is known by the hour
 
 
 def resolve_serve(
-    given: Serve,
-    model: Any,
+    scenario: Scenario,
     arch: Architecture | None,
     fleet: Fleet | None,
     facts: DeviceFacts | None,
     hardware: Hardware | None,
-    catalog: Catalog,
-    notes: Notes,
-    seed: int,
+    defaults: Defaults,
     without: str = "",
 ) -> tuple[ServePhase, dict[str, Any]]:
     """Engine, precisions, lengths and layout of a serving phase, and how the scenario shows them."""
+    model, catalog, notes, seed = scenario.model, defaults.catalog, defaults.notes, defaults.seed
+    given = scenario.serve
+    assert given is not None
     if arch is None:
         raise BadValue("model: needed to serve", "model")
     if fleet is None or facts is None or hardware is None:
@@ -106,9 +109,11 @@ def resolve_serve(
         notes.warn(f"serve.disaggregated: {engine.name} {engine.version} does not run prompts and answers on devices "
                    "of their own; planned as if it did")
     layout = pools[-1].layout if pools else whole_layout(given, fleet, engine, arch)
-    asked = resolve_workload(given, int(recipe.max_model_len), Defaults(catalog, notes, seed))
+    asked = resolve_workload(given, int(recipe.max_model_len), defaults)
     speed = resolve_speed(given, arch, fleet, facts, hardware, engine, recipe, drafter, float(shown["max_num_seqs"]),
                           catalog, notes, seed, without)
+    untold = resolve_untold(given, fleet, is_uncounted(scenario.fleet), notes, seed)
+    speed = speed if untold is None else replace(speed, untold=untold_scope(facts.id, without))
     phase = ServePhase(
         recipe,
         engine,
@@ -124,6 +129,7 @@ def resolve_serve(
         _between(given, hardware, notes),
         _model_id(model, arch, catalog),
         checkpoint_precision(_model_id(model, arch, catalog), arch, catalog),
+        untold=untold,
     )
     return phase, shown
 

@@ -35,6 +35,7 @@ from outlay.resolve.serve.time import (
     time_residual,
     version_constant,
 )
+from outlay.resolve.serve.untold import constants as pool_constants
 from outlay.scenario import Fleet, Serve
 from outlay.steps.inputs import Hardware
 from outlay.steps.serve.inputs import ServeRecipe
@@ -73,6 +74,7 @@ class Speed(Struct, frozen=True):
     own_pools: OwnRuns | None = None  # runs of two pools, beside those of whole replicas
     penalties: bool = False  # asked for with each request
     plain: EngineTime | None = None  # without drafting, cached prefixes, adapters or images, where any is asked for
+    untold: str = ""  # whose residual holds where nobody tells the replicas of two pools
 
     @property
     def kept_under(self) -> tuple[str, str, str]:
@@ -92,6 +94,8 @@ class Speed(Struct, frozen=True):
         """
         engine = self.key[2] + (HOST if self.penalties and devices == 1 else "")
         low, middle, high = time_residual(number, self.shape, pools, self.seen, engine)
+        if pools and self.untold:  # what else such runs do not tell, beside their replicas
+            low, middle, high = pool_constants()[self.untold, number]
         name = number.removesuffix("_s").replace("_", " ")
         kind = self.shape + ", two pools" * pools + ", of a device or engine not fitted" * (not self.seen)
         source = f"serve_time_constants {number}_residual: published runs of models left out, {kind}"
