@@ -147,6 +147,25 @@ def test_where_a_prompt_goes_decides_what_is_cached(prefixes: str) -> None:
     assert len({serve["ttft_s"]["value"] for serve in found.values()}) == 3
 
 
+@pytest.mark.parametrize("pools", [False, True], ids=["whole", "pools"])
+def test_what_is_sustained_counts_the_hits_of_the_trace(prefixes: str, pools: bool) -> None:
+    """As the closed form of the same load has it with as many of the prompt's tokens cached."""
+    split: dict[str, Any] = {"disaggregated": {"prefill": {"replicas": 2}, "decode": {}}, "tensor": None}
+    traced = planned(workload={"trace": prefixes}, **(split if pools else {}))
+    found = traced.to_dict()["serve"]
+    share = found["replay"]["cached_share"]
+    told = [entry for entry in traced.assumptions if entry["what"] == "serve.prefix_cache_hit"]
+    assert len(told) == 1 and told[0]["value"] == pytest.approx(share, abs=1e-4) and share > 0.5
+    load = {"rate": found["rate"]["value"], "input": round(found["input"]), "output": 20, "requests": 700}
+    same, without = (planned(workload=load, **more, **(split if pools else {})).to_dict()["serve"]
+                     for more in ({"prefix_cache_hit": share}, {}))
+    for name in ("load", "capacity_requests_per_s"):
+        assert found[name]["value"] == pytest.approx(same[name]["value"], rel=0.01), name
+    assert found["load"]["value"] < 0.6 * without["load"]["value"]
+    assert found["usd_per_million_cached_tokens_allocated"]["value"] == 0.0
+    assert found["concurrency"]["value"] == pytest.approx(load["rate"] * found["e2e_s"]["value"], rel=1e-6)
+
+
 @pytest.mark.parametrize(("section", "fleet", "said"), [
     ({"workload": {"rate": 5}, "router": "round_robin"}, 1, "one replica"),
     ({"workload": {"rate": 5}, "router": "prefix"}, 4, "does as least_loaded"),

@@ -10,14 +10,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from outlay.derive import Quantity, derive, value_of
+from outlay.planner.replay.hits import counted_with, pools_with, replicas_with, seen_hits
 from outlay.planner.replay.own_load import Replayed, replayed, replayed_pools
 from outlay.planner.replay.scaling import scaling_of, scaling_of_pools
 from outlay.planner.replay.told import tell_scaling
 from outlay.planner.serve.day import Work, means
 from outlay.planner.serve.hours import ITEMS
-from outlay.planner.serve.pool_times import Pools, pooled_power
+from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve.replicas import Replicas
-from outlay.planner.serve.times import Traffic, load_of, rates_of
+from outlay.planner.serve.times import Traffic, load_of, rates_of, times
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
@@ -33,13 +34,18 @@ BINS = 48  # of the time of a replay
 
 class Use(Struct, frozen=True, eq=False):
     """What a replay makes of a plan: its values, traffic of the devices that are held, how many those are (mean), and
-    the replay itself."""
+    the replay itself.
+
+    asked, deployed: the load and what it is on, with the hits that the replay of a trace found.
+    """
 
     values: dict[str, Any]
     traffic: Traffic
     held: Any
     found: Replayed
     measured: bool  # shares of time and power within them are those of the replay
+    asked: Asked
+    deployed: Any
 
     def watts(self, asked: Asked, watts: dict[str, Quantity]) -> tuple[Traffic, dict[str, Quantity]]:
         """Traffic and power means, of the replay where its time is that of the plan."""
@@ -62,7 +68,12 @@ def own_load(
     each = int(whole.layout.devices)
     held = whole.devices if scaling is None else derive(
         _times, "devices held, mean", "devices", count=found.values["replay"]["replicas_mean"], each=float(each))
-    return _use(resolved, asked, found, traffic, held, power)
+    share = seen_hits(asked, found.run, resolved.notes)
+    if share:
+        asked, whole = replace(asked, prefix_hit=share), replicas_with(whole, share)
+        closed, traffic = times(asked, whole)
+        found = replace(found, values=counted_with(closed, found.values))
+    return _use(resolved, asked, found, traffic, held, power, whole)
 
 
 def own_load_of_pools(
@@ -84,7 +95,12 @@ def own_load_of_pools(
         held = derive(_of_both, "devices held, mean", "devices", first=own[scaling[0].pool]["replicas_mean"],
                       second=own[scaling[1].pool]["replicas_mean"], each=float(scaling[0].each),
                       other=float(scaling[1].each))
-    return _use(resolved, asked, found, traffic, held, power)
+    share = seen_hits(asked, found.run, resolved.notes)
+    if share:
+        asked, pools = replace(asked, prefix_hit=share), pools_with(pools, share)
+        closed, traffic = pooled_times(asked, pools)
+        found = replace(found, values=counted_with(closed, found.values))
+    return _use(resolved, asked, found, traffic, held, power, pools)
 
 
 def _kept(resolved: Resolved, asked: Asked, power: Power | None) -> dict[str, Any]:
@@ -92,7 +108,8 @@ def _kept(resolved: Resolved, asked: Asked, power: Power | None) -> dict[str, An
     return {"keep": "tables" if resolved.notes.tables or few else "measures", "power": power}
 
 
-def _use(resolved: Resolved, asked: Asked, found: Replayed, traffic: Traffic, held: Any, power: Power | None) -> Use:
+def _use(resolved: Resolved, asked: Asked, found: Replayed, traffic: Traffic, held: Any, power: Power | None,
+         deployed: Any) -> Use:
     values, run = dict(found.values), found.run
     if asked.replay.scales:
         rate = values.get("rate", traffic.requests_per_s)
@@ -104,7 +121,7 @@ def _use(resolved: Resolved, asked: Asked, found: Replayed, traffic: Traffic, he
         resolved.notes.replay = run
     measured = asked.trace is not None or bool(asked.replay.scales)
     return Use(values, replace(traffic, requests_per_s=values.get("rate", traffic.requests_per_s)), held, found,
-               measured)
+               measured, asked, deployed)
 
 
 def step_power(resolved: Resolved, whole: Replicas, asked: Asked, running: float) -> Power | None:

@@ -15,7 +15,7 @@ from outlay.planner.serve.launch import launch
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.nearest import changes_that_fit, room_left
 from outlay.planner.serve.replicas import Replicas
-from outlay.planner.serve.speed import alone, held_to_one_stream, held_tokens, loads_shown, replicas_of, under_load
+from outlay.planner.serve.speed import alone, held_to_one_stream, held_tokens, replicas_of, under_load
 from outlay.planner.serve.trial import Trial, nominal_recipe, tensor_degrees, trial
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.defaults import STARTS_WITH_LESS
@@ -70,7 +70,7 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
     if under:
         whole = replicas_of(arch, phase, layout, replicas, memory, single)
         found, lines, _ = under_load(resolved, phase, whole, hw.devices, replica_weights(values, int(layout.devices)))
-        values |= found | loads_shown(phase, whole)
+        values |= found
     held, length = memory.kv_cache_tokens, phase.recipe.max_model_len
     if values["fits"] and value_of(held) < length and phase.recipe.pool in STARTS_WITH_LESS:
         resolved.notes.warn(

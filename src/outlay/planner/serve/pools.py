@@ -48,7 +48,8 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
     if phase.asked.own_times:
         replay = own_load_of_pools(resolved, phase, both, found, traffic, _weights(pools))
         found |= replay.values
-        traffic = replay.traffic
+        traffic, both = replay.traffic, replay.deployed
+        phase = replace(phase, asked=replay.asked)
     elif phase.asked.replayed and found.get("e2e_s") is not None:
         found |= spread_pools(phase.asked, phase, both, found, resolved.seed)
     tell_replay(resolved, phase, found, max(pool.replicas * int(pool.layout.data) * pool.layout.pipeline

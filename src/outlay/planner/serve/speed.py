@@ -154,7 +154,8 @@ def under_load(
 
         replay = own_load(resolved, phase, whole, values, traffic, weights_bytes)
         values |= replay.values
-        traffic = replay.traffic
+        traffic, asked, whole = replay.traffic, replay.asked, replay.deployed
+        phase = replace(phase, asked=asked)
     elif asked.replayed and values.get("e2e_s") is not None:
         from outlay.planner.replay.spread import spread
 
@@ -173,7 +174,7 @@ def under_load(
         way, values["day"] = plan_day(resolved, phase, standing, values, traffic, watts, left, weights_bytes)
         traffic, watts, own = way.traffic, way.watts, way.lines
     use, lines = finish(resolved, phase, values, traffic, watts, held, left, own)
-    return use, lines, traffic
+    return use | loads_shown(phase, whole), lines, traffic
 
 
 def power_of(resolved: Resolved, whole: Replicas, load: Load, traffic: Traffic) -> dict[str, Quantity]:
