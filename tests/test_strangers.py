@@ -318,6 +318,8 @@ def test_what_is_asked_beside_requests_moves_a_device_held_to_its_one_stream(con
     adapted, cached = times(adapters={"count": 16, "rank": 16}), times(prefix_cache_hit=0.8)
     assert adapted[0] > plain[0] and adapted[1] > plain[1] and adapted[2] < plain[2]
     assert cached[0] < plain[0] and cached[2] > plain[2]
+    eager = times(enforce_eager=True)
+    assert eager[1] > plain[1]
     drafted = [times(speculative={"method": "ngram", "tokens": 3, "acceptance": kept}) for kept in (0.3, 0.6, 0.9)]
     assert plain[1] > drafted[0][1] > drafted[1][1] > drafted[2][1]
     assert drafted[0][2] < drafted[1][2] < drafted[2][2]

@@ -98,9 +98,10 @@ def _of_model(modelled: Mapping[str, Any], name: str, speed: Speed, layout: Serv
 def _over_plain(
     modelled: Mapping[str, Any], arch: Architecture, speed: Speed, layout: ServeLayout, load: Load
 ) -> tuple[float, float]:
-    """First token and further ones of one request, over those without drafting, cached prefixes, adapters and images.
+    """First token and further ones of one request, over those of an engine as it is usually run.
 
-    The roofline of one stream knows of none of them; the time model says what each makes of it.
+    That is without drafting, cached prefixes, adapters, images and costly sampling, and with steps in graphs. The
+    roofline of one stream knows of none of them; the time model says what each makes of it.
     """
     if speed.plain is None:
         return 1.0, 1.0

@@ -73,7 +73,7 @@ class Speed(Struct, frozen=True):
     pools: bool = False  # prompts and answers on devices of their own: `own` are then runs of such
     own_pools: OwnRuns | None = None  # runs of two pools, beside those of whole replicas
     penalties: bool = False  # asked for with each request
-    plain: EngineTime | None = None  # without drafting, cached prefixes, adapters or images, where any is asked for
+    plain: EngineTime | None = None  # as it is usually run, where more is asked: drafting, cached prefixes, sampling...
     untold: str = ""  # whose residual holds where nobody tells the replicas of two pools
 
     @property
@@ -166,9 +166,11 @@ def resolve_speed(
     drafted, acceptance = _drafting(given, catalog, notes, seed)
     parts = {part: value_of(each) for part, each in recipe.part_bytes.items()}
     constants = time_constants(name, device.generation, without=without)
-    constants["sequence_s"] += sampling_s(given, engine, arch, drafted, notes, without)
+    sampled_s = sampling_s(given, engine, arch, drafted, notes, without)
     if NARROW_EXPERTS[0] <= parts["experts"] < NARROW_EXPERTS[1]:
         constants["expert_layer_s"] += version_constant(name, "experts", without)
+    usual = dict(constants)
+    constants["sequence_s"] += sampled_s
     if not recipe.graphs and engine.number("graphs_bytes"):
         constants |= _eager(name, constants, notes, without)
     times = EngineTime(
@@ -194,8 +196,8 @@ def resolve_speed(
     own = own_runs(arch.name, facts.id, name + IN_POOLS * split, catalog, notes) if not without else None
     beside = None if without or split else own_runs(arch.name, facts.id, name + IN_POOLS, catalog, Notes())
     narrowest = min((value_of(each) for each in recipe.part_bytes.values()), default=2.0)
-    beyond = drafted or times.prefix_hit or any(extra)
-    plain = replace(times, drafted=0.0, acceptance=0.0, prefix_hit=0.0) if beyond else None
+    beyond = drafted or times.prefix_hit or any(extra) or constants != usual
+    plain = replace(times, constants=usual, drafted=0.0, acceptance=0.0, prefix_hit=0.0) if beyond else None
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
                  key, split, beside, given.sampling == PENALTIES, plain)
 
