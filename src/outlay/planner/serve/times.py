@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from outlay.derive import Quantity, derive, exact, value_of
 from outlay.physics import stream as st
 from outlay.physics.queueing import in_flight
+from outlay.planner.serve.lineage import first_parts, token_parts
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.sums import HOUR_S as HOUR_S
 from outlay.planner.serve.sums import (
@@ -98,8 +99,10 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     else:
         slots = float(found["running"])
         inside = whole.found(replace(load, concurrency=min(load.concurrency, slots)))
-        first = derive(scaled, FIRST, "s", modelled_s=float(inside["ttft_s"]), slower=slow_first)
-        token = derive(scaled, TOKEN, "s", modelled_s=float(inside["tpot_s"]), slower=slow)
+        first = derive(scaled, FIRST, "s", slower=slow_first, modelled_s=first_parts(whole, load, float(
+            inside["running"]), float(inside["ttft_s"])))
+        token = derive(scaled, TOKEN, "s", slower=slow, modelled_s=token_parts(whole, load, float(
+            inside["running"]), float(inside["tpot_s"])))
         if asked.kind == "closed" or load.concurrency > slots:
             first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output,
                            waves=max(load.concurrency / slots, 1.0), inside=asked.concurrency, most_per_s=capacity)
@@ -131,13 +134,15 @@ def _open(
 
     wanted = exact(asked.rate, "requests/s", "requests asked for", basis="given")
     busy = over_capacity(asked, capacity)
-    modelled = float(whole.found(load)["load"])
+    here = whole.found(load)
+    modelled, running = float(here["load"]), float(here["running"])
 
     def at(name: str) -> Callable[..., Any]:
-        def time_s(slower: Any, busy: Any) -> Any:
+        def time_s(slower: Any, busy: Any, modelled_s: Any) -> Any:
             """The queueing model where it is as busy as the plan is, in the time of a device so much slower."""
             each = load.rate / modelled
-            return slower * finite(lambda part: whole.found(replace(load, rate=each * part))[name], busy)
+            found = finite(lambda part: whole.found(replace(load, rate=each * part))[name], busy)
+            return slower * (modelled_s * (found / here[name]) if np.isfinite(modelled_s) else found)
 
         return time_s
 
@@ -150,8 +155,10 @@ def _open(
     )
     if busy.value >= 1.0:
         return dict.fromkeys(f"{name}_s" for name in TIMES), rate
-    first = derive(at("ttft_s"), FIRST, "s", slower=slow_first, busy=busy)
-    token = derive(at("tpot_s"), TOKEN, "s", slower=slow, busy=busy)
+    first = derive(at("ttft_s"), FIRST, "s", slower=slow_first, busy=busy,
+                   modelled_s=first_parts(whole, load, running, float(here["ttft_s"])))
+    token = derive(at("tpot_s"), TOKEN, "s", slower=slow, busy=busy,
+                   modelled_s=token_parts(whole, load, running, float(here["tpot_s"])))
     return latencies(first, token, asked.output), rate
 
 

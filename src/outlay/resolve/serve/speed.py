@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
@@ -74,6 +75,7 @@ class Speed(Struct, frozen=True):
     own_pools: OwnRuns | None = None  # runs of two pools, beside those of whole replicas
     penalties: bool = False  # asked for with each request
     plain: EngineTime | None = None  # as it is usually run, where more is asked: drafting, cached prefixes, sampling...
+    known: Mapping[str, Quantity] = field(default_factory=dict)  # the device's bandwidth and peaks, with their sources
     untold: str = ""  # whose residual holds where nobody tells the replicas of two pools
 
     @property
@@ -199,7 +201,9 @@ def resolve_speed(
     beyond = drafted or times.prefix_hit or any(extra) or constants != usual
     plain = replace(times, constants=usual, drafted=0.0, acceptance=0.0, prefix_hit=0.0) if beyond else None
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
-                 key, split, beside, given.sampling == PENALTIES, plain)
+                 key, split, beside, given.sampling == PENALTIES, plain,
+                 {GIVEN_PEAKS.get(n, n): peak for n, peak in facts.peaks.items()}
+                 | {"memory_bytes_per_s": facts.memory_bytes_per_s})
 
 
 def _eager(name: str, constants: dict[str, float], notes: Notes, without: str) -> dict[str, float]:
