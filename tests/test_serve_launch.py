@@ -104,3 +104,45 @@ def test_each_pool_has_a_line_and_a_router_sends_between_them(engine: str, word:
 
 def test_an_engine_without_pools_has_no_lines_for_them() -> None:
     assert launch_pools("llama.cpp", HUB, {}, {"prefill": {}, "decode": {}}) is None
+
+
+@pytest.mark.parametrize(("engine", "method", "told"), [
+    ("sglang", "mtp", "--speculative-num-steps 3 --speculative-eagle-topk 1 --speculative-num-draft-tokens 4"),
+    ("sglang", "ngram", "--speculative-algorithm NGRAM --speculative-num-draft-tokens 4"),
+    ("tensorrt-llm", "mtp", "{decoding_type: MTP, num_nextn_predict_layers: 3}"),
+    ("tensorrt-llm", "eagle", "{decoding_type: Eagle, max_draft_len: 3}"),
+    ("tensorrt-llm", "ngram", "{decoding_type: NGram, max_draft_len: 3}"),
+    ("tensorrt-llm", "draft", "{decoding_type: DraftTarget, max_draft_len: 3, speculative_model_dir: org/small}"),
+])
+def test_drafting_is_spelled_as_the_engine_takes_it(engine: str, method: str, told: str) -> None:
+    """TensorRT-LLM looks kinds up by case; SGLang compares a number of steps with two more that are then missing."""
+    spec = {"method": method, "tokens": 3} | ({"draft_model": "org/small"} if method == "draft" else {})
+    line = launch(engine, HUB, {"speculative": spec})
+    assert line is not None and told in " ".join(line["words"] + line["notes"])
+    if engine == "sglang":
+        assert read_launch(line["words"])[0]["serve"]["speculative"]["method"] == method
+    assert any("EAGLE head" in note for note in line["notes"]) == (method == "eagle")
+
+
+def test_an_old_vllm_is_told_drafting_and_its_cache_in_its_own_words() -> None:
+    section = {"speculative": {"method": "ngram", "tokens": 4}, "kv_cache_bytes_per_device": 30e9}
+    old, new = (launch("vllm", HUB, section | {"engine_version": version}) for version in ("0.6.3", "0.19"))
+    assert old is not None and new is not None
+    assert "--speculative-config" not in old["words"] and "[ngram]" in old["words"]
+    assert read_launch(old["words"])[0]["serve"]["speculative"] == {"method": "ngram", "tokens": 4}
+    assert "--kv-cache-memory-bytes" not in old["words"]
+    assert new["words"][new["words"].index("--kv-cache-memory-bytes") + 1] == "30000000000"
+
+
+def test_what_a_line_does_not_say_is_told_beside() -> None:
+    serve = {"tensor": 8, "pipeline": 2, "decode_context_parallel": 4, "enforce_eager": True,
+             "adapters": {"count": 4, "rank": 32}, "speculative": {"method": "draft", "draft_model": "llama-3.2-1b"}}
+    notes = {}
+    for engine in ("vllm", "sglang", "tensorrt-llm"):
+        found = plan({"model": "llama-3.1-70b", "fleet": "16xh100-sxm5-80gb", "serve": serve | {"engine": engine}})
+        line = found.phases["serve"]["launch"]
+        notes[engine] = " ".join(line["words"] + line["notes"])
+        assert "over 2 machines" in notes[engine] and "meta-llama/Llama-3.2-1B" in notes[engine]
+        assert ("over 4 devices" in notes[engine]) == (engine != "vllm")
+    assert "lora_config: {max_loras: 4, max_lora_rank: 32}" in notes["tensorrt-llm"]
+    assert "cuda_graph_config: null" in notes["tensorrt-llm"]

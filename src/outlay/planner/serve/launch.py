@@ -9,6 +9,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from outlay.planner.serve.launch_more import beside, sglang_drafts, trtllm_drafts, vllm_drafts
+from outlay.resolve.engines import version_of
+
 Words = list[str]
 Serve = Mapping[str, Any]
 
@@ -16,7 +19,7 @@ ONLINE = ("fp8",)  # precisions an engine makes of a 16-bit checkpoint while loa
 WIDE = ("bf16", "fp16", "fp32")
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 KV_ROLES = {"prefill": "kv_producer", "decode": "kv_consumer"}
-SGLANG_DRAFTS = {"mtp": "NEXTN", "eagle": "EAGLE", "draft": "STANDALONE", "ngram": "NGRAM"}
+KEPT_APART = (0, 11)  # of vLLM, from which the cache's bytes can be told
 
 
 def launch(engine: str, model: str, serve: Serve, checkpoint: str = "") -> dict[str, Any] | None:
@@ -29,6 +32,7 @@ def launch(engine: str, model: str, serve: Serve, checkpoint: str = "") -> dict[
     if write is None:
         return None
     words, notes = write(model, serve, (serve.get("speculative") or {}).get("draft_model"))
+    notes += beside(engine, serve)
     precision = str(serve.get("precision") or "bf16")
     made = WIDE if engine == "tensorrt-llm" else (*WIDE, *ONLINE)  # while loading
     makes = precision in made and checkpoint in ("", *WIDE)
@@ -117,13 +121,11 @@ def _vllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]
         },
     )
     words += ["--enforce-eager"] if serve.get("enforce_eager") else []
-    spec = serve.get("speculative")
-    if spec:
-        told = {
-            "method": "draft_model" if spec["method"] == "draft" else spec["method"],
-            "num_speculative_tokens": int(spec.get("tokens") or 1),
-        }
-        words += ["--speculative-config", json.dumps(told | ({"model": draft} if draft else {}))]
+    version = version_of(str(serve.get("engine_version") or ""))
+    if not version or version >= KEPT_APART:
+        words += _some(serve, {"kv_cache_bytes_per_device": "--kv-cache-memory-bytes"})
+    if serve.get("speculative"):
+        words += vllm_drafts(serve["speculative"], version)
     if serve.get("pool"):
         role = {"kv_connector": "NixlConnector", "kv_role": KV_ROLES[serve["pool"]]}
         words += ["--kv-transfer-config", json.dumps(role)]
@@ -150,15 +152,8 @@ def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
     )
     words += ["--disable-cuda-graph"] if serve.get("enforce_eager") else []
     words += ["--disaggregation-mode", serve["pool"]] if serve.get("pool") else []
-    spec = serve.get("speculative")
-    if spec:
-        words += [
-            "--speculative-algorithm",
-            SGLANG_DRAFTS[spec["method"]],
-            "--speculative-num-steps",
-            str(int(spec.get("tokens") or 1)),
-        ]
-        words += ["--speculative-draft-model-path", draft] if draft else []
+    if serve.get("speculative"):
+        words += sglang_drafts(serve["speculative"])
     notes = [] if serve.get("hold_steps") is not None else [
         "planned with --scheduler-recv-interval as published recipes set it; its default of 1 answers sooner"]
     return words + _adapters(serve, "--max-loras-per-batch"), notes
@@ -191,12 +186,13 @@ def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
         options.append("kv_cache_config: {dtype: fp8}")
     if serve.get("hold_steps"):
         options.append(f"batch_wait_timeout_iters: {int(serve['hold_steps'])}")
+    if serve.get("enforce_eager"):
+        options.append("cuda_graph_config: null")
+    if serve.get("adapters"):
+        told = serve["adapters"]
+        options.append(f"lora_config: {{max_loras: {told['count']}, max_lora_rank: {told.get('rank') or 16}}}")
     if serve.get("speculative"):
-        spec = serve["speculative"]
-        options.append(
-            f"speculative_config: {{decoding_type: {spec['method'].upper()}, "
-            f"max_draft_len: {int(spec.get('tokens') or 1)}}}"
-        )
+        options.append(trtllm_drafts(serve["speculative"]))
     if options:
         notes.append("with --extra_llm_api_options FILE, a file of: " + "; ".join(options))
     return words, notes

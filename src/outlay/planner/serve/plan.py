@@ -12,6 +12,7 @@ from outlay.planner.capacity.rate import most_load
 from outlay.planner.replay.told import unfit
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch
+from outlay.planner.serve.launch_more import as_started
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.nearest import changes_that_fit, room_left
 from outlay.planner.serve.replicas import Replicas
@@ -78,15 +79,9 @@ def plan_serve(resolved: Resolved, under: bool = True) -> tuple[dict[str, Any], 
             f"that are refused, though {length:,.0f} is the limit"
         )
     values |= _around(phase, arch, layout, hw.devices, values)
-    values["launch"] = launch(phase.engine.id, phase.model_id, _as_started(resolved, layout),
+    values["launch"] = launch(phase.engine.id, phase.model_id, as_started(resolved, phase) | shown_layout(layout),
                               phase.checkpoint)
     return values, lines
-
-
-def _as_started(resolved: Resolved, layout: ServeLayout) -> dict[str, Any]:
-    """The serving section with the degrees of the plan."""
-    started: dict[str, Any] = resolved.scenario["serve"] | shown_layout(layout)
-    return started
 
 
 def choose_layout(

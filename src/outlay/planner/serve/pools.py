@@ -14,6 +14,7 @@ from outlay.planner.replay.use import own_load_of_pools
 from outlay.planner.serve.day import plan_day
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch_pools
+from outlay.planner.serve.launch_more import as_started
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
@@ -75,7 +76,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         "devices_idle": hw.devices - used,
         "engine": f"{phase.engine.name} {phase.engine.version}",
         "nearest": [],
-        "launch": launch_pools(phase.engine.id, phase.model_id, resolved.scenario["serve"], {
+        "launch": launch_pools(phase.engine.id, phase.model_id, as_started(resolved, phase), {
             pool.name: shown_layout(pool.layout) | {"replicas": pool.replicas} |
             ({} if pool.sequences is None else {"max_num_seqs": pool.sequences}) for pool in phase.pools},
             phase.checkpoint),

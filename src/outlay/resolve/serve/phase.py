@@ -72,6 +72,7 @@ class ServePhase(Struct, frozen=True):
     checkpoint: str = ""  # precision of the weights behind that id, as far as it is known
     untold: Untold | None = None  # replicas of two pools, where nobody says how many there are
     tenures: Tenures | None = None  # prices by the hour and by the year, where the load is known by the hour
+    draft_id: str = ""  # as an engine is told the model that drafts
 
 
 def resolve_serve(
@@ -114,6 +115,7 @@ def resolve_serve(
                           catalog, notes, seed, without)
     untold = resolve_untold(given, fleet, is_uncounted(scenario.fleet), notes, seed)
     speed = speed if untold is None else replace(speed, untold=untold_scope(facts.id, without))
+    drafting = given.speculative
     phase = ServePhase(
         recipe,
         engine,
@@ -130,6 +132,7 @@ def resolve_serve(
         _model_id(model, arch, catalog),
         checkpoint_precision(_model_id(model, arch, catalog), arch, catalog),
         untold=untold,
+        draft_id=_model_id(drafting.draft_model, arch, catalog) if drafting and drafting.draft_model else "",
     )
     return phase, shown
 
