@@ -362,3 +362,13 @@ def test_a_card_whose_kernels_are_borrowed_has_links_of_its_own(concurrency: int
 
     moved = 2.0 * 32 * 7 / 8 * concurrency * 4096 * 2
     assert token_s("0.1GB/s") - token_s("10GB/s") > moved / 0.1e9
+
+
+@pytest.mark.parametrize("second", [
+    "2024-05-10T01:00:02+02:00", "2024-05-09 18:00:02.000-05:00", "2024-05-09T23:00:02Z"])
+def test_times_of_a_trace_are_of_their_zones(second: str, tmp_path: Path) -> None:
+    """A clock that was put forward within a trace is no hour without requests."""
+    (tmp_path / "own.csv").write_text(f"time,prompt,completion\n2024-05-10T00:00:00+01:00,100,20\n{second},100,20\n")
+    found = plan({"model": "llama-3.1-8b", "fleet": "1xh100-sxm5-80gb", "site": "FR", "serve": {
+        "workload": {"trace": str(tmp_path / "own.csv")}}}, around=False).to_dict()["serve"]
+    assert found["rate"]["value"] == pytest.approx(0.5)

@@ -67,14 +67,23 @@ class _Clock:
 
     def __init__(self) -> None:
         self.known, self.start = "", 0.0
+        self.zones: dict[str, float] = {}
 
     def __call__(self, text: str) -> float:
         minute, rest = text[:16].replace("T", " "), text[16:]
         if minute != self.known:
             self.start = (datetime.fromisoformat(minute) - datetime(2000, 1, 1)).total_seconds()
             self.known = minute
-        seconds = rest.removeprefix(":").partition("+")[0].removesuffix("Z")
-        return self.start + (float(seconds) if seconds else 0.0)
+        seconds, sign, zone = rest.removeprefix(":").partition("-" if "-" in rest else "+")
+        seconds = seconds.strip().removesuffix("Z")
+        ahead = self._ahead_s(sign + zone) if sign else 0.0
+        return self.start - ahead + (float(seconds) if seconds else 0.0)
+
+    def _ahead_s(self, zone: str) -> float:
+        """Seconds that a zone is ahead of Greenwich, whose time is meant where none is named."""
+        if zone not in self.zones:
+            self.zones[zone] = datetime.fromisoformat("2000-01-01 00:00:00" + zone).utcoffset().total_seconds()  # type: ignore[union-attr]
+        return self.zones[zone]
 
 
 class _Times:
