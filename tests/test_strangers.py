@@ -211,6 +211,22 @@ def test_layers_on_the_host_are_of_one_engine_and_not_passed_off_as_fast() -> No
     assert any("24 layers on the host" in warning for warning in found["warnings"])
 
 
+def test_layers_on_the_host_are_read_at_the_rate_of_its_memory() -> None:
+    """Half of an 8B model in 8 bits, 3.7 GB: some 60 ms a token on a desk's memory, and a prompt waits for the link."""
+    def times(**more: Any) -> tuple[float, float]:
+        found = plan({"model": "llama-3.1-8b", "fleet": more.pop("fleet", {"device": "rtx-4090"}), "serve": {
+            "engine": "llama.cpp", "precision": "q8_0", "max_model_len": 8192,
+            "workload": {"concurrency": 1, "input": 1024, "output": 128}, **more}}).to_dict()["serve"]
+        return found["tpot_s"]["value"], found["ttft_s"]["value"]
+
+    whole, half, none = times(), times(gpu_layers=16), times(gpu_layers=0)
+    assert times(gpu_layers=32) == whole
+    assert 0.05 < half[0] - 0.5 * whole[0] < 0.08
+    assert whole[0] < half[0] < none[0] and whole[1] < half[1] < none[1]
+    slow = times(gpu_layers=16, fleet={"device": "rtx-4090", "host_link_bytes_per_s": 4e9})
+    assert slow[1] > half[1] and slow[0] == half[0]
+
+
 @pytest.mark.parametrize(("fleet", "whole"), [("dgx-h100", "8xh100-sxm5-80gb"), ("2xGB200 NVL72", "144xgb200")])
 def test_a_machines_name_says_that_devices_are_counted(fleet: str, whole: str) -> None:
     assert any(w.startswith("fleet: ") and w.endswith(whole) for w in served(fleet)["warnings"])

@@ -24,6 +24,9 @@ SERVE = (
     Default("serve.start_engine_s", 90.0, "s", "steps of starting vLLM: arXiv:2606.07362; compilation 39 s and "
             "profiling beside it (route179.dev, 2026-06-30)", "assumed",
             "from a machine that is there to an engine that answers, loading its weights left out", 45.0, 240.0),
+    Default("serve.host_memory_bytes_per_s", 60e9, "byte/s", "two channels of DDR5-5600 move 89.6 GB/s (JEDEC "
+            "JESD79-5), of DDR4-3200 51.2 (JESD79-4); a server's eight channels several times that", "assumed",
+            "what a host's cores read weights at, of layers left to them: two thirds of two channels", 35e9, 250e9),
     Default("serve.autoscale.target_share", 0.7, "", "Knative Serving: container-concurrency-target-percentage of its "
             "autoscaler, 70 by default", "published", "of the requests a second that one replica takes within its "
             "promises; as many as are then inside it are the target"),

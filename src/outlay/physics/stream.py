@@ -49,6 +49,28 @@ def token_time_s(
     return reads_s + layers * layer_s + expert_layers * expert_layer_s + hops * hop_s
 
 
+def host_layers_s(size_bytes: Value, host_memory_bytes_per_s: Value) -> Value:
+    """Layers left on the host, computed by its cores: one token reads all of them from its memory.
+
+    4 GB of weights at 60 GB/s:
+
+    >>> round(host_layers_s(4e9, 60e9) * 1e3, 1)
+    66.7
+    """
+    return size_bytes / host_memory_bytes_per_s
+
+
+def streamed_prompt_s(size_bytes: Value, passes: Value, host_link_bytes_per_s: Value) -> Value:
+    """A prompt in layers left on the host: their weights go to the device over its link in every pass.
+
+    Two passes over 4 GB at 25 GB/s:
+
+    >>> streamed_prompt_s(4e9, 2, 25e9)
+    0.32
+    """
+    return passes * size_bytes / host_link_bytes_per_s
+
+
 def kernel_share(measured: Value, limit: Value, packed: Value) -> Value:
     """Share of bandwidth: as measured, scaled where cores limit it and where weights must be unpacked first.
 

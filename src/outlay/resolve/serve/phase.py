@@ -100,6 +100,8 @@ def resolve_serve(
     drafter = resolve_drafter(given.speculative, arch, catalog, notes)
     recipe = _recipe(given, model, arch, engine, size, facts.id, drafter, catalog, notes, seed, shown)
     recipe = with_stream_constants(recipe, facts)
+    if recipe.device_layers is not None and recipe.device_layers < arch.layers:
+        recipe = _with_host(recipe, hardware, defaults)
     device = stream_device(
         facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog
     )
@@ -293,9 +295,16 @@ def _device_layers(given: Serve, arch: Architecture, engine: Engine, notes: Note
         raise Inconsistent(f"serve.gpu_layers: {engine.name} keeps every layer on devices; leave it out",
                            "serve.gpu_layers")
     if layers is not None and layers < arch.layers:
-        notes.warn(f"serve.gpu_layers: memory is planned with {arch.layers - layers} layers on the host; times are "
-                   "those of all layers on the device, and the host's take longer")
+        notes.warn(f"serve.gpu_layers: {arch.layers - layers} layers on the host, which answers at the rate of its "
+                   "memory; its arithmetic and threads are not modelled, so several requests at once may take longer")
     return layers
+
+
+def _with_host(recipe: ServeRecipe, hardware: Hardware, defaults: Defaults) -> ServeRecipe:
+    """What layers on the host are read at: its memory, and its link for prompts."""
+    rates = {"host_memory_bytes_per_s": defaults.quantity("serve.host_memory_bytes_per_s", "memory of the host"),
+             "host_link_bytes_per_s": hardware.host_link_bytes_per_s}
+    return replace(recipe, constants={**recipe.constants, **rates})
 
 
 def _graphs(given: Serve, engine: Engine, notes: Notes) -> bool:

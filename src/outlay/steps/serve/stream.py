@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
-from outlay.derive import add_all, derive
+from outlay.derive import add_all, derive, value_of
 from outlay.model_size import layer_parts, model_parts
 from outlay.physics import stream as st
 from outlay.physics.roofline import look_up
@@ -38,19 +39,56 @@ def one_stream(
 ) -> OneStream:
     """Times of a request with `prompt` tokens, and of one more token at `context` of them."""
     reads: list[Value] = []
-    for kind, layers in arch.groups:
+    here = 1.0 - host_share(arch, recipe)
+    for kind, count in arch.groups:
+        layers = count * here
         for parameters, part in active_parameters(kind, arch):
-            if parameters:
+            if parameters and layers:
                 one = _read(parameters / layout.tensor, part, device, recipe)
                 reads.append(_scaled(one, layers, "reading weights"))
         kept = tokens_bytes(kind, recipe, layout, context) + state_bytes(kind) / layout.tensor
-        if kept:
+        if kept and layers:
             reads.append(_scaled(_read_cache(kept, device), layers, "reading the cache"))
+    if here < 1.0:
+        reads.append(_on_host(arch, recipe, layout, context))
     parts = model_parts(arch)
     reads.append(_read((parts.head or parts.embedding) / layout.tensor, "head", device, recipe))
     total = add_all("reading weights and cache", "s", *reads)
     token = _token(arch, recipe, layout, total)
-    return OneStream(_prompt(arch, device, recipe, layout, prompt, token), token)
+    first = _prompt(arch, device, recipe, layout, prompt, token)
+    if here < 1.0:
+        passes = math.ceil(prompt / value_of(recipe.max_num_batched_tokens))
+        first = add_all("time to the first token", "s", first, derive(
+            st.streamed_prompt_s, "weights of the host's layers, to the device", "s", passes=passes,
+            size_bytes=_host_bytes(arch, recipe, whole=True),
+            host_link_bytes_per_s=recipe.constant("host_link_bytes_per_s")))
+    return OneStream(first, token)
+
+
+def host_share(arch: Architecture, recipe: ServeRecipe) -> float:
+    """Of the layers, those left on the host."""
+    if recipe.device_layers is None:
+        return 0.0
+    return max(arch.layers - recipe.device_layers, 0) / arch.layers
+
+
+def _host_bytes(arch: Architecture, recipe: ServeRecipe, whole: bool) -> float:
+    """Weights of the host's layers: all of them, or those that one token passes through."""
+    size = 0.0
+    for kind, count in arch.groups:
+        parts = layer_parts(kind, arch.hidden, arch.norm)
+        for parameters, part in active_parameters(kind, arch):
+            all_of = float(parts.experts) if whole and part == "experts" else parameters
+            size += count * all_of * value_of(recipe.part_bytes[part])
+    return size * host_share(arch, recipe)
+
+
+def _on_host(arch: Architecture, recipe: ServeRecipe, layout: ServeLayout, context: float) -> Value:
+    """One token in the host's layers: their weights and what is cached there, at the rate of its memory."""
+    kept = sum(count * (tokens_bytes(kind, recipe, layout, context) + state_bytes(kind)) for kind, count in arch.groups)
+    size = _host_bytes(arch, recipe, whole=False) + value_of(kept) * host_share(arch, recipe)
+    return derive(st.host_layers_s, "layers on the host", "s", size_bytes=size,
+                  host_memory_bytes_per_s=recipe.constant("host_memory_bytes_per_s"))
 
 
 def _token(arch: Architecture, recipe: ServeRecipe, layout: ServeLayout, reads_s: Value) -> Value:
@@ -95,7 +133,7 @@ def _read_cache(size: float, device: StreamDevice) -> Value:
     )
 
 
-def _scaled(each: Value, count: int, label: str) -> Value:
+def _scaled(each: Value, count: float, label: str) -> Value:
     return derive(_times, label, "s", each=each, count=count)
 
 
