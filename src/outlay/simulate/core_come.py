@@ -91,7 +91,7 @@ from outlay.simulate.core_step import (
     pend,
     running_beside,
 )
-from outlay.simulate.core_time import decode_s, longer_s, steps_s
+from outlay.simulate.core_time import decode_s, joint_s, longer_s, steps_s
 
 FULL = 2**40  # more requests than any engine has inside
 OFF, STARTING, UPON, DRAINING = range(4)  # an engine's status
@@ -323,7 +323,7 @@ def join(st: Any, e: int, slot: int, time: float) -> None:
     st.si[row + FROM] = 0
     if not any_inside(st, lead):
         if later > 0.0:
-            time += (later + UNDER_WAY) * (st.base[pool * st.g[WIDE] + 1] + st.joint[pool * st.g[WIDE] + 1])
+            time += (later + UNDER_WAY) * (st.base[2 * pool * st.g[WIDE] + 1] + joint_s(st, pool, 1))
         for one in range(lead, lead + ranks):
             st.ef[one * ENGINE_FLOATS + TIME] = max(st.ef[one * ENGINE_FLOATS + TIME], time)
     elif later + held > 0.0 and running > 0:

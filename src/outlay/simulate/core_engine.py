@@ -133,7 +133,7 @@ def take_prompts(st: Any, e: int) -> tuple[int, int, float, int]:
     if not first:
         running = st.ei[engine + NDEC]
     if tokens > 0:
-        added += chunk_s(st, st.chunk, pool, running, float(tokens))
+        added += chunk_s(st, pool, 0, running, float(tokens))
     return (running, tokens, added, head)
 
 

@@ -60,12 +60,10 @@ class State(NamedTuple):
     hq: Any
     hs: Any
     cross: Any  # by engine, running requests by the step, modulo a period, at which they take another block
-    base: Any  # by pool, seconds of a decode step by running requests
-    joint: Any  # by pool, the same of what ranks that step together take together; base and chunk are without it
+    base: Any  # by pool, seconds of a decode step by running requests: of an engine, of ranks together beside it
     cknots: Any  # tokens of a chunk
     nknots: Any  # running requests; the first is none
-    chunk: Any  # by pool, seconds a chunk takes more, by running requests and tokens
-    joint_chunk: Any
+    chunk: Any  # by pool, seconds a chunk takes more, by running requests and tokens: of an engine, of ranks together
     arr: Any  # requests to come
     inp: Any
     out: Any

@@ -52,7 +52,7 @@ from outlay.simulate.core_kv import (
     take_blocks,
 )
 from outlay.simulate.core_step import secure
-from outlay.simulate.core_time import chunk_s, decode_s, steps_in_step
+from outlay.simulate.core_time import chunk_s, decode_s, joint_s, steps_in_step
 
 
 def ranks_of(st: Any, e: int) -> int:
@@ -116,10 +116,10 @@ def step_together(st: Any, lead: int) -> None:
         longest = max(longest, st.ef[e * ENGINE_FLOATS + OWN])
     if fullest == 0 and tokens == 0:
         return
-    joint = chunk_s(st, st.joint_chunk, pool, fullest, tokens / ranks) if tokens > 0 else 0.0
+    joint = chunk_s(st, pool, 1, fullest, tokens / ranks) if tokens > 0 else 0.0
     seconds = longest + joint
     if fullest > 0:
-        seconds += st.joint[pool * st.g[WIDE] + fullest]
+        seconds += joint_s(st, pool, fullest)
     for e in range(lead, lead + ranks):
         engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
         st.ei[engine + GONE] += 1 if fullest > 0 else 0

@@ -23,12 +23,12 @@ from outlay.simulate.core_kv import (
 )
 
 
-def chunk_s(st: Any, table: Any, pool: int, running: int, tokens: float) -> float:
+def chunk_s(st: Any, pool: int, together: int, running: int, tokens: float) -> float:
     """Seconds a step takes more with so many prompt tokens; by itself where nothing runs. Bilinear.
 
-    table: of `st`, what a rank takes by itself or what all that step together take together.
+    together: 0 for what an engine takes by itself, 1 for what ranks in step take together.
     """
-    ck, nk = st.cknots, st.nknots
+    ck, nk, table = st.cknots, st.nknots, st.chunk
     wide = len(ck)
     low, high = 0, wide - 1
     while high - low > 1:
@@ -38,7 +38,7 @@ def chunk_s(st: Any, table: Any, pool: int, running: int, tokens: float) -> floa
         else:
             high = mid
     x = (tokens - ck[low]) / (ck[low + 1] - ck[low])
-    at = pool * len(nk) * wide + low
+    at = (2 * pool + together) * len(nk) * wide + low
     if running == 0:
         return float(table[at] * (1.0 - x) + table[at + 1] * x)
     row = 1
@@ -58,11 +58,16 @@ def attention_s(st: Any, pool: int, tokens: int, before: int) -> float:
     return float(tokens * (st.pf[pf + PAIR_S] * span + st.pf[pf + WINDOW_S] * min(span, st.pf[pf + WINDOW])))
 
 
+def joint_s(st: Any, pool: int, running: int) -> float:
+    """What ranks in step take together in a decode step, with so many running on the fullest."""
+    return float(st.base[(2 * pool + 1) * st.g[WIDE] + running])
+
+
 def decode_s(st: Any, e: int, running: int) -> float:
     """What an engine's next step takes for those that run, by itself."""
     pool = st.ei[e * ENGINE_INTS + POOL]
     return float(
-        st.base[pool * st.g[WIDE] + running] + st.pf[pool * POOL_FLOATS + READ_S] * st.ef[e * ENGINE_FLOATS + READ]
+        st.base[2 * pool * st.g[WIDE] + running] + st.pf[pool * POOL_FLOATS + READ_S] * st.ef[e * ENGINE_FLOATS + READ]
     )
 
 
@@ -105,7 +110,7 @@ def steps_in_step(st: Any, lead: int, gap: float, most: int) -> tuple[int, float
     ranks, fullest = st.pi[pool * POOL_INTS + RANKS], 0
     for e in range(lead, lead + ranks):
         fullest = max(fullest, st.ei[e * ENGINE_INTS + NDEC])
-    joint = st.joint[pool * st.g[WIDE] + fullest]
+    joint = joint_s(st, pool, fullest)
     steps, seconds = (0, 0.0)
     while steps < most and (steps == 0 or seconds < gap):
         one, more = (-1.0, 0.0)

@@ -17,9 +17,10 @@ from typing import Any
 MODULES = ("core_kv", "core_time", "core_step", "core_engine", "core_ranks", "core_come", "core_run")
 
 # Small ones that are called often: a call hands over all tables, which takes longer than what these do.
-INLINED = ("any_inside", "blocks_ahead", "decode_s", "due", "known_of", "load_of", "longer_s", "mixed_step", "ranks_of",
-           "run_done", "running_beside", "set_clock", "set_load", "step_done", "steps_ahead", "steps_s", "take_prompts",
-           "touch_all")
+INLINED = (
+    "any_inside", "blocks_ahead", "crossings", "decode_s", "due", "joint_s", "known_of", "load_of", "log", "longer_s",
+    "look", "mixed_step", "passes", "ranks_of", "run_done", "running_beside", "set_clock", "set_load", "step_done",
+    "steps_ahead", "steps_s", "take_blocks", "take_prompts", "touch", "touch_all")
 
 
 def installed() -> bool:

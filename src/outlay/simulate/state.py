@@ -69,8 +69,8 @@ def make_state(system: System, steps: tuple[StepTime, ...], prefix_tokens: int, 
         t.table(slots, c.SLOT_INTS, int), t.table(slots, c.SLOT_FLOATS, float), ei, ef, pi, pf, g, gf,
         t.table(engines, most, float), t.table(engines, most, int), t.table(engines, most, int),
         t.table(engines, phases, int),
-        *_bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float),
-        *_chunks(t, pools, steps),
+        _bases(t, pools, steps), t.row(steps[0].tokens, float), t.row(steps[0].running, float),
+        _chunks(t, pools, steps),
         *empty_batch(t),  # type: ignore[call-arg]
         t.row([0.0] * coming, float), t.row([0] * coming, int), t.row([0] * coming, int),
         t.row(range(slots - 1, -1, -1), int),
@@ -155,29 +155,29 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
     return pi, pf
 
 
-def _bases(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> tuple[Any, Any]:
-    """Decode steps of the pools: what an engine takes by itself, and what ranks that step together take together."""
+def _bases(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> Any:
+    """Decode steps of each pool: what an engine takes by itself, then what ranks that step together take together."""
     wide = max(pool.max_num_seqs for pool in pools) + 1
     for pool, step in zip(pools, steps, strict=True):
         if len(step.base_s) <= pool.max_num_seqs:
             raise Inconsistent(f"step_time.base_s: {len(step.base_s)} numbers do not reach max_num_seqs "
                                f"{pool.max_num_seqs}", "step_time.base_s")
-    own, joint = t.table(len(steps), wide, float), t.table(len(steps), wide, float)
+    table = t.table(2 * len(steps), wide, float)
     for number, (pool, step) in enumerate(zip(pools, steps, strict=True)):
         for n in range(min(wide, len(step.base_s))):
             part = step.joint_s[n] if pool.ranks > 1 and step.joint_s else 0.0
-            own[number * wide + n], joint[number * wide + n] = step.base_s[n] - part, part
-    return own, joint
+            table[2 * number * wide + n], table[(2 * number + 1) * wide + n] = step.base_s[n] - part, part
+    return table
 
 
-def _chunks(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> tuple[Any, Any]:
+def _chunks(t: Tables, pools: tuple[Pool, ...], steps: tuple[StepTime, ...]) -> Any:
     """The same of chunks."""
     if any((one.tokens, one.running) != (steps[0].tokens, steps[0].running) for one in steps):
         raise Inconsistent("step_time: both pools are to be given at the same tokens and running", "step_time.tokens")
     whole = np.array([step.chunk_s for step in steps])
     joint = np.array([step.joint_chunk_s if pool.ranks > 1 and step.joint_chunk_s else np.zeros_like(step.chunk_s)
                       for pool, step in zip(pools, steps, strict=True)])
-    return t.row((whole - joint).ravel(), float), t.row(joint.ravel(), float)
+    return t.row(np.stack([whole - joint, joint], axis=1).ravel(), float)
 
 
 def empty_batch(t: Tables) -> tuple[Any, ...]:
