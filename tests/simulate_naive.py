@@ -82,6 +82,9 @@ class Naive:
         elif any(e.running for e in chosen.beside) and chosen.take_up + chosen.held:
             share = 0.6180339887498949 * request.number % 1.0
             request.known_from = chosen.steps_done + int(chosen.take_up + chosen.held + share)
+            if len(chosen.beside) > 1 and chosen.held:
+                every = max(int(2 * chosen.held), 1)
+                request.known_from = math.ceil((chosen.steps_done + int(chosen.take_up)) / every) * every
         request.engine = chosen.number
         chosen.waiting.append(request)
 

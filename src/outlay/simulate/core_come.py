@@ -327,8 +327,13 @@ def join(st: Any, e: int, slot: int, time: float) -> None:
         for one in range(lead, lead + ranks):
             st.ef[one * ENGINE_FLOATS + TIME] = max(st.ef[one * ENGINE_FLOATS + TIME], time)
     elif later + held > 0.0 and running > 0:
-        share = SPREAD * st.si[row + ID]
-        st.si[row + FROM] = st.ei[engine + GONE] + int(later + held + share - math.floor(share))
+        gone = st.ei[engine + GONE]
+        if ranks > 1 and held > 0.0:
+            every = max(int(2.0 * held), 1)  # steps; on the mean as long as `held`
+            st.si[row + FROM] = (gone + int(later) + every - 1) // every * every
+        else:
+            share = SPREAD * st.si[row + ID]
+            st.si[row + FROM] = gone + int(later + held + share - math.floor(share))
     st.si[row + ENG], st.si[row + NEXTW] = (e, -1)
     if st.ei[engine + WTAIL] >= 0:
         st.si[st.ei[engine + WTAIL] * SLOT_INTS + NEXTW] = slot
