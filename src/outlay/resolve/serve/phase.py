@@ -99,9 +99,7 @@ def resolve_serve(
     shown: dict[str, Any] = to_plain(given) | {"engine": engine.id, "engine_version": engine.version}
     drafter = resolve_drafter(given.speculative, arch, catalog, notes)
     recipe = _recipe(given, model, arch, engine, size, facts.id, drafter, catalog, notes, seed, shown)
-    recipe = with_stream_constants(recipe, facts)
-    if recipe.device_layers is not None and recipe.device_layers < arch.layers:
-        recipe = _with_host(recipe, hardware, defaults)
+    recipe = _with_host(with_stream_constants(recipe, facts), arch, hardware, defaults)
     device = stream_device(
         facts, hardware.efficiency, _peak(facts, recipe, hardware.peak_flop_per_s), recipe.precision, catalog
     )
@@ -300,8 +298,10 @@ def _device_layers(given: Serve, arch: Architecture, engine: Engine, notes: Note
     return layers
 
 
-def _with_host(recipe: ServeRecipe, hardware: Hardware, defaults: Defaults) -> ServeRecipe:
-    """What layers on the host are read at: its memory, and its link for prompts."""
+def _with_host(recipe: ServeRecipe, arch: Architecture, hardware: Hardware, defaults: Defaults) -> ServeRecipe:
+    """What layers on the host are read at, where there are any: its memory, and its link for prompts."""
+    if recipe.device_layers is None or recipe.device_layers >= arch.layers:
+        return recipe
     rates = {"host_memory_bytes_per_s": defaults.quantity("serve.host_memory_bytes_per_s", "memory of the host"),
              "host_link_bytes_per_s": hardware.host_link_bytes_per_s}
     return replace(recipe, constants={**recipe.constants, **rates})
