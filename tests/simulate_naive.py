@@ -79,12 +79,11 @@ class Naive:
             wait = (chosen.take_up + 0.5) * chosen.step_time.base_s[1] if chosen.take_up else 0.0
             for engine in chosen.beside:
                 engine.time = max(engine.time, time + wait)
-        elif any(e.running for e in chosen.beside) and chosen.take_up + chosen.held:
+        elif any(e.running for e in chosen.beside) and (
+                chosen.take_up + chosen.held or chosen.polled > 1):
             share = 0.6180339887498949 * request.number % 1.0
-            request.known_from = chosen.steps_done + int(chosen.take_up + chosen.held + share)
-            if len(chosen.beside) > 1 and chosen.held:
-                every = max(int(2 * chosen.held), 1)
-                request.known_from = math.ceil((chosen.steps_done + int(chosen.take_up)) / every) * every
+            known = chosen.steps_done + int(chosen.take_up + chosen.held + share)
+            request.known_from = math.ceil(known / chosen.polled) * chosen.polled
         request.engine = chosen.number
         chosen.waiting.append(request)
 

@@ -44,6 +44,7 @@ class Engine:
         system = naive.system
         first = system.decode is not None and pool == 0
         self.take_up, self.held = (0.0, 0.0) if first else (system.take_up, system.held)
+        self.polled = 1 if first else system.polled
         self.per_step = 1.0 if first else system.accepted
         self.drafted = 0 if first else system.drafted
         self.period = max(1, int(spec.block_tokens / self.per_step))

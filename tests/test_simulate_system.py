@@ -164,7 +164,8 @@ def test_two_pools_equal_stepping(
     requests = batch(np.cumsum(rng.exponential(gap, count)), rng.integers(1, 300, count), rng.integers(1, 90, count))
     system = System(Pool(first, 8, 256, 4000), 10_000, Pool(second, 8, 256, cache), policy=policy, move_s=0.0031,
                     move_token_s=1.3e-5, accepted=accepted, first_s=0.0021 * (seed % 2), pass_s=0.017 * (seed % 3),
-                    take_up=1.1 * (seed % 5 > 2), held=3.7 * (seed % 7 > 3))
+                    take_up=1.1 * (seed % 5 > 2), held=3.7 * (seed % 7 > 3),
+                    polled=1 + 3 * (seed % 11 > 7))
     found = simulate(Given(requests), system, (STEP, STEP), fast=False).requests
     expected = Naive(requests, system, (STEP, STEP)).run()
     for name, attribute in (("first_token_s", "first"), ("end_s", "end")):

@@ -134,7 +134,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     timed = resolved.serve.speed.engine
     engine = EngineTime({k: plain_of(v) for k, v in recipe.part_bytes.items()}, plain_of(recipe.cache_bytes), {},
                         8192.0, 2048.0, timed.drafted, timed.acceptance, draft_share=timed.draft_share,
-                        widened=timed.widened,
+                        widened=timed.widened, own_steps=timed.own_steps,
                         reserve=resolved.serve.engine.number("schedule_reserve"),
                         holds=holds_of(serve, resolved.serve.speed))
     kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"
@@ -192,7 +192,7 @@ def _stack(values: list[Any]) -> Any:
     if hasattr(first, "__struct_fields__"):
         held = {}
         for name in first.__struct_fields__:
-            if name in ("case", "generation", "engine", "kind", "pool", "varied"):
+            if name in ("case", "generation", "engine", "kind", "pool", "varied", "own_steps"):
                 held[name] = getattr(first, name)
             else:
                 held[name] = _stack([getattr(v, name) for v in values])

@@ -55,6 +55,7 @@ from outlay.simulate.core_kv import (
     POOL,
     POOL_FLOATS,
     POOL_INTS,
+    POLLED,
     PRE,
     PREFIX,
     READER,
@@ -319,21 +320,19 @@ def join(st: Any, e: int, slot: int, time: float) -> None:
             decode_run(st, e, time, NEVER)
         else:
             run_together(st, lead, time, equal_steps(st, lead))
-    later, held = st.pf[pool * POOL_FLOATS + TAKE_UP], st.pf[pool * POOL_FLOATS + HELD]
+    pf = pool * POOL_FLOATS
+    later, held = st.pf[pf + TAKE_UP], st.pf[pf + HELD]
     st.si[row + FROM] = 0
     if not any_inside(st, lead):
         if later > 0.0:
             time += (later + UNDER_WAY) * (st.base[2 * pool * st.g[WIDE] + 1] + joint_s(st, pool, 1))
         for one in range(lead, lead + ranks):
             st.ef[one * ENGINE_FLOATS + TIME] = max(st.ef[one * ENGINE_FLOATS + TIME], time)
-    elif later + held > 0.0 and running > 0:
-        gone = st.ei[engine + GONE]
-        if ranks > 1 and held > 0.0:
-            every = max(int(2.0 * held), 1)  # steps; on the mean as long as `held`
-            st.si[row + FROM] = (gone + int(later) + every - 1) // every * every
-        else:
-            share = SPREAD * st.si[row + ID]
-            st.si[row + FROM] = gone + int(later + held + share - math.floor(share))
+    elif later + held + st.pf[pf + POLLED] > 1.0 and running > 0:
+        share = SPREAD * st.si[row + ID]
+        every = int(st.pf[pf + POLLED])
+        known = st.ei[engine + GONE] + int(later + held + share - math.floor(share))
+        st.si[row + FROM] = (known + every - 1) // every * every
     st.si[row + ENG], st.si[row + NEXTW] = (e, -1)
     if st.ei[engine + WTAIL] >= 0:
         st.si[st.ei[engine + WTAIL] * SLOT_INTS + NEXTW] = slot

@@ -104,9 +104,9 @@ class System(Struct, frozen=True):
     first_s, token_s, pass_s: spent on a request before an engine has it and part of its times: on its handling; on
     reading its text, by the token and one request after another; on launching its prompt, by the pass that it takes at
     least, those that come meanwhile together. take_up: decode steps until an engine knows of a request, beside the one
-    under way; an idle engine takes as much time. held: steps more while anything runs; ranks that step together take up
-    what has come at the same steps, as long after it on the mean. slack: requests by which an engine with the longest
-    known prefix may be fuller than the emptiest.
+    under way; an idle engine takes as much time. held: steps more while anything runs. polled: only each so manyth of
+    an engine's decode steps looks for requests. slack: requests by which an engine with the longest known prefix may be
+    fuller than the emptiest.
     """
 
     pool: Pool
@@ -126,6 +126,7 @@ class System(Struct, frozen=True):
     pass_s: float = 0.0
     take_up: float = 0.0
     held: float = 0.0
+    polled: int = 1
     move_s: float = 0.0
     move_token_s: float = 0.0
     autoscale: Autoscale | None = None  # of `pool`

@@ -150,6 +150,7 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
         for column, real in ((c.READ_S, step.read_s), (c.PAIR_S, step.pair_s), (c.WINDOW_S, step.window_s),
                              (c.WINDOW, step.window), (c.YIELD, per_step), (c.RESERVE, system.reserve),
                              (c.TAKE_UP, 0.0 if first else system.take_up), (c.HELD, 0.0 if first else system.held),
+                             (c.POLLED, 1.0 if first else float(system.polled)),
                              (c.HIT, system.prefix_hit if number == 0 and hashed == 0 else 0.0)):
             pf[number * c.POOL_FLOATS + column] = real
     return pi, pf

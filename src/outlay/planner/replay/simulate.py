@@ -28,10 +28,12 @@ from outlay.steps.serve.time import (
     Parts,
     decode_step_s,
     held_back,
+    held_steps,
     inside_s,
     joint_s,
     launched_s,
     passes_s,
+    serve_time,
     time_parts,
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
@@ -39,7 +41,6 @@ from outlay.steps.serve.time_step import decode_attention_s, joint_attention_s, 
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
-HELD_ROUNDS = 4  # of how many are inside and how long they stay
 PLACES = 4096  # of an engine that are kept, or as many as there are requests
 MOST_PLACES = 20_000_000  # over all engines; each is held in memory
 FAR = 2.0**30  # tokens: beyond every window
@@ -188,7 +189,8 @@ def replay(
     mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
                       slower_first)
-    whole = System(**(_fields(arch, phase, pool, engine, layout, replicas, steps, slower_first) | system))
+    inside = _inside(arch, phase, engine, layout, replicas, cache_tokens)
+    whole = System(**(_fields(arch, phase, pool, engine, layout, inside, slower_first) | system))
     return simulate(workload, whole, steps, seed, slo=slo, power=power, keep=keep)
 
 
@@ -210,22 +212,29 @@ def replay_pools(
     steps = tuple(step_time(arch, phase.speed.device, side.engine, side.layout, context, most, budget, slower,
                             slower_first) for side in (first, second))
     moving = moved_bytes / phase.asked.input / link_bytes_per_s
-    told = _fields(arch, phase, pools[0], second.engine, second.layout, int(value_of(second.replicas)), steps[1],
-                   slower_first)
+    inside = _inside(arch, phase, second.engine, second.layout, int(value_of(second.replicas)),
+                     float(value_of(second.cache_tokens)), "decode")
+    told = _fields(arch, phase, pools[0], second.engine, second.layout, inside, slower_first)
     whole = System(**(told
                       | {"decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
 
 
-def _held(phase: ServePhase, engine: EngineTime, layout: ServeLayout, replicas: int, steps: StepTime) -> float:
-    """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are."""
-    asked, inside, held = phase.asked, 1.0, 0.0
-    for _ in range(HELD_ROUNDS):
-        held = float(held_back(engine, layout, inside))
-        step_s = steps.base_s[min(max(round(inside), 1), len(steps.base_s) - 1)]
-        inside = asked.concurrency if asked.kind != "open" else asked.rate * (asked.output + held) * step_s
-        inside = inside / replicas
-    return held
+def _held(engine: EngineTime, layout: ServeLayout, inside: float) -> dict[str, float]:
+    """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are; those of them
+    that pass from one look for requests to the next, half of which is waited for on average."""
+    held, polled = float(held_back(engine, layout, inside)), max(round(float(held_steps(engine, inside))), 1)
+    return {"held": max(held - 0.5 * (polled - 1), 0.0), "polled": polled}
+
+
+def _inside(arch: Architecture, phase: ServePhase, engine: EngineTime, layout: ServeLayout, replicas: int,
+            cache_tokens: float, pool: str = "both") -> float:
+    """Requests in a replica, as the closed form has it under the load planned."""
+    asked = phase.asked
+    if asked.kind != "open":
+        return asked.concurrency / replicas
+    load = Load("open", asked.input, asked.output, rate=asked.rate / replicas, cache_tokens=cache_tokens, pool=pool)
+    return float(serve_time(arch, phase.speed.device, engine, layout, load)["running"])
 
 
 def _block(phase: ServePhase) -> float:
@@ -234,17 +243,18 @@ def _block(phase: ServePhase) -> float:
 
 
 def _fields(
-    arch: Architecture, phase: ServePhase, pool: Pool, engine: EngineTime, layout: ServeLayout, replicas: int,
-    steps: StepTime, slower_first: float,
+    arch: Architecture, phase: ServePhase, pool: Pool, engine: EngineTime, layout: ServeLayout, inside: float,
+    slower_first: float,
 ) -> dict[str, Any]:
     """What a plan says of a deployment, in the simulator's words."""
     before = before_engine(arch, phase.speed.device, engine, layout)
     return {
         "pool": pool, "max_model_len": int(phase.recipe.max_model_len), "prefix_hit": float(engine.prefix_hit),
         "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)),
-        "drafted": round(float(engine.drafted)), "held": _held(phase, engine, layout, replicas, steps),
+        "drafted": round(float(engine.drafted)),
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
-    } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()}
+    } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()} | (
+        _held(engine, layout, inside))
 
 
 def before_engine(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout) -> dict[str, float]:

@@ -188,6 +188,7 @@ def resolve_speed(
         joint_rows=_joint_rows(engine, facts),
         widened=engine.number("widened_experts", 1.0),
         reserve=engine.number("schedule_reserve"),
+        own_steps=engine.text("schedule", "mixed") == "prefill_first",
         holds=_holds(given, engine, notes),
     )
     measured = borrowed(facts) <= 1.0

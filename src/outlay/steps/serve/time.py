@@ -39,12 +39,14 @@ MORE_KERNELS = 1.5
 HOP_S = 20e-6  # from one pipeline stage to the next
 BLOCK = 4096  # numbers worked on at a time, which a core's cache holds
 ROUNDS = 4  # of the fixed point between how many run and how long they take
+FEWER = 0.5  # of those inside: a second size of step, between which and all of them a step is taken straight
 
 
 class Parts(Struct, frozen=True, eq=False):
     """Seconds by part, before constants: of a decode step, of prompts inside one, of one alone and of a burst."""
 
     decode: Pass
+    few: Pass  # a decode step of fewer
     reading: Num
     reading_floor: Num
     mixed: Pass  # a decode step with prompts in it
@@ -54,15 +56,18 @@ class Parts(Struct, frozen=True, eq=False):
     joint: Num  # attention of those that run in a step that carries a prompt, where one kernel attends for both
     at_once: Num  # prompts of a static batch; else one
     chunks: Num  # of those
-    together: Num  # prompts that share their passes inside decode steps
+    together: Num  # prompts that share their passes inside decode steps, by the pass
+    met: Num  # by the prompt, itself counted
     shared_chunks: Num
     burst_chunks: Num
     sequences: Num  # answered at once on one rank and stage
+    fewer: Num  # of those, in a step of `few`
     inside: Num  # there, with those whose prompts wait
     flight: Num  # passes in the pipeline at once
     layers: float  # by the kernels of each
     expert_layers: int
     mixer_layers: int  # whose mixer is not plain attention
+    own_steps: bool  # prompts run in steps of their own: then `mixed` is one of those
 
 
 def serve_time(
@@ -113,21 +118,28 @@ def time_parts(
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     budget = engine.max_num_batched_tokens
-    whole, at_once = busy, busy if load.kind == "batch" else 1.0
+    inside, whole, at_once = busy, busy, busy if load.kind == "batch" else 1.0
     if load.kind != "batch" and load.pool == "both":
         # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps.
         busy = np.minimum(busy, np.maximum(load.output * budget / own, 1.0))
     flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
     rows = busy * (1.0 + engine.drafted)
-    # As many prompts come in during a step as answers end in it; they share its passes, within the budget.
-    together = np.minimum(np.maximum(busy / load.output, 1.0), np.maximum(budget / own, 1.0))
+    # As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
+    # its passes, within the budget. One more step goes by while they wait for it.
+    held = np.minimum(held_steps(engine, running * layout.data), load.output - 1.0) if load.pool == "both" else 0.0
+    more = np.maximum(inside - 1.0, 0.0) * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
+    most = np.maximum(budget / own, 1.0)
+    together, met = np.minimum(at_least_one(more), most), np.minimum(1.0 + more, most)
     chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, whole))
     chunk = own * together / shared
-    passes = _four((rows, rows + chunk, own * at_once / chunks, own * whole / burst),
-                   lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight,
-                                          engine.widened),
-                   (rows, rows, at_once, whole))
-    decode, mixed, alone, burst_pass = passes
+    fewer = np.maximum(FEWER * busy, 1.0)
+    mixed_rows, mixed_sampled = (chunk, together) if engine.own_steps else (rows + chunk, rows)
+    passes = _side_by_side((rows, fewer * (1.0 + engine.drafted), mixed_rows, own * at_once / chunks,
+                            own * whole / burst),
+                           lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight,
+                                                  engine.widened),
+                           (rows, fewer * (1.0 + engine.drafted), mixed_sampled, at_once, whole))
+    decode, few, mixed, alone, burst_pass = passes
     context = load.input + 0.5 * load.output
     queries = 1.0 + engine.drafted
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context, queries)
@@ -138,13 +150,23 @@ def time_parts(
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     mixers = sum(count for kind, count in arch.groups if kind.mixer not in ("attention", "none"))
     return Parts(
-        decode, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
-        shared, burst,
-        busy, whole, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers,
+        decode, few, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
+        met, shared, burst,
+        busy, fewer, whole, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers, engine.own_steps,
     )
 
 
-def _four(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
+def at_least_one(mean: Num) -> Num:
+    """Mean of a Poisson number where it is not zero.
+
+    >>> float(at_least_one(0.0)), round(float(at_least_one(1.0)), 3)
+    (1.0, 1.582)
+    """
+    some = np.maximum(mean, 1e-9)
+    return some / -np.expm1(-some)
+
+
+def _side_by_side(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
     """Several passes at once, on an axis before those of the numbers."""
     shape = np.broadcast_shapes(*map(np.shape, (*rows, *sampled)))
     if shape:
@@ -190,6 +212,14 @@ def _launches_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     return step_launches_s(parts.layers, parts.expert_layers, parts.mixer_layers, constants)
 
 
+def sooner_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """How much shorter a decode step is for each of those inside that is not in it, about half of them at most."""
+    c = constants.__getitem__
+    passes = parts.decode.total(c) - parts.few.total(c)
+    own = c("reading") * parts.reading + parts.flight * parts.sequences * c("sequence_s")
+    return passes / np.maximum(parts.sequences - parts.fewer, 1e-9) + own / parts.sequences
+
+
 def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """A pass that answers nobody, which prompts are added to where no decode step carries them."""
     return np.maximum(_passing_s(parts, constants), _launches_s(parts, constants)) + constants["step_s"]
@@ -197,8 +227,12 @@ def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
 
 def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
     """Decode time of one answered token: a step with its drafting, over the tokens it yields."""
-    step = decode_step_s(parts, engine.constants) + hops_s
-    return step * (1.0 + engine.drafted * engine.draft_share) / accepted_tokens(engine.acceptance, engine.drafted)
+    return (decode_step_s(parts, engine.constants) + hops_s) * steps_a_token(engine)
+
+
+def steps_a_token(engine: EngineTime) -> Num:
+    """Decode steps, drafting counted in, over the tokens they yield."""
+    return (1.0 + engine.drafted * engine.draft_share) / accepted_tokens(engine.acceptance, engine.drafted)
 
 
 def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
@@ -226,6 +260,10 @@ def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Nu
     apart: steps that prompts of any attention rank make longer, over those of one rank's own (`steps_apart`).
     """
     c = constants.__getitem__
+    if parts.own_steps:
+        own, routed, launched = parts.mixed.own(c), parts.mixed.routed(c), _launch_s(parts, constants)
+        passes = parts.shared_chunks / parts.together * (apart * (own + launched) + routed)
+        return passes + apart * c("prompt_attention") * parts.prompt_attention
     own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
     routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
     joint = joint_s(parts.joint, parts.reading, constants)
@@ -281,6 +319,19 @@ def launched_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     return parts.layers * layer + parts.expert_layers * experts + mixers
 
 
+def launching_s(launched: Num, rate: Num) -> Num:
+    """Until the launches under way end, after which all prompts that came meanwhile are launched together.
+
+    A host that serves all who wait at once is busy L/(L + e^(-rL)/r) of the time, and found half way through. Prompts
+    of 20 ms each, ten a second:
+
+    >>> round(float(launching_s(0.020, 10.0)), 5)
+    0.00196
+    """
+    often = rate * launched
+    return 0.5 * launched * often / (often + np.exp(-often))
+
+
 def read_s(engine: EngineTime, load: Load) -> Num:
     """Host time to read a prompt's text: to tokenise it and to hand its tokens on."""
     return engine.constants["token_s"] * load.input
@@ -301,50 +352,31 @@ def held_back(engine: EngineTime, layout: ServeLayout, inside: Num) -> Num:
     return c["hold"] * held_steps(engine, inside) + np.where(np.greater(layout.data, 1), c["wait_ranks"], 0.0)
 
 
-def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num, rest: Num) -> Num:
+def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num, rest: Num, decoding: Num = 1.0) -> Num:
     """Tokens answered until a request is taken up, with `inside` in a replica that have `rest` tokens each to come.
 
-    Nobody is held back longer than others are being answered, nor where there are none.
+    Nobody is held back longer than others are being answered, nor where there are none. decoding: their share.
     """
-    held = np.minimum(held_back(engine, layout, inside), rest) * np.clip(inside - 1.0, 0.0, 1.0)
+    held = np.minimum(held_back(engine, layout, inside), rest) * np.clip((inside - 1.0) * decoding, 0.0, 1.0)
     return (engine.constants["wait"] + held) * accepted_tokens(engine.acceptance, engine.drafted)
 
 
 def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
     """A closed loop, a static batch, or everything queued at once, from the parts."""
     c = engine.constants
-    hops = (layout.pipeline - 1) * HOP_S
-    step = answered_s(parts, engine, hops)
-    # A queue fills places as they fall empty, on all ranks together where requests are of one length; in a loop ranks
-    # are held until they take prompts up together.
-    late = load.kind == "queued" and load.varied
-    apart = steps_apart(parts.sequences / load.output, layout.data) if late else 1.0
-    alone, inside = alone_s(parts, c), inside_s(parts, c, apart)
+    step = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
     others = np.maximum(running / layout.pipeline - 1.0, 0.0)
-    met = c["share"] * others * inside
     rest = np.maximum(load.output - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
-        tpot, ttft = step, alone + c["first_s"] + read_s(engine, load)
+        tpot, ttft = step, alone_s(parts, c) + c["first_s"] + read_s(engine, load)
     elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
-        tpot, ttft = closed_loop_tpot_s(step, inside, others, load.output, c["share"]), inside + met / load.output
+        # A queue fills places as they fall empty, on all ranks together where requests are of one length; in a loop
+        # ranks are held until they take prompts up together.
+        inside = inside_s(parts, c, steps_apart(parts.sequences / load.output, layout.data) if load.varied else 1.0)
+        tpot = closed_loop_tpot_s(step, inside, others, load.output, c["share"])
+        ttft = inside + c["share"] * others * inside / load.output
     else:
-        passes = passes_s(parts, c)
-        # Beside others a prompt goes with a decode step, which is longer than a pass by itself.
-        carried = np.minimum(others, 1.0) * np.maximum(step + inside - passes, 0.0) if load.pool == "both" else 0.0
-        burst = c["queue"] * np.maximum(burst_s(parts, c) - passes, 0.0)
-        came = c["first_s"] + read_s(engine, load) + alone + carried + burst
-        waited = 0.0 if load.pool == "prefill" else taken_up(engine, layout, running * layout.data, rest)
-        tpot = step + met / load.output
-        ttft = came + waited * tpot
-        for _ in range(ROUNDS):  # prompts that come while one waits for the first token do not fall between the others
-            spent = np.maximum(load.output - 1.0, 1.0) * tpot
-            busy = np.minimum(others * alone / (spent + ttft), 1.0)
-            ttft = came + waited * tpot + c["meet"] * alone * busy
-            tpot = step + met / load.output * spent / (spent + ttft)
-        if load.pool == "both":  # a loop is no faster than a queue of as many, whose work is the same
-            more = np.maximum((others + 1.0) * parts.shared_chunks / parts.together - rest, 0.0)
-            least = inside + met + rest * step + more * pass_s(parts, c)
-            ttft = np.maximum(ttft, least - rest * tpot)
+        ttft, tpot = looped(parts, engine, layout, load, running, others)
     e2e = ttft + tpot * rest
     asked = running * layout.data
     if load.kind == "closed":
@@ -357,9 +389,67 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
         "e2e_s": e2e,
         "output_tokens_per_s": asked * load.output / e2e / drained(load, asked, step, e2e),
         "running": running * layout.data,
-        "service_s": alone,
+        "service_s": alone_s(parts, c),
         "load": np.ones_like(tpot) if load.kind != "batch" else np.zeros_like(tpot),
     }
+
+
+def looped(
+    parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num, others: Num
+) -> tuple[Num, Num]:
+    """Time to the first token and per token with `running` inside a rank, each of which meets `others` there.
+
+    Those that wait for their first token do not decode, and prompts that come meanwhile fall between nobody's tokens.
+    """
+    c = engine.constants
+    step = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
+    sooner = sooner_s(parts, c) * steps_a_token(engine)
+    idle = np.maximum(parts.sequences - 1.0, 0.0)
+    alone, inside, passes = alone_s(parts, c), inside_s(parts, c), passes_s(parts, c)
+    rest = np.maximum(load.output - 1.0, 0.0)
+    launches, met_by = launched_s(parts, c), (others + 1.0) * layout.data * layout.pipeline
+    met = c["share"] * others * inside / load.output
+    came = c["first_s"] + read_s(engine, load) + alone
+    if load.kind == "closed":
+        came = came + c["queue"] * np.maximum(burst_s(parts, c) - passes, 0.0)
+    decoding: Num = np.minimum(rest, 1.0)  # share of those inside
+    own, tpot = step, step + met
+    # The first wave of a loop waits for its burst instead.
+    later = 1.0 - 2.0 * c["queue"] if load.kind == "closed" else 1.0
+    ttft = came
+    for _ in range(ROUNDS):
+        beside = beside_s(parts, inside, step, passes, others, decoding) if load.pool == "both" else 0.0
+        waited = 0.0 if load.pool == "prefill" else taken_up(engine, layout, met_by, rest, decoding)
+        e2e = tpot * rest + ttft
+        waiting = waiting_s(engine, layout, load, others, passes, inside, e2e)
+        waiting = waiting + launching_s(launches, others / e2e)
+        ttft = came + later * (beside + waited * tpot + waiting)
+        decoding = tpot * rest / (tpot * rest + ttft)
+        own = step - sooner * np.minimum((1.0 - decoding) * parts.sequences, idle)
+        tpot = own + met * decoding
+    if load.pool == "both" and load.kind == "closed":  # a loop is no faster than a queue of as many: the same work
+        more = np.maximum((others + 1.0) * parts.shared_chunks / parts.together - rest, 0.0)
+        least = inside + met * load.output + rest * own + more * pass_s(parts, c)
+        ttft = np.maximum(ttft, least - rest * tpot)
+    return ttft, tpot
+
+
+def beside_s(parts: Parts, inside: Num, step: Num, passes: Num, others: Num, decoding: Num) -> Num:
+    """What a prompt's own pass takes longer beside others: with a decode step, or with prompts taken up with it."""
+    answered = 0.0 if parts.own_steps else np.minimum(others * decoding, 1.0) * step
+    return np.minimum(others, 1.0) * np.maximum(inside * parts.met + answered - passes, 0.0)
+
+
+def waiting_s(
+    engine: EngineTime, layout: ServeLayout, load: Load, others: Num, passes: Num, inside: Num, e2e: Num
+) -> Num:
+    """Until the prompts under way or before one's own are done."""
+    if load.kind == "closed":
+        if engine.holds:  # between two looks for requests
+            return 0.0
+        return engine.constants["meet"] * passes * np.minimum(others * passes / e2e, 1.0)
+    # Kingman 1961
+    return service_wait_s(load.rate / layout.data, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)
 
 
 def drained(load: Load, running: Num, step: Num, e2e: Num) -> Num:
@@ -380,20 +470,31 @@ def _open(
     most = serve_time(arch, device, engine, layout, replace(load, kind="queued"))
     busy = load.rate * load.output / most["output_tokens_per_s"]
     rate = load.rate / layout.data
-    running: Num = np.minimum(busy, 1.0) * most["running"] / layout.data
+    ceiling = most["running"] / layout.data
+    running: Num = np.minimum(busy, 1.0) * ceiling
     found: dict[str, Num] = {}
+    before: tuple[Num, Num] | None = None
     for _ in range(ROUNDS):
-        parts = time_parts(arch, device, engine, layout, load, np.maximum(running, 1e-9))
-        c = engine.constants
-        step, inside = answered_s(parts, engine), c["share"] * inside_s(parts, c)
-        tpot = step / np.maximum(1.0 - rate * inside, 1e-3)
-        queue = service_wait_s(rate, inside, 1.0) * 0.5 * (load.arrival_cv**2 + 1.0)  # Kingman 1961
-        waited = taken_up(engine, layout, running * layout.data, np.maximum(load.output - 1.0, 0.0)) * tpot
-        ttft = c["first_s"] + read_s(engine, load) + alone_s(parts, c) + waited + queue
+        # One who comes finds as many as there are on average (Poisson arrivals see time averages: Wolff 1982).
+        parts = time_parts(arch, device, engine, layout, load, np.minimum(running + 1.0, ceiling))
+        ttft, tpot = looped(parts, engine, layout, load, running, running)
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
-        running = np.minimum(rate * e2e, most["running"] / layout.data)
-        found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e}
+        found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}
+        inside = np.minimum(rate * e2e, ceiling)
+        running, before = _steady(before, (running, inside), ceiling), (running, inside)
     over = np.greater_equal(busy, SATURATED)
-    found = {name: np.where(over, np.inf, value) for name, value in found.items()}
+    late = {name: np.where(over, np.inf, found[name]) for name in ("ttft_s", "tpot_s", "e2e_s")}
     rate_out = np.minimum(load.rate * load.output, most["output_tokens_per_s"])
-    return found | {"output_tokens_per_s": rate_out, "running": running * layout.data, "load": busy}
+    return found | late | {"output_tokens_per_s": rate_out, "load": busy}
+
+
+def _steady(before: tuple[Num, Num] | None, now: tuple[Num, Num], most: Num) -> Num:
+    """How many are inside where as many come as leave: where the secant through two tries of (inside, what that makes
+    of it) meets the diagonal."""
+    if before is None:
+        return now[1]
+    off, was = now[1] - now[0], before[1] - before[0]
+    move = off - was
+    step = np.where(np.abs(move) > 1e-12 * np.maximum(now[0], 1e-9), -off * (now[0] - before[0]) / np.where(
+        move == 0.0, 1.0, move), off)
+    return np.clip(now[0] + step, 1e-9, most)
