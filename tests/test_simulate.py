@@ -76,7 +76,8 @@ PARTS: dict[str, Any] = {
     "reserve": st.sampled_from([0.0, 0.0, 0.098, 0.7]),
     "first_s": st.sampled_from([0.0, 0.0123]), "token_s": st.sampled_from([0.0, 3.7e-6]),
     "pass_s": st.sampled_from([0.0, 0.0231]), "take_up": st.sampled_from([0.0, 0.0, 1.1]),
-    "held": st.sampled_from([0.0, 0.0, 7.3]), "accepted": st.sampled_from([1.0, 1.0, 1.0, 2.6]),
+    "held": st.sampled_from([0.0, 0.0, 7.3]), "polled": st.sampled_from([1, 1, 5]),
+    "accepted": st.sampled_from([1.0, 1.0, 1.0, 2.6]),
     "drafted": st.sampled_from([0, 3])}
 SYSTEMS = st.builds(drawn, engines=st.integers(1, 3), ranks=st.just(1), both=st.just(False), **PARTS)
 RANKS = st.builds(drawn, engines=st.integers(1, 2), ranks=st.integers(2, 4), both=st.booleans(), **PARTS)

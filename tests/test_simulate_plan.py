@@ -20,8 +20,10 @@ from outlay.scenario_io import scenario_from
 from outlay.simulate import Arrivals, Pool, Synthetic, System, simulate
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import Side, pools_time
-from outlay.steps.serve.time import answered_s, prompt_s, serve_time, time_parts
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_costs import answered_s, prompt_s
 from outlay.steps.serve.time_inputs import EngineTime, Load
+from outlay.steps.serve.time_parts import time_parts
 
 SHAPE = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128, "ffn": 14336, "gated": True,
          "vocab": 128256}

@@ -25,8 +25,9 @@ from outlay.scenario_io import scenario_from
 from outlay.steps.serve.cache import tokens_at
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import serve_memory
-from outlay.steps.serve.time import Parts, closed, sequences_at_once, time_parts
+from outlay.steps.serve.time import closed
 from outlay.steps.serve.time_inputs import EngineTime, Load
+from outlay.steps.serve.time_parts import Parts, sequences_at_once, time_parts
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.serve_time_cases import group_of
 

@@ -22,22 +22,12 @@ from outlay.simulate.run import Workload
 from outlay.simulate.workload import Batch
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import HANDOVER_S, Side
-from outlay.steps.serve.time import (
-    HOP_S,
-    PROMPT_SHARE,
-    Parts,
-    decode_step_s,
-    held_back,
-    held_steps,
-    inside_s,
-    joint_s,
-    launched_s,
-    passes_s,
-    serve_time,
-    time_parts,
-)
-from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve.time import HOP_S, serve_time
+from outlay.steps.serve.time_costs import decode_step_s, inside_s, joint_s, launched_s, passes_s
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
+from outlay.steps.serve.time_parts import PROMPT_SHARE, Parts, time_parts
 from outlay.steps.serve.time_step import decode_attention_s, joint_attention_s, prompt_attention_s
+from outlay.steps.serve.time_waits import held_back
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between

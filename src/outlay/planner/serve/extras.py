@@ -8,7 +8,7 @@ from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.resolve.serve.phase import ServePhase
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.time import PROMPT_SHARE
+from outlay.steps.serve.time_parts import PROMPT_SHARE
 from outlay.steps.serve.weights import adapter_bytes, stage_layers
 
 

@@ -17,8 +17,9 @@ from outlay.architecture import Architecture
 from outlay.planner.capacity.rate import FULLEST, in_steps, in_waits
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve.pools import Side, prompt_pool, transfer_s
-from outlay.steps.serve.time import serve_time, taken_up
+from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import Load, TimeDevice
+from outlay.steps.serve.time_waits import taken_up
 
 Num = Any
 HALVINGS = 24

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.time import serve_time, taken_up
+from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve.time_waits import taken_up
 
 Num = Any
 ROUNDS = 12

@@ -21,8 +21,9 @@ from outlay.physics.queueing import accepted_tokens, experts_touched
 from outlay.steps.layers import Shape, Split, mixer_shapes, mlp_shapes, weights_of
 from outlay.steps.power_inputs import PowerFacts
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.time import ROUTING_SPREAD, prompt_s, time_parts
+from outlay.steps.serve.time_costs import prompt_s
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
+from outlay.steps.serve.time_parts import ROUTING_SPREAD, time_parts
 from outlay.steps.serve.time_step import STATE_BYTES, arithmetic, cache_read
 
 Num = Any

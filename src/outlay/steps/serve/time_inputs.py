@@ -87,3 +87,11 @@ class Load(Struct, frozen=True, eq=False):
     requests: Num = np.inf  # of a replica, where everything is queued at once
     arrival_cv: Num = 1.0  # deviation of the gaps between arrivals over their mean; 1 is Poisson
     varied: bool = False  # requests differ in length; those of one length fill and empty all attention ranks in step
+
+
+def held_steps(engine: EngineTime, inside: Num) -> Num:
+    """Decode steps that a server is set to let pass before it takes up what has come, with `inside` requests in it."""
+    held: Num = 0.0
+    for start, steps in engine.holds:
+        held = np.where(np.greater_equal(inside, start), steps, held)
+    return held

@@ -1,0 +1,158 @@
+"""What an engine makes of the parts of its steps: decode steps, passes of prompts, launches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from outlay.physics.queueing import accepted_tokens
+from outlay.steps.serve.launches import is_eager, step_launches_s
+from outlay.steps.serve.time_inputs import EngineTime
+from outlay.steps.serve.time_parts import Parts
+
+Num = Any
+
+
+def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """One decode step: device parts as this engine's kernels do them, and the host's share."""
+    c = constants.__getitem__
+    device = np.maximum(_decoding_s(parts, constants), _launches_s(parts, constants))
+    # One stage hands out the tokens of all passes in the pipeline, one pass after another.
+    return device + parts.flight * (c("step_s") + parts.sequences * c("sequence_s"))
+
+
+def _decoding_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """The device's work of a decode step, small kernels with it."""
+    c = constants.__getitem__
+    return _passing_s(parts, constants) + c("reading") * (parts.reading + parts.reading_floor)
+
+
+def _passing_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """The same without attention; where each kernel is launched, a step's take as long as one's with a prompt in it."""
+    c = constants.__getitem__
+    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
+    return parts.decode.total(c) + kernels + (_mixed_s(parts, constants) if is_eager(constants) else 0.0)
+
+
+def _mixed_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """What a step takes longer whose kernels are launched one by one, beside those that the device waits for."""
+    c = constants.__getitem__
+    return parts.layers * c("mixed_layer_s") + parts.expert_layers * c("mixed_expert_layer_s")
+
+
+def _launches_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    return step_launches_s(parts.layers, parts.expert_layers, parts.mixer_layers, constants)
+
+
+def shorter_s(parts: Parts, engine: EngineTime, away: Num) -> Num:
+    """How much sooner a token is answered with a share of those inside `away` from the step; one is always in it.
+
+    Straight between a step of all and one of fewer; where each kernel is launched, only down to the launches.
+    """
+    c = engine.constants.__getitem__
+    passes = (parts.decode.total(c) - parts.few.total(c)) / np.maximum(parts.sequences - parts.fewer, 1e-9)
+    own = c("reading") * parts.reading + parts.flight * parts.sequences * c("sequence_s")
+    number = np.minimum(away * parts.sequences, np.maximum(parts.sequences - 1.0, 0.0))
+    most = np.maximum(_decoding_s(parts, engine.constants) - _launches_s(parts, engine.constants), 0.0)
+    return np.minimum(number * (passes + own / parts.sequences), most) * steps_a_token(engine)
+
+
+def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """A pass that answers nobody, which prompts are added to where no decode step carries them."""
+    return np.maximum(_passing_s(parts, constants), _launches_s(parts, constants)) + constants["step_s"]
+
+
+def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
+    """Decode time of one answered token: a step with its drafting, over the tokens it yields."""
+    return (decode_step_s(parts, engine.constants) + hops_s) * steps_a_token(engine)
+
+
+def steps_a_token(engine: EngineTime) -> Num:
+    """Decode steps, drafting counted in, over the tokens they yield."""
+    return (1.0 + engine.drafted * engine.draft_share) / accepted_tokens(engine.acceptance, engine.drafted)
+
+
+def prompt_s(parts: Parts, constants: Mapping[str, Num], alone: bool) -> Num:
+    """A prompt in its chunks: alone (all of a static batch's), or what it adds to the decode steps that carry it."""
+    return alone_s(parts, constants) if alone else inside_s(parts, constants)
+
+
+def alone_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """First tokens of prompts processed at once while nothing else runs: their chunks, and launching them."""
+    return passes_s(parts, constants) + parts.chunks * launched_s(parts, constants)
+
+
+def passes_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """How long those prompts keep an engine: their chunks, each with what its pass costs the host."""
+    c = constants.__getitem__
+    return (
+        parts.chunks * parts.alone.total(c) + parts.at_once * c("prompt_attention") * parts.prompt_attention
+        + parts.chunks * _launch_s(parts, constants)
+    )
+
+
+def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Num:
+    """What one prompt adds to the decode steps that carry it and those that come with it.
+
+    apart: steps that prompts of any attention rank make longer, over those of one rank's own (`steps_apart`).
+    """
+    c = constants.__getitem__
+    if parts.own_steps:
+        own, routed, launched = parts.mixed.own(c), parts.mixed.routed(c), _launch_s(parts, constants)
+        passes = parts.shared_chunks / parts.together * (apart * (own + launched) + routed)
+        return passes + apart * c("prompt_attention") * parts.prompt_attention
+    own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
+    routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
+    joint = joint_s(parts.joint, parts.reading, constants)
+    if is_eager(constants):  # launched in any case, while the device waits
+        spare = np.maximum(_launches_s(parts, constants) - _decoding_s(parts, constants), 0.0)
+        each = np.maximum(apart * (own + joint - spare) + routed, 0.0)
+    else:
+        each = apart * (own + _mixed_s(parts, constants) + joint) + routed
+    passes = parts.shared_chunks / parts.together * each
+    return passes + apart * c("prompt_attention") * parts.prompt_attention
+
+
+def joint_s(joint: Num, reading: Num, constants: Mapping[str, Num]) -> Num:
+    """What attention of those that run takes more in a step that carries a prompt."""
+    return np.maximum(constants["prompt_attention"] * joint - constants["reading"] * reading, 0.0)
+
+
+def steps_apart(prompts: Num, ranks: Num) -> Num:
+    """Steps that prompts of any attention rank make longer, over those of one rank's own; ranks step together.
+
+    prompts: that come to a rank during a step. Rare ones fall into steps of their own; where every step has one on
+    every rank they share all. Eight ranks with a prompt in every tenth step:
+
+    >>> round(float(steps_apart(0.1, 8.0)), 2), float(steps_apart(2.0, 8.0))
+    (5.7, 1.0)
+    """
+    often = np.clip(prompts, 1e-6, 1.0)
+    return (1.0 - (1.0 - often) ** ranks) / often
+
+
+def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Prompts of all that run, coming at once."""
+    c = constants.__getitem__
+    attention = parts.inside * c("prompt_attention") * parts.prompt_attention
+    return parts.burst_chunks * (parts.burst.total(c) + _launch_s(parts, constants)) + attention
+
+
+def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    c = constants.__getitem__
+    layer, experts = c("layer_s") + c("mixed_layer_s"), c("expert_layer_s") + c("mixed_expert_layer_s")
+    return parts.layers * layer + parts.expert_layers * experts + c("step_s")
+
+
+def launched_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Launching a prompt's kernels one by one, a pass, beyond what an engine's steps take longer with a prompt in them.
+
+    A prompt's own first token waits for it. Tokens of others do not (mixed_layer_s and mixed_expert_layer_s are what
+    they wait): the host launches while the device is at the step before.
+    """
+    c = constants.__getitem__
+    layer, experts = c("prompt_layer_s") - c("mixed_layer_s"), c("prompt_expert_layer_s") - c("mixed_expert_layer_s")
+    mixers = parts.mixer_layers * c("prompt_mixer_layer_s")
+    return parts.layers * layer + parts.expert_layers * experts + mixers

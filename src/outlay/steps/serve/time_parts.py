@@ -1,0 +1,141 @@
+"""Seconds of an engine's steps by part, before its constants: with so many running, and with prompts in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from outlay.architecture import Architecture
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
+from outlay.steps.serve.time_step import (
+    Pass,
+    decode_attention_s,
+    joint_attention_s,
+    prompt_attention_s,
+    step_pass,
+)
+
+Num = Any
+PARTS = ("flow", "least", "work", "floor", "experts", "expert_work", "copies", "exchange")
+ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
+PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
+# Kernels of a layer with latent attention or a recurrent mixer over one with plain attention, ten to seven or eight:
+# latents are normed, multiplied up and absorbed; recurrent mixers convolve, gate, update states and norm each head.
+MORE_KERNELS = 1.5
+FEWER = 0.5  # of those inside: a second size of step, between which and all of them a step is taken straight
+
+
+class Parts(Struct, frozen=True, eq=False):
+    """Seconds by part, before constants: of a decode step, of prompts inside one, of one alone and of a burst."""
+
+    decode: Pass
+    few: Pass  # a decode step of fewer
+    reading: Num
+    reading_floor: Num
+    mixed: Pass  # a decode step with prompts in it
+    alone: Pass
+    burst: Pass
+    prompt_attention: Num  # of one prompt
+    joint: Num  # attention of those that run in a step that carries a prompt, where one kernel attends for both
+    at_once: Num  # prompts of a static batch; else one
+    chunks: Num  # of those
+    together: Num  # prompts that share their passes inside decode steps, by the pass
+    met: Num  # by the prompt, itself counted
+    shared_chunks: Num
+    burst_chunks: Num
+    sequences: Num  # answered at once on one rank and stage
+    fewer: Num  # of those, in a step of `few`
+    inside: Num  # there, with those whose prompts wait
+    flight: Num  # passes in the pipeline at once
+    layers: float  # by the kernels of each
+    expert_layers: int
+    mixer_layers: int  # whose mixer is not plain attention
+    own_steps: bool  # prompts run in steps of their own: then `mixed` is one of those
+
+
+def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Num:
+    """Of one attention rank: what is asked, within the engine's limit and what the cache holds."""
+    room = load.cache_tokens / layout.data / engine.held(load.input, load.output)
+    limit = np.maximum(np.minimum(engine.max_num_seqs, room), 1.0)
+    if load.kind == "queued":
+        return np.minimum(limit, np.maximum(load.requests / layout.data, 1.0))
+    return np.minimum(np.maximum(load.concurrency / layout.data, 1.0 / layout.data), limit)
+
+
+def time_parts(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, running: Num
+) -> Parts:
+    """The parts at a number of running sequences a rank."""
+    by = engine.part_bytes
+    busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
+    own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
+    budget = engine.max_num_batched_tokens
+    inside, whole, at_once = busy, busy, busy if load.kind == "batch" else 1.0
+    if load.kind != "batch" and load.pool == "both":
+        # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps.
+        busy = np.minimum(busy, np.maximum(load.output * budget / own, 1.0))
+    flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
+    rows = busy * (1.0 + engine.drafted)
+    # As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
+    # its passes, within the budget. One more step goes by while they wait for it.
+    held = np.minimum(held_steps(engine, running * layout.data), load.output - 1.0) if load.pool == "both" else 0.0
+    more = np.maximum(inside - 1.0, 0.0) * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
+    most = prompts_a_pass(engine, load)
+    together, met = np.minimum(at_least_one(more), most), np.minimum(1.0 + more, most)
+    chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, whole))
+    chunk = own * together / shared
+    fewer = np.maximum(FEWER * busy, 1.0)
+    mixed_rows, mixed_sampled = (chunk, together) if engine.own_steps else (rows + chunk, rows)
+    passes = _side_by_side((rows, fewer * (1.0 + engine.drafted), mixed_rows, own * at_once / chunks,
+                            own * whole / burst),
+                           lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight,
+                                                  engine.widened),
+                           (rows, fewer * (1.0 + engine.drafted), mixed_sampled, at_once, whole))
+    decode, few, mixed, alone, burst_pass = passes
+    context = load.input + 0.5 * load.output
+    queries = 1.0 + engine.drafted
+    reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context, queries)
+    attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)
+    joint: Num = 0.0
+    if engine.joint_rows:
+        joint = joint_attention_s(arch, device, layout, engine.joint_rows, busy, context, PROMPT_SHARE)
+    experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
+    mixers = sum(count for kind, count in arch.groups if kind.mixer not in ("attention", "none"))
+    return Parts(
+        decode, few, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
+        met, shared, burst,
+        busy, fewer, whole, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers, engine.own_steps,
+    )
+
+
+def prompts_a_pass(engine: EngineTime, load: Load) -> Num:
+    """Prompts that an engine's budget of tokens takes at once."""
+    return np.maximum(engine.max_num_batched_tokens / np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0), 1.0)
+
+
+def at_least_one(mean: Num) -> Num:
+    """Mean of a Poisson number where it is not zero.
+
+    >>> float(at_least_one(0.0)), round(float(at_least_one(1.0)), 3)
+    (1.0, 1.582)
+    """
+    some = np.maximum(mean, 1e-9)
+    return some / -np.expm1(-some)
+
+
+def _side_by_side(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
+    """Several passes at once, on an axis before those of the numbers."""
+    shape = np.broadcast_shapes(*map(np.shape, (*rows, *sampled)))
+    if shape:
+        whole = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in (rows, sampled)))
+    else:
+        whole = of(*(np.array(each, dtype=float)[:, np.newaxis] for each in (rows, sampled)))
+    fields = [getattr(whole, name) for name in PARTS]
+    full = np.broadcast_shapes(*map(np.shape, fields))
+    spread = [field if np.shape(field) == full else np.broadcast_to(field, full) for field in fields]
+    if full[1:] == (1,) and not shape:
+        return tuple(Pass(*each) for each in zip(*(field.ravel() for field in spread), strict=True))
+    return tuple(Pass(*(field[place] for field in spread)) for place in range(len(rows)))
