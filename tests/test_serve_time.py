@@ -158,21 +158,6 @@ def test_drafted_tokens_are_read_once() -> None:
     assert plain / 2.5 < drafted < plain
 
 
-def test_a_server_that_lets_steps_pass_answers_so_much_later() -> None:
-    """SGLang polled every tenth step, every thirtieth from sixteen requests on: two to three hundred milliseconds."""
-    holds = ((0.0, 10.0), (16.0, 30.0))
-    for count, steps in ((8.0, 10.0), (16.0, 30.0)):
-        load_ = Load("closed", 1024.0, 1024.0, count)
-        soon, late = times(load_, name="sglang"), times(load_, name="sglang", holds=holds)
-        held = late["ttft_s"] - soon["ttft_s"]
-        own = engine(name="sglang").constants
-        later = 1.0 - 2.0 * own["queue"]  # but for the first wave, which finds an idle server
-        assert held == pytest.approx(later * own["hold"] * steps * late["tpot_s"], rel=0.02)
-        assert late["tpot_s"] == pytest.approx(soon["tpot_s"], rel=0.02)
-    few = times(Load("open", 1024.0, 1024.0, rate=0.5), name="sglang")
-    assert times(Load("open", 1024.0, 1024.0, rate=0.5), name="sglang", holds=holds)["ttft_s"] > few["ttft_s"]
-
-
 def test_a_prompt_is_read_before_it_is_computed_and_waits_for_those_under_way() -> None:
     one, many = (times(Load("closed", 8192.0, 1024.0, n)) for n in (1.0, 8.0))
     read = 8192.0 * engine().constants["token_s"]

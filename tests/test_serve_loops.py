@@ -1,0 +1,74 @@
+"""The closed form under loops and rates: what is waited for, and the simulator beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from tests.test_serve_time import DENSE, PARTS
+
+from outlay.catalog import load
+from outlay.derive import value_of
+from outlay.planner.replay.simulate import replay
+from outlay.resolve import resolve
+from outlay.resolve.lengths import Lengths
+from outlay.resolve.serve.time import time_constants, time_device
+from outlay.scenario_io import scenario_from
+from outlay.simulate import Arrivals, Synthetic
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.memory import serve_memory
+from outlay.steps.serve.time import serve_time
+from outlay.steps.serve.time_inputs import EngineTime, Load
+
+DEVICE = time_device(load().find("device", "h200-sxm-141gb", ""))
+
+
+def sglang() -> EngineTime:
+    constants = time_constants("sglang", DEVICE.generation)
+    return EngineTime(dict.fromkeys(PARTS, 1.0) | {"head": 2.0}, 2.0, constants, 8192.0, 1024.0, own_steps=True)
+
+
+def times(load_: Load, **changed: Any) -> dict[str, Any]:
+    return serve_time(DENSE, DEVICE, replace(sglang(), **changed), ServeLayout(4), load_)
+
+
+def test_a_server_that_lets_steps_pass_answers_so_much_later() -> None:
+    """SGLang polled every tenth step, every thirtieth from sixteen requests on: two to three hundred milliseconds."""
+    holds = ((0.0, 10.0), (16.0, 30.0))
+    for count, steps in ((8.0, 10.0), (16.0, 30.0)):
+        load_ = Load("closed", 1024.0, 1024.0, count)
+        soon, late = times(load_, holds=()), times(load_, holds=holds)
+        own = sglang().constants  # all but the first wave wait, and then beside others that did
+        least = (1.0 - 2.0 * own["queue"]) * own["hold"] * steps * late["tpot_s"]
+        assert least < late["ttft_s"] - soon["ttft_s"] < 1.1 * least
+        assert late["tpot_s"] == pytest.approx(soon["tpot_s"], rel=0.02)
+    few = times(Load("open", 1024.0, 1024.0, rate=0.5), holds=())
+    assert times(Load("open", 1024.0, 1024.0, rate=0.5), holds=holds)["ttft_s"] > few["ttft_s"]
+
+
+def planned(model: str, engine: str) -> Any:
+    return resolve(scenario_from({"model": model, "fleet": "1xh100-sxm5-80gb", "serve": {
+        "engine": engine, "precision": "fp8", "replicas": 1, "max_model_len": 16384, "max_num_seqs": 256,
+        "workload": {"concurrency": 8, "input": 1024, "output": 1024}}}), load())
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "qwen3-30b-a3b"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_a_rate_takes_as_long_in_the_simulator(model: str, engine: str, share: float) -> None:
+    """Poisson arrivals at a share of what a replica sustains: TPOT and E2E within 5 %, TTFT within 10 %."""
+    found = planned(model, engine)
+    phase, arch = found.serve, found.architecture
+    cache = float(value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens))
+    asked = Load("open", 1024.0, 1024.0, rate=1.0, cache_tokens=cache)
+    speed = phase.speed
+    rate = share / float(serve_time(arch, speed.device, speed.engine, phase.layout, asked)["load"])
+    form = serve_time(arch, speed.device, speed.engine, phase.layout, replace(asked, rate=rate))
+    phase = replace(phase, asked=replace(phase.asked, kind="open", input=1024.0, output=1024.0, rate=rate))
+    work = Synthetic(Arrivals("poisson", rate=rate), Lengths(1024.0), Lengths(1024.0, 0.3), 2000)
+    run = replay(arch, phase, phase.layout, 1, cache, work)
+    steady = (run.requests["request"] > 600) & (run.requests["request"] < 1800)
+    for name, within in (("tpot_s", 0.05), ("e2e_s", 0.05), ("ttft_s", 0.1)):
+        assert np.mean(run.times()[name][steady]) == pytest.approx(float(form[name]), rel=within), name
