@@ -101,7 +101,8 @@ def _chunk_s(
         reading = decode_attention_s(
             arch, device, engine.cache_bytes, layout, running, context, 1.0 + engine.drafted)[0]
         takes = takes + joint_s(joint, reading, engine.constants)
-    return takes, np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0) + 0.0 * sizes
+    beside = 0.0 if engine.own_steps else parts.decode.routed(c)
+    return takes, np.clip(parts.mixed.routed(c) - beside, 0.0, takes)
 
 
 def _reading(
@@ -204,17 +205,19 @@ def replay_pools(
     moving = moved_bytes / phase.asked.input / link_bytes_per_s
     inside = _inside(arch, phase, second.engine, second.layout, int(value_of(second.replicas)),
                      float(value_of(second.cache_tokens)), "decode")
-    told = _fields(arch, phase, pools[0], second.engine, second.layout, inside, slower_first)
+    told = _fields(arch, phase, pools[1], second.engine, second.layout, inside, slower_first)
     whole = System(**(told
-                      | {"decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
+                      | {"pool": pools[0], "decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
 
 
-def _held(engine: EngineTime, layout: ServeLayout, inside: float) -> dict[str, float]:
+def _held(engine: EngineTime, layout: ServeLayout, inside: float, ranks: int) -> dict[str, float]:
     """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are; those of them
     that pass from one look for requests to the next, half of which is waited for on average."""
     held, polled = float(held_back(engine, layout, inside)), max(round(float(held_steps(engine, inside))), 1)
-    return {"held": max(held - 0.5 * (polled - 1), 0.0), "polled": polled}
+    if ranks > 1:  # that step together take up what has come at the same steps
+        polled = max(int(2.0 * held), 1)
+    return {"held": max(held - 0.5 * (polled - 1), 0.0) if ranks == 1 else 0.0, "polled": polled}
 
 
 def _inside(arch: Architecture, phase: ServePhase, engine: EngineTime, layout: ServeLayout, replicas: int,
@@ -244,7 +247,7 @@ def _fields(
         "drafted": round(float(engine.drafted)),
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
     } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()} | (
-        _held(engine, layout, inside))
+        _held(engine, layout, inside, pool.ranks))
 
 
 def before_engine(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout) -> dict[str, float]:

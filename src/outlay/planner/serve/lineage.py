@@ -11,9 +11,11 @@ from typing import Any
 from outlay.derive import Quantity, add_all, derive, exact
 from outlay.planner.serve.replicas import Replicas
 from outlay.steps.serve.power import cache_work, pass_work, prompt_work
-from outlay.steps.serve.time import HOP_S, Parts, read_s, time_parts
+from outlay.steps.serve.time import HOP_S
 from outlay.steps.serve.time_inputs import Load
+from outlay.steps.serve.time_parts import Parts, time_parts
 from outlay.steps.serve.time_step import precision_of
+from outlay.steps.serve.time_waits import read_s
 
 CONSTANTS = "serve_time_constants"
 GRID = "utilization tables of kernels measured alone"

@@ -119,7 +119,7 @@ def prompts_a_pass(engine: EngineTime, load: Load) -> Num:
 def at_least_one(mean: Num) -> Num:
     """Mean of a Poisson number where it is not zero.
 
-    >>> float(at_least_one(0.0)), round(float(at_least_one(1.0)), 3)
+    >>> round(float(at_least_one(0.0)), 3), round(float(at_least_one(1.0)), 3)
     (1.0, 1.582)
     """
     some = np.maximum(mean, 1e-9)
