@@ -112,3 +112,14 @@ class Architecture(Struct, frozen=True, dict=True):  # dict: what is kept of cac
         for kind, count in self.runs:
             counts[kind] = counts.get(kind, 0) + count
         return tuple(counts.items())
+
+    @cached_property
+    def routed_groups(self) -> tuple[tuple[LayerKind, int], ...]:
+        """Kinds summed whose layers route and exchange tokens alike, one of each standing for all."""
+        found: dict[object, tuple[LayerKind, int]] = {}
+        for kind, count in self.groups:
+            alike = (kind.mixer == "none", kind.mlp, kind.gated, kind.experts, kind.experts_per_token, kind.expert_ffn,
+                     kind.expert_hidden)
+            one, before = found.get(alike, (kind, 0))
+            found[alike] = one, before + count
+        return tuple(found.values())

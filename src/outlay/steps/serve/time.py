@@ -36,6 +36,7 @@ SATURATED = 1.0
 HOP_S = 20e-6  # from one pipeline stage to the next
 BLOCK = 4096  # numbers worked on at a time, which a core's cache holds
 ROUNDS = 4  # of the fixed point between how many run and how long they take
+FEW_ROUNDS = 3  # of the one between how many decode and how long they wait
 
 
 def serve_time(
@@ -111,6 +112,7 @@ def looped(
     """
     c = engine.constants
     whole = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
+    shorter, shortest = shorter_s(parts, engine)
     inside, passes, launches = inside_s(parts, c), passes_s(parts, c), launched_s(parts, c)
     rest = np.maximum(load.output - 1.0, 0.0)
     met = c["share"] * others * inside / load.output
@@ -123,14 +125,14 @@ def looped(
     at_once = 0.0 if load.pool == "prefill" else c["wait"] * accepted_tokens(engine.acceptance, engine.drafted)
     step, tpot, ttft = whole, whole + met, came
     decoding: Num = np.minimum(rest, 1.0)  # share of those inside
-    for _ in range(ROUNDS):
+    for _ in range(FEW_ROUNDS):
         e2e = tpot * rest + ttft
         beside = beside_s(parts, inside, step, passes, others, decoding) if load.pool == "both" else 0.0
         held = 0.0 if load.pool == "prefill" else taken_up(engine, layout, replica, rest, decoding) - at_once
         waiting = waiting_s(engine, layout, load, others, passes, inside, e2e) + launching_s(launches, others / e2e)
         ttft = came + at_once * tpot + later * (beside + held * tpot + waiting)
         decoding = tpot * rest / (tpot * rest + ttft)
-        step = whole - shorter_s(parts, engine, 1.0 - decoding)
+        step = whole - np.minimum((1.0 - decoding) * parts.sequences * shorter, shortest)
         tpot = step + met * decoding
     if load.pool == "both" and loop:  # a loop is no faster than a queue of as many, whose work is the same
         more = np.maximum((others + 1.0) * parts.shared_chunks / parts.together - rest, 0.0)

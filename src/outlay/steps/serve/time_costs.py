@@ -46,17 +46,18 @@ def _launches_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     return step_launches_s(parts.layers, parts.expert_layers, parts.mixer_layers, constants)
 
 
-def shorter_s(parts: Parts, engine: EngineTime, away: Num) -> Num:
-    """How much sooner a token is answered with a share of those inside `away` from the step; one is always in it.
+def shorter_s(parts: Parts, engine: EngineTime) -> tuple[Num, Num]:
+    """How much sooner a token is answered for each of those inside that is away from its step, and at most.
 
-    Straight between a step of all and one of fewer; where each kernel is launched, only down to the launches.
+    Straight between a step of all and one of fewer; one is always in it. Where each kernel is launched, only down to
+    the launches.
     """
     c = engine.constants.__getitem__
-    passes = (parts.decode.total(c) - parts.few.total(c)) / np.maximum(parts.sequences - parts.fewer, 1e-9)
+    passes = (parts.decode.routed(c) - parts.few.routed(c)) / np.maximum(parts.sequences - parts.fewer, 1e-9)
     own = c("reading") * parts.reading + parts.flight * parts.sequences * c("sequence_s")
-    number = np.minimum(away * parts.sequences, np.maximum(parts.sequences - 1.0, 0.0))
+    each, tokens = passes + own / parts.sequences, steps_a_token(engine)
     most = np.maximum(_decoding_s(parts, engine.constants) - _launches_s(parts, engine.constants), 0.0)
-    return np.minimum(number * (passes + own / parts.sequences), most) * steps_a_token(engine)
+    return each * tokens, np.minimum(each * np.maximum(parts.sequences - 1.0, 0.0), most) * tokens
 
 
 def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:

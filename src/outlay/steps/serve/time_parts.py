@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
 from outlay.steps.serve.time_step import (
     Pass,
+    Taken,
     decode_attention_s,
     joint_attention_s,
+    own_pass,
     prompt_attention_s,
-    step_pass,
+    routed_pass,
 )
 
 Num = Any
-PARTS = ("flow", "least", "work", "floor", "experts", "expert_work", "copies", "exchange")
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
 PROMPT_SHARE = 0.5  # of the 16-bit peak that prompt attention reaches
 # Kernels of a layer with latent attention or a recurrent mixer over one with plain attention, ten to seven or eight:
@@ -32,7 +34,7 @@ class Parts(Struct, frozen=True, eq=False):
     """Seconds by part, before constants: of a decode step, of prompts inside one, of one alone and of a burst."""
 
     decode: Pass
-    few: Pass  # a decode step of fewer
+    few: Pass  # a decode step with the experts of fewer
     reading: Num
     reading_floor: Num
     mixed: Pass  # a decode step with prompts in it
@@ -89,12 +91,13 @@ def time_parts(
     chunk = own * together / shared
     fewer = np.maximum(FEWER * busy, 1.0)
     mixed_rows, mixed_sampled = (chunk, together) if engine.own_steps else (rows + chunk, rows)
-    passes = _side_by_side((rows, fewer * (1.0 + engine.drafted), mixed_rows, own * at_once / chunks,
-                            own * whole / burst),
-                           lambda m, n: step_pass(arch, device, by, layout, m, n, ROUTING_SPREAD, flight,
-                                                  engine.widened),
-                           (rows, fewer * (1.0 + engine.drafted), mixed_sampled, at_once, whole))
-    decode, few, mixed, alone, burst_pass = passes
+    tokens = rows, mixed_rows, own * at_once / chunks, own * whole / burst
+    bare = _side_by_side(lambda m, n: own_pass(arch, device, by, layout, m, n, flight),
+                         tokens, (rows, mixed_sampled, at_once, whole))
+    routed = _side_by_side(lambda m: routed_pass(arch, device, by, layout, m, ROUTING_SPREAD, engine.widened),
+                           (*tokens, fewer * (1.0 + engine.drafted)))
+    decode, mixed, alone, burst_pass = (Pass(*each, *by_all) for each, by_all in zip(bare, routed[:4], strict=True))
+    few = Pass(*bare[0], *routed[4])  # of which weights of a rank's own are read alike
     context = load.input + 0.5 * load.output
     queries = 1.0 + engine.drafted
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context, queries)
@@ -126,16 +129,15 @@ def at_least_one(mean: Num) -> Num:
     return some / -np.expm1(-some)
 
 
-def _side_by_side(rows: tuple[Num, ...], of: Any, sampled: tuple[Num, ...]) -> tuple[Pass, ...]:
-    """Several passes at once, on an axis before those of the numbers."""
-    shape = np.broadcast_shapes(*map(np.shape, (*rows, *sampled)))
+def _side_by_side(of: Callable[..., Taken], *rows: tuple[Num, ...]) -> list[Taken]:
+    """Parts of several passes at once, on an axis before those of the numbers."""
+    shape = np.broadcast_shapes(*(np.shape(one) for each in rows for one in each))
     if shape:
-        whole = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in (rows, sampled)))
+        fields = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in rows))
     else:
-        whole = of(*(np.array(each, dtype=float)[:, np.newaxis] for each in (rows, sampled)))
-    fields = [getattr(whole, name) for name in PARTS]
-    full = np.broadcast_shapes(*map(np.shape, fields))
+        fields = of(*(np.array(each, dtype=float)[:, np.newaxis] for each in rows))
+    full = np.broadcast_shapes((len(rows[0]), *(shape or (1,))), *map(np.shape, fields))
     spread = [field if np.shape(field) == full else np.broadcast_to(field, full) for field in fields]
     if full[1:] == (1,) and not shape:
-        return tuple(Pass(*each) for each in zip(*(field.ravel() for field in spread), strict=True))
-    return tuple(Pass(*(field[place] for field in spread)) for place in range(len(rows)))
+        spread = [field.ravel() for field in spread]
+    return list(zip(*spread, strict=True))

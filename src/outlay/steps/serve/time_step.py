@@ -68,18 +68,11 @@ class Pass(Struct, frozen=True, eq=False):
         return experts + constant("copies") * self.copies + constant("exchange") * self.exchange
 
 
-def step_pass(
-    arch: Architecture,
-    device: TimeDevice,
-    part_bytes: Mapping[str, Num],
-    layout: ServeLayout,
-    rows: Num,
-    sampled: Num,
-    spread: Num,
+def own_pass(
+    arch: Architecture, device: TimeDevice, part_bytes: Mapping[str, Num], layout: ServeLayout, rows: Num, sampled: Num,
     flight: Num = 1.0,
-    widened: float = 1.0,
-) -> Pass:
-    """Matrix products and exchanges of a step with `rows` tokens an attention rank, `sampled` of them answered.
+) -> Taken:
+    """Of a `Pass` what goes with `rows` tokens of a rank, `sampled` of them answered: flow, least, work, floor.
 
     flight: passes in the pipeline at once; each waits for the last stage, which has the head beside its layers.
     """
@@ -98,17 +91,25 @@ def step_pass(
     for count, (read, bare, busy, small) in zip(counts, products(jobs, Rates(device, rows)), strict=True):
         flow, least = flow + count * read, least + count * bare
         work, floor = work + count * busy, floor + count * small
+    return flow, least, work, floor
+
+
+def routed_pass(
+    arch: Architecture, device: TimeDevice, part_bytes: Mapping[str, Num], layout: ServeLayout, rows: Num, spread: Num,
+    widened: float = 1.0,
+) -> Taken:
+    """What goes with the tokens of all ranks, `rows` on each: experts, expert_work, copies, exchange."""
     experts: Num = 0.0
     expert_work: Num = 0.0
     copies: Num = 0.0
     exchange: Num = 0.0
     reduce = all_reduce_s(rows * arch.hidden * HALF, layout.tensor, device)
-    for kind, count in arch.groups:
+    for kind, count in arch.routed_groups:
         if kind.mlp == "moe":
             read, busy, moved = expert_s(kind, arch, device, part_bytes["experts"], layout, rows, spread, widened)
             experts, expert_work, copies = experts + count * read, expert_work + count * busy, copies + count * moved
         exchange = exchange + count * exchange_s(kind, arch.hidden, device, layout, rows, reduce)
-    return Pass(flow, least, work, floor, experts, expert_work, copies, exchange)
+    return experts, expert_work, copies, exchange
 
 
 def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
