@@ -9,7 +9,7 @@ import numpy as np
 from outlay.physics.queueing import accepted_tokens
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import EngineTime, Load, held_steps
-from outlay.steps.serve.time_parts import Parts, prompts_a_pass
+from outlay.steps.serve.time_parts import Parts
 
 Num = Any
 
@@ -58,12 +58,14 @@ def waiting_s(
     engine: EngineTime, layout: ServeLayout, load: Load, others: Num, passes: Num, inside: Num, e2e: Num
 ) -> Num:
     """Until the prompts under way or before one's own are done."""
+    polled = any(steps > 0.0 for _, steps in engine.holds)  # waits for the next look
     if load.kind == "closed":
-        if engine.holds:  # between two looks for requests
+        if polled:
             return 0.0
         return engine.constants["meet"] * passes * np.minimum(others * passes / e2e, 1.0)
-    # One who comes falls into a step that a prompt makes longer as often as it is longer, and waits for what is left
-    # of it, and for those before it where a pass takes few (Pollaczek 1930; of arrivals in bursts, Kingman 1961).
+    # Steps L that serve all who came in the one before: L = step + N·S, N Poisson of mean r·L, so var L / E L =
+    # r·S²/(1 - (r·S)²). One who comes falls into long ones more often: half of var L / E L is left of it beyond half of
+    # a mean one, and r·S times it are others' prompts before one's own (of arrivals in bursts, Kingman 1961).
     busy = np.minimum(load.rate / layout.data * inside, 1.0 - 1e-6)
-    wait = 0.5 * busy * inside / (1.0 - busy / prompts_a_pass(engine, load))
-    return wait * (0.5 * (load.arrival_cv**2 + 1.0) - (1.0 if engine.holds else 0.0))
+    wait = busy * inside * (0.5 + busy) / (1.0 - busy**2)
+    return wait * (0.5 * (load.arrival_cv**2 + 1.0) - (1.0 if polled else 0.0))
