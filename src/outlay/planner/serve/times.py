@@ -142,7 +142,7 @@ def _open(
             """The queueing model where it is as busy as the plan is, in the time of a device so much slower."""
             each = load.rate / modelled
             found = finite(lambda part: whole.found(replace(load, rate=each * part))[name], busy)
-            return slower * np.where(np.isfinite(modelled_s), modelled_s * (found / here[name]), found)
+            return slower * (modelled_s * (found / here[name]) if np.all(np.isfinite(modelled_s)) else found)
 
         return time_s
 
