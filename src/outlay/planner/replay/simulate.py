@@ -214,10 +214,11 @@ def replay_pools(
 def _held(engine: EngineTime, layout: ServeLayout, inside: float, ranks: int) -> dict[str, float]:
     """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are; those of them
     that pass from one look for requests to the next, half of which is waited for on average."""
-    held, polled = float(held_back(engine, layout, inside)), max(round(float(held_steps(engine, inside))), 1)
-    if ranks > 1:  # that step together take up what has come at the same steps
-        polled = max(int(2.0 * held), 1)
-    return {"held": max(held - 0.5 * (polled - 1), 0.0) if ranks == 1 else 0.0, "polled": polled}
+    looks = float(held_steps(engine, inside))
+    # Ranks that step together wait for each other's steps; only what a server is set to let pass comes on top.
+    held = float(engine.constants["hold"]) * looks if ranks > 1 else float(held_back(engine, layout, inside))
+    polled = max(round(looks), 1)
+    return {"held": max(held - 0.5 * (polled - 1), 0.0), "polled": polled}
 
 
 def _inside(arch: Architecture, phase: ServePhase, engine: EngineTime, layout: ServeLayout, replicas: int,
