@@ -51,13 +51,27 @@ def planned(model: str, engine: str) -> Any:
         "workload": {"concurrency": 8, "input": 1024, "output": 1024}, **layout}}), load())
 
 
+def cache_tokens(found: Any) -> float:
+    """That a replica of the plan holds."""
+    phase = found.serve
+    return float(value_of(serve_memory(found.architecture, phase.usable_bytes, phase.recipe,
+                                       phase.layout).kv_cache_tokens))
+
+
+def summed_up(number: str, logs: Any) -> str:
+    """How far logarithms of ratios lie from zero."""
+    off = np.abs(logs)
+    return (f"{number}: within 5 % {np.mean(off < np.log(1.05)):.0%}, median {np.expm1(np.median(off)):.1%}, "
+            f"worst {np.expm1(off.max()):.0%}")
+
+
 def cell(found: Any, concurrency: int, lengths: tuple[int, int], cv: float, waves: int) -> dict[str, float]:
     """Simulated over closed form, and both values of the time to the first token."""
     phase, arch = found.serve, found.architecture
     prompt, output = float(lengths[0]), float(lengths[1])
     phase = replace(phase, asked=replace(phase.asked, kind="closed", input=prompt, output=output,
                                          concurrency=float(concurrency)))
-    cache = float(value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens))
+    cache = cache_tokens(found)
     engine, asked = phase.speed.engine, Load("closed", prompt, output, float(concurrency), cache_tokens=cache)
     steady = replace(engine, constants={**engine.constants, "queue": 0.0})
     form, later = (serve_time(arch, phase.speed.device, one, phase.layout, asked) for one in (engine, steady))
@@ -121,9 +135,8 @@ def main() -> None:
                     print(f"| {model} | {engine} | {size[0]}/{size[1]} | "
                           + " | ".join(f"{r[number]:.2f}" if number in r else "" for r in own) + " |")
     for number in NUMBERS:
-        off = np.array([abs(np.log(r[number])) for r in rows if r.get(number, math.nan) == r.get(number, math.nan)])
-        print(f"{number}: within 5 % {np.mean(off < np.log(1.05)):.0%}, median {np.expm1(np.median(off)):.1%}, "
-              f"worst {np.expm1(off.max()):.0%}", file=sys.stderr)
+        logs = np.array([np.log(r[number]) for r in rows if r.get(number, math.nan) == r.get(number, math.nan)])
+        print(summed_up(number, logs), file=sys.stderr)
 
 
 if __name__ == "__main__":

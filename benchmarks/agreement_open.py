@@ -13,14 +13,12 @@ import sys
 from typing import Any
 
 import numpy as np
-from agreement import ENGINES, LENGTHS, MODELS, planned
+from agreement import ENGINES, LENGTHS, MODELS, cache_tokens, planned, summed_up
 from msgspec.structs import replace
 
-from outlay.derive import value_of
 from outlay.planner.replay.simulate import replay
 from outlay.resolve.lengths import Lengths
 from outlay.simulate import Arrivals, Synthetic
-from outlay.steps.serve.memory import serve_memory
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import Load
 
@@ -34,7 +32,7 @@ def cell(
     """Simulated over closed form by time, and requests inside."""
     phase, arch = found.serve, found.architecture
     prompt, output = float(lengths[0]), float(lengths[1])
-    cache = float(value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens))
+    cache = cache_tokens(found)
     asked = Load("open", prompt, output, rate=1.0, cache_tokens=cache)
     rate = share / float(serve_time(arch, phase.speed.device, phase.speed.engine, phase.layout, asked)["load"])
     form = serve_time(arch, phase.speed.device, phase.speed.engine, phase.layout, replace(asked, rate=rate))
@@ -67,13 +65,11 @@ def main() -> None:
                 for load in LOADS:
                     ratios, inside = cell(found, load, lengths, given.cv, given.requests)
                     for name, ratio in ratios.items():
-                        off[name].append(abs(np.log(ratio)))
+                        off[name].append(float(np.log(ratio)))
                     line.append("/".join(f"{ratio:.2f}" for ratio in ratios.values()) + f" ({inside:.0f})")
                 print(f"| {model} | {engine} | {lengths[0]}/{lengths[1]} | " + " | ".join(line) + " |", flush=True)
     for name, logs in off.items():
-        within = np.mean(np.array(logs) < np.log(1.05))
-        print(f"{name}: within 5 % {within:.0%}, median {np.expm1(np.median(logs)):.1%}, "
-              f"worst {np.expm1(max(logs)):.0%}", file=sys.stderr)
+        print(summed_up(name, np.array(logs)), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from outlay.steps.serve.time_costs import decode_step_s, inside_s, joint_s, laun
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
 from outlay.steps.serve.time_parts import PROMPT_SHARE, Parts, time_parts
 from outlay.steps.serve.time_step import decode_attention_s, joint_attention_s, prompt_attention_s
-from outlay.steps.serve.time_waits import held_back
+from outlay.steps.serve.time_waits import held_back, let_pass
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
@@ -181,7 +181,8 @@ def replay(
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
                       slower_first)
     inside = _inside(arch, phase, engine, layout, replicas, cache_tokens)
-    whole = System(**(_fields(arch, phase, pool, engine, layout, inside, slower_first) | system))
+    told = _fields(arch, phase, engine, layout, pool.ranks, inside, slower_first)
+    whole = System(**(told | {"pool": pool} | system))
     return simulate(workload, whole, steps, seed, slo=slo, power=power, keep=keep)
 
 
@@ -205,7 +206,7 @@ def replay_pools(
     moving = moved_bytes / phase.asked.input / link_bytes_per_s
     inside = _inside(arch, phase, second.engine, second.layout, int(value_of(second.replicas)),
                      float(value_of(second.cache_tokens)), "decode")
-    told = _fields(arch, phase, pools[1], second.engine, second.layout, inside, slower_first)
+    told = _fields(arch, phase, second.engine, second.layout, pools[1].ranks, inside, slower_first)
     whole = System(**(told
                       | {"pool": pools[0], "decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
@@ -214,10 +215,9 @@ def replay_pools(
 def _held(engine: EngineTime, layout: ServeLayout, inside: float, ranks: int) -> dict[str, float]:
     """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are; those of them
     that pass from one look for requests to the next, half of which is waited for on average."""
-    looks = float(held_steps(engine, inside))
     # Ranks that step together wait for each other's steps; only what a server is set to let pass comes on top.
-    held = float(engine.constants["hold"]) * looks if ranks > 1 else float(held_back(engine, layout, inside))
-    polled = max(round(looks), 1)
+    held = float(let_pass(engine, inside) if ranks > 1 else held_back(engine, layout, inside))
+    polled = max(round(float(held_steps(engine, inside))), 1)
     return {"held": max(held - 0.5 * (polled - 1), 0.0), "polled": polled}
 
 
@@ -237,18 +237,18 @@ def _block(phase: ServePhase) -> float:
 
 
 def _fields(
-    arch: Architecture, phase: ServePhase, pool: Pool, engine: EngineTime, layout: ServeLayout, inside: float,
+    arch: Architecture, phase: ServePhase, engine: EngineTime, layout: ServeLayout, ranks: int, inside: float,
     slower_first: float,
 ) -> dict[str, Any]:
     """What a plan says of a deployment, in the simulator's words."""
     before = before_engine(arch, phase.speed.device, engine, layout)
     return {
-        "pool": pool, "max_model_len": int(phase.recipe.max_model_len), "prefix_hit": float(engine.prefix_hit),
+        "max_model_len": int(phase.recipe.max_model_len), "prefix_hit": float(engine.prefix_hit),
         "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)),
         "drafted": round(float(engine.drafted)),
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
     } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()} | (
-        _held(engine, layout, inside, pool.ranks))
+        _held(engine, layout, inside, ranks))
 
 
 def before_engine(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout) -> dict[str, float]:

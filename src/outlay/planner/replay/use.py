@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from outlay.steps.serve.power import serve_power
 from outlay.steps.serve.time_inputs import Load
 
 MOST_KEPT = 200_000  # requests whose every step is kept to show how power went
+_Closed = tuple[Asked, Any, Replayed, Traffic]
 BINS = 48  # of the time of a replay
 
 
@@ -68,12 +69,7 @@ def own_load(
     each = int(whole.layout.devices)
     held = whole.devices if scaling is None else derive(
         _times, "devices held, mean", "devices", count=found.values["replay"]["replicas_mean"], each=float(each))
-    share = seen_hits(asked, found.run, resolved.notes)
-    if share:
-        asked, whole = replace(asked, prefix_hit=share), replicas_with(whole, share)
-        closed, traffic = times(asked, whole)
-        found = replace(found, values=counted_with(closed, found.values))
-    return _use(resolved, asked, found, traffic, held, power, whole)
+    return _use(resolved, _with_hits(resolved, asked, found, traffic, whole, replicas_with, times), held, power)
 
 
 def own_load_of_pools(
@@ -95,12 +91,21 @@ def own_load_of_pools(
         held = derive(_of_both, "devices held, mean", "devices", first=own[scaling[0].pool]["replicas_mean"],
                       second=own[scaling[1].pool]["replicas_mean"], each=float(scaling[0].each),
                       other=float(scaling[1].each))
+    return _use(resolved, _with_hits(resolved, asked, found, traffic, pools, pools_with, pooled_times), held, power)
+
+
+def _with_hits(
+    resolved: Resolved, asked: Asked, found: Replayed, traffic: Traffic, deployed: Any, hit: Callable[..., Any],
+    times_of: Callable[..., tuple[dict[str, Any], Traffic]],
+) -> _Closed:
+    """The load, what it is on (`hit` by so much of every prompt) and its closed form, with what the replay found
+    cached."""
     share = seen_hits(asked, found.run, resolved.notes)
-    if share:
-        asked, pools = replace(asked, prefix_hit=share), pools_with(pools, share)
-        closed, traffic = pooled_times(asked, pools)
-        found = replace(found, values=counted_with(closed, found.values))
-    return _use(resolved, asked, found, traffic, held, power, pools)
+    if not share:
+        return asked, deployed, found, traffic
+    asked, deployed = replace(asked, prefix_hit=share), hit(deployed, share)
+    closed, traffic = times_of(asked, deployed)
+    return asked, deployed, replace(found, values=counted_with(closed, found.values)), traffic
 
 
 def _kept(resolved: Resolved, asked: Asked, power: Power | None) -> dict[str, Any]:
@@ -108,8 +113,8 @@ def _kept(resolved: Resolved, asked: Asked, power: Power | None) -> dict[str, An
     return {"keep": "tables" if resolved.notes.tables or few else "measures", "power": power}
 
 
-def _use(resolved: Resolved, asked: Asked, found: Replayed, traffic: Traffic, held: Any, power: Power | None,
-         deployed: Any) -> Use:
+def _use(resolved: Resolved, closed: _Closed, held: Any, power: Power | None) -> Use:
+    asked, deployed, found, traffic = closed
     values, run = dict(found.values), found.run
     if asked.replay.scales:
         rate = values.get("rate", traffic.requests_per_s)

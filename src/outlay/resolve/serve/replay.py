@@ -63,7 +63,7 @@ def resolve_replay(given: Serve, kind: str, load: dict[str, Any], defaults: Defa
 def _scales(given: Serve, kind: str, load: dict[str, Any], defaults: Defaults) -> tuple[Scale, ...]:
     """How replicas follow a replay, of two pools those of each.
 
-    None where all stand, or where the load is known by the hour (`resolve.hourly`).
+    Empty where all stand, or where the load is known by the hour (`resolve.hourly`).
     """
     if given.workload is not None and given.workload.hourly is not None:
         if given.autoscale is not None:

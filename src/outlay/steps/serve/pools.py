@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
+from outlay.physics.queueing import service_wait_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
@@ -136,8 +137,7 @@ def _balance(
         handed = moving + taken_up(second.engine, second.layout, inside / second.replicas, rest) * each["tpot_s"]
         stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + handed
         if open_loop:
-            used = np.minimum(load.rate / capacity, 1.0 - 1e-6)
-            ttft = prompt_s + 0.5 * bursts * service * used / (1.0 - used)
+            ttft = prompt_s + bursts * service_wait_s(load.rate, service)
             inside = load.rate * stay
         else:
             ttft = prompt_s + service * (waiting + burst)

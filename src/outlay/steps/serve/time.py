@@ -14,7 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
-from outlay.physics.queueing import accepted_tokens, closed_loop_tpot_s
+from outlay.physics.queueing import batch_wait_s, closed_loop_tpot_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_costs import (
     alone_s,
@@ -29,7 +29,7 @@ from outlay.steps.serve.time_costs import (
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_parts import Parts, sequences_at_once, time_parts
-from outlay.steps.serve.time_waits import beside_s, launching_s, read_s, taken_up, waiting_s
+from outlay.steps.serve.time_waits import beside_s, held, known, read_s, waiting_s
 
 Num = Any
 SATURATED = 1.0
@@ -122,15 +122,15 @@ def looped(
     burst = c["queue"] * np.maximum(burst_s(parts, c) - passes, 0.0) if loop else 0.0
     later = 1.0 - 2.0 * c["queue"] if loop else 1.0
     came = c["first_s"] + read_s(engine, load) + passes + parts.chunks * launches + burst
-    at_once = 0.0 if load.pool == "prefill" else c["wait"] * accepted_tokens(engine.acceptance, engine.drafted)
+    ahead = 0.0 if load.pool == "prefill" else known(engine)
     step, tpot, ttft = whole, whole + met, came
     decoding: Num = np.minimum(rest, 1.0)  # share of those inside
     for _ in range(FEW_ROUNDS):
         e2e = tpot * rest + ttft
         beside = beside_s(parts, inside, step, passes, others, decoding) if load.pool == "both" else 0.0
-        held = 0.0 if load.pool == "prefill" else taken_up(engine, layout, replica, rest, decoding) - at_once
-        waiting = waiting_s(engine, layout, load, others, passes, inside, e2e) + launching_s(launches, others / e2e)
-        ttft = came + at_once * tpot + later * (beside + held * tpot + waiting)
+        back = 0.0 if load.pool == "prefill" else held(engine, layout, replica, rest, decoding)
+        waiting = waiting_s(engine, layout, load, others, passes, inside, e2e) + batch_wait_s(others / e2e, launches)
+        ttft = came + ahead * tpot + later * (beside + back * tpot + waiting)
         decoding = tpot * rest / (tpot * rest + ttft)
         step = whole - np.minimum((1.0 - decoding) * parts.sequences * shorter, shortest)
         tpot = step + met * decoding

@@ -31,9 +31,14 @@ def _decoding_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
 
 def _passing_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """The same without attention; where each kernel is launched, a step's take as long as one's with a prompt in it."""
+    eager = _mixed_s(parts, constants) if is_eager(constants) else 0.0
+    return parts.decode.total(constants.__getitem__) + _kernels_s(parts, constants) + eager
+
+
+def _kernels_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Small kernels of all layers."""
     c = constants.__getitem__
-    kernels = parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
-    return parts.decode.total(c) + kernels + (_mixed_s(parts, constants) if is_eager(constants) else 0.0)
+    return parts.layers * c("layer_s") + parts.expert_layers * c("expert_layer_s")
 
 
 def _mixed_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
@@ -101,19 +106,23 @@ def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Nu
     """
     c = constants.__getitem__
     if parts.own_steps:
-        own, routed, launched = parts.mixed.own(c), parts.mixed.routed(c), _launch_s(parts, constants)
-        passes = parts.shared_chunks / parts.together * (apart * (own + launched) + routed)
-        return passes + apart * c("prompt_attention") * parts.prompt_attention
+        each = apart * (parts.mixed.own(c) + _launch_s(parts, constants)) + parts.mixed.routed(c)
+    else:
+        each = _more_s(parts, constants, apart)
+    passes = parts.shared_chunks / parts.together * each
+    return passes + apart * c("prompt_attention") * parts.prompt_attention
+
+
+def _more_s(parts: Parts, constants: Mapping[str, Num], apart: Num) -> Num:
+    """What a decode step takes longer with a chunk of prompts in it."""
+    c = constants.__getitem__
     own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
     routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
     joint = joint_s(parts.joint, parts.reading, constants)
     if is_eager(constants):  # launched in any case, while the device waits
         spare = np.maximum(_launches_s(parts, constants) - _decoding_s(parts, constants), 0.0)
-        each = np.maximum(apart * (own + joint - spare) + routed, 0.0)
-    else:
-        each = apart * (own + _mixed_s(parts, constants) + joint) + routed
-    passes = parts.shared_chunks / parts.together * each
-    return passes + apart * c("prompt_attention") * parts.prompt_attention
+        return np.maximum(apart * (own + joint - spare) + routed, 0.0)
+    return apart * (own + _mixed_s(parts, constants) + joint) + routed
 
 
 def joint_s(joint: Num, reading: Num, constants: Mapping[str, Num]) -> Num:
@@ -142,9 +151,8 @@ def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
 
 
 def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
-    c = constants.__getitem__
-    layer, experts = c("layer_s") + c("mixed_layer_s"), c("expert_layer_s") + c("mixed_expert_layer_s")
-    return parts.layers * layer + parts.expert_layers * experts + c("step_s")
+    """What a pass with prompts in it takes beside its products: small kernels, their launches and scheduling."""
+    return _kernels_s(parts, constants) + _mixed_s(parts, constants) + constants["step_s"]
 
 
 def launched_s(parts: Parts, constants: Mapping[str, Num]) -> Num:

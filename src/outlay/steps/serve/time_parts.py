@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import Architecture
+from outlay.physics.queueing import at_least_one
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
 from outlay.steps.serve.time_step import (
@@ -75,7 +76,7 @@ def time_parts(
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     budget = engine.max_num_batched_tokens
-    inside, whole, at_once = busy, busy, busy if load.kind == "batch" else 1.0
+    whole, at_once = busy, busy if load.kind == "batch" else 1.0
     if load.kind != "batch" and load.pool == "both":
         # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps.
         busy = np.minimum(busy, np.maximum(load.output * budget / own, 1.0))
@@ -84,8 +85,8 @@ def time_parts(
     # As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
     # its passes, within the budget. One more step goes by while they wait for it.
     held = np.minimum(held_steps(engine, running * layout.data), load.output - 1.0) if load.pool == "both" else 0.0
-    more = np.maximum(inside - 1.0, 0.0) * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
-    most = prompts_a_pass(engine, load)
+    more = np.maximum(whole - 1.0, 0.0) * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
+    most = np.maximum(budget / own, 1.0)
     together, met = np.minimum(at_least_one(more), most), np.minimum(1.0 + more, most)
     chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, whole))
     chunk = own * together / shared
@@ -112,21 +113,6 @@ def time_parts(
         met, shared, burst,
         busy, fewer, whole, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers, engine.own_steps,
     )
-
-
-def prompts_a_pass(engine: EngineTime, load: Load) -> Num:
-    """Prompts that an engine's budget of tokens takes at once."""
-    return np.maximum(engine.max_num_batched_tokens / np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0), 1.0)
-
-
-def at_least_one(mean: Num) -> Num:
-    """Mean of a Poisson number where it is not zero.
-
-    >>> round(float(at_least_one(0.0)), 3), round(float(at_least_one(1.0)), 3)
-    (1.0, 1.582)
-    """
-    some = np.maximum(mean, 1e-9)
-    return some / -np.expm1(-some)
 
 
 def _side_by_side(of: Callable[..., Taken], *rows: tuple[Num, ...]) -> list[Taken]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from outlay.physics.queueing import accepted_tokens
+from outlay.physics.queueing import accepted_tokens, gated_wait_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import EngineTime, Load, held_steps
 from outlay.steps.serve.time_parts import Parts
@@ -14,38 +14,40 @@ from outlay.steps.serve.time_parts import Parts
 Num = Any
 
 
-def launching_s(launched: Num, rate: Num) -> Num:
-    """Until the launches under way end, after which all prompts that came meanwhile are launched together.
-
-    A host that serves all who wait at once is busy L/(L + e^(-rL)/r) of the time, and found half way through. Prompts
-    of 20 ms each, ten a second:
-
-    >>> round(float(launching_s(0.020, 10.0)), 5)
-    0.00196
-    """
-    often = rate * launched
-    return 0.5 * launched * often / (often + np.exp(-often))
-
-
 def read_s(engine: EngineTime, load: Load) -> Num:
     """Host time to read a prompt's text: to tokenise it and to hand its tokens on."""
     return engine.constants["token_s"] * load.input
 
 
+def let_pass(engine: EngineTime, inside: Num) -> Num:
+    """Decode steps that requests are kept waiting as the server is set to."""
+    return engine.constants["hold"] * held_steps(engine, inside)
+
+
 def held_back(engine: EngineTime, layout: ServeLayout, inside: Num) -> Num:
     """Decode steps that requests are kept waiting on purpose: as the server is set to, or until attention ranks take
     prompts up together."""
-    c = engine.constants
-    return c["hold"] * held_steps(engine, inside) + np.where(np.greater(layout.data, 1), c["wait_ranks"], 0.0)
+    ranks = np.where(np.greater(layout.data, 1), engine.constants["wait_ranks"], 0.0)
+    return let_pass(engine, inside) + ranks
 
 
-def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num, rest: Num, decoding: Num = 1.0) -> Num:
-    """Tokens answered until a request is taken up, with `inside` in a replica that have `rest` tokens each to come.
+def known(engine: EngineTime) -> Num:
+    """Tokens answered until a server that schedules ahead knows of a request."""
+    return engine.constants["wait"] * accepted_tokens(engine.acceptance, engine.drafted)
+
+
+def held(engine: EngineTime, layout: ServeLayout, inside: Num, rest: Num, decoding: Num = 1.0) -> Num:
+    """Tokens answered while it is held back, with `inside` in a replica that have `rest` tokens each to come.
 
     Nobody is held back longer than others are being answered, nor where there are none. decoding: their share.
     """
-    held = np.minimum(held_back(engine, layout, inside), rest) * np.clip((inside - 1.0) * decoding, 0.0, 1.0)
-    return (engine.constants["wait"] + held) * accepted_tokens(engine.acceptance, engine.drafted)
+    steps = np.minimum(held_back(engine, layout, inside), rest) * np.clip((inside - 1.0) * decoding, 0.0, 1.0)
+    return steps * accepted_tokens(engine.acceptance, engine.drafted)
+
+
+def taken_up(engine: EngineTime, layout: ServeLayout, inside: Num, rest: Num) -> Num:
+    """Tokens answered until a request is taken up: until it is known, and as long as it is held back."""
+    return known(engine) + held(engine, layout, inside, rest)
 
 
 def beside_s(parts: Parts, inside: Num, step: Num, passes: Num, others: Num, decoding: Num) -> Num:
@@ -57,15 +59,10 @@ def beside_s(parts: Parts, inside: Num, step: Num, passes: Num, others: Num, dec
 def waiting_s(
     engine: EngineTime, layout: ServeLayout, load: Load, others: Num, passes: Num, inside: Num, e2e: Num
 ) -> Num:
-    """Until the prompts under way or before one's own are done."""
-    polled = any(steps > 0.0 for _, steps in engine.holds)  # waits for the next look
+    """Until the prompts under way or before one's own are done; where the server looks for requests only now and then
+    that is part of the wait for its next look, but for arrivals in bursts (Kingman 1961)."""
+    looks = any(steps > 0.0 for _, steps in engine.holds)
     if load.kind == "closed":
-        if polled:
-            return 0.0
-        return engine.constants["meet"] * passes * np.minimum(others * passes / e2e, 1.0)
-    # Steps L that serve all who came in the one before: L = step + N·S, N Poisson of mean r·L, so var L / E L =
-    # r·S²/(1 - (r·S)²). One who comes falls into long ones more often: half of var L / E L is left of it beyond half of
-    # a mean one, and r·S times it are others' prompts before one's own (of arrivals in bursts, Kingman 1961).
-    busy = np.minimum(load.rate / layout.data * inside, 1.0 - 1e-6)
-    wait = busy * inside * (0.5 + busy) / (1.0 - busy**2)
-    return wait * (0.5 * (load.arrival_cv**2 + 1.0) - (1.0 if polled else 0.0))
+        return 0.0 if looks else engine.constants["meet"] * passes * np.minimum(others * passes / e2e, 1.0)
+    bursts = 0.5 * (load.arrival_cv**2 + 1.0)
+    return gated_wait_s(load.rate / layout.data, inside) * (bursts - (1.0 if looks else 0.0))
