@@ -19,6 +19,7 @@ _ENDS = ";&|\n()"
 _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _MAX_DEPTH = 20
 _LONGEST = 2_000  # characters between the brackets of one variable or substitution
+_PER_VARIABLE = 50  # looks that a variable costs, beside those for its closing bracket
 _KEPT = frozenset(
     (
         "CUDA_VISIBLE_DEVICES",
@@ -51,7 +52,7 @@ class _Scan(Struct):
     depth: int = 0
     words_left: int = MAX_WORDS
     chars_left: int = 2 * MAX_TEXT
-    brackets_left: int = 500_000  # characters that may be looked at for closing brackets
+    looks_left: int = 500_000  # for variables and for the brackets that close them
     lists: dict[str, list[str]] = field(default_factory=dict)
 
     own: dict[str, str] = field(default_factory=dict)  # variables that are handed on with a command
@@ -148,7 +149,8 @@ def _command(scan: _Scan) -> list[str]:
             scan.at = len(scan.text) if end < 0 else end
         elif mark in _ENDS:
             scan.at += 1
-            break
+            if words:
+                break
         else:
             more = _word(scan)
             scan.spend(more)
@@ -255,6 +257,9 @@ def _quoted(scan: _Scan, mark: str) -> str:
 
 def _variable(scan: _Scan) -> str:
     """What a `$…` stands for, or itself when that is not in the text."""
+    scan.looks_left -= _PER_VARIABLE
+    if scan.looks_left < 0:
+        raise Unreadable("too many variables or brackets in the launch text")
     start = scan.at
     scan.at += 1
     after = scan.text[scan.at : scan.at + 1]
@@ -288,11 +293,9 @@ def _closing(scan: _Scan, pair: str) -> int:
     last = scan.text.find(pair[1], scan.at, scan.at + _LONGEST)
     for end in range(scan.at, min(len(scan.text), scan.at + _LONGEST) if last >= 0 else 0):
         depth += (scan.text[end] == pair[0]) - (scan.text[end] == pair[1])
-        scan.brackets_left -= 1
+        scan.looks_left -= 1
         if not depth:
             return end
-    if scan.brackets_left < 0:
-        raise Unreadable("too many brackets in the launch text")
     return -1
 
 
@@ -302,9 +305,9 @@ def _expanded(scan: _Scan, text: str) -> str:
         return text
     if scan.depth >= _MAX_DEPTH:
         raise Unreadable("variables within variables in the launch text")
-    inner = _Scan(f'"{text}"', 0, scan.depth + 1, scan.words_left, scan.chars_left, scan.brackets_left, scan.lists)
+    inner = _Scan(f'"{text}"', 0, scan.depth + 1, scan.words_left, scan.chars_left, scan.looks_left, scan.lists)
     word = _quoted(inner, '"')
-    scan.words_left, scan.chars_left, scan.brackets_left = inner.words_left, inner.chars_left, inner.brackets_left
+    scan.words_left, scan.chars_left, scan.looks_left = inner.words_left, inner.chars_left, inner.looks_left
     return word
 
 
