@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outlay.api import plan
+from outlay.errors import BadValue, Inconsistent
 from outlay.resolve.serve.time import PENALTIES, dated_scope, time_constants, version_constant
 
 
@@ -47,6 +48,24 @@ def test_how_tokens_are_chosen_is_said():
     unknown = served(engine="tensorrt-llm", sampling="penalties")
     said = "serve.sampling: what penalties takes in TensorRT-LLM is not known"
     assert any(warning.startswith(said) for warning in unknown.warnings)
+
+
+def test_a_moving_tag_is_the_newest_known():
+    """Published runs name nightly-dev and main: they are answered as today's, and it is said."""
+    nightly, today = served(engine_version="nightly-dev"), served()
+    assert nightly.phases["serve"]["tpot_s"].value == today.phases["serve"]["tpot_s"].value
+    said = {a["what"]: a["why"] for a in nightly.assumptions}
+    assert "nightly-dev" in said["serve.engine_version"]
+    with pytest.raises(BadValue, match="nightly"):
+        served(engine_version="mine")
+
+
+def test_degrees_that_cannot_be_name_the_nearest():
+    for changes, field, told in (({"tensor": 6}, "tensor", "4 and 8"), ({"tensor": 2, "expert": 4}, "expert", "is 2"),
+                                 ({"tensor": 4, "decode_context_parallel": 3}, "decode_context_parallel", "2 and 4")):
+        with pytest.raises(Inconsistent, match=told) as caught:
+            served(**changes)
+        assert caught.value.field == f"serve.{field}"
 
 
 def test_penalties_on_one_device_may_be_paced_by_the_host():

@@ -76,3 +76,17 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """
     close = nearest(name, known)
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def near(value: int, allowed: Iterable[int]) -> str:
+    """The allowed values on both sides, as words.
+
+    >>> near(6, [1, 2, 4, 8]), near(9, [1, 2]), near(3, [])
+    ('nearest are 4 and 8', 'nearest is 2', 'no other value works')
+    """
+    known = sorted({int(v) for v in allowed} - {value})
+    below, above = [v for v in known if v < value], [v for v in known if v > value]
+    found = [str(v) for v in (*below[-1:], *above[:1])]
+    if not found:
+        return "no other value works"
+    return f"nearest {'are' if len(found) > 1 else 'is'} {' and '.join(found)}"

@@ -13,6 +13,7 @@ from outlay.errors import BadValue
 DEFAULT_ENGINE = "vllm"
 _GIB = 2.0**30
 _TEXTS = ("text", "list")
+_MOVING = frozenset(("nightly", "latest", "main", "master", "head", "dev", "edge", "rolling"))
 
 
 class Engine(Struct, frozen=True):
@@ -63,6 +64,16 @@ def version_of(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found.group().split(".")) if found else ()
 
 
+def moving(version: str) -> bool:
+    """Whether a tag names no release but what is newest: nightly, latest, main.
+
+    >>> moving("nightly-dev"), moving("nightly-dev-20260216-d3bae71e"), moving("0.5.9.dev"), moving("unknown")
+    (True, True, False, False)
+    """
+    words = set(re.split(r"[^a-z]+", version.lower()))
+    return bool(words & _MOVING) and not re.search(r"\d+\.\d+", version)
+
+
 def find_engine(name: str | None, version: str | None, catalog: Catalog, without: str = "") -> Engine:
     """The engine's facts, those of the version's range over those of today.
 
@@ -75,13 +86,12 @@ def find_engine(name: str | None, version: str | None, catalog: Catalog, without
     facts = dict(base.facts)
     if without and f"{base.id}@without/{without}" in catalog.ids("engine"):
         facts |= catalog.find("engine", f"{base.id}@without/{without}").facts
-    if version is None:
+    if version is None or moving(version):
         return Engine(base.id, base.name, str(base.value("version", "")), facts)
     wanted = version_of(str(version))
     if not wanted:
-        raise BadValue(
-            f"serve.engine_version: no number in {version!r}; write 0.11.0", "serve.engine_version"
-        )
+        raise BadValue(f"serve.engine_version: no number in {version!r}; write 0.11.0, or nightly for the newest known",
+                       "serve.engine_version")
     for entry in catalog.entries("engine"):
         if entry.id.partition("@")[0] == base.id and "version_from" in entry:
             low, high = (

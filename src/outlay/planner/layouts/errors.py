@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
-from outlay.errors import Inconsistent
+from outlay.errors import Inconsistent, near
 from outlay.planner.layouts.rules import (
     Facts,
     context_allowed,
@@ -54,20 +54,6 @@ def require_layouts(arch: Architecture, hw: Hardware, recipe: Recipe, given: Map
     if not len(space):
         raise _contradiction(arch, hw, recipe, given, path)
     return space
-
-
-def near(value: int, allowed: Iterable[int]) -> str:
-    """The allowed values on both sides, as words.
-
-    >>> near(6, [1, 2, 4, 8]), near(9, [1, 2]), near(3, [])
-    ('nearest are 4 and 8', 'nearest is 2', 'no other value works')
-    """
-    known = sorted({int(v) for v in allowed} - {value})
-    below, above = [v for v in known if v < value], [v for v in known if v > value]
-    found = [str(v) for v in (*below[-1:], *above[:1])]
-    if not found:
-        return "no other value works"
-    return f"nearest {'are' if len(found) > 1 else 'is'} {' and '.join(found)}"
 
 
 def _check_alone(facts: Facts, given: Mapping[str, Any], path: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from outlay.architecture import Architecture
-from outlay.errors import Inconsistent
+from outlay.errors import Inconsistent, near
 from outlay.resolve.engines import Engine
 from outlay.scenario import Disaggregated, Fleet, Pool, Serve
 from outlay.steps.serve.inputs import ServeLayout
@@ -79,12 +79,16 @@ def _checked(given: Serve | Pool, pipeline: int, context: int, arch: Architectur
     """Degrees that divide what they split; Inconsistent names the field that does not."""
     tensor, data, expert = int(given.tensor or 1), int(given.data or 1), int(given.expert or 1)
     heads = max((k.heads for k, _ in arch.groups if k.mixer in ("attention", "mla")), default=tensor)
-    for wrong, field, why in (
-        (pipeline > arch.layers, "pipeline", f"{pipeline} stages are more than the {arch.layers} layers"),
-        (heads % tensor, "tensor", f"{heads} heads do not divide by {tensor}"),
-        ((tensor * data) % expert, "expert", f"{expert} does not divide tensor x data, {tensor * data}"),
-        (tensor % context, "decode_context_parallel", f"{context} does not divide tensor {tensor}"),
+    if pipeline > arch.layers:
+        field = f"{path}.pipeline"
+        raise Inconsistent(f"{field}: {pipeline} stages are more than the {arch.layers} layers", field)
+    for value, whole, field, what in (
+        (tensor, heads, "tensor", f"the {heads} heads"),
+        (expert, tensor * data, "expert", f"tensor x data, {tensor * data}"),
+        (context, tensor, "decode_context_parallel", f"tensor, {tensor}"),
     ):
-        if wrong:
-            raise Inconsistent(f"{path}.{field}: {why}", f"{path}.{field}")
+        if whole % value:
+            hint = near(value, (n for n in range(1, whole + 1) if whole % n == 0))
+            ranks = "; attention ranks (data) need not divide them" if field == "tensor" else ""
+            raise Inconsistent(f"{path}.{field}: {value} does not divide {what}; {hint}{ranks}", f"{path}.{field}")
     return ServeLayout(tensor, pipeline, expert, data, context)

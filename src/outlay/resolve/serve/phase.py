@@ -15,7 +15,7 @@ from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.drafter import Drafter, resolve_drafter
-from outlay.resolve.engines import Engine, find_engine
+from outlay.resolve.engines import Engine, find_engine, moving
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.hourly import Tenures
 from outlay.resolve.notes import Notes
@@ -150,13 +150,10 @@ def _engine_of(
         notes.assume(PATH + "engine", engine.id, why, engine.source("name"))
     elif own and engine.id != LOCAL_ENGINE:
         notes.warn(f"serve.engine: {engine.name} has no kernels for {facts.id}; planned as if it had")
-    if given.engine_version is None:
-        notes.assume(
-            PATH + "engine_version",
-            engine.version,
-            "the version the catalogue describes",
-            engine.source("version"),
-        )
+    told = given.engine_version
+    if told is None or moving(told):
+        why = "the version the catalogue describes" + (f", the newest it knows for {told!r}" if told else "")
+        notes.assume(PATH + "engine_version", engine.version, why, engine.source("version"))
     return engine
 
 
