@@ -6,7 +6,15 @@ import pytest
 
 from outlay.api import plan
 from outlay.errors import BadValue, Inconsistent
-from outlay.resolve.serve.time import PENALTIES, dated_scope, time_constants, version_constant
+from outlay.resolve.serve.time import (
+    GROUPS,
+    PENALTIES,
+    dated_scope,
+    residual_age,
+    time_constants,
+    time_residual,
+    version_constant,
+)
 
 
 def test_an_older_vllm_takes_longer_for_experts():
@@ -58,6 +66,16 @@ def test_a_moving_tag_is_the_newest_known():
     assert "nightly-dev" in said["serve.engine_version"]
     with pytest.raises(BadValue, match="nightly"):
         served(engine_version="mine")
+
+
+def test_an_age_that_was_measured_is_uncertain_both_ways():
+    """Errors of its devices left out; those of its only model are of an age of which nothing is known: all too fast."""
+    found = served(engine_version="0.2").phases["serve"]["tpot_s"]
+    assert found.low < 0.9 * found.value < 1.1 * found.value < found.high
+    group = GROUPS + "model/llama-2-70b"
+    assert residual_age("vllm@0.4", "") == "vllm@0.4" == residual_age("vllm@0.4", GROUPS + "device/h100-sxm5-80gb")
+    low, _, high = time_residual("tpot_s", "dense", False, True, residual_age("vllm@0.4", group))
+    assert 1.0 < low < high
 
 
 def test_degrees_that_cannot_be_name_the_nearest():

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from outlay.catalog import load
 from outlay.resolve import resolve
-from outlay.resolve.serve.time import GROUPS, shape_of, time_constants, time_device
+from outlay.resolve.serve.time import GROUPS, UNKNOWN_AGE, shape_of, time_constants, time_device
 from outlay.scenario_io import scenario_from
 from outlay.steps.serve.cache import tokens_at
 from outlay.steps.serve.inputs import ServeLayout
@@ -364,8 +364,8 @@ def main() -> None:
         tables |= fits
         if scope:
             extra += residuals(ratios_of(items, found), scope, f"{what} left out")
-        if what == "model":
-            extra += age_residuals(items, found, f"{what} left out")
+        if scope:
+            extra += age_residuals(items, found, f"{what} left out", UNKNOWN_AGE if what == "model" else "")
     if not given.write:
         return
     write_left_out(tables)

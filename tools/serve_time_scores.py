@@ -71,8 +71,11 @@ def residuals(ratios: Callable[[str, str], Any], scope: str, what: str, tail: st
     return rows
 
 
-def age_residuals(items: list[Any], found: dict[str, Any], what: str) -> list[list[str]]:
-    """The same of engines of an age that was measured, which are of one kind of model and of one kind of load."""
+def age_residuals(items: list[Any], found: dict[str, Any], what: str, tail: str = "") -> list[list[str]]:
+    """The same of engines of an age that was measured, which are of one kind of model and of one kind of load.
+
+    Its only model left out is the whole age left out (`tail` says so); another device's rows tell how an age was.
+    """
     rows = []
     for engine in sorted({i.case["engine"] for i in items if "@" in i.case["engine"] and i.weight > 0.0}):
         for number in ("tpot_s", "ttft_s"):
@@ -81,7 +84,7 @@ def age_residuals(items: list[Any], found: dict[str, Any], what: str) -> list[li
             low, value, high = np.quantile(ratio[np.isfinite(ratio)], (0.1, 0.5, 0.9))
             span = [f"{value:.4g}", "ratio", f"{low:.4g}", f"{high:.4g}"]
             note = f"measured over predicted, {what}, {len(ratio)} rows"
-            rows += [[f"residual.{engine}", f"{number}.{shape}", *span, SOURCE, TODAY, "derived", note]
+            rows += [[f"residual.{engine}{tail}", f"{number}.{shape}", *span, SOURCE, TODAY, "derived", note]
                      for shape in SHAPES]
     return rows
 

@@ -30,6 +30,7 @@ from outlay.resolve.serve.time import (
     dated_scope,
     is_seen,
     launches,
+    residual_age,
     shape_of,
     time_constants,
     time_device,
@@ -76,6 +77,7 @@ class Speed(Struct, frozen=True):
     penalties: bool = False  # asked for with each request
     plain: EngineTime | None = None  # as it is usually run, where more is asked: drafting, cached prefixes, sampling...
     known: Mapping[str, Quantity] = field(default_factory=dict)  # the device's bandwidth and peaks, with their sources
+    age: str = ""  # whose residual holds, where it is not that of the engine in `key`
     untold: str = ""  # whose residual holds where nobody tells the replicas of two pools
 
     @property
@@ -94,7 +96,7 @@ class Speed(Struct, frozen=True):
         at: where the load lies (`place`), which says how alike those runs are. devices: of a replica; with penalties
         and one device it is the host that may set the pace, and published runs say how far.
         """
-        engine = self.key[2] + (HOST if self.penalties and devices == 1 else "")
+        engine = (self.age or self.key[2]) + (HOST if self.penalties and devices == 1 else "")
         low, middle, high = time_residual(number, self.shape, pools, self.seen, engine)
         if pools and self.untold:  # what else such runs do not tell, beside their replicas
             low, middle, high = pool_constants()[self.untold, number]
@@ -204,7 +206,7 @@ def resolve_speed(
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
                  key, split, beside, given.sampling == PENALTIES, plain,
                  {GIVEN_PEAKS.get(n, n): peak for n, peak in facts.peaks.items()}
-                 | {"memory_bytes_per_s": facts.memory_bytes_per_s})
+                 | {"memory_bytes_per_s": facts.memory_bytes_per_s}, residual_age(name, without))
 
 
 def _eager(name: str, constants: dict[str, float], notes: Notes, without: str) -> dict[str, float]:

@@ -30,6 +30,7 @@ LINK_SHARE = 0.75  # of a link's rate that a collective reaches where none was m
 COPIED_BYTES_PER_S = 1.8e12  # where none was measured: the middle of devices
 GRAPHS_SINCE = (0, 6)  # of vLLM
 LAUNCHED_AGE = "vllm@0.4"  # of which decode steps launched kernel by kernel were fitted
+UNKNOWN_AGE = " left out"  # residuals of an age of which nothing was fitted (validation only)
 GROUPS = "serve-time/"  # what a group that is left out starts with
 PLAIN = {"nvfp4": "fp4"}
 PENALTIES = "penalties"
@@ -225,7 +226,7 @@ def time_residual(
 
     number is ttft_s, tpot_s or output_tokens_per_s; pools says that prompts and answers run apart. The middle is
     reported, not applied: a prediction stays what the constants say. engine: with its age, where it has one; an age
-    that was measured has a spread of its own.
+    that was measured has a spread of its own, which is another where that age was left out of the fit.
     """
     plain = engine.removesuffix(HOST)
     hosts = () if plain == engine else (engine, AGE_OF_PENALTIES.get(plain, plain) + HOST)
@@ -241,6 +242,14 @@ def is_seen(engine: str, generation_name: str, without: str = "") -> bool:
     scopes = {scope for scope, _ in _rows()}
     known = engine.partition("@")[0] in scopes and generation_name in scopes
     return known and not without.startswith((f"{GROUPS}device/", f"{GROUPS}engine/"))
+
+
+def residual_age(engine: str, without: str) -> str:
+    """Whose residual an engine's age has: another one where the group left out took all that was known of the age."""
+    tail = f"@without/{without}"
+    ages = {scope for scope, _ in _rows() if "@" in scope}
+    lost = without.startswith(GROUPS) and engine in ages and not any(s == engine + tail for s, _ in _left_out())
+    return engine + UNKNOWN_AGE * lost
 
 
 def _launched(engine: str) -> bool:
