@@ -6,7 +6,6 @@ import csv
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -16,6 +15,7 @@ from outlay.catalog.store import DATA
 from outlay.catalog.utilization import decode_attention, expert_copies, matmul_grids
 from outlay.resolve.efficiency import DEFAULT_FAMILY
 from outlay.resolve.engines import version_of
+from outlay.resolve.serve.fitted import spans, values, written
 from outlay.resolve.serve.relatives import link_ratio, meshed, reached_share
 from outlay.steps.efficiency import GENERATIONS
 from outlay.steps.serve.time_inputs import LAUNCHES, Links, TimeDevice
@@ -172,23 +172,17 @@ def _collective_rows() -> dict[str, list[tuple[str, ...]]]:
 
 @lru_cache(maxsize=1)
 def _rows() -> dict[tuple[str, str], float]:
-    return _read(CONSTANTS)
+    return values(CONSTANTS)
 
 
 @lru_cache(maxsize=1)
 def _left_out() -> dict[tuple[str, str], float]:
-    return _read(LEFT_OUT)
-
-
-def _read(path: Path) -> dict[tuple[str, str], float]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return {(row["id"], row["parameter"]): float(row["value"]) for row in csv.DictReader(file)}
+    return values(LEFT_OUT)
 
 
 @lru_cache(maxsize=1)
 def _versions() -> dict[tuple[str, str], str]:
-    with open(VERSIONS, newline="", encoding="utf-8") as file:
-        return {(row["id"], row["parameter"]): row["value"] for row in csv.DictReader(file)}
+    return written(VERSIONS)
 
 
 def dated_scope(engine: str, version: tuple[int, ...]) -> str:
@@ -203,12 +197,7 @@ def dated_scope(engine: str, version: tuple[int, ...]) -> str:
 
 @lru_cache(maxsize=1)
 def _spans() -> dict[tuple[str, str], tuple[float, float, float]]:
-    found: dict[tuple[str, str], tuple[float, float, float]] = {}
-    for path in (CONSTANTS, VERSIONS):
-        with open(path, newline="", encoding="utf-8") as file:
-            found |= {(row["id"], row["parameter"]): (float(row["low"]), float(row["value"]), float(row["high"]))
-                      for row in csv.DictReader(file) if row["id"].startswith("residual")}
-    return found
+    return spans(CONSTANTS) | spans(VERSIONS)
 
 
 def shape_of(arch: Architecture) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +12,7 @@ from outlay.catalog.store import DATA
 from outlay.derive import Quantity, normal_draws
 from outlay.resolve.fleet import fleet_record
 from outlay.resolve.notes import Notes
+from outlay.resolve.serve.fitted import spans
 from outlay.scenario import Fleet, Serve
 
 CONSTANTS = DATA / "serve_pool_constants.csv"
@@ -92,6 +92,4 @@ def untold_scope(device: str, without: str) -> str:
 @lru_cache(maxsize=1)
 def constants() -> dict[tuple[str, str], tuple[float, float, float]]:
     """Low, value and high by id and parameter."""
-    with open(CONSTANTS, newline="", encoding="utf-8") as file:
-        return {(row["id"], row["parameter"]): (float(row["low"]), float(row["value"]), float(row["high"]))
-                for row in csv.DictReader(file)}
+    return spans(CONSTANTS)
