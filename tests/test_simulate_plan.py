@@ -11,7 +11,16 @@ import pytest
 from msgspec.structs import replace
 
 from outlay.catalog import load
-from outlay.planner.replay.simulate import before_engine, contract_values, pool_of, replay, replay_pools, step_time
+from outlay.planner.replay.simulate import (
+    _answered,
+    before_engine,
+    contract_values,
+    pool_of,
+    replay,
+    replay_pools,
+    step_time,
+)
+from outlay.planner.serve.pool_times import load_of_pools
 from outlay.readers import architecture_from_mapping
 from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths
@@ -127,9 +136,9 @@ def test_what_a_replay_gives_has_the_contracts_names() -> None:
     assert values["tpot_s"] is None and values["ttft_p99_s"] >= values["ttft_p50_s"] > 0
 
 
-def planned(**serve: Any) -> Any:
+def planned(fleet: str = "4xh100-sxm5-80gb", **serve: Any) -> Any:
     load_ = {"rate": 4.0, "input": 1024, "output": 256}
-    return resolve(scenario_from({"model": "llama-3.1-8b", "fleet": "4xh100-sxm5-80gb",
+    return resolve(scenario_from({"model": "llama-3.1-8b", "fleet": fleet,
                                   "serve": {"max_model_len": 8192, "workload": load_, **serve}}), load())
 
 
@@ -149,6 +158,22 @@ def test_two_pools_of_a_plan_agree_with_their_closed_form() -> None:
     assert run.measures["e2e_s"].mean == pytest.approx(float(form["e2e_s"]), rel=0.03)
     assert (run.steps["running"][run.steps["engine"] < 2] == 0).all()
     assert (run.steps["prompt_tokens"][run.steps["engine"] >= 2] == 0).all()
+
+
+def test_who_is_still_at_the_prompt_is_not_in_the_pool_that_answers() -> None:
+    """How long a server lets decode steps pass goes by the requests it has (Little 1961), not by those before it."""
+    pool = {"tensor": 1, "replicas": 4}
+    load_ = {"rate": 1.0, "input": 60_000, "output": 256}
+    found = planned(engine="sglang", fleet="8xh100-sxm5-80gb", max_model_len=65536, workload=load_,
+                    disaggregated={"prefill": pool, "decode": {**pool, "replicas": 1}, "kv_transfer_bytes_per_s": 25e9})
+    phase, arch = found.serve, found.architecture
+    first, second = (Side(one.layout, one.replicas, phase.speed.engine, 3e6) for one in phase.pools)
+    moved = 60_000 * 131_072.0
+    form = pools_time(arch, phase.speed.device, first, second, load_of_pools(phase.asked), moved, 25e9)
+    answering_s = float(form["begun_s"] + 255.0 * form["tpot_s"])
+    inside = _answered(arch, phase, first, second, moved, 25e9)
+    assert inside == pytest.approx(answering_s, rel=0.02)
+    assert inside < 0.75 * float(form["e2e_s"])
 
 
 @pytest.mark.parametrize(("engine", "apart"), [("sglang", True), ("vllm", False)])

@@ -14,6 +14,7 @@ from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.errors import Unsupported
 from outlay.physics.queueing import accepted_tokens
+from outlay.planner.serve.pool_times import load_of_pools
 from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.serve.speed import Speed
 from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simulate
@@ -21,7 +22,7 @@ from outlay.simulate.core_come import UNDER_WAY
 from outlay.simulate.run import Workload
 from outlay.simulate.workload import Batch
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.pools import HANDOVER_S, Side
+from outlay.steps.serve.pools import HANDOVER_S, Side, pools_time
 from outlay.steps.serve.time import HOP_S, serve_time
 from outlay.steps.serve.time_costs import decode_step_s, inside_s, joint_s, launched_s, passes_s
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
@@ -204,8 +205,7 @@ def replay_pools(
     steps = tuple(step_time(arch, phase.speed.device, side.engine, side.layout, context, most, budget, slower,
                             slower_first) for side in (first, second))
     moving = moved_bytes / phase.asked.input / link_bytes_per_s
-    inside = _inside(arch, phase, second.engine, second.layout, int(value_of(second.replicas)),
-                     float(value_of(second.cache_tokens)), "decode")
+    inside = _answered(arch, phase, first, second, moved_bytes, link_bytes_per_s)
     told = _fields(arch, phase, second.engine, second.layout, pools[1].ranks, inside, slower_first)
     whole = System(**(told
                       | {"pool": pools[0], "decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
@@ -222,13 +222,22 @@ def _held(engine: EngineTime, layout: ServeLayout, inside: float, ranks: int) ->
 
 
 def _inside(arch: Architecture, phase: ServePhase, engine: EngineTime, layout: ServeLayout, replicas: int,
-            cache_tokens: float, pool: str = "both") -> float:
+            cache_tokens: float) -> float:
     """Requests in a replica, as the closed form has it under the load planned."""
     asked = phase.asked
     if asked.kind != "open":
         return asked.concurrency / replicas
-    load = Load("open", asked.input, asked.output, rate=asked.rate / replicas, cache_tokens=cache_tokens, pool=pool)
+    load = Load("open", asked.input, asked.output, rate=asked.rate / replicas, cache_tokens=cache_tokens)
     return float(serve_time(arch, phase.speed.device, engine, layout, load)["running"])
+
+
+def _answered(arch: Architecture, phase: ServePhase, first: Side, second: Side, moved_bytes: float,
+              link_bytes_per_s: float) -> float:
+    """Requests in a replica of the pool that answers, as the closed form has them: those whose prompt is still in the
+    other pool are not."""
+    found = pools_time(arch, phase.speed.device, first, second, load_of_pools(phase.asked), moved_bytes,
+                       link_bytes_per_s)
+    return float(found["running"] / second.replicas)
 
 
 def _block(phase: ServePhase) -> float:
