@@ -24,7 +24,8 @@ from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_needs import Answers, Needs, Prompts, answers_of, needed_per_s, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, pooled_times, pools_power_w
-from outlay.planner.serve.speed import held_tokens
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.speed import alone, held_to_one_stream, held_tokens
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
@@ -152,8 +153,8 @@ def pooled(
     if not firsts or not seconds:
         return
     for own, second in _alike(phase, arch, layouts, seconds):
-        both = Pools(arch, own.speed, _side(own, layouts, cache, firsts, None if given is None else given.prefill),
-                     _side(own, layouts, cache, second, None if given is None else given.decode), moved, link)
+        both = Pools(arch, own.speed, _side(arch, own, layouts, cache, firsts, "prefill", given),
+                     _side(arch, own, layouts, cache, second, "decode", given), moved, link)
         found = list(_of_layouts(resolved, own, device, both, asked, given, most_devices))
         if not found and not beside:
             found = list(_of_layouts(resolved, own, device, both, replace(asked, slo={}), given, most_devices))
@@ -161,13 +162,26 @@ def pooled(
 
 
 def _side(
-    phase: ServePhase, layouts: Sequence[ServeLayout], cache: Sequence[float], places: Sequence[int], pool: Pool | None
+    arch: Architecture, phase: ServePhase, layouts: Sequence[ServeLayout], cache: Sequence[float],
+    places: Sequence[int], name: str, given: Disaggregated | None,
 ) -> Side:
     """One pool in each of some layouts."""
     engine, least = phase.speed.engine, phase.asked.input + phase.asked.output
+    pool: Pool | None = None if given is None else getattr(given, name)
     if pool is not None and pool.max_num_seqs is not None:
         engine = replace(engine, max_num_seqs=float(pool.max_num_seqs))
-    return Side(_stacked([layouts[i] for i in places]), 1.0, engine, np.array([max(cache[i], least) for i in places]))
+    tokens = np.array([max(cache[i], least) for i in places])
+    slower = np.array([_slower(arch, phase, layouts[i], float(held), name) for i, held in zip(places, tokens,
+                                                                                           strict=True)])
+    return Side(_stacked([layouts[i] for i in places]), 1.0, engine, tokens, slower)
+
+
+def _slower(arch: Architecture, phase: ServePhase, layout: ServeLayout, tokens: float, name: str) -> float:
+    """Than the time model in what a pool does, where an engine or a device is held to its one stream."""
+    if phase.speed.fitted:
+        return 1.0
+    one = held_to_one_stream(Replicas(arch, phase.speed, layout, 1, tokens, single=alone(arch, phase, layout)), phase)
+    return float(value_of(one.slower_first if name == "prefill" else one.slower))
 
 
 def _alike(
@@ -195,7 +209,7 @@ def _row(side: Side, place: int, replicas: float) -> Side:
     layout = side.layout
     own = ServeLayout(int(layout.tensor[place]), layout.pipeline, int(layout.expert[place]), int(layout.data[place]),
                       int(layout.context[place]))
-    return Side(own, replicas, side.engine, float(side.cache_tokens[place]))
+    return Side(own, replicas, side.engine, float(side.cache_tokens[place]), float(side.slower[place]))
 
 
 def _of_layouts(
@@ -297,7 +311,7 @@ def _wide(both: Pools, tried: Sequence[tuple[int, int, float, float]]) -> Pools:
 def _many(side: Side, places: Any, replicas: Any) -> Side:
     own = side.layout
     layout = ServeLayout(own.tensor[places], own.pipeline, own.expert[places], own.data[places], own.context[places])
-    return Side(layout, replicas, side.engine, side.cache_tokens[places])
+    return Side(layout, replicas, side.engine, side.cache_tokens[places], side.slower[places])
 
 
 def option_of_pools(

@@ -18,7 +18,7 @@ from outlay.planner.serve.sums import finite, least, per_time, product, scaled, 
 from outlay.planner.serve.times import FIRST, TIMES, TOKEN, Traffic, latencies, loads_of, over_capacity, rates_of
 from outlay.resolve.own_runs import Point
 from outlay.resolve.power import PowerInputs, serve_power_facts
-from outlay.resolve.serve.speed import Speed
+from outlay.resolve.serve.speed import PER_S, Speed
 from outlay.resolve.serve.untold import Untold
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve.pools import Side, pools_time
@@ -36,6 +36,8 @@ class Pools(Struct, frozen=True, eq=False):
     moved_bytes: float
     link_bytes_per_s: float
     untold: Untold | None = None  # replicas of both, where one of each is planned because nobody told
+    slower: Quantity | float = 1.0  # as `second.slower` and `first.slower`, with what is not known of them
+    slower_first: Quantity | float = 1.0
 
     def at(self, load: Load, times: Any = 1.0) -> Mapping[str, Any]:
         """Both together at so many times this rate; as a person's own runs of them were, where there are."""
@@ -71,14 +73,26 @@ class Pools(Struct, frozen=True, eq=False):
                 for name, (unit, label) in names.items()}
 
     def own_slower(self, load: Load) -> tuple[float, float]:
-        """How much longer than the model a token and a first token take on two pools, by one's own runs."""
+        """How much longer than the model a token and a first token take: this engine's one stream, one's own runs."""
+        slow, slow_first = float(self.second.slower), float(self.first.slower)
         if self.speed.own is None:
-            return 1.0, 1.0
+            return slow, slow_first
         modelled = self.modelled(load)
         inside = load.concurrency if load.kind == "closed" else float(modelled["running"])
         token, first = (self.speed.nominal(name, max(inside, 1e-6), load.input, load.output, float(sum(self.devices)))
                         for name in ("tpot_s", "ttft_s"))
-        return float(token), float(first)
+        return slow * float(token), slow_first * float(first)
+
+    def residual(self, number: str, at: Point | None, prompts: bool = False) -> Quantity:
+        """Measured over predicted, with what is not known of an engine's one stream; prompts: it is their pool's."""
+        own, side = (self.slower_first, self.first) if prompts else (self.slower, self.second)
+        found = self.speed.residual(number, True, at)
+        if not isinstance(own, Quantity):
+            return found
+        fewer = number == PER_S
+        both: Quantity = derive(_as_fast if fewer else _as_slow, found.label, "ratio", residual=found, slower=own,
+                                within=side.slower)
+        return both
 
 
 def load_of_pools(asked: Asked) -> Load:
@@ -131,7 +145,7 @@ def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:
         product,
         "requests a second that it sustains",
         "requests/s",
-        rate_slow=speed.residual("output_tokens_per_s", True, at),
+        rate_slow=pools.residual(PER_S, at, float(found["prefill_load"]) > float(found["decode_load"])),
         each=spread["capacity_per_s"],
         replicas=1,
     )
@@ -199,7 +213,7 @@ def _values(
     capacity: Quantity,
 ) -> tuple[dict[str, Any], Quantity]:
     at = place_of_pools(pools, load, found)
-    slow, slow_first = pools.speed.residual("tpot_s", True, at), pools.speed.residual("ttft_s", True, at)
+    slow, slow_first = pools.residual("tpot_s", at), pools.residual("ttft_s", at, True)
     token = derive(scaled, TOKEN, "s", modelled_s=spread["tpot_s"], slower=slow)
     if asked.kind == "queued":
         return {"ttft_s": None, "tpot_s": token, "itl_s": token, "e2e_s": None}, capacity
@@ -235,6 +249,16 @@ def _over_replicas(pools: Pools, load: Load, name: str, kept: dict[bytes, Mappin
         return found[place.ravel()] if np.ndim(ratio) else float(found[0])
 
     return with_replicas
+
+
+def _as_slow(residual: Any, slower: Any, within: Any) -> Any:
+    """What left-out runs took beyond the model, and this engine's one stream beyond what the model holds of it."""
+    return residual * slower / within
+
+
+def _as_fast(residual: Any, slower: Any, within: Any) -> Any:
+    """What left-out runs reached over the model, and this engine's one stream over what the model holds of it."""
+    return residual * within / slower
 
 
 def _first_at(pools: Pools, load: Load, modelled: float) -> Callable[..., Any]:

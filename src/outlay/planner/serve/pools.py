@@ -18,7 +18,8 @@ from outlay.planner.serve.launch_more import as_started
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.pool_hours import standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
-from outlay.planner.serve.speed import alone, finish, held_tokens
+from outlay.planner.serve.replicas import Replicas
+from outlay.planner.serve.speed import alone, finish, held_to_one_stream, held_tokens
 from outlay.resolve.power import serve_power_facts
 from outlay.resolve.record import Resolved
 from outlay.resolve.serve.layout import PoolLayout
@@ -93,10 +94,14 @@ def pools_of(phase: ServePhase, arch: Architecture) -> tuple[ServePhase, dict[st
     phase = with_extras(phase, arch, phase.pools[-1].layout)
     pools: dict[str, Any] = {}
     sides: dict[str, Side] = {}
+    held: dict[str, Replicas] = {}
     for pool in phase.pools:
         own = _own(phase, pool)
         memory = serve_memory(arch, phase.usable_bytes, own.recipe, pool.layout)
-        sides[pool.name] = _side(arch, own, pool, memory)
+        single = alone(arch, own, pool.layout)
+        tokens = _tokens(arch, own, pool, memory)
+        held[pool.name] = held_to_one_stream(Replicas(arch, own.speed, pool.layout, 1, tokens, single=single), own)
+        sides[pool.name] = _side(own, pool, tokens, held[pool.name])
         pools[pool.name] = {
             "layout": shown_layout(pool.layout),
             "replicas": pool.replicas,
@@ -104,11 +109,11 @@ def pools_of(phase: ServePhase, arch: Architecture) -> tuple[ServePhase, dict[st
             "devices_per_replica": int(pool.layout.devices),
             **memory_values(arch, own, memory),
             **verdict(own, memory),
-            "one_stream": alone(arch, own, pool.layout),
+            "one_stream": single,
         }
     moved = value_of(pools["decode"]["kv_bytes_per_token"]) * phase.asked.input
     both = Pools(arch, phase.speed, sides["prefill"], sides["decode"], moved, value_of(phase.link_bytes_per_s),
-                 phase.untold)
+                 phase.untold, held["decode"].slower, held["prefill"].slower_first)
     return phase, pools, both
 
 
@@ -120,10 +125,15 @@ def _own(phase: ServePhase, pool: PoolLayout) -> ServePhase:
     return replace(phase, recipe=recipe, shown=phase.shown | {"max_num_seqs": pool.sequences})
 
 
-def _side(arch: Architecture, phase: ServePhase, pool: PoolLayout, memory: ServeMemory) -> Side:
+def _tokens(arch: Architecture, phase: ServePhase, pool: PoolLayout, memory: ServeMemory) -> float:
+    held = held_tokens(arch, phase, pool.layout, value_of(memory.kv_cache_tokens))
+    return max(held, phase.asked.input + phase.asked.output)
+
+
+def _side(phase: ServePhase, pool: PoolLayout, tokens: float, one: Replicas) -> Side:
+    """one: a replica of it, held to its one stream."""
     engine = phase.speed.engine
     if pool.sequences is not None:
         engine = replace(engine, max_num_seqs=float(pool.sequences))
-    held = held_tokens(arch, phase, pool.layout, value_of(memory.kv_cache_tokens))
-    tokens = max(held, phase.asked.input + phase.asked.output)
-    return Side(pool.layout, float(pool.replicas), engine, tokens)
+    slower = value_of(one.slower_first if pool.name == "prefill" else one.slower)
+    return Side(pool.layout, float(pool.replicas), engine, tokens, slower)

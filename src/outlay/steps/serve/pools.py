@@ -27,12 +27,16 @@ HANDOVER_S = 0.005  # to tell the decode side, beside moving the cache
 
 
 class Side(Struct, frozen=True, eq=False):
-    """One pool: its replicas, how each is laid out, the engine's limits there and tokens its cache holds."""
+    """One pool: its replicas, how each is laid out, the engine's limits there and tokens its cache holds.
+
+    slower: than the time model in what the pool does, where an engine or a device has no constants of its own.
+    """
 
     layout: ServeLayout
     replicas: Num
     engine: EngineTime
     cache_tokens: Num
+    slower: Num = 1.0
 
 
 def pools_time(
@@ -93,14 +97,16 @@ def prompt_pool(arch: Architecture, device: TimeDevice, first: Side, load: Load)
     together = np.minimum(fits, first.engine.max_num_seqs)
     full = replace(alone, kind="batch", concurrency=together * first.layout.data)
     busy = serve_time(arch, device, first.engine, first.layout, full)["service_s"] / together
-    return own["ttft_s"], first.replicas * first.layout.data / np.maximum(busy, 1e-9)
+    return own["ttft_s"] * first.slower, first.replicas * first.layout.data / np.maximum(busy * first.slower, 1e-9)
 
 
 def _decode(
     arch: Architecture, device: TimeDevice, second: Side, load: Load, share: Num
 ) -> Mapping[str, Num]:
     own = replace(load, concurrency=share, cache_tokens=second.cache_tokens, pool="decode")
-    return serve_time(arch, device, second.engine, second.layout, own)
+    found = serve_time(arch, device, second.engine, second.layout, own)
+    return {**found, "tpot_s": found["tpot_s"] * second.slower,
+            "output_tokens_per_s": found["output_tokens_per_s"] / second.slower}
 
 
 def _balance(
