@@ -132,6 +132,27 @@ def test_a_rate_is_solved_through_the_queue(tmp_path: Path, capsys: pytest.Captu
     assert any("that of the arrivals" in why for why in found["left_out"])
 
 
+def test_a_plan_of_the_measured_rate_says_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs at rates tell no throughput; a device that is slower a token still sustains less, and is busier."""
+    files, asked = [], scenario()
+    for rate in (4.0, 8.0):
+        asked["serve"]["workload"] = {"rate": rate, "input": 1024, "output": 256}
+        plain = plan(asked).phases["serve"]
+        document = json.loads((FIXTURES / "vllm_c32.json").read_text()) | {
+            "request_rate": rate, "max_concurrency": None, "completed": 1000, "duration": 1000 / rate,
+            "total_input_tokens": 1024000, "total_output_tokens": 256000, "request_throughput": rate,
+            "output_throughput": 256 * rate, "mean_ttft_ms": 1e3 * plain["ttft_s"].value,
+            "mean_tpot_ms": 1.3e3 * plain["tpot_s"].value}
+        files.append(tmp_path / f"r{rate:.0f}.json")
+        files[-1].write_text(json.dumps({k: v for k, v in document.items() if k != "version" and "e2el" not in k}))
+    assert run(["calibrate", *map(str, files), "-g", FLEET, "-o", str(tmp_path / "facts")]) == YES
+    capsys.readouterr()
+    after = plan(asked, extra=(tmp_path / "facts",)).phases["serve"]
+    assert after["tpot_s"].value == pytest.approx(1.3 * plain["tpot_s"].value, rel=0.05)
+    assert after["load"].value > 1.08 * plain["load"].value
+    assert after["capacity_requests_per_s"].value < plain["capacity_requests_per_s"].value / 1.08
+
+
 def test_explain_lays_it_beside_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["explain", str(FIXTURES / "vllm_c32.json"), "-g", FLEET]) == YES
     page = capsys.readouterr().out

@@ -101,3 +101,22 @@ def find_engine(name: str | None, version: str | None, catalog: Catalog, without
             if low <= wanted < high:
                 facts |= entry.facts
     return Engine(base.id, base.name, str(version), facts)
+
+
+def version_gap(engine: Engine, catalog: Catalog) -> str:
+    """Why a version that was asked for is planned as another; empty where it is described, or as one that is.
+
+    A version between those that are known to differ and the one described is as that one.
+    """
+    described = str(catalog.find("engine", engine.id).value("version", ""))
+    wanted, today = version_of(engine.version), version_of(described)
+    ages = [(version_of(str(entry.value("version_from"))), version_of(str(entry.value("version_before"))))
+            for entry in catalog.entries("engine")
+            if entry.id.partition("@")[0] == engine.id and "version_from" in entry]
+    if not today or wanted[: len(today)] == today or any(low <= wanted < high for low, high in ages):
+        return ""
+    if wanted > today:
+        return f"{engine.version} is newer than {described}, the newest that is described; planned as that one"
+    if ages and wanted >= max(high for _, high in ages):
+        return ""
+    return f"what {engine.name} {engine.version} does otherwise is not known; planned as {described}"

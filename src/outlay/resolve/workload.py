@@ -92,9 +92,9 @@ def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:
     elif kind == "users":
         load = {"kind": "open", "rate": float(work.users or 0.0) * each.value / SECONDS}
     elif kind == "batch":
-        load = {"kind": "batch", "concurrency": float(work.batch or 1)}
+        load = {"kind": "batch", "concurrency": _at_once(work.batch, work, defaults)}
     elif kind == "concurrency":
-        load["concurrency"] = float(work.concurrency or 1)
+        load["concurrency"] = _at_once(work.concurrency, work, defaults)
     elif kind == "trace":
         _alone(work)
         load = {"kind": "open", "trace": str(work.trace)}
@@ -188,6 +188,16 @@ def _per_user(work: Workload, defaults: Defaults, told: bool) -> Quantity:
     # a person's rate is uncertain, but users, rate and concurrency are shown for one and the same load
     value = defaults.quantity("serve.requests_per_user_hour", FIELD + ".requests_per_user_hour")
     return value if told else exact(value.value, value.unit, value.label, *value.sources, basis=value.basis)
+
+
+def _at_once(told: int | None, work: Workload, defaults: Defaults) -> float:
+    """Requests in flight: no more than there are."""
+    wanted = float(told or 1)
+    if work.requests is not None and work.requests < wanted:
+        defaults.notes.warn(f"{FIELD}.requests: there are {work.requests:,.0f}, fewer than the {wanted:,.0f} that "
+                            f"are to run at once; {work.requests:,.0f} run at once")
+        return float(work.requests)
+    return wanted
 
 
 def _hours(

@@ -61,7 +61,7 @@ def serve_factors(resolved: Resolved, seen: Mapping[str, float]) -> Factors:
     kept = answered_per_s(phase.asked.rate, phase.asked.requests, stay) if load.kind == "open" else 0.0
     crowded = 0.0 < rate < FULL * kept
     if crowded:
-        load = replace(load, kind="queued")
+        load = load_of(replace(phase.asked, kind="queued"), whole)
     ratios, without = _ratios(load, whole, seen)
     if crowded:
         without = (*without, CROWDED)

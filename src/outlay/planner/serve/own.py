@@ -17,7 +17,8 @@ Found = Mapping[str, Any]
 def own_found(modelled: Callable[[Load], Found], load: Load, speed: Speed, devices: float) -> Found:
     """What the model says of a load, times the factors of runs at loads alike.
 
-    A replica that is slower by a factor is one that arrivals reach that much faster, in its own time.
+    A replica that is slower by a factor is one that arrivals reach that much faster, in its own time. At its fullest
+    it answers as much less as was measured of throughput; without that, as a token is slower.
     """
     found = modelled(load)
     inside = load.concurrency if load.kind in ("closed", "batch") else found["running"]
@@ -33,7 +34,7 @@ def own_found(modelled: Callable[[Load], Found], load: Load, speed: Speed, devic
     if load.kind in ("closed", "batch"):
         out = found["output_tokens_per_s"] * found["e2e_s"] / stay
     elif load.kind == "queued":
-        out = found["output_tokens_per_s"] * factor("output_tokens_per_s")
+        out = found["output_tokens_per_s"] * (factor("output_tokens_per_s") if _told(speed) else 1.0 / token)
     else:
         out = found["output_tokens_per_s"] / token
     return {**found, "ttft_s": ttft, "tpot_s": tpot, "e2e_s": stay, "output_tokens_per_s": out}
@@ -57,8 +58,7 @@ def own_pools(modelled: Callable[[Load], Found], load: Load, speed: Speed, devic
         return values if shape else float(values)
 
     token, first = factor("tpot_s"), factor("ttft_s")
-    told = speed.own is not None and "output_tokens_per_s" in speed.own.ratios
-    fewer = factor("output_tokens_per_s") if told else 1.0 / token
+    fewer = factor("output_tokens_per_s") if _told(speed) else 1.0 / token
     if load.kind == "open":
         found = modelled(replace(load, rate=load.rate / fewer))
     ttft, tpot = found["ttft_s"] * first, found["tpot_s"] * token
@@ -66,3 +66,8 @@ def own_pools(modelled: Callable[[Load], Found], load: Load, speed: Speed, devic
     out = found["output_tokens_per_s"] * (found["e2e_s"] / stay if load.kind == "closed" else fewer)
     return {**found, "ttft_s": ttft, "tpot_s": tpot, "e2e_s": stay, "output_tokens_per_s": out,
             "capacity_per_s": found["capacity_per_s"] * fewer}
+
+
+def _told(speed: Speed) -> bool:
+    """Whether throughput is among what was measured: of arrivals by themselves it is not."""
+    return speed.own is not None and "output_tokens_per_s" in speed.own.ratios

@@ -52,7 +52,8 @@ class Traffic(Struct, frozen=True, eq=False):
 
 
 def load_of(asked: Asked, whole: Replicas) -> Load:
-    """What one replica is asked."""
+    """What one replica is asked. How many requests there are counts where all are there from the start: of a loop and
+    of arrivals the times are those while they last, and what is sustained is what could be for good."""
     return Load(
         asked.kind,
         asked.input,
@@ -60,10 +61,15 @@ def load_of(asked: Asked, whole: Replicas) -> Load:
         max(asked.concurrency / whole.count, 1e-9),
         asked.rate / whole.count,
         max(whole.cache_tokens, asked.input + asked.output),
-        requests=np.inf if asked.requests is None else asked.requests / whole.count,
+        requests=_all_at_once(asked, whole) if asked.kind == "queued" else np.inf,
         arrival_cv=ARRIVALS[asked.arrivals],
         varied=not (asked.input_lengths.constant and asked.output_lengths.constant),
     )
+
+
+def _all_at_once(asked: Asked, whole: Replicas) -> float:
+    """Requests of one replica; endless where nobody said how many."""
+    return np.inf if asked.requests is None else asked.requests / whole.count
 
 
 def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
@@ -153,7 +159,11 @@ def _open(
         asked=wanted,
         most=capacity,
     )
-    if busy.value >= 1.0:
+    if busy.value >= 1.0:  # as a queue that is answered to its end
+        ends, _ = whole.full(replace(load, requests=_all_at_once(asked, whole)))
+        lasts, _ = whole.full(load)
+        rate = derive(product, "requests a second", "requests/s", rate_slow=rate, replicas=1,
+                      each=float(ends["output_tokens_per_s"]) / float(lasts["output_tokens_per_s"]))
         return dict.fromkeys(f"{name}_s" for name in TIMES), rate
     first = derive(at("ttft_s"), FIRST, "s", slower=slow_first, busy=busy,
                    modelled_s=first_parts(whole, load, running, float(here["ttft_s"])))

@@ -43,6 +43,7 @@ _PASSED = ("input_lens", "output_lens", "ttfts", "itls", "latencies", "start_tim
            "spec_decode_acceptance_rate", "spec_decode_num_drafts", "spec_decode_draft_tokens",
            "spec_decode_accepted_tokens", "spec_decode_per_position_acceptance_rates", "cached_tokens",
            "cached_tokens_details", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps", "rps_change_events")
+_BESIDE = ("probe_", "diffusion_")  # of other requests than the load's, and of models that do not answer by the token
 _SERVER = {"tp_size": "tensor", "pp_size": "pipeline", "dp_size": "data", "ep_size": "expert",
            "max_running_requests": "max_num_seqs", "chunked_prefill_size": "max_num_batched_tokens"}
 
@@ -65,7 +66,7 @@ def read_client(given: Mapping[str, Any]) -> BenchRun:
     server = mapping(given.get("server_info"))
     backend = given.get("backend", given.get("endpoint_type", ""))
     completed = amount(given.get("completed"))
-    known = {*_NAMED, *_PASSED, *(n for n in given if _is_time(str(n)))}
+    known = {*_NAMED, *_PASSED, *(n for n in given if _is_time(str(n)) or str(n).startswith(_BESIDE))}
     load, remarks = _load(given)
     engine = engine_of(backend)
     if not engine and OPENAI not in str(backend).lower() and backend:

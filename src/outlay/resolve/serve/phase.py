@@ -15,7 +15,7 @@ from outlay.physics.kvcache import ELEMENT_BYTES
 from outlay.physics.weights import WIDE_BYTES
 from outlay.resolve.calendar import Defaults
 from outlay.resolve.drafter import Drafter, resolve_drafter
-from outlay.resolve.engines import Engine, find_engine, moving
+from outlay.resolve.engines import Engine, find_engine, moving, version_gap
 from outlay.resolve.fleet import DeviceFacts
 from outlay.resolve.hourly import Tenures
 from outlay.resolve.notes import Notes
@@ -154,6 +154,8 @@ def _engine_of(
     if told is None or moving(told):
         why = "the version the catalogue describes" + (f", the newest it knows for {told!r}" if told else "")
         notes.assume(PATH + "engine_version", engine.version, why, engine.source("version"))
+    elif gap := version_gap(engine, catalog):
+        notes.warn(f"{PATH}engine_version: {gap}")
     return engine
 
 

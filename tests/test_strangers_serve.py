@@ -1,0 +1,56 @@
+"""What strangers ask of a deployment: few requests, and numbers that must agree with one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outlay import plan
+
+FOUR = {"model": "llama-3.1-8b", "fleet": "4xh100-sxm5-80gb", "site": "FR"}
+
+
+def asked(load: dict[str, Any], **serve: Any) -> dict[str, Any]:
+    work = {"input": 1024, "output": 256} | load
+    return plan(FOUR | {"serve": {"max_model_len": 16384, "workload": work, **serve}}, around=False).to_dict()
+
+
+@pytest.mark.parametrize("load", [{"concurrency": 64}, {"batch": 16}])
+@pytest.mark.parametrize("replay", [False, True])
+def test_one_request_is_alone_however_many_could_run_at_once(load: dict[str, int], replay: bool) -> None:
+    (name,) = load
+    one, few = asked({name: 1, "requests": 1}, replay=replay), asked(load | {"requests": 1}, replay=replay)
+    for number in ("ttft_s", "tpot_s", "e2e_s", "load", "duration_s", "capacity_requests_per_s"):
+        assert few["serve"][number] == one["serve"][number], number
+    assert few["serve"]["saturated"] is False and few["serve"]["concurrency"]["value"] == 1.0
+    assert any(w.startswith("serve.workload.requests: there are 1, fewer than the") for w in few["warnings"])
+
+
+@pytest.mark.parametrize("load", [{"concurrency": 64}, {"rate": 20}, {"users": 3000}])
+def test_what_is_sustained_does_not_hang_on_how_many_are_asked(load: dict[str, int]) -> None:
+    """Twenty requests in a second are as busy as an hour of them, not an overload of what cannot empty at once."""
+    lasting, short = asked(load)["serve"], asked(load | {"requests": 80})["serve"]
+    assert short["capacity_requests_per_s"] == lasting["capacity_requests_per_s"]
+    assert short["load"] == lasting["load"] and short["saturated"] is False
+    assert short["ttft_s"] == lasting["ttft_s"]
+
+
+def test_arrivals_beyond_what_is_sustained_are_answered_to_the_last() -> None:
+    """As fast as a queue of them at most, whose last requests run with empty places beside them."""
+    beyond, queued = (asked({"rate": rate, "requests": 2000})["serve"] for rate in (400, "inf"))
+    assert beyond["saturated"] is True and beyond["ttft_s"] is None
+    assert beyond["output_tokens_per_s"]["value"] == pytest.approx(queued["output_tokens_per_s"]["value"], rel=0.01)
+    assert beyond["rate"]["value"] < 0.9 * beyond["capacity_requests_per_s"]["value"]
+
+
+@pytest.mark.parametrize(("engine", "version", "said"), [
+    ("vllm", "99.1", "99.1 is newer than 0.19, the newest that is described; planned as that one"),
+    ("sglang", "0.4.6", "what SGLang 0.4.6 does otherwise is not known; planned as 0.5"),
+    ("tensorrt-llm", "1.0", "what TensorRT-LLM 1.0 does otherwise is not known; planned as 1.2"),
+    ("vllm", "0.19.1", ""), ("vllm", "0.18", ""), ("vllm", "0.8.5", ""), ("sglang", "0.5.6", ""),
+    ("llama.cpp", "b9000", ""), ("llama.cpp", "b3000", ""),
+])
+def test_a_version_that_is_not_described_is_not_passed_off_as_known(engine: str, version: str, said: str) -> None:
+    warnings = asked({"concurrency": 4}, engine=engine, engine_version=version)["warnings"]
+    assert [w for w in warnings if "engine_version" in w] == ([f"serve.engine_version: {said}"] if said else [])
