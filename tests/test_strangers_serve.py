@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outlay import plan
+from outlay import OutlayError, plan
 
 FOUR = {"model": "llama-3.1-8b", "fleet": "4xh100-sxm5-80gb", "site": "FR"}
 
@@ -54,3 +54,29 @@ def test_arrivals_beyond_what_is_sustained_are_answered_to_the_last() -> None:
 def test_a_version_that_is_not_described_is_not_passed_off_as_known(engine: str, version: str, said: str) -> None:
     warnings = asked({"concurrency": 4}, engine=engine, engine_version=version)["warnings"]
     assert [w for w in warnings if "engine_version" in w] == ([f"serve.engine_version: {said}"] if said else [])
+
+
+def searched(model: str = "llama-3.1-8b", **serve: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A search over two devices, as resolved and the rows it shows."""
+    load = {"users": 3000, "input": 1024, "output": 256}
+    found = plan({"model": model, "site": "FR", "serve": {
+        "workload": load, "slo": {"ttft": "1s", "tpot": "40ms"}, "options": {"devices": ["h100-sxm5-80gb", "l40s"]},
+        **serve}}, around=False).to_dict()
+    return found["scenario"], found["serve"]["search"]
+
+
+@pytest.mark.parametrize("told", [{"tensor": 2}, {"replicas": 3}, {"tensor": 4, "replicas": 2}, {"data": 2},
+                                  {"pipeline": 2}])
+def test_a_search_keeps_to_the_degrees_it_is_told(told: dict[str, int]) -> None:
+    scenario, search = searched(**told)
+    assert {name: scenario["serve"][name] for name in told} == told
+    assert scenario["fleet"]["devices"] % (told.get("tensor", 1) * told.get("replicas", 1)) == 0
+    for row in search["best"]:
+        assert {name: row[name] for name in told if name in row} == {n: v for n, v in told.items() if n in row}
+
+
+def test_what_no_device_would_change_is_named_and_not_the_devices() -> None:
+    for field, value in (("tensor", 3), ("expert", 4), ("kv_unified", True), ("engine_version", "banana")):
+        with pytest.raises(OutlayError) as caught:
+            searched(**{field: value})
+        assert caught.value.field == f"serve.{field}"

@@ -149,9 +149,11 @@ class Equal(Option, frozen=True, eq=False, kw_only=True):
         return values
 
     def grown(self, broken: Collection[str], most_devices: int) -> Option | None:
-        return self._resized(more_of(self.replicas), most_devices)
+        return None if self.phase.replicas else self._resized(more_of(self.replicas), most_devices)
 
     def fewer(self, most_devices: int) -> list[Option]:
+        if self.phase.replicas:
+            return []
         found = self._resized(self.replicas - 1, most_devices) if self.replicas > 1 else None
         return [] if found is None else [found]
 
@@ -177,7 +179,7 @@ def option_of(
     resolved: Resolved, phase: ServePhase, device: str, one: Replicas, most: Most | None, most_devices: int,
     count: int | None = None,
 ) -> Option | None:
-    """As many replicas as the load needs, or `count`, and the times, money and energy of them under it."""
+    """As many replicas as the scenario says, as `count`, or as the load needs, and the times, money and energy of them under it."""
     asked, each = phase.asked, int(one.layout.devices)
     meets = most is not None
     if most is None:  # the promise is out of reach: shown at light load, after all that keep theirs

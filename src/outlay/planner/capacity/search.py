@@ -102,9 +102,10 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
     aim = (scenario.goal.minimize if scenario.goal is not None else None) or "money"
     options: list[Option] = []
     skipped: dict[str, str] = {}
+    refused: list[OutlayError] = []
     per_user, traced = 1.0, None
     planned: set[tuple[str, str, str]] = set()  # a model's own precision may be one of those asked for
-    for resolved, device in _resolved(scenario, space, catalog, without, skipped):
+    for resolved, device in _resolved(scenario, space, catalog, without, skipped, refused):
         phase, arch = resolved.serve, resolved.architecture
         assert phase is not None and arch is not None
         key = device, phase.engine.id, phase.recipe.precision
@@ -120,6 +121,8 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
             skipped.setdefault(device, why)
         options += found
     if not options:
+        if not planned and len({error.message for error in refused}) == 1:
+            raise refused[0]  # whatever the device: it is what was asked, not where it would run
         why = "; ".join(f"{device}: {reason}" for device, reason in list(skipped.items())[:3])
         raise Inconsistent(f"fleet: none was named and no option serves this ({why}); name one", "fleet")
     best = verify(ranked(options, AIMS[aim]), AIMS[aim], space.most_devices)
@@ -127,7 +130,8 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
 
 
 def _resolved(
-    scenario: Scenario, space: Space, catalog: Catalog, without: str, skipped: dict[str, str]
+    scenario: Scenario, space: Space, catalog: Catalog, without: str, skipped: dict[str, str],
+    refused: list[OutlayError],
 ) -> Iterator[tuple[Resolved, str]]:
     for device in space.devices:
         for engine in space.engines:
@@ -141,6 +145,7 @@ def _resolved(
                     if error.field.startswith(("model", "serve.workload", "serve.slo", "site")):
                         raise
                     skipped[device] = error.message
+                    refused.append(error)
 
 
 def _of_device(

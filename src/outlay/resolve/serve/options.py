@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,17 +43,18 @@ class Space(Struct, frozen=True):
     def scenario(
         self, scenario: Scenario, device: str, engine: str | None, precision: str | None
     ) -> Scenario:
-        """The scenario on one device of this kind."""
+        """The scenario on devices of this kind: one, or what the degrees and replicas it gives need."""
         assert scenario.serve is not None
+        given = scenario.serve
+        devices = math.prod(int(degree or 1) for degree in (given.tensor, given.pipeline, given.data, given.replicas))
         serve = replace(
-            scenario.serve,
+            given,
             options=None,
             disaggregated=None,
-            engine=engine or scenario.serve.engine,
-            precision=precision or scenario.serve.precision,
-            replicas=None,
+            engine=engine or given.engine,
+            precision=precision or given.precision,
         )
-        return replace(scenario, fleet=device, serve=serve, pretrain=None, finetune=None)
+        return replace(scenario, fleet=f"{devices}x{device}", serve=serve, pretrain=None, finetune=None)
 
 
 def options_space(scenario: Scenario, catalog: Catalog) -> Space:
