@@ -179,7 +179,7 @@ def option_of(
     resolved: Resolved, phase: ServePhase, device: str, one: Replicas, most: Most | None, most_devices: int,
     count: int | None = None,
 ) -> Option | None:
-    """As many replicas as the scenario says, as `count`, or as the load needs, and the times, money and energy of them under it."""
+    """As many replicas as the scenario says, as `count`, or as the load needs; and their times, money and energy."""
     asked, each = phase.asked, int(one.layout.devices)
     meets = most is not None
     if most is None:  # the promise is out of reach: shown at light load, after all that keep theirs
