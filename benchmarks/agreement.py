@@ -34,6 +34,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3-30b-a3b": ("1xh100-sxm5-80gb", {"tensor": 1}),
     "gpt-oss-120b": ("1xh200-sxm-141gb", {"tensor": 1}),
     "deepseek-r1": ("8xh200-sxm-141gb", {"tensor": 8, "expert": 8}),
+    "glm-5": ("8xh200-sxm-141gb", {"tensor": 8}),  # attends to selected keys
     "deepseek-r1 ranks": ("8xh200-sxm-141gb", {"tensor": 1, "data": 8, "expert": 8}),
 }
 LENGTHS = ((128, 128), (1024, 1024), (2048, 256), (8192, 1024), (1024, 1))

@@ -194,7 +194,8 @@ class Engine:
 
     def attention(self, tokens: int, before: int) -> float:
         st, span = self.step_time, before + 0.5 * tokens
-        return tokens * (st.pair_s * span + st.window_s * min(span, st.window))
+        chosen = st.select_s if span > st.select_after else 0.0
+        return tokens * (st.pair_s * span + st.window_s * min(span, st.window) + chosen)
 
     def chunk(self, table: Any, running: int, tokens: float) -> float:
         st = self.step_time

@@ -7,8 +7,8 @@ import pytest
 from outlay.catalog import load
 from outlay.resolve.serve.time import time_device
 from outlay.scenario_io import scenario_from
+from outlay.steps.serve.attention import attention_peak, decode_attention_s
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.time_step import attention_peak, decode_attention_s
 
 
 @pytest.mark.parametrize("tensor, times", [(1, 4.0), (8, 1.0)])

@@ -27,13 +27,14 @@ from outlay.resolve.serve.time import (
     time_residual,
 )
 from outlay.scenario_io import scenario_from
+from outlay.steps.serve.attention import joint_attention_s
 from outlay.steps.serve.cache import tokens_at
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import serve_memory
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load
 from outlay.steps.serve.time_parts import PROMPT_SHARE
-from outlay.steps.serve.time_step import READ_SHARE, joint_attention_s
+from outlay.steps.serve.time_step import READ_SHARE
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.serve_time_cases import TABLES, serve_time_cases
 from outlay.validate.tables import read_rows

@@ -20,7 +20,7 @@ Naive, Scaled = (run_path(str(Path(__file__).with_name(f"simulate_naive{name}.py
 STEP = StepTime(
     (0.0, *(0.0101 + 1.3e-5 * n for n in range(1, 65))), 2.3e-7, (0, 1, 64, 512, 4096), (0, 1, 8, 64),
     tuple(tuple(3.1e-5 * x * (1 + 0.1 * i) + (0.011 if i == 0 and x else 0.0) for x in (0, 1, 64, 512, 4096))
-          for i in range(4)), 1.7e-9, 0.9e-9, 100.0)
+          for i in range(4)), 1.7e-9, 0.9e-9, 100.0, 2.3e-7, 90.0)
 # Of ranks in step: part of it is done together, and the one that runs most is not always the one that reads most.
 TOGETHER = replace(STEP, read_s=6.1e-6, joint_s=tuple(0.37 * s for s in STEP.base_s), joint_chunk_s=tuple(
     tuple(0.61 * s for s in row) for row in STEP.chunk_s))

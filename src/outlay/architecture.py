@@ -59,6 +59,7 @@ class LayerKind(Struct, frozen=True, cache_hash=True):
     shared_kv: bool = False  # values reuse the key projection
     indexer_heads: int = 0  # sparse-attention key selector
     indexer_head_dim: int = 0
+    indexer_topk: int = 0  # cached entries a query attends to, chosen by this layer's or another's; 0 = all
     dt_rank: int = 0  # mamba1
     ssm_norms: bool = False  # mamba1: norms on dt, B and C
     ssm_bias: bool = False

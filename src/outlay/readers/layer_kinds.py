@@ -40,6 +40,7 @@ def base_kind(read: Fields, hidden: int) -> LayerKind:
         shared_kv=read.flag("shared_kv", False),
         indexer_heads=read.count("indexer_heads", 0, least=0, most=10**5, silent=True),
         indexer_head_dim=read.count("indexer_head_dim", 0, least=0, most=10**5, silent=True),
+        indexer_topk=read.count("indexer_topk", 0, least=0, most=10**7, silent=True),
     )
     return _with_mlp(_with_attention(kind, read, hidden), read, hidden)
 
@@ -259,9 +260,10 @@ _BLANK = LayerKind()
 _MIXER_FIELDS = {
     "attention": ("heads kv_heads head_dim v_head_dim window qk_norm qkv_bias out_bias output_gate sinks "
                   "shared_kv "
-                  "q_lora_rank o_groups o_lora_rank compress indexer_heads indexer_head_dim"),
+                  "q_lora_rank o_groups o_lora_rank compress indexer_heads indexer_head_dim "
+                  "indexer_topk"),
     "mla": ("heads kv_heads head_dim v_head_dim window kv_lora_rank q_lora_rank qk_rope_head_dim output_gate "
-            "indexer_heads indexer_head_dim"),
+            "indexer_heads indexer_head_dim indexer_topk"),
     "mamba1": "heads head_dim state conv dt_rank ssm_norms ssm_bias conv_bias",
     "mamba2": "heads head_dim state conv groups ssm_bias conv_bias",
     "gdn": "heads head_dim state conv groups",

@@ -27,8 +27,8 @@ MODEL_FIELDS = frozenset((
     "expert_imbalance", "parameters", "active_parameters", "norm", "norms_per_layer", "final_norm",
     "embedding_norm", "position_offset", "head_bias", "qk_norm", "mlp_bias", "qkv_bias", "out_bias",
     "router_bias", "shared_gate", "output_gate", "attention_sinks", "shared_kv", "indexer_heads",
-    "indexer_head_dim", "expert_hidden", "layer_kinds", "layer_pattern", "vision_parameters", "name", "hf_id",
-    "aliases",
+    "indexer_head_dim", "indexer_topk", "expert_hidden", "layer_kinds", "layer_pattern", "vision_parameters", "name",
+    "hf_id", "aliases",
 ))
 _NEEDED = ("layers", "hidden")
 _MAX_POSITIONS = 4096

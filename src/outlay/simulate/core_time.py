@@ -16,6 +16,8 @@ from outlay.simulate.core_kv import (
     RANKS,
     READ,
     READ_S,
+    SELECT_AFTER,
+    SELECT_S,
     WIDE,
     WINDOW,
     WINDOW_S,
@@ -55,7 +57,9 @@ def attention_s(st: Any, pool: int, tokens: int, before: int) -> float:
     """Attention of a chunk over what stands before it and half of itself."""
     span = before + 0.5 * tokens
     pf = pool * POOL_FLOATS
-    return float(tokens * (st.pf[pf + PAIR_S] * span + st.pf[pf + WINDOW_S] * min(span, st.pf[pf + WINDOW])))
+    chosen = st.pf[pf + SELECT_S] if span > st.pf[pf + SELECT_AFTER] else 0.0
+    near = st.pf[pf + WINDOW_S] * min(span, st.pf[pf + WINDOW])
+    return float(tokens * (st.pf[pf + PAIR_S] * span + near + chosen))
 
 
 def joint_s(st: Any, pool: int, running: int) -> float:

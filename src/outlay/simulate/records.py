@@ -19,7 +19,7 @@ class StepTime(Struct, frozen=True):
     A step with n running requests that read K cached tokens takes base_s[n] + read_s·K; a chunk of prompt tokens in
     it takes chunk_s more, bilinear over `running` and `tokens`, whose first row (running 0) is a chunk by itself,
     all included. Attention of a chunk of c tokens that follows s tokens adds c·(pair_s·x + window_s·min(x, window))
-    with x = s + c/2.
+    with x = s + c/2, and c·select_s where x is above select_after: keys are selected there.
 
     joint_s, joint_chunk_s: of base_s and chunk_s, what ranks that step together take together, by the requests of the
     fullest and the mean prompt tokens of all; the rest goes with what is in a rank itself.
@@ -33,6 +33,8 @@ class StepTime(Struct, frozen=True):
     pair_s: float = 0.0
     window_s: float = 0.0
     window: float = 0.0
+    select_s: float = 0.0
+    select_after: float = 0.0
     joint_s: tuple[float, ...] = ()
     joint_chunk_s: tuple[tuple[float, ...], ...] = ()
 

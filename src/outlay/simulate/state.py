@@ -148,7 +148,8 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
                               (c.WHOLE, int(system.whole_prompt)), (c.RANKS, pool.ranks)):
             pi[number * c.POOL_INTS + column] = whole
         for column, real in ((c.READ_S, step.read_s), (c.PAIR_S, step.pair_s), (c.WINDOW_S, step.window_s),
-                             (c.WINDOW, step.window), (c.YIELD, per_step), (c.RESERVE, system.reserve),
+                             (c.WINDOW, step.window), (c.SELECT_S, step.select_s),
+                             (c.SELECT_AFTER, step.select_after), (c.YIELD, per_step), (c.RESERVE, system.reserve),
                              (c.TAKE_UP, 0.0 if first else system.take_up), (c.HELD, 0.0 if first else system.held),
                              (c.POLLED, 1.0 if first else float(system.polled)),
                              (c.HIT, system.prefix_hit if number == 0 and hashed == 0 else 0.0)):

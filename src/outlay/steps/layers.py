@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from outlay.architecture import LayerKind
 from outlay.physics.flops import attention_flop, attention_span, chunked_scan_flop
+from outlay.physics.sparse import attended_span
 from outlay.steps.inputs import Recipe
 
 Num = Any  # a float or an array; layouts carry no Quantity
@@ -171,8 +172,7 @@ def _span(kind: LayerKind, recipe: Recipe) -> Num:
     mean, mean_square = recipe.packed_lengths
     if recipe.packing and mean > 0:
         length = mean_square / mean
-    span = attention_span(length, float(kind.window))
-    return span + attention_span(length) / kind.compress if kind.compress else span
+    return attended_span(length, float(kind.window), float(kind.compress), float(kind.indexer_topk))
 
 
 def core_bytes(kind: LayerKind, recipe: Recipe, split: Split) -> tuple[Num, Num]:

@@ -21,13 +21,13 @@ from outlay.simulate import Pool, Power, SimResult, Slo, StepTime, System, simul
 from outlay.simulate.core_come import UNDER_WAY
 from outlay.simulate.run import Workload
 from outlay.simulate.workload import Batch
+from outlay.steps.serve.attention import decode_attention_s, joint_attention_s, prompt_attention_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import HANDOVER_S, Side, pools_time
 from outlay.steps.serve.time import HOP_S, serve_time
 from outlay.steps.serve.time_costs import decode_step_s, inside_s, joint_s, launched_s, passes_s
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
 from outlay.steps.serve.time_parts import PROMPT_SHARE, Parts, time_parts
-from outlay.steps.serve.time_step import decode_attention_s, joint_attention_s, prompt_attention_s
 from outlay.steps.serve.time_waits import held_back, let_pass
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
@@ -50,21 +50,21 @@ def step_time(
     drafting = (1.0 + engine.drafted * engine.draft_share) * slower
     counts = np.arange(1, most + 1, dtype=np.float64)
     parts = _parts(arch, device, engine, layout, counts, 1.0)
-    kept, slope = _reading(arch, device, engine, layout, context)
+    kept, slope, floor = _reading(arch, device, engine, layout, context)
     read = engine.constants["reading"]
-    bare = decode_step_s(replace(parts, reading=counts * kept), engine.constants) + hops
+    bare = decode_step_s(replace(parts, reading=counts * kept, reading_floor=floor), engine.constants) + hops
     tokens = _knots(budget, KNOTS)
     running = _knots(max(most, 2), 2.0)
     rows = [_chunk_s(arch, device, engine, layout, float(max(n, 1)), tokens, n == 0, hops, context) for n in running]
     routed = parts.decode.routed(engine.constants.__getitem__) * drafting
-    pair, window_pair, window = _attention(arch, device, layout)
+    pair, window_pair, window, chosen, after = _attention(arch, device, layout)
     attention = _parts(arch, device, engine, layout, 1.0, 1.0)
     prompt = slower_first * float(
         inside_s(replace(attention, prompt_attention=1.0), engine.constants) - inside_s(attention, engine.constants))
     return StepTime(
         (0.0, *(float(s) for s in bare * drafting)), float(slope * read * drafting), tokens, running,
         tuple(tuple(float(s) * slower_first for s in row) for row, _ in rows),
-        pair * prompt, window_pair * prompt, window,
+        pair * prompt, window_pair * prompt, window, chosen * prompt, after,
         (0.0, *(float(s) for s in routed * np.ones(most))),
         tuple(tuple(float(s) * slower_first for s in row) for _, row in rows))
 
@@ -108,26 +108,35 @@ def _chunk_s(
 
 def _reading(
     arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, context: float
-) -> tuple[float, float]:
-    """Seconds of reading the cache of one request: a constant and a slope by tokens, its tangent at a context."""
+) -> tuple[float, float, float]:
+    """Seconds of reading the cache of one request: a constant and a slope by tokens, its tangent at a context; and what
+    a step's calls take beyond."""
     one = np.array([1.0, 1.0, 1.0])
     at = max(context, 2.0) * np.array([0.99, 1.0, 1.01])
-    below, here, above = decode_attention_s(arch, device, engine.cache_bytes, layout, one, at, 1.0 + engine.drafted)[0]
+    read, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, one, at, 1.0 + engine.drafted)
+    below, here, above = read
     slope = float((above - below) / (at[2] - at[0]))
-    return max(float(here) - slope * float(at[1]), 0.0), slope
+    return max(float(here) - slope * float(at[1]), 0.0), slope, float(floor[1])
 
 
-def _attention(arch: Architecture, device: TimeDevice, layout: ServeLayout) -> tuple[float, float, float]:
-    """Seconds of a prompt token per token it looks back to, in layers without a window and with one, and the window."""
-    def one(span: float) -> float:
-        return float(prompt_attention_s(arch, device, layout, 1.0, 2.0 * span, PROMPT_SHARE))
+def _attention(
+    arch: Architecture, device: TimeDevice, layout: ServeLayout
+) -> tuple[float, float, float, float, float]:
+    """Seconds of a prompt token per token it looks back to, in layers without a window and with one, and the window;
+    and what it takes more once keys are selected, and from where on they are."""
+    def one(span: Any) -> Any:
+        return prompt_attention_s(arch, device, layout, 1.0, 2.0 * span, PROMPT_SHARE)
 
-    pair = max((one(2.0 * FAR) - one(FAR)) / FAR, 0.0)
-    windows = one(FAR) - pair * FAR
-    near = one(1.0) - pair
+    pair = max(float(one(2.0 * FAR) - one(FAR)) / FAR, 0.0)
+    windows = float(one(FAR)) - pair * FAR
+    near = float(one(1.0)) - pair
+    after = 0.5 * max((float(kind.indexer_topk * max(kind.compress, 1)) for kind, _ in arch.groups), default=0.0)
+    if after:  # of longer prompts only; until there all is attended to
+        near = max(near, 0.0)
+        return pair, near, after, windows - near * after, after
     if near <= 1e-6 * pair or windows <= 0.0 or near <= 0.0:
-        return pair, 0.0, 0.0
-    return pair, near, windows / near
+        return pair, 0.0, 0.0, 0.0, 0.0
+    return pair, near, windows / near, 0.0, 0.0
 
 
 def pool_of(arch: Architecture, layout: ServeLayout, engine: EngineTime, replicas: int, cache_tokens: float,

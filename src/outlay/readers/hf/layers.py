@@ -27,7 +27,9 @@ def layer_rows(c: Config, traits: Traits, fields: dict[str, Any]) -> list[Row]:
         for i in sliding_layers(c, traits, total):
             rows[i]["window"] = window
     if c.has("index_n_heads") and c.has("kv_lora_rank"):
+        chosen = c.count("index_topk", 0, 0)
         for row, kind in zip(rows, indexer_types(c, total)):
+            row |= {"indexer_topk": chosen} if chosen else {}
             if kind == "full":
                 row |= {"indexer_heads": c.count("index_n_heads"),
                         "indexer_head_dim": c.count("index_head_dim")}

@@ -200,6 +200,8 @@ def _minimax_m3(c: Config, traits: Traits, fields: Fields) -> None:
         if marked:
             row |= {"indexer_heads": part.count("sparse_num_index_heads"),
                     "indexer_head_dim": part.count("sparse_index_dim")}
+            chosen = part.count("sparse_topk_blocks", 0, 0) * part.count("sparse_block_size", 0, 0)
+            row |= {"indexer_topk": chosen} if chosen else {}
     shortened(rows, fields, c)
 
 
@@ -214,6 +216,8 @@ def _deepseek_v4(c: Config, traits: Traits, fields: Fields) -> None:
                  "o_lora_rank": c.count("o_lora_rank"), "streams": c.count("hc_mult", 1),
                  "window": c.count("sliding_window")}
     selector = {"indexer_heads": c.count("index_n_heads"), "indexer_head_dim": c.count("index_head_dim")}
+    chosen = c.count("index_topk", 0, 0)
+    selector |= {"indexer_topk": chosen} if chosen else {}
     rows = []
     for rate in c.items("compress_ratios", fields["layers"]):
         rows.append(same | ({"compress": rate} if rate else {}) | (selector if rate == 4 else {}))

@@ -16,18 +16,21 @@ from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics import power as pw
-from outlay.physics.flops import attention_flop, attention_span
+from outlay.physics.flops import attention_flop
 from outlay.physics.queueing import accepted_tokens, experts_touched
+from outlay.physics.sparse import attended_span
 from outlay.steps.layers import Shape, Split, mixer_shapes, mlp_shapes, weights_of
 from outlay.steps.power_inputs import PowerFacts
+from outlay.steps.serve.attention import STATE_BYTES, attended_by, cache_read, index_work
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_costs import prompt_s
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_parts import ROUTING_SPREAD, time_parts
-from outlay.steps.serve.time_step import STATE_BYTES, arithmetic, cache_read
+from outlay.steps.serve.time_step import arithmetic
 
 Num = Any
 NARROW_BYTES = 1.5  # of a weight: below, 8 bits or fewer
+NARROW = 0.5  # energy of 8-bit arithmetic over 16-bit
 
 
 class Work(Struct, frozen=True, eq=False):
@@ -103,9 +106,9 @@ def cache_work(
         if kind.mixer == "none":
             continue
         if kind.mixer in ("attention", "mla"):
-            span = np.minimum(context, kind.window) if kind.window else context
-            size, flop = cache_read(kind, layout, sequences * span, cache_bytes)
-            one = Work(queries * flop / device.peaks["bf16"], size)
+            size, flop = cache_read(kind, layout, sequences * attended_by(kind, context), cache_bytes)
+            read, scored = index_work(kind, sequences, queries, context)
+            one = Work((queries * flop + NARROW * scored) / device.peaks["bf16"], size + read)
         else:
             state = kind.heads * kind.head_dim * max(kind.state, 1) / layout.tensor
             one = Work(0.0, 2.0 * STATE_BYTES * sequences * state)
@@ -123,8 +126,10 @@ def prompt_work(
     for kind, count in arch.groups:
         if kind.mixer in ("attention", "mla"):
             value = kind.v_head_dim or kind.head_dim
-            span = attention_span(length, float(kind.window))
-            flop = flop + count * attention_flop(rows, kind.heads / layout.tensor, kind.head_dim, value, span)
+            span = attended_span(length, float(kind.window), float(kind.compress), float(kind.indexer_topk))
+            _, scored = index_work(kind, rows, 1.0, 0.5 * length)
+            own = attention_flop(rows, kind.heads / layout.tensor, kind.head_dim, value, span)
+            flop = flop + count * (own + NARROW * scored)
     return linear + Work(flop / device.peaks["bf16"], 0.0)
 
 

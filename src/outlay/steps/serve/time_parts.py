@@ -10,17 +10,15 @@ from msgspec import Struct
 
 from outlay.architecture import Architecture
 from outlay.physics.queueing import at_least_one
-from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
-from outlay.steps.serve.time_step import (
-    Pass,
-    Taken,
+from outlay.steps.serve.attention import (
+    INDEX_KERNELS,
     decode_attention_s,
     joint_attention_s,
-    own_pass,
     prompt_attention_s,
-    routed_pass,
 )
+from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
+from outlay.steps.serve.time_step import Pass, Taken, own_pass, routed_pass
 
 Num = Any
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
@@ -108,10 +106,12 @@ def time_parts(
         joint = joint_attention_s(arch, device, layout, engine.joint_rows, busy, context, PROMPT_SHARE)
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     mixers = sum(count for kind, count in arch.groups if kind.mixer not in ("attention", "none"))
+    indexers = sum(count for kind, count in arch.groups if kind.indexer_heads)
+    kernels = arch.layers + (MORE_KERNELS - 1.0) * mixers + INDEX_KERNELS * indexers
     return Parts(
         decode, few, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
         met, shared, burst,
-        busy, fewer, whole, flight, arch.layers + (MORE_KERNELS - 1.0) * mixers, experts, mixers, engine.own_steps,
+        busy, fewer, whole, flight, kernels, experts, mixers, engine.own_steps,
     )
 
 

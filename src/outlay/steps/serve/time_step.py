@@ -14,10 +14,10 @@ import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
-from outlay.physics.flops import attention_flop, attention_span
 from outlay.physics.queueing import busiest_rank, busiest_touched, experts_touched
 from outlay.physics.roofline import Grid, look_up, matmul_time_s
 from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
+from outlay.steps.serve.attention import index_shapes
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import Links, TimeDevice
 
@@ -29,12 +29,8 @@ SMALL = "fp8-block"
 FEW_ROWS, MANY_ROWS = 64.0, 1024.0  # to which reading weights, and from which arithmetic, is what was measured
 FULL_ROWS = 4096.0  # of a product that fills the device
 READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no engine flows faster
-STATE_BYTES = 4.0  # of an element of recurrent state
 FEW_NUMBERS = 16  # so few are looked up side by side
 WIDE = 8  # ranks up to which every rank is handed all tokens, beyond which only those of its experts
-NARROW_CACHE = 1.5  # bytes of an element: below, 8 bits
-NARROW_ATTENTION = ("blackwell",)  # generations whose attention multiplies such a cache as it is
-STATE_SHARE = 0.7  # of bandwidth where states are read and written
 
 Job = tuple[tuple[Shape, ...], Num]  # shapes of one number of rows, and bytes of a weight
 Taken = tuple[Num, Num, Num, Num]
@@ -85,7 +81,8 @@ def own_pass(
     for kind, count in arch.groups:
         mixer = "latent" if kind.mixer == "mla" else "attention" if kind.mixer == "attention" else "mixer"
         dense = "shared" if kind.mlp == "moe" else "mlp"
-        jobs += [(mixer_shapes(kind, arch.hidden, split), part_bytes[mixer]),
+        mixing = (*mixer_shapes(kind, arch.hidden, split), *index_shapes(kind, arch.hidden, rows))
+        jobs += [(mixing, part_bytes[mixer]),
                  (mlp_shapes(kind, arch.hidden, split), part_bytes[dense])]
         counts += [count, count]
     for count, (read, bare, busy, small) in zip(counts, products(jobs, Rates(device, rows)), strict=True):
@@ -308,82 +305,3 @@ def _measured(links: Links, devices: Num) -> tuple[Num, Num]:
 
 
 _measured_at = lru_cache(maxsize=256)(_measured)
-
-
-def decode_attention_s(
-    arch: Architecture, device: TimeDevice, cache_bytes: Num, layout: ServeLayout, sequences: Num, context: Num,
-    queries: Num = 1.0,
-) -> tuple[Num, Num]:
-    """Reading the cache of `sequences` of one rank at a mean context, and what the calls take beyond it.
-
-    queries: tokens of a sequence that attend at once, drafted ones with it: they share the reading, not the arithmetic.
-    """
-    reading: Num = 0.0 * sequences
-    calls, peak = 0, attention_peak(cache_bytes, device)
-    for kind, count in arch.groups:
-        if kind.mixer == "none":
-            continue
-        if kind.mixer not in ("attention", "mla"):
-            state = 2.0 * STATE_BYTES * sequences * kind.heads * kind.head_dim * max(kind.state, 1) / layout.tensor
-            reading = reading + count * state / (device.memory_bytes_per_s * STATE_SHARE)
-            calls += count
-            continue
-        span = np.minimum(context, kind.window) if kind.window else context
-        size, flop = cache_read(kind, layout, sequences * span, cache_bytes)
-        reading = reading + count * np.maximum(
-            size / (device.memory_bytes_per_s * device.attention_share), queries * flop / (0.5 * peak)
-        )
-        calls += count
-    return reading, calls * device.attention_floor_s
-
-
-def attention_peak(cache_bytes: Num, device: TimeDevice) -> Num:
-    """Arithmetic that answers attend with: an 8-bit cache is multiplied as it is by Blackwell's kernels (trtllm-gen,
-    which TensorRT-LLM, vLLM and SGLang call there), and widened to 16 bits first by Hopper's (FlashMLA)."""
-    narrow = float(np.mean(cache_bytes)) < NARROW_CACHE and device.generation in NARROW_ATTENTION
-    return device.peaks["fp8" if narrow and "fp8" in device.peaks else "bf16"]
-
-
-def cache_read(kind: LayerKind, layout: ServeLayout, positions: Num, cache_bytes: Num) -> tuple[Num, Num]:
-    """Bytes and arithmetic of one layer's attention over so many cached positions on one rank."""
-    heads = kind.heads / layout.tensor
-    if kind.mixer == "mla":
-        width = kind.kv_lora_rank + kind.qk_rope_head_dim
-        return positions * width * cache_bytes, 2.0 * positions * heads * (width + kind.kv_lora_rank)
-    value = kind.v_head_dim or kind.head_dim
-    kv = np.maximum(kind.kv_heads / layout.tensor, 1.0)
-    return positions * kv * (kind.head_dim + value) * cache_bytes, 2.0 * positions * heads * (
-        kind.head_dim + value
-    )
-
-
-def joint_attention_s(
-    arch: Architecture, device: TimeDevice, layout: ServeLayout, padded: float, sequences: Num, context: Num, share: Num
-) -> Num:
-    """Attention of running requests in a step that carries a prompt, where one kernel attends for both.
-
-    Such a kernel (FlashAttention 2) takes each query head by itself in a tile of `padded` rows, as for a prompt, and
-    is bound by arithmetic; without a prompt heads that share a cache share the tile. Measured on an RTX PRO 6000 for
-    32 heads of 128 over 8 cached ones, 64 requests at 1,024 tokens: 0.31 ms a layer, against 0.22 ms without a prompt.
-    """
-    total: Num = 0.0 * sequences
-    for kind, count in arch.groups:
-        if kind.mixer == "attention":
-            span = np.minimum(context, kind.window) if kind.window else context
-            total = total + count * padded * cache_read(kind, layout, sequences * span, 1.0)[1]
-    return total / (share * device.peaks["bf16"])
-
-
-def prompt_attention_s(
-    arch: Architecture, device: TimeDevice, layout: ServeLayout, rows: Num, length: Num, share: Num
-) -> Num:
-    """Attention of `rows` prompt tokens, each over half of a prompt `length` long on average."""
-    total: Num = 0.0 * rows
-    for kind, count in arch.groups:
-        if kind.mixer not in ("attention", "mla"):
-            continue
-        span = attention_span(length, float(kind.window))
-        value = kind.v_head_dim or kind.head_dim
-        flop = attention_flop(rows, kind.heads / layout.tensor, kind.head_dim, value, span)
-        total = total + count * flop / (share * device.peaks["bf16"])
-    return total
