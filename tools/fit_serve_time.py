@@ -69,14 +69,13 @@ BASE = {
     "queue": (0.05, "ratio", 4.0, "of a burst of all prompts, waited for on average: half a wave of ten"),
     "meet": (0.5, "ratio", 4.0, "of the prompts under way or before one, waited for: half of the one under way"),
     "wait": (1.5, "ratio", 16.0, "decode steps until a request is taken up and its first token sent"),
-    "wait_ranks": (10.0, "ratio", 16.0, "decode steps more where attention ranks take up prompts together"),
     "hold": (1.0, "ratio", 1.6, "of the decode steps that a server is set to let pass"),
     "mixed_layer_s": (20e-6, "s", 8.0, "a layer's launches in a decode step that carries a prompt"),
     "mixed_expert_layer_s": (20e-6, "s", 8.0, "the same of a layer's experts"),
 }
 # How far an engine may lie from all, as the deviation of a logarithm: how it takes requests up, not its kernels;
 # and a generation of devices. What is not here is of all: factors of their own cost more on models left out.
-BY_ENGINE = {"first_s": 0.15, "wait": 0.1, "wait_ranks": 0.25, "queue": 0.05, "prompt_layer_s": 0.3,
+BY_ENGINE = {"first_s": 0.15, "wait": 0.1, "queue": 0.05, "prompt_layer_s": 0.3,
              "prompt_expert_layer_s": 0.3}
 BY_GENERATION = {"layer_s": 0.02, "work": 0.02}
 BY_AGE = {"layer_s": 0.5, "step_s": 0.5}  # of old versions
@@ -137,7 +136,7 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
                         8192.0, 2048.0, timed.drafted, timed.acceptance, draft_share=timed.draft_share,
                         widened=timed.widened, own_steps=timed.own_steps,
                         reserve=resolved.serve.engine.number("schedule_reserve"),
-                        holds=holds_of(serve, resolved.serve.speed))
+                        holds=holds_of(serve, resolved.serve.speed), gathers=timed.gathers)
     kind = "batch" if "batch" in work else "queued" if work.get("rate") == math.inf else "closed"
     layout = layout_of(side)
     count = float(work.get("concurrency", work.get("batch", 1)))

@@ -22,6 +22,8 @@ _VLLM = "vLLM documentation and source (Apache-2.0): EngineArgs, GPUModelRunner.
 _LOGS = "start-up logs in public issues (vllm-project/vllm#10517, #23278) and llm-d-planner's measurements"
 _SGL = "SGLang source (Apache-2.0): ServerArgs memory settings"
 _RECIPES = "SemiAnalysisAI/InferenceX benchmarks/single_node, 843c6254 (Apache-2.0): scheduler-recv-interval of SGLang"
+_BALANCED = ("SemiAnalysisAI/InferenceX benchmarks/single_node, 843c6254 (Apache-2.0): attention_dp_config of "
+             "TensorRT-LLM's DeepSeek R1 with attention ranks")
 _TRT = "TensorRT-LLM documentation: KvCacheConfig, build and runtime defaults"
 _PD = (
     "documentation of each engine: vLLM disaggregated prefilling, SGLang PD disaggregation, "
@@ -232,15 +234,9 @@ ENGINES: dict[str, dict[str, Value]] = {
             "scheduler-recv-interval as published serving recipes set it; SGLang's own default is 1"),
         "widened_experts": _widened(1.7, "sglang 0.5.14, between int4_wo (1.25) and w4a16_mxfp4 (2.2)"),
         "static_reserve_bytes": Value(512 * MIB, "byte", _SGL, note="left free: constant part"),
-        "static_token_bytes": Value(
-            1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"
-        ),
-        "static_graph_bytes": Value(
-            2 * MIB, "byte", _SGL, note="left free: for each sequence of the largest graph"
-        ),
-        "static_rank_bytes": Value(
-            128 * MIB, "byte", _SGL, note="left free: for each tensor or pipeline rank"
-        ),
+        "static_token_bytes": Value(1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"),
+        "static_graph_bytes": Value(2 * MIB, "byte", _SGL, note="left free: for each sequence of the largest graph"),
+        "static_rank_bytes": Value(128 * MIB, "byte", _SGL, note="left free: for each tensor or pipeline rank"),
         "static_large_bytes": Value(10240 * MIB, "byte", _SGL, note="left free at least, above 60 GiB"),
         "max_num_seqs": _count(2048, _SGL, "requests at once, no fewer; cache tokens over context length x 512 beyond"),
         "largest_graph": _count(256, _SGL, "sequences of the largest CUDA graph; more run without one"),
@@ -271,6 +267,9 @@ ENGINES: dict[str, dict[str, Value]] = {
             1.0, "TensorRT-LLM documentation: useful runtime options, capacity scheduler policy",
             "share of tokens still to come kept free: GUARANTEED_NO_EVICT is the default"),
         "hold_steps_by_requests": _text("0:0", _TRT, "batch_wait_timeout_iters, which is off unless set"),
+        "gather_steps": _count(
+            60, _BALANCED, "attention_dp_config.timeout_iters as published serving recipes set it; the engine's own "
+            "default is to wait for no rank (enable_balance off)"),
         "widened_experts": _widened(1.5, "trtllm 1.3.0rc20, w4a16_mxfp4"),
         "kv_precision_quantized": _text(
             "fp8", _TRT, "dtype auto takes the checkpoint's; ModelOpt's fp8 and nvfp4 ones cache in fp8"

@@ -26,9 +26,9 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import HANDOVER_S, Side, pools_time
 from outlay.steps.serve.time import HOP_S, serve_time
 from outlay.steps.serve.time_costs import decode_step_s, inside_s, joint_s, launched_s, passes_s
-from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, gathered_steps, held_steps
 from outlay.steps.serve.time_parts import PROMPT_SHARE, Parts, time_parts
-from outlay.steps.serve.time_waits import held_back, let_pass
+from outlay.steps.serve.time_waits import let_pass
 
 BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then rounded finely enough not to matter
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
@@ -81,8 +81,8 @@ def _parts(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: S
            ) -> Parts:
     """Seconds by part with so many running on one engine and a chunk of so many prompt tokens, attention left out."""
     whole = replace(engine, max_num_batched_tokens=FAR**2, prefix_hit=0.0)
-    # Answers without end: one prompt comes in a step.
-    found = time_parts(arch, device, whole, layout, Load("closed", tokens, FAR), running * layout.pipeline)
+    # Answers without end: one prompt comes in a step, to each rank.
+    found = time_parts(arch, device, whole, layout, Load("queued", tokens, FAR), running * layout.pipeline)
     return replace(found, prompt_attention=0.0, joint=0.0)
 
 
@@ -215,18 +215,19 @@ def replay_pools(
                             slower_first) for side in (first, second))
     moving = moved_bytes / phase.asked.input / link_bytes_per_s
     inside = _answered(arch, phase, first, second, moved_bytes, link_bytes_per_s)
-    told = _fields(arch, phase, second.engine, second.layout, pools[1].ranks, inside, slower_first)
+    answering = replace(second.engine, gathers=0.0)  # prompts come to it computed
+    told = _fields(arch, phase, answering, second.layout, pools[1].ranks, inside, slower_first)
     whole = System(**(told
                       | {"pool": pools[0], "decode": pools[1], "move_s": HANDOVER_S, "move_token_s": moving} | system))
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
 
 
-def _held(engine: EngineTime, layout: ServeLayout, inside: float, ranks: int) -> dict[str, float]:
+def _held(engine: EngineTime, inside: float, ranks: int, output: float) -> dict[str, float]:
     """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are; those of them
     that pass from one look for requests to the next, half of which is waited for on average."""
-    # Ranks that step together wait for each other's steps; only what a server is set to let pass comes on top.
-    held = float(let_pass(engine, inside) if ranks > 1 else held_back(engine, layout, inside))
-    polled = max(round(float(held_steps(engine, inside))), 1)
+    gathered = gathered_steps(engine, float(ranks), inside / ranks, output)
+    held = float(let_pass(engine, inside, gathered))
+    polled = max(round(float(np.maximum(held_steps(engine, inside), gathered))), 1)
     return {"held": max(held - 0.5 * (polled - 1), 0.0), "polled": polled}
 
 
@@ -266,7 +267,7 @@ def _fields(
         "drafted": round(float(engine.drafted)),
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
     } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()} | (
-        _held(engine, layout, inside, ranks))
+        _held(engine, inside, ranks, float(phase.asked.output)))
 
 
 def before_engine(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout) -> dict[str, float]:

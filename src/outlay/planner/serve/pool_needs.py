@@ -165,7 +165,7 @@ def answers_of(
     found = serve_time(arch, device, side.engine, wide,
                        replace(load, kind="closed", concurrency=many.ravel(), cache_tokens=cache))
     token = np.broadcast_to(found["tpot_s"], many.size).reshape(many.shape) * side.slower
-    waited = taken_up(side.engine, wide, many.ravel(), max(asked.output - 1.0, 0.0))
+    waited = taken_up(side.engine, many.ravel(), max(asked.output - 1.0, 0.0))
     begun = moving + np.reshape(waited, many.shape) * token
     alone, token = token[0], token[1:]
     limit = min(asked.slo.get("tpot", math.inf), (asked.slo.get("e2e", math.inf) - first_s) / rest)

@@ -192,6 +192,7 @@ def resolve_speed(
         reserve=engine.number("schedule_reserve"),
         own_steps=engine.text("schedule", "mixed") == "prefill_first",
         holds=_holds(given, engine, notes),
+        gathers=_gathers(given, engine, arch, notes),
     )
     measured = borrowed(facts) <= 1.0
     seen = measured and is_seen(engine.id, device.generation, without)
@@ -241,6 +242,19 @@ def _holds(given: Serve, engine: Engine, notes: Notes) -> tuple[tuple[float, flo
         raise Inconsistent(f"serve.hold_steps: {engine.name} takes requests up at every step; leave it out",
                            "serve.hold_steps")
     return ((0.0, float(own)),)
+
+
+def _gathers(given: Serve, engine: Engine, arch: Architecture, notes: Notes) -> float:
+    """Decode steps that the server holds prompts back at most, until every attention rank has one."""
+    name = "gather_steps"
+    if name not in engine.facts:
+        return 0.0
+    sides = given.disaggregated
+    ranks = max(each.data or 1 for each in ((given,) if sides is None else (sides.prefill, sides.decode)))
+    if ranks > 1 and any(kind.mlp == "moe" for kind, _ in arch.groups):
+        notes.assume("serve.data, prompts held back until every rank has one", f"up to {engine.number(name):g} steps",
+                     engine.facts[name].note, engine.source(name))
+    return engine.number(name)
 
 
 def _adapter_layer_s(recipe: ServeRecipe, catalog: Catalog, notes: Notes) -> float:

@@ -140,7 +140,7 @@ def _balance(
         each = _decode(
             arch, device, second, replace(load, kind="closed"), np.maximum(inside / second.replicas, 1e-6)
         )
-        handed = moving + taken_up(second.engine, second.layout, inside / second.replicas, rest) * each["tpot_s"]
+        handed = moving + taken_up(second.engine, inside / second.replicas, rest) * each["tpot_s"]
         stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + handed
         if open_loop:
             ttft = prompt_s + bursts * service_wait_s(load.rate, service)

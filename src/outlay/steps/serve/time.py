@@ -20,16 +20,16 @@ from outlay.steps.serve.time_costs import (
     alone_s,
     answered_s,
     burst_s,
+    inside_and_met_s,
     inside_s,
     launched_s,
     pass_s,
     passes_s,
     shorter_s,
-    steps_apart,
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_parts import Parts, sequences_at_once, time_parts
-from outlay.steps.serve.time_waits import beside_s, held, known, read_s, waiting_s
+from outlay.steps.serve.time_waits import away_s, beside_s, held, known, read_s, waiting_s
 
 Num = Any
 SATURATED = 1.0
@@ -74,18 +74,16 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     """A closed loop, a static batch, or everything queued at once, from the parts."""
     c = engine.constants
     step = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
-    others = np.maximum(running / layout.pipeline - 1.0, 0.0)
+    others = np.maximum(running / layout.pipeline * parts.ranks - 1.0, 0.0)
     rest = np.maximum(load.output - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone_s(parts, c) + c["first_s"] + read_s(engine, load)
     elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
-        # A queue fills places as they fall empty, on all ranks together where requests are of one length; in a loop
-        # ranks are held until they take prompts up together.
-        inside = inside_s(parts, c, steps_apart(parts.sequences / load.output, layout.data) if load.varied else 1.0)
+        inside = inside_s(parts, c)
         tpot = closed_loop_tpot_s(step, inside, others, load.output, c["share"])
         ttft = inside + c["share"] * others * inside / load.output
     else:
-        ttft, tpot = looped(parts, engine, layout, load, running, others)
+        ttft, tpot = looped(parts, engine, layout, load, others)
     e2e = ttft + tpot * rest
     asked = running * layout.data
     if load.kind == "closed":
@@ -103,21 +101,20 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     }
 
 
-def looped(
-    parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num, others: Num
-) -> tuple[Num, Num]:
-    """Time to the first token and per token with `running` inside a rank, each of which meets `others` there.
+def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, others: Num) -> tuple[Num, Num]:
+    """Time to the first token and per token of a request that meets `others`, on all ranks that step with its own.
 
     Those that wait for their first token do not decode, and prompts that come meanwhile fall between nobody's tokens.
     """
     c = engine.constants
     whole = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
     shorter, shortest = shorter_s(parts, engine)
-    inside, passes, launches = inside_s(parts, c), passes_s(parts, c), launched_s(parts, c)
+    (inside, carried), passes, launches = inside_and_met_s(parts, c), passes_s(parts, c), launched_s(parts, c)
     rest = np.maximum(load.output - 1.0, 0.0)
     met = c["share"] * others * inside / load.output
-    replica = (others + 1.0) * layout.data * layout.pipeline
+    replica = (others + 1.0) * (layout.data / parts.ranks) * layout.pipeline
     loop = load.kind == "closed"
+    on_rank = np.maximum((others + loop) / parts.ranks - loop, 0.0)
     # The first wave of a loop comes as a burst, and waits for its own prompts instead of for what others do.
     burst = c["queue"] * np.maximum(burst_s(parts, c) - passes, 0.0) if loop else 0.0
     later = 1.0 - 2.0 * c["queue"] if loop else 1.0
@@ -127,15 +124,16 @@ def looped(
     decoding: Num = np.minimum(rest, 1.0)  # share of those inside
     for _ in range(FEW_ROUNDS):
         e2e = tpot * rest + ttft
-        beside = beside_s(parts, inside, step, passes, others, decoding) if load.pool == "both" else 0.0
-        back = 0.0 if load.pool == "prefill" else held(engine, layout, replica, rest, decoding)
-        waiting = waiting_s(engine, layout, load, others, passes, inside, e2e) + batch_wait_s(others / e2e, launches)
+        beside = beside_s(parts, carried, step, passes, others, decoding) if load.pool == "both" else 0.0
+        back = 0.0 if load.pool == "prefill" else held(engine, replica, rest, decoding, parts.gathered)
+        waiting = waiting_s(engine, parts, layout, load, others, passes, inside, e2e)
+        waiting = waiting + batch_wait_s(on_rank / e2e, launches)
         ttft = came + ahead * tpot + later * (beside + back * tpot + waiting)
         decoding = tpot * rest / (tpot * rest + ttft)
-        step = whole - np.minimum((1.0 - decoding) * parts.sequences * shorter, shortest)
+        step = whole - away_s(parts, decoding, shorter, shortest)
         tpot = step + met * decoding
     if load.pool == "both" and loop:  # a loop is no faster than a queue of as many, whose work is the same
-        more = np.maximum((others + 1.0) * parts.shared_chunks / parts.together - rest, 0.0)
+        more = np.maximum((others + 1.0) * parts.shared_chunks / parts.together_all - rest, 0.0)
         least = inside + met * load.output + rest * step + more * pass_s(parts, c)
         ttft = np.maximum(ttft, least - rest * tpot)
     return ttft, tpot
@@ -156,7 +154,7 @@ def _open(
 
     Load is the rate over what the replica sustains with every slot taken; from one on latency is infinite.
     """
-    most = serve_time(arch, device, engine, layout, replace(load, kind="queued"))
+    most = serve_time(arch, device, engine, layout, replace(load, kind="queued", varied=True))
     busy = load.rate * load.output / most["output_tokens_per_s"]
     rate = load.rate / layout.data
     ceiling = most["running"] / layout.data
@@ -166,7 +164,7 @@ def _open(
     for _ in range(ROUNDS):
         # One who comes finds as many as there are on average (Poisson arrivals see time averages: Wolff 1982).
         parts = time_parts(arch, device, engine, layout, load, np.minimum(running + 1.0, ceiling))
-        ttft, tpot = looped(parts, engine, layout, load, running, running)
+        ttft, tpot = looped(parts, engine, layout, load, running * parts.ranks)
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}
         inside = np.minimum(rate * e2e, ceiling)

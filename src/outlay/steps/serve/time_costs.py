@@ -99,48 +99,44 @@ def passes_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     )
 
 
-def inside_s(parts: Parts, constants: Mapping[str, Num], apart: Num = 1.0) -> Num:
-    """What one prompt adds to the decode steps that carry it and those that come with it.
+def inside_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """What one prompt adds to the decode steps that carry it and those that come with it, of whichever rank."""
+    return inside_and_met_s(parts, constants)[0]
 
-    apart: steps that prompts of any attention rank make longer, over those of one rank's own (`steps_apart`).
-    """
+
+def inside_and_met_s(parts: Parts, constants: Mapping[str, Num]) -> tuple[Num, Num]:
+    """The same, and what those steps take longer that carry one's own prompt and those that come with it."""
+    own, routed = _carried_s(parts, constants)
+    met = own * (parts.met / parts.together) + routed * (parts.met_all / parts.together_all)
+    return (own + routed) / parts.together_all, met
+
+
+def _carried_s(parts: Parts, constants: Mapping[str, Num]) -> tuple[Num, Num]:
+    """What decode steps that carry prompts take longer: by the rank with most of them, and by those of all ranks."""
     c = constants.__getitem__
     if parts.own_steps:
-        each = apart * (parts.mixed.own(c) + _launch_s(parts, constants)) + parts.mixed.routed(c)
+        own, routed = parts.mixed.own(c) + _launch_s(parts, constants), parts.mixed.routed(c)
     else:
-        each = _more_s(parts, constants, apart)
-    passes = parts.shared_chunks / parts.together * each
-    return passes + apart * c("prompt_attention") * parts.prompt_attention
+        own, routed = _more_s(parts, constants)
+    attention = parts.together * c("prompt_attention") * parts.prompt_attention
+    return parts.shared_chunks * own + attention, parts.shared_chunks * routed
 
 
-def _more_s(parts: Parts, constants: Mapping[str, Num], apart: Num) -> Num:
-    """What a decode step takes longer with a chunk of prompts in it."""
+def _more_s(parts: Parts, constants: Mapping[str, Num]) -> tuple[Num, Num]:
+    """What a decode step takes longer with a chunk of prompts in it: a rank's own, and all ranks'."""
     c = constants.__getitem__
     own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
     routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
     joint = joint_s(parts.joint, parts.reading, constants)
     if is_eager(constants):  # launched in any case, while the device waits
         spare = np.maximum(_launches_s(parts, constants) - _decoding_s(parts, constants), 0.0)
-        return np.maximum(apart * (own + joint - spare) + routed, 0.0)
-    return apart * (own + _mixed_s(parts, constants) + joint) + routed
+        return np.maximum(own + joint - spare, -routed), routed
+    return own + _mixed_s(parts, constants) + joint, routed
 
 
 def joint_s(joint: Num, reading: Num, constants: Mapping[str, Num]) -> Num:
     """What attention of those that run takes more in a step that carries a prompt."""
     return np.maximum(constants["prompt_attention"] * joint - constants["reading"] * reading, 0.0)
-
-
-def steps_apart(prompts: Num, ranks: Num) -> Num:
-    """Steps that prompts of any attention rank make longer, over those of one rank's own; ranks step together.
-
-    prompts: that come to a rank during a step. Rare ones fall into steps of their own; where every step has one on
-    every rank they share all. Eight ranks with a prompt in every tenth step:
-
-    >>> round(float(steps_apart(0.1, 8.0)), 2), float(steps_apart(2.0, 8.0))
-    (5.7, 1.0)
-    """
-    often = np.clip(prompts, 1e-6, 1.0)
-    return (1.0 - (1.0 - often) ** ranks) / often
 
 
 def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:

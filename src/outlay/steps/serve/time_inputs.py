@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from outlay.physics.queueing import accepted_tokens, gathered
 from outlay.physics.roofline import Grid
 
 Num = Any
@@ -62,6 +63,7 @@ class EngineTime(Struct, frozen=True, eq=False):
     reserve: Num = 0.0  # of an answer's tokens still to come, share set aside in the cache when it starts
     own_steps: bool = False  # prompts run in steps of their own, between decode steps, not inside them
     holds: tuple[tuple[float, float], ...] = ()  # requests from which on the server lets so many decode steps pass
+    gathers: Num = 0.0  # decode steps that prompts are held back at most, until every attention rank has one
 
     def held(self, prompt: Num, answer: Num) -> Num:
         """Tokens in the cache of a running request, half answered on average, with what is set aside for the rest."""
@@ -87,6 +89,18 @@ class Load(Struct, frozen=True, eq=False):
     requests: Num = np.inf  # of a replica, where everything is queued at once
     arrival_cv: Num = 1.0  # deviation of the gaps between arrivals over their mean; 1 is Poisson
     varied: bool = False  # requests differ in length; those of one length fill and empty all attention ranks in step
+
+
+def gathered_steps(engine: EngineTime, ranks: Num, running: Num, output: Num) -> Num:
+    """Decode steps from one look for prompts to the next where ranks that step together wait until each has one.
+
+    running: on each, as many of which ask anew in an answer's steps. Where a rank has no other to answer nobody waits.
+    """
+    if not np.any(engine.gathers):
+        return 0.0
+    steps = output / accepted_tokens(engine.acceptance, engine.drafted)
+    found = gathered(running / (steps + 1.0), ranks, engine.gathers)
+    return np.where(np.greater(ranks, 1.0), found, 0.0) * np.clip(running - 1.0, 0.0, 1.0)
 
 
 def held_steps(engine: EngineTime, inside: Num) -> Num:

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import Architecture
-from outlay.physics.queueing import at_least_one
+from outlay.physics.queueing import at_least_one, fullest
 from outlay.steps.serve.attention import (
     INDEX_KERNELS,
     decode_attention_s,
@@ -17,7 +17,7 @@ from outlay.steps.serve.attention import (
     prompt_attention_s,
 )
 from outlay.steps.serve.inputs import ServeLayout
-from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, gathered_steps, held_steps
 from outlay.steps.serve.time_step import Pass, Taken, own_pass, routed_pass
 
 Num = Any
@@ -43,14 +43,18 @@ class Parts(Struct, frozen=True, eq=False):
     joint: Num  # attention of those that run in a step that carries a prompt, where one kernel attends for both
     at_once: Num  # prompts of a static batch; else one
     chunks: Num  # of those
-    together: Num  # prompts that share their passes inside decode steps, by the pass
+    together: Num  # prompts of a rank that share their passes inside decode steps, of the one with most, by the pass
     met: Num  # by the prompt, itself counted
+    together_all: Num  # the same of all ranks that step together
+    met_all: Num
     shared_chunks: Num
     burst_chunks: Num
     sequences: Num  # answered at once on one rank and stage
     fewer: Num  # of those, in a step of `few`
     inside: Num  # there, with those whose prompts wait
     flight: Num  # passes in the pipeline at once
+    ranks: Num  # that step together, each with prompts of its own
+    gathered: Num  # decode steps from one look of those ranks for prompts to the next
     layers: float  # by the kernels of each
     expert_layers: int
     mixer_layers: int  # whose mixer is not plain attention
@@ -74,28 +78,30 @@ def time_parts(
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     budget = engine.max_num_batched_tokens
+    experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     whole, at_once = busy, busy if load.kind == "batch" else 1.0
     if load.kind != "batch" and load.pool == "both":
         # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps.
         busy = np.minimum(busy, np.maximum(load.output * budget / own, 1.0))
     flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
     rows = busy * (1.0 + engine.drafted)
-    # As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
-    # its passes, within the budget. One more step goes by while they wait for it.
-    held = np.minimum(held_steps(engine, running * layout.data), load.output - 1.0) if load.pool == "both" else 0.0
-    more = np.maximum(whole - 1.0, 0.0) * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
-    most = np.maximum(budget / own, 1.0)
-    together, met = np.minimum(at_least_one(more), most), np.minimum(1.0 + more, most)
+    ranks = _ranks(load, layout, experts)
+    gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, own)
     chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, whole))
     chunk = own * together / shared
+    chunk_all = own * together_all / shared / ranks
     fewer = np.maximum(FEWER * busy, 1.0)
-    mixed_rows, mixed_sampled = (chunk, together) if engine.own_steps else (rows + chunk, rows)
-    tokens = rows, mixed_rows, own * at_once / chunks, own * whole / burst
+    mixed, mixed_sampled = (0.0, together) if engine.own_steps else (rows, rows)
+    tokens = rows, mixed + chunk, own * at_once / chunks, own * whole / burst
+    # Experts of all ranks share what each rank hands them: of a prompt alone, of all, or of fewer than there are ranks.
+    fewest = np.minimum(running, 1.0) if experts else 1.0
+    first, all_first = (fewest, fewest) if load.kind == "batch" else (1.0 / ranks, np.where(ranks > 1.0, fewest, 1.0))
+    handed = rows, mixed + chunk_all, tokens[2] * first, tokens[3] * all_first
     bare = _side_by_side(lambda m, n: own_pass(arch, device, by, layout, m, n, flight),
                          tokens, (rows, mixed_sampled, at_once, whole))
     routed = _side_by_side(lambda m: routed_pass(arch, device, by, layout, m, ROUTING_SPREAD, engine.widened),
-                           (*tokens, fewer * (1.0 + engine.drafted)))
-    decode, mixed, alone, burst_pass = (Pass(*each, *by_all) for each, by_all in zip(bare, routed[:4], strict=True))
+                           (*handed, fewer * (1.0 + engine.drafted)))
+    decoded, inside, alone, burst_pass = (Pass(*each, *by) for each, by in zip(bare, routed[:4], strict=True))
     few = Pass(*bare[0], *routed[4])  # of which weights of a rank's own are read alike
     context = load.input + 0.5 * load.output
     queries = 1.0 + engine.drafted
@@ -104,15 +110,50 @@ def time_parts(
     joint: Num = 0.0
     if engine.joint_rows:
         joint = joint_attention_s(arch, device, layout, engine.joint_rows, busy, context, PROMPT_SHARE)
-    experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     mixers = sum(count for kind, count in arch.groups if kind.mixer not in ("attention", "none"))
     indexers = sum(count for kind, count in arch.groups if kind.indexer_heads)
     kernels = arch.layers + (MORE_KERNELS - 1.0) * mixers + INDEX_KERNELS * indexers
     return Parts(
-        decode, few, reading, floor, mixed, alone, burst_pass, attention, joint, at_once, chunks, together,
-        met, shared, burst,
-        busy, fewer, whole, flight, kernels, experts, mixers, engine.own_steps,
+        decoded, few, reading, floor, inside, alone, burst_pass, attention, joint, at_once, chunks, together, met,
+        together_all, met_all, shared, burst, busy, fewer, whole, flight, ranks, gathered, kernels, experts, mixers,
+        engine.own_steps,
     )
+
+
+def _ranks(load: Load, layout: ServeLayout, experts: int) -> Num:
+    """Attention ranks that wait for each other's prompts: those that share experts, but where requests of one length
+    are queued, which fill and empty all ranks together."""
+    return layout.data if experts and (load.kind in ("closed", "open") or load.varied) else 1.0
+
+
+def _sharing(
+    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, own: Num
+) -> tuple[Num, tuple[Num, Num], tuple[Num, Num]]:
+    """Steps between two looks of ranks for prompts, and how many prompts share a step: of the rank with most, and of
+    all that step together; each by the step that has any, and by a prompt in it.
+
+    As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
+    its passes, within the budget. One more step goes by while they wait for it. On each rank they come by chance.
+    """
+    whole = np.maximum(running / layout.pipeline, 1.0)
+    others = np.maximum(running / layout.pipeline * ranks - 1.0, 0.0)
+    gathered: Num = 0.0
+    held: Num = 0.0
+    if load.pool == "both":
+        gathered = gathered_steps(engine, ranks, whole, load.output)
+        held = np.maximum(np.minimum(held_steps(engine, running * layout.data), load.output - 1.0), gathered)
+    more = others * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
+    most = np.maximum(engine.max_num_batched_tokens / own, 1.0)
+    of_all = at_least_one(more), 1.0 + more
+    if not np.any(np.greater(ranks, 1.0)):
+        together = np.minimum(of_all[0], most), np.minimum(of_all[1], most)
+        return gathered, together, together
+    slowest = fullest(more / ranks, ranks)
+    # What a step's budget does not hold goes with the next step, or where ranks wait for each other with the next look.
+    by_step, by_prompt = (
+        np.where(np.greater(gathered, 0.0), np.minimum(n, ranks * most), n * np.minimum(1.0, most / of_rank))
+        for n, of_rank in zip(of_all, slowest, strict=True))
+    return gathered, (np.minimum(slowest[0], most), np.minimum(slowest[1], most)), (by_step, by_prompt)
 
 
 def _side_by_side(of: Callable[..., Taken], *rows: tuple[Num, ...]) -> list[Taken]:
