@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def test_a_wrong_place_is_named(where: str) -> None:
 def test_a_real_cluster(tmp_path: Path) -> None:
     """Ray in processes of its own: the same answers, and a killed worker's task again."""
     items: list[Any] = [(str(tmp_path / "died"), n) for n in range(8)]
-    found = list(run_all(dies_once, items, "auto", num_cpus=2))
+    found = list(run_all(partial(dies_once), items, "auto", num_cpus=2))
     assert found == [n * n for n in range(8)]
     assert (tmp_path / "died").exists()
 
@@ -86,6 +87,18 @@ def test_a_real_cluster(tmp_path: Path) -> None:
 def test_no_cluster_answers(address: str) -> None:
     with pytest.raises(OutlayError) as caught:
         RayExecutor(address)
+    assert caught.value.field == "--cluster"
+
+
+def test_a_cluster_that_the_environment_names_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself asks for minutes before it gives up."""
+    def nobody(*_: Any, **__: Any) -> None:
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr("socket.create_connection", nobody)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(OutlayError, match="no Ray cluster answers") as caught:
+        RayExecutor("auto")
     assert caught.value.field == "--cluster"
 
 

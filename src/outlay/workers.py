@@ -7,6 +7,7 @@ again, a few times, since what kills it may be the item itself.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ TRIES = 4
 ANSWERS_WITHIN_S = 5.0
 AHEAD = 8  # items a worker handed out beyond the one that is waited for: memory stays bounded
 FIELD = "--cluster"
+TOKEN = "if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
 SPELLINGS = "local, local:4, auto, or ray://host:10001"
 
 
@@ -56,14 +58,17 @@ class RayExecutor(Executor):
         if self.started:
             try:
                 _join(ray, address, options)
+            except ImportError:
+                raise Unsupported(f"{FIELD}: ray:// needs Ray's client: pip install 'outlay[cluster]'", FIELD) from None
             except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                raise BadValue(f"--cluster: no Ray cluster answers at {address}: {_first(error)}", FIELD) from None
+                why = _first(error) + (f"; {TOKEN}" if "timeout" in str(error) else "")
+                raise BadValue(f"{FIELD}: no Ray cluster answers at {address}: {why}", FIELD) from None
         held: dict[str, float] = ray.cluster_resources()
         self.workers = max(1, int(held.get("CPU", 1)))
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        task = self.ray.remote(num_cpus=1, max_retries=TRIES - 1)(fn)
-        found: Future[R] = task.remote(*args, **kwargs).future()
+        task = self.ray.remote(num_cpus=1, max_retries=TRIES - 1)(_called)
+        found: Future[R] = task.remote(fn, *args, **kwargs).future()
         return found
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -71,11 +76,19 @@ class RayExecutor(Executor):
             self.ray.shutdown()
 
 
+def _called(fn: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Ray takes functions alone, and what is handed over may hold arguments already."""
+    return fn(*args, **kwargs)
+
+
 def _join(ray: Any, address: str, options: dict[str, Any]) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what it says of itself is not the answer's
     if address != "auto":
         _reachable(address)
         ray.init(address=address, log_to_driver=False)
         return
+    if ":" in (named := os.environ.get("RAY_ADDRESS", "")):
+        _reachable(named)
     try:
         ray.init(address="auto", log_to_driver=False)
     except ConnectionError:  # none on this machine: start one
