@@ -95,12 +95,12 @@ _COMM = Value(
 )
 
 
-_WIDENED = ("aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA), moe_perf tables of H100 and H200, power_law_1.2, 64 to "
-            "16,384 tokens, experts on one or two ranks: {}")
+_WIDENED = ("aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA), moe_perf tables of H100 and H200, power_law_1.2, to "
+            "16,384 tokens and 16 ranks: {}")
 
 
 def _widened(value: float, tables: str) -> Value:
-    return Value(value, "ratio", _WIDENED.format(tables), "derived", note="time of experts' arithmetic whose 4-bit "
+    return Value(value, "ratio", _WIDENED.format(tables), "derived", note="time of a row through experts whose 4-bit "
                  "weights are widened to 16 bits on the way, over that of 16-bit weights")
 
 
@@ -155,7 +155,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "filter_logit_s": FILTERED,
         "sampling": GREEDY,
         "stream_allreduce_s": _ALLREDUCE,
-        "widened_experts": _widened(1.25, "vllm 0.24.0, w4a16_mxfp4 and int4_wo alike"),
+        "widened_experts": _widened(2.3, "vllm 0.24.0, between w4a16_mxfp4 (1.8) and int4_wo (3.0)"),
         "joint_attention_on": Value(
             "ampere|ampere-hbm|ada|blackwell-gddr", "list", _VLLM_ATTENTION,
             note="compute capabilities 8 and 12: one FlashAttention 2 call for a step's prompts and answers"),
@@ -232,7 +232,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "hold_steps_by_requests": _text(
             "0:10|16:30", _RECIPES,
             "scheduler-recv-interval as published serving recipes set it; SGLang's own default is 1"),
-        "widened_experts": _widened(1.7, "sglang 0.5.14, between int4_wo (1.25) and w4a16_mxfp4 (2.2)"),
+        "widened_experts": _widened(3.0, "sglang 0.5.14, int4_wo; w4a16_mxfp4 is two to three times as slow"),
         "static_reserve_bytes": Value(512 * MIB, "byte", _SGL, note="left free: constant part"),
         "static_token_bytes": Value(1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"),
         "static_graph_bytes": Value(2 * MIB, "byte", _SGL, note="left free: for each sequence of the largest graph"),
@@ -270,7 +270,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "gather_steps": _count(
             60, _BALANCED, "attention_dp_config.timeout_iters as published serving recipes set it; the engine's own "
             "default is to wait for no rank (enable_balance off)"),
-        "widened_experts": _widened(1.5, "trtllm 1.3.0rc20, w4a16_mxfp4"),
+        "widened_experts": _widened(3.0, "trtllm 1.3.0rc20, w4a16_mxfp4"),
         "kv_precision_quantized": _text(
             "fp8", _TRT, "dtype auto takes the checkpoint's; ModelOpt's fp8 and nvfp4 ones cache in fp8"
         ),

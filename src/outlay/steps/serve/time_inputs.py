@@ -59,7 +59,7 @@ class EngineTime(Struct, frozen=True, eq=False):
     prefix_hit: Num = 0.0
     draft_share: Num = 0.0  # a drafted token's time over that of a decode step
     joint_rows: float = 0.0  # a running request's token is padded to where one kernel attends for prompts and answers
-    widened: float = 1.0  # time of experts' arithmetic whose 4-bit weights are widened to 16 bits, over plain ones'
+    widened: float = 1.0  # time of a row through experts whose 4-bit weights are widened to 16 bits, over plain ones'
     reserve: Num = 0.0  # of an answer's tokens still to come, share set aside in the cache when it starts
     own_steps: bool = False  # prompts run in steps of their own, between decode steps, not inside them
     holds: tuple[tuple[float, float], ...] = ()  # requests from which on the server lets so many decode steps pass

@@ -27,6 +27,8 @@ HALF_TILE = 64.0  # rows by which the last tile of an expert is padded, of tiles
 # Small products of 8 and 4 bits: tables of others hold a kernel beside each that quantises, which engines fuse away.
 SMALL = "fp8-block"
 FEW_ROWS, MANY_ROWS = 64.0, 1024.0  # to which reading weights, and from which arithmetic, is what was measured
+WIDENED_S = 2e-5  # a layer's experts of 4 bits take longer, whatever their rows, where they are multiplied in 16: 30 to
+# 60 us beside 20 (moe_perf tables of H100 and H200, as engine.widened_experts)
 FULL_ROWS = 4096.0  # of a product that fills the device
 READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no engine flows faster
 FEW_NUMBERS = 16  # so few are looked up side by side
@@ -229,9 +231,10 @@ def expert_s(
 ) -> tuple[Num, Num, Num]:
     """Routed experts of one layer on one device: reading weights, arithmetic, what passes with each token's copy.
 
-    All ranks wait for the busiest. widened: how much longer arithmetic takes where weights of 4 bits are multiplied
-    in 16. A copy is read and written when it is sorted in and quantised, read by the first product, which writes both
-    halves for the activation, which writes its own for the second; that writes what is read when copies are joined.
+    All ranks wait for the busiest. widened: how much longer a row takes where weights of 4 bits are multiplied in 16;
+    filling an expert's last tile takes as long as ever. A copy is read and written when it is sorted in and quantised,
+    read by the first product, which writes both halves for the activation, which writes its own for the second; that
+    writes what is read when copies are joined.
     """
     tokens = rows * layout.data
     touched = experts_touched(kind.experts, kind.experts_per_token, tokens, spread)
@@ -244,14 +247,15 @@ def expert_s(
     weights = inner * narrow * (gates + 1.0)
     # A grouped kernel is launched once: what it reads flows as in a 16-bit product of as many bytes.
     share = look_up(device.grids["bf16"], each, 0.5 * weights * held * element_bytes)
-    flop = 2.0 * (each + HALF_TILE) * weights * held
+    wide = is_widened(element_bytes, device)
+    flop = 2.0 * ((widened if wide else 1.0) * each + HALF_TILE) * weights * held
     busiest = busiest_rank(kind.experts, layout.expert, spread)
-    longer = busiest * (widened if is_widened(element_bytes, device) else 1.0)
+    call = WIDENED_S if wide else 0.0
     operand = np.minimum(element_bytes, HALF)
     copy = inner * (3.0 * HALF + 2.0 * operand) + narrow * (2.0 * gates * HALF + 2.0 * operand)
     return (
-        weights * most * element_bytes / (device.memory_bytes_per_s * share),
-        longer * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES)),
+        call + weights * most * element_bytes / (device.memory_bytes_per_s * share),
+        call + busiest * flop / (peak * look_up(grid, FULL_ROWS, LARGE_BYTES)),
         busiest * each * held * copy / device.copied_bytes_per_s,
     )
 
