@@ -108,3 +108,15 @@ def test_a_configuration_tells_how_many_keys_are_selected(tmp_path):
         return plan(scenario).phases["serve"]["tpot_s"].value
 
     assert tpot_s("a.json", index_topk=2048) < tpot_s("b.json", index_topk=65536)
+
+
+@pytest.mark.parametrize(("device_name", "model", "ranks", "tokens", "microseconds"), [
+    ("b200-sxm", "qwen3.5-397b-a17b", 8, 8192, 343), ("b200-sxm", "qwen3.5-397b-a17b", 1, 8192, 1066),
+    ("h200-sxm-141gb", "qwen3.5-397b-a17b", 8, 8192, 356), ("h200-sxm-141gb", "qwen3.5-397b-a17b", 1, 8192, 1470),
+])
+def test_a_prompt_s_scan_takes_what_its_kernels_do(device_name, model, ranks, tokens, microseconds):
+    """SGLang 0.5.14, causal_conv1d_fn and chunk_gated_delta_rule of one prompt, 64 heads over so many ranks."""
+    kinds = tuple((kind, count) for kind, count in architecture(model).runs if kind.mixer == "gdn")
+    only = replace(architecture(model), runs=kinds)
+    took = prompt_attention_s(only, device(device_name), ServeLayout(ranks, 1, 1, 1), float(tokens), np.array(1.0), 0.5)
+    assert float(took) / sum(count for _, count in kinds) == pytest.approx(microseconds * 1e-6, rel=0.25)

@@ -19,6 +19,12 @@ STATE_SHARE = 0.7  # of bandwidth where states are read and written
 NARROW_CACHE = 1.5  # bytes of an element: below, 8 bits
 NARROW_ATTENTION = ("blackwell",)  # generations whose attention multiplies such a cache as it is
 DECODE_SHARE = 0.5  # of the peak that attention of answers reaches
+# Of a prompt through a recurrent mixer, read off its kernels timed alone (aiconfigurator-core 0.12.0, linear_attention
+# and kda of SGLang, vLLM and TensorRT-LLM; NVIDIA, Apache-2.0): chunks follow one another, and each head's tokens pass
+# through memory so many bytes for each of its channels. Mixers without a table are taken for the quicker of the two.
+SCAN_TOKEN_S = 3e-8  # 28 to 44 ns, convolution and scan, H100 to B200
+SCAN_BYTES = 96.0
+SCAN_BYTES_OF = {"kda": 180.0}
 # Of sparse attention, read off kernels and modules timed alone on H100, H200, B200 and GB200 (aiconfigurator-core
 # 0.12.0, sparse_attention of SGLang 0.5.14, TensorRT-LLM 1.3 and vLLM 0.24; NVIDIA, Apache-2.0):
 INDEX_KERNELS = 1.25  # small kernels of an indexer over a layer's: 23 to 30 us beside 20
@@ -150,11 +156,15 @@ def joint_attention_s(
 def prompt_attention_s(
     arch: Architecture, device: TimeDevice, layout: ServeLayout, rows: Num, length: Num, share: Num
 ) -> Num:
-    """Attention of `rows` prompt tokens, each over half of a prompt `length` long on average."""
+    """Attention of `rows` prompt tokens, each over half of a prompt `length` long on average; scans of recurrent mixers
+    with it."""
     total: Num = 0.0 * rows
     for kind, count in arch.groups:
         if kind.mixer in ("attention", "mla"):
             total = total + count * _prompt_layer_s(kind, device, layout, rows, length, share)
+        elif kind.mixer != "none":
+            size = SCAN_BYTES_OF.get(kind.mixer, SCAN_BYTES) * kind.head_dim * kind.heads / layout.tensor
+            total = total + count * rows * (SCAN_TOKEN_S + size / device.memory_bytes_per_s)
     return total
 
 
