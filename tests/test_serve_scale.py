@@ -232,7 +232,8 @@ def test_what_is_offered_next_can_be_run(bursts: str, more: tuple[str, ...], tmp
     monkeypatch.chdir(tmp_path)
     words = ("llama-3.1-8b", "-g", "2xh100-sxm", "--tp", "1", "--trace", bursts, *more)
     page = CliRunner().invoke(command, words, standalone_mode=False).output
-    lines = [shlex.split(line.removeprefix("Next:")) for line in page[page.index("Next:"):].splitlines()]
+    following = page[page.index("Next:"):].replace("\\\n", "")
+    lines = [shlex.split(line.removeprefix("Next:")) for line in following.splitlines()]
     assert lines[0][-2:] == ["--requests-file", "replayed.csv"]
     assert (lines[1][-1] == "scaling=fixed,autoscale") is (more in ((), ("--router", "prefix")))
     for line in lines:

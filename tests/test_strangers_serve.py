@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -80,3 +81,39 @@ def test_what_no_device_would_change_is_named_and_not_the_devices() -> None:
         with pytest.raises(OutlayError) as caught:
             searched(**{field: value})
         assert caught.value.field == f"serve.{field}"
+
+
+def test_more_than_the_devices_allowed_can_carry_is_said_once() -> None:
+    with pytest.raises(OutlayError, match="up to 2 of any of 2 devices carries the load; allow more") as caught:
+        searched(workload={"users": 1e6}, options={"devices": ["h100-sxm5-80gb", "l40s"], "max_devices": 2})
+    assert caught.value.field == "serve.options.max_devices"
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_what_is_to_be_copied_can_be_copied(columns: int) -> None:
+    """Commands that a narrow screen breaks are one command to a shell, and quotes stay whole."""
+    from outlay.report.blocks import Bullets, Commands
+    from outlay.report.terminal import render
+
+    pools = {"prefill": {"tensor": 1}, "decode": {"tensor": 1}}
+    words = asked({"rate": 4}, disaggregated=pools)["serve"]["launch"]["pools"]["prefill"]["words"]
+    following = ["outlay", "serve", "llama-3.1-8b", "-g", "8xh100-sxm", "--set", "options={\"devices\": [\"l40s\"]}",
+                 "--users", "2000", "--ttft", "500ms", "--in", "1000", "--vary", "max_model_len=8192,32768,131072"]
+    page = render([Bullets("Start it", (shlex.join(words), "and a note " * 9), frozenset({0})),
+                   Commands((shlex.join(following), "outlay demo"))], columns)
+    whole = page.replace("\\\n", "").splitlines()
+    assert shlex.split(whole[1]) == words
+    assert shlex.split(whole[-2].removeprefix("Next:")) == following and whole[-1].strip() == "outlay demo"
+    assert all(len(line) <= columns or "'" in line for line in page.splitlines()) and "\\\n" in page
+
+
+def test_a_table_too_wide_for_the_page_goes_on_below_with_its_names() -> None:
+    from outlay.report.blocks import Table
+    from outlay.report.terminal import render
+
+    head = ("device", *(f"number {i}" for i in range(20)))
+    rows = tuple((name, *(f"{i}000 [1–2]" for i in range(20))) for name in ("first", "second"))
+    lines = render([Table("", head, rows, mark=1)], 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert sum("first" in line for line in lines) == sum("*  second" in line for line in lines) > 1
+    assert sum(line.count("[1–2]") for line in lines) == 40

@@ -35,8 +35,11 @@ class Table(Struct, frozen=True):
 
 
 class Bullets(Struct, frozen=True):
+    """commands: which of the items are to be run, and stay so when they are copied."""
+
     title: str
     items: tuple[str, ...]
+    commands: frozenset[int] = frozenset()
 
 
 def few_of(title: str, items: Sequence[str], verbose: bool, few: int = FEW) -> Bullets:

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from msgspec.structs import replace
+
 from outlay.report.blocks import Table
 
 _GAP = "  "
@@ -23,6 +25,9 @@ def laid_out(table: Table, columns: int) -> list[tuple[str, str | None]]:
     '  weights  15.0' None
     '  peak     15.0' bold
     """
+    first, rest = _split(table, columns)
+    if rest is not None:
+        return [*laid_out(first, columns), ("", None), *laid_out(rest, columns)]
     plain, marked = ("  ", "") if table.mark is None else ("   ", "*  ")
     body = [*table.rows, *[row for row in (table.total, table.below) if row]]
     widths, apart = _widths(table, body, columns - len(plain))
@@ -35,6 +40,29 @@ def laid_out(table: Table, columns: int) -> list[tuple[str, str | None]]:
     for row, style in ((table.total, "bold"), (table.below, "dim")):
         lines += _row(table, row, widths, apart, plain, plain, style) if row else []
     return lines
+
+
+def _split(table: Table, columns: int) -> tuple[Table, Table | None]:
+    """A table that is too wide even with all folded: its first columns, and the others with its leading text again."""
+    leads = next((i for i in range(len(table.head)) if i not in table.text_columns), len(table.head))
+    for count in range(len(table.head), leads, -1):
+        part = _part(table, range(count))
+        body = [*part.rows, *[row for row in (part.total, part.below) if row]]
+        widths, _ = _widths(part, body, columns - (2 if table.mark is None else 3))
+        if sum(widths) + len(_GAP) * (len(widths) - 1) <= columns - (2 if table.mark is None else 3):
+            return (table, None) if count == len(table.head) else (
+                part, _part(table, [*range(leads), *range(count, len(table.head))]))
+    return table, None
+
+
+def _part(table: Table, kept: Sequence[int]) -> Table:
+    """Some of a table's columns."""
+    def of(row: Sequence[str]) -> tuple[str, ...]:
+        return tuple(row[i] for i in kept if i < len(row))
+
+    texts = frozenset(place for place, i in enumerate(kept) if i in table.text_columns)
+    return replace(table, head=of(table.head), rows=tuple(map(of, table.rows)), total=of(table.total),
+                   below=of(table.below), text_columns=texts)
 
 
 def _widths(table: Table, body: Sequence[Sequence[str]], room: int) -> tuple[list[int], bool]:

@@ -16,7 +16,8 @@ def _one(block: Block) -> str:
     if isinstance(block, Verdict):
         return "\n\n".join([f"**{_safe(block.text)}**", *map(_safe, block.details)])
     if isinstance(block, Bullets):
-        return f"### {_safe(block.title)}\n\n" + "\n".join(f"- {_safe(item)}" for item in block.items)
+        return f"### {_safe(block.title)}\n\n" + "\n".join(
+            f"- `{item}`" if i in block.commands else f"- {_safe(item)}" for i, item in enumerate(block.items))
     if isinstance(block, Pair):
         return _table(block.left) + "\n\n" + _table(block.right)
     if isinstance(block, Note):

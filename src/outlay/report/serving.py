@@ -84,8 +84,13 @@ def _start(phase: Mapping[str, Any]) -> Block | None:
     found = phase.get("launch")
     if not found:
         return None
-    parts = [f"{name}: {shlex.join(own['words'])}" for name, own in (found.get("pools") or {}).items()]
-    return Bullets("Start it", (*parts, *([shlex.join(found["words"])] if found["words"] else ()), *found["notes"]))
+    items: list[str] = []
+    commands: list[int] = []
+    for name, own in [*(found.get("pools") or {}).items(), ("", found)]:
+        items += [f"{name}:"] * bool(name)
+        commands += [len(items)] * bool(own["words"])
+        items += [shlex.join(own["words"])] * bool(own["words"])
+    return Bullets("Start it", (*items, *found["notes"]), frozenset(commands))
 
 
 def _headline(phase: Mapping[str, Any]) -> str:

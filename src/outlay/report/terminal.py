@@ -74,11 +74,13 @@ def _drawn(block: Block, columns: int) -> list[Line]:
         return lines + [line for detail in block.details for line in _hang("", detail, columns)]
     if isinstance(block, Bullets):
         lines = _hang("", block.title, columns, "bold")
-        return lines + [line for item in block.items for line in _hang("  ", item, columns)]
+        return lines + [line for i, item in enumerate(block.items)
+                        for line in (_command if i in block.commands else _hang)("  ", item, columns)]
     if isinstance(block, Note):
         return _hang("", block.text, columns, "dim")
     if isinstance(block, Commands):
-        return [(("       " if i else "Next:  ") + command, None) for i, command in enumerate(block.items)]
+        return [line for i, command in enumerate(block.items)
+                for line in _command("       " if i else "Next:  ", command, columns)]
     if isinstance(block, Table):
         return _table(block, columns)
     return []
@@ -97,6 +99,31 @@ def _hang(lead: str, text: str, columns: int, style: str | None = None) -> list[
         break_on_hyphens=False,
     )
     return [(line.replace("\xa0", " "), style) for line in wrapped]
+
+
+_WORD = re.compile(r"""(?:[^\s'"\\]|'[^']*'|"(?:\\.|[^"\\])*"|\\.)+""")
+
+
+def _command(lead: str, text: str, columns: int) -> list[Line]:
+    """A command over as many lines as it needs, each but the last ended so that a shell reads on; a flag stays with its
+    value."""
+    words = _WORD.findall(text)
+    if " ".join(words) != text:
+        return [(lead + text, None)]
+    parts: list[str] = []
+    for word, before in zip(words, ["", *words], strict=False):
+        valued = before.startswith("-") and not word.startswith("-") and "=" not in before
+        parts[-1:] = [f"{parts[-1]} {word}"] if valued else [*parts[-1:], word]
+    lines, rest = [], " " * (len(lead) + 2)
+    line = lead + parts[0]
+    for i, part in enumerate(parts[1:], start=2):
+        room = columns - (2 if i < len(parts) else 0)
+        if len(line) + 1 + len(part) > room:
+            lines.append(line + " \\")
+            line = rest + part
+        else:
+            line += " " + part
+    return [(found, None) for found in (*lines, line)]
 
 
 def _table(block: Table, columns: int) -> list[Line]:

@@ -38,6 +38,7 @@ from outlay.steps.serve.memory import ServeMemory, serve_memory
 
 SPARE = 0.01  # of the device, kept free so that what fits here fits with confidence
 SHOWN = 8
+MOST = "serve.options.max_devices"
 AIMS = {"money": "usd_per_hour", "energy": "power_w", "carbon": "co2e_kg_per_hour", "time": "e2e_s"}
 
 
@@ -123,6 +124,10 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
     if not options:
         if not planned and len({error.message for error in refused}) == 1:
             raise refused[0]  # whatever the device: it is what was asked, not where it would run
+        few = _too_few(space)
+        if skipped and set(skipped.values()) == {few}:
+            raise Inconsistent(f"{MOST}: {few.replace('of them', f'of any of {len(skipped)} devices')}; allow more of "
+                               "them, or ask for less", MOST)
         why = "; ".join(f"{device}: {reason}" for device, reason in list(skipped.items())[:3])
         raise Inconsistent(f"fleet: none was named and no option serves this ({why}); name one", "fleet")
     best = verify(ranked(options, AIMS[aim]), AIMS[aim], space.most_devices)
@@ -170,7 +175,11 @@ def _of_device(
     if space.split and not why:
         options += pooled(resolved, phase, arch, device, fitting, space.pools, fixed, space.most_devices,
                           beside=space.whole)
-    return options, "" if options else why or f"no number up to {space.most_devices:,} of them carries the load"
+    return options, "" if options else why or _too_few(space)
+
+
+def _too_few(space: Space) -> str:
+    return f"no number up to {space.most_devices:,} of them carries the load"
 
 
 def _fitting(
