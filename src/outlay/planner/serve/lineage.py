@@ -92,7 +92,9 @@ def _parts(whole: Replicas, load: Load, running: float) -> Parts:
 def _kernels(parts: Parts, c: Any) -> list[Quantity | None]:
     """Small kernels of layers, so many times what each takes."""
     each = exact(float(c["layer_s"]), "s", "small kernels of a layer", f"{CONSTANTS}: layer_s", basis="derived")
-    found: Quantity = derive(_of_layers, "small kernels of layers", "s", layers=float(parts.layers), each_s=each)
+    count = exact(float(parts.layers), "", "layers, by how many small kernels each has",
+                  "steps.serve.time_parts: latent, recurrent and selecting attention have more", basis="derived")
+    found: Quantity = derive(_of_layers, "small kernels of layers", "s", layers=count, each_s=each)
     return [found, _told("routing and joining of experts", parts.expert_layers * c["expert_layer_s"],
                          f"{CONSTANTS}: expert_layer_s")]
 
