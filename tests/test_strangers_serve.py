@@ -117,3 +117,10 @@ def test_a_table_too_wide_for_the_page_goes_on_below_with_its_names() -> None:
     assert max(map(len, lines)) <= 60
     assert sum("first" in line for line in lines) == sum("*  second" in line for line in lines) > 1
     assert sum(line.count("[1–2]") for line in lines) == 40
+
+
+def test_a_precision_that_a_search_took_is_told() -> None:
+    found = plan({"model": "llama-3.1-8b", "site": "FR", "serve": {"workload": {"users": 300},
+                  "options": {"devices": ["l40s"]}}}, around=False).to_dict()
+    (told,) = [a for a in found["assumptions"] if a["what"] == "serve.precision"]
+    assert told["value"] == found["scenario"]["serve"]["precision"] and "bf16, fp8" in told["why"]

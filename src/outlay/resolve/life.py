@@ -81,7 +81,7 @@ def resolve_life(life: Life, defaults: Defaults) -> tuple[LifePhase, dict[str, A
         retire.archive or 0.0,
         retire.engineer_weeks or 0.0,
         hours,
-        defaults.quantity("own.depreciation_oom_per_year"),
+        defaults.quantity("own.depreciation_oom_per_year").named("how fast machines lose their price"),
         tuple(sorted(personas, key=lambda p: p[1].value)),
         prices,
     ), shown

@@ -76,6 +76,10 @@ class Found(Struct, frozen=True, eq=False):
         if kept and replayed:
             why += f"; its requests replayed one by one keep them at {', '.join(replayed)}"
         notes.assume("fleet", f"{self.best.devices}x{self.best.device}", why)
+        tried = {o.precision for o in self.options}
+        if len(tried) > 1:
+            notes.assume("serve.precision", self.best.precision, f"that of the best of {', '.join(sorted(tried))}; "
+                         "answers may differ with it, which is not weighed: name one to keep to it")
         if self.best.degrees()["pools"] is not None:
             notes.assume("serve.disaggregated", "pools", "as many replicas of each as its promise needs; published "
                          "runs of two pools are few, so their intervals are wide")

@@ -171,10 +171,11 @@ def _in_detail(owned: Owned, given: PayOwn, defaults: Defaults) -> Owned:
 
 def _resale_share(owned: Owned, defaults: Defaults) -> Quantity:
     """What machines still bring at the end of their financial life: the price of the same compute by then."""
-    yearly = defaults.quantity("own.depreciation_oom_per_year")
+    yearly = defaults.quantity("own.depreciation_oom_per_year").named("how fast machines lose their price")
     share: Quantity = derive(_worth, "resale over price", "", lifetime_s=owned.lifetime_s, oom_per_year=yearly)
-    defaults.notes.assume("pay.own.resale_share", share.value, "the price of the same compute falls by 0.14 orders of "
-                          "magnitude a year", "Cottier et al. 2024, arXiv:2405.21015")
+    less = 1.0 - money.depreciated_usd(1.0, 1.0, yearly.value)
+    defaults.notes.assume("pay.own.resale_share", share.value, f"the same compute costs {less:.0%} less every year",
+                          "Cottier et al. 2024, arXiv:2405.21015")
     return share
 
 
