@@ -13,7 +13,6 @@ import numpy as np
 from outlay.physics.flops import attention_span
 
 Num = Any
-KEY_SCALE_BYTES = 4.0  # of an 8-bit index key: one scale (DeepSeek-V3.2 inference code)
 SCORE_PASSES_BYTES = 12.0  # of a score in 32 bits: written once, read twice by a selection by digits
 
 
@@ -47,13 +46,13 @@ def attended_span(length: Num, window: float = 0.0, compress: float = 0.0, selec
     return attention_span(length, min(window, selected) if window and selected else window or selected)
 
 
-def index_bytes(entries: Num, key_dim: Num) -> Num:
+def index_bytes(entries: Num, key_bytes: Num) -> Num:
     """Memory traffic of scoring so many index keys for one query and selecting among them.
 
-    >>> float(index_bytes(65536.0, 128.0)) / 65536
+    >>> float(index_bytes(65536.0, 132.0)) / 65536
     144.0
     """
-    return entries * (key_dim + KEY_SCALE_BYTES + SCORE_PASSES_BYTES)
+    return entries * (key_bytes + SCORE_PASSES_BYTES)
 
 
 def index_flop(queries: Num, entries: Num, heads: Num, key_dim: Num) -> Num:

@@ -10,6 +10,7 @@ from outlay.architecture import Architecture, LayerKind
 from outlay.physics.flops import attention_flop, attention_span
 from outlay.physics.sparse import attended, attended_span, index_bytes, index_flop
 from outlay.steps.layers import HALF, Shape
+from outlay.steps.serve.cache import index_key_bytes
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import TimeDevice
 
@@ -32,6 +33,7 @@ SELECT_S = 8e-6  # of selecting at all, where there is more than is selected: 8 
 SELECT_ROW_S = 2e-10  # a score of one row, which one block selects from: 0.07 to 0.43 ns
 PROMPT_ROW_S = 3e-8  # of selecting for a prompt's token, whose rows fill the device,
 PROMPT_SCORE_S = 2.8e-12  # and a score of it
+INDEX_READ_SHARE = 0.75  # of bandwidth, where many sequences' keys are scored: 0.6 to 0.83
 INDEX_SHARE = 0.45  # of the 8-bit peak that scoring reaches: 0.39 to 0.48
 LEAST_HEADS = {"blackwell": 32.0}  # that attention over what is selected takes as long as; other generations pad to
 PADDED_HEADS = 64.0
@@ -61,7 +63,8 @@ def decode_attention_s(
         reading = reading + count * np.maximum(size / rate, work / (DECODE_SHARE * peak))
         if kind.indexer_heads:
             size, work = index_work(kind, sequences, queries, context)
-            scored = np.maximum(size / rate, work / (INDEX_SHARE * _narrow_peak(device)))
+            read_s = size / (device.memory_bytes_per_s * INDEX_READ_SHARE)
+            scored = np.maximum(read_s, work / (INDEX_SHARE * _narrow_peak(device)))
             reading, chosen = reading + count * scored, chosen + count * _selecting_s(kind, context)
     return reading, calls * device.attention_floor_s + chosen
 
@@ -98,9 +101,9 @@ def index_work(kind: LayerKind, sequences: Num, queries: Num, context: Num) -> t
     """Bytes and 8-bit arithmetic of an indexer's scores at a context; its heads are all on every rank."""
     if not kind.indexer_heads:
         return 0.0, 0.0
-    entries, dim = context / max(kind.compress, 1), float(kind.indexer_head_dim)
-    return (sequences * index_bytes(entries, dim),
-            index_flop(sequences * queries, entries, float(kind.indexer_heads), dim))
+    entries = context / max(kind.compress, 1)
+    flop = index_flop(sequences * queries, entries, float(kind.indexer_heads), float(kind.indexer_head_dim))
+    return sequences * index_bytes(entries, index_key_bytes(kind)), flop
 
 
 def _narrow_peak(device: TimeDevice) -> Num:
