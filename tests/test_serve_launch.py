@@ -146,3 +146,24 @@ def test_what_a_line_does_not_say_is_told_beside() -> None:
         assert ("over 4 devices" in notes[engine]) == (engine != "vllm")
     assert "lora_config: {max_loras: 4, max_lora_rank: 32}" in notes["tensorrt-llm"]
     assert "cuda_graph_config: null" in notes["tensorrt-llm"]
+
+
+@pytest.mark.parametrize(("engine", "words"), [
+    ("vllm", ["--enable-lora", "--max-loras", "4", "--max-lora-rank", "32"]),
+    ("sglang", ["--enable-lora", "--max-loras-per-batch", "4", "--max-lora-rank", "24", "--lora-target-modules", "all"]),
+])
+def test_adapters_are_asked_for_as_the_engine_accepts_them(engine: str, words: list[str]) -> None:
+    """vLLM takes some ranks only; SGLang without adapters at its start wants to know what they change."""
+    found = launch(engine, "meta-llama/Llama-3.1-8B", {"adapters": {"count": 4, "rank": 24}})
+    assert found is not None and found["words"][-len(words):] == words
+
+
+def test_prompts_longer_than_a_step_and_experts_over_some_devices_are_seen_to() -> None:
+    lengths = {"max_model_len": 16384, "max_num_batched_tokens": 8192}
+    found = launch("tensorrt-llm", "meta-llama/Llama-3.1-8B", lengths)
+    assert found is not None and any("enable_chunked_prefill: true" in note for note in found["notes"])
+    found = launch("tensorrt-llm", "meta-llama/Llama-3.1-8B", lengths | {"max_model_len": 4096})
+    assert found is not None and not found["notes"]
+    for expert, told in ((1, False), (4, True), (8, False)):
+        found = launch("vllm", "deepseek-ai/DeepSeek-V3", {"precision": "fp8", "tensor": 8, "expert": expert}, "fp8")
+        assert found is not None and any("experts over 4 devices" in note for note in found["notes"]) is told

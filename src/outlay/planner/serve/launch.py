@@ -6,7 +6,7 @@ The readers of launch lines read back what is written here (a test holds it), so
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from outlay.planner.serve.launch_more import beside, sglang_drafts, trtllm_drafts, vllm_drafts
@@ -19,6 +19,7 @@ ONLINE = ("fp8",)  # precisions an engine makes of a 16-bit checkpoint while loa
 WIDE = ("bf16", "fp16", "fp32")
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 KV_ROLES = {"prefill": "kv_producer", "decode": "kv_consumer"}
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes (vllm/config/lora.py)
 KEPT_APART = (0, 11)  # of vLLM, from which the cache's bytes can be told
 
 
@@ -129,7 +130,7 @@ def _vllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]
     if serve.get("pool"):
         role = {"kv_connector": "NixlConnector", "kv_role": KV_ROLES[serve["pool"]]}
         words += ["--kv-transfer-config", json.dumps(role)]
-    return words + _adapters(serve, "--max-loras"), []
+    return words + _adapters(serve, "--max-loras", LORA_RANKS), []
 
 
 def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
@@ -156,7 +157,8 @@ def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
         words += sglang_drafts(serve["speculative"])
     notes = [] if serve.get("hold_steps") is not None else [
         "planned with --scheduler-recv-interval as published recipes set it; its default of 1 answers sooner"]
-    return words + _adapters(serve, "--max-loras-per-batch"), notes
+    adapters = _adapters(serve, "--max-loras-per-batch")
+    return words + adapters + (["--lora-target-modules", "all"] if adapters else []), notes
 
 
 def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]]:
@@ -176,6 +178,8 @@ def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
     )
     if data > 1:
         options.append("enable_attention_dp: true")
+    if int(serve.get("max_model_len") or 0) > int(serve.get("max_num_batched_tokens") or 0) > 0:
+        options.append("enable_chunked_prefill: true")  # else longer prompts than a step are refused
     if serve.get("pool"):  # its buffer is to hold a whole prompt
         longest = int(serve.get("max_model_len") or 0)
         size = f", max_tokens_in_buffer: {longest}" if longest else ""
@@ -214,12 +218,14 @@ def _llamacpp(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[
     return words, [] if file else [note]
 
 
-def _adapters(serve: Serve, count: str) -> Words:
-    """LoRA slots, by the engine's flag for how many."""
+def _adapters(serve: Serve, count: str, ranks: Sequence[int] = ()) -> Words:
+    """LoRA slots, by the engine's flag for how many; ranks: those it takes, of which the next larger holds a rank."""
     found = serve.get("adapters")
     if not found:
         return []
-    return ["--enable-lora", count, str(found["count"]), "--max-lora-rank", str(found.get("rank") or 16)]
+    rank = int(found.get("rank") or 16)
+    rank = next((each for each in ranks if each >= rank), rank)
+    return ["--enable-lora", count, str(found["count"]), "--max-lora-rank", str(rank)]
 
 
 def _weights(serve: Serve, quantization: str, dtype: str) -> Words:

@@ -65,6 +65,10 @@ def beside(engine: str, serve: Mapping[str, Any]) -> list[str]:
     if devices > each and engine in OVER_MACHINES:
         count = -(-devices // each)
         notes.append(f"one replica lies over {count} machines: " + OVER_MACHINES[engine].format(count=count))
+    spread, most = int(serve.get("expert") or 1), int(serve.get("tensor") or 1) * int(serve.get("data") or 1)
+    if engine == "vllm" and 1 < spread < most:
+        notes.append(f"planned with experts over {spread} devices, which this line does not ask for: vLLM spreads them "
+                     f"over all {most} of a replica or over none")
     split = int(serve.get("decode_context_parallel") or 1)
     if split > 1 and engine != "vllm":
         notes.append(f"planned with the cache of a request over {split} devices, which this line does not ask for")
