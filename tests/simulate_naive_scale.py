@@ -26,6 +26,11 @@ class Replica:
     def load(self) -> int:
         return sum(engine.load() for engine in self.engines)
 
+    def moving(self, until: list[tuple[int, float]], time: float) -> bool:
+        """Whether a cache of it is on its way to the other pool."""
+        own = {engine.number for engine in self.engines}
+        return any(number in own and end > time for number, end in until)
+
     def stop(self, time: float) -> None:
         self.status, self.paid_s = "off", self.paid_s + time - self.since
         self.open(False)
@@ -43,6 +48,7 @@ class Scaled(Naive):  # type: ignore[misc]
         system, self.replicas, self.wants = self.system, [], [list[int](), list[int]()]
         self.scales = [s for s in (system.autoscale, system.autoscale_decode) if s is not None]
         self.moved: dict[int, float] = {}
+        self.until: list[tuple[int, float]] = []  # engines that computed a prompt, and when its cache is moved
         self.seen = [(0.0, 0.0), (0.0, 0.0)]
         self.rows: list[tuple[float, int, int, int]] = []
         for pool, scale in enumerate(self.scales):
@@ -75,6 +81,7 @@ class Scaled(Naive):  # type: ignore[misc]
 
     def hand_over(self, request: Any, time: float) -> None:
         self.moved[request.number] = time
+        self.until.append((request.engine, time + self.system.move_s + self.system.move_token_s * request.input))
         super().hand_over(request, time)
 
     def over(self) -> bool:
@@ -99,7 +106,7 @@ class Scaled(Naive):  # type: ignore[misc]
         scale: Autoscale = self.scales[pool]
         replicas: list[Replica] = self.replicas[pool]
         for replica in replicas:
-            if replica.status == "draining" and replica.load() == 0:
+            if replica.status == "draining" and replica.load() == 0 and not replica.moving(self.until, time):
                 replica.stop(time)
         have = sum(r.status in ("on", "starting") for r in replicas)
         last_s, last = self.seen[pool]
@@ -122,7 +129,7 @@ class Scaled(Naive):  # type: ignore[misc]
                 continue
             gone = min((r.load(), -i) for i, r in enumerate(replicas) if r.status == "on")
             replica = replicas[-gone[1]]
-            if replica.load():
+            if replica.load() or replica.moving(self.until, time):
                 replica.status = "draining"
                 replica.open(False)
             else:

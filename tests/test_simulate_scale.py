@@ -150,6 +150,18 @@ def test_a_replica_that_starts_has_nothing_cached() -> None:
     assert (warm["cached_tokens"][(warm["engine"] == 1) & (warm["arrival_s"] >= 300.0)] > 0).all()
 
 
+def test_a_replica_lives_until_its_caches_are_moved() -> None:
+    """Two prompts on two replicas, computed within a second and moved for thirty: neither stops before."""
+    scale = Autoscale(1, 2.0, every_s=1.0, cold_start_s=5.0, patience=1, first=2)
+    system = System(Pool(2, 16, 4096, 200_000), 10**6, decode=Pool(1, 16, 4096, 200_000), move_s=30.0,
+                    autoscale=scale, autoscale_decode=replace(scale, first=1))
+    found = simulate(Given(batch([0.0, 0.0], [2048, 2048], [600, 600])), system, (STEP, STEP), fast=False)
+    table = found.replicas_of(0)
+    assert (table["replicas"].tolist(), table["answering"].tolist()) == ([2, 2, 1], [2, 1, 1])
+    stopped = float(table["start_s"][table["replicas"] == 1][0])
+    assert 30.0 < stopped < 33.0
+
+
 @pytest.mark.parametrize("scale", [
     replace(SCALE, engines=4), replace(SCALE, low=7), replace(SCALE, low=0), replace(SCALE, target=0.0),
     replace(SCALE, every_s=0.0), replace(SCALE, patience=0)])

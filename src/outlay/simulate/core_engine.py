@@ -23,6 +23,7 @@ from outlay.simulate.core_kv import (
     LOGROOM,
     MOVE,
     MOVE_TOKEN,
+    MOVING,
     NDEC,
     NEXTW,
     NLOG,
@@ -109,6 +110,7 @@ def end_prompts(st: Any, e: int, head: int) -> None:
         if over:
             passes(st, 0, now, -1)
             passes(st, 1, now, 1)
+            st.ei[e * ENGINE_INTS + MOVING] += 1
             pend(st, now + st.gf[MOVE] + st.gf[MOVE_TOKEN] * st.si[row + INP], HANDOVER, slot)
         elif st.si[row + LEFT] <= 0:
             leave(st, slot, now, 0)

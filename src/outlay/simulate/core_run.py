@@ -50,6 +50,7 @@ from outlay.simulate.core_kv import (
     LOOKED,
     LOOKS,
     LOW,
+    MOVING,
     NLOG,
     NOUT,
     NPEND,
@@ -97,6 +98,14 @@ def replica_load(st: Any, first: int) -> int:
     for e in range(first, first + group_of(st, first)):
         load += load_of(st, e)
     return load
+
+
+def holds_nothing(st: Any, first: int) -> bool:
+    """Whether a replica may stop: nobody inside, and no cache of it on its way to the other pool."""
+    moving = 0
+    for e in range(first, first + group_of(st, first)):
+        moving += st.ei[e * ENGINE_INTS + MOVING]
+    return bool(moving + replica_load(st, first) == 0)
 
 
 def group_of(st: Any, e: int) -> int:
@@ -177,7 +186,7 @@ def decide(st: Any, pool: int, time: float) -> None:
     ai, at, floats, count = (st.ai, pool * SCALE_INTS, pool * SCALE_FLOATS, 0)
     for first in range(ai[at + BEGIN], ai[at + END], ai[at + GROUP]):
         status = st.ei[first * ENGINE_INTS + STATUS]
-        if status == DRAINING and replica_load(st, first) == 0:
+        if status == DRAINING and holds_nothing(st, first):
             turn(st, first, OFF, time)
         elif status in (UPON, STARTING):
             count += 1
@@ -236,7 +245,7 @@ def stop_some(st: Any, pool: int, time: float, fewer: int) -> None:
                 chosen < 0 or replica_load(st, first) <= replica_load(st, chosen)
             ):
                 chosen = first
-        turn(st, chosen, OFF if replica_load(st, chosen) == 0 else DRAINING, time)
+        turn(st, chosen, OFF if holds_nothing(st, chosen) else DRAINING, time)
         fewer -= 1
 
 
@@ -259,6 +268,7 @@ def happen(st: Any) -> None:
         if g[CURSOR] < g[COUNT]:
             arrive(st, time)
     elif kind == HANDOVER:
+        st.ei[st.si[what * SLOT_INTS + ENG] * ENGINE_INTS + MOVING] -= 1
         hand_over(st, what, time)
     elif kind == JOIN:
         st.ei[st.si[what * SLOT_INTS + ENG] * ENGINE_INTS + AWAY] -= 1
