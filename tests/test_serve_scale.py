@@ -212,6 +212,22 @@ def test_what_cannot_come_and_go_is_refused(section: dict[str, Any], fleet: dict
     assert (caught.value.to_dict()["kind"], caught.value.field) == (kind, field)
 
 
+@pytest.mark.parametrize(("fleet", "scale", "pools", "field"), [
+    ("h100-sxm5-80gb", {"max_replicas": 3}, False, "serve.autoscale.max_replicas"),
+    ({"device": "h100-sxm5-80gb"}, {"max_replicas": 2}, False, "serve.autoscale.max_replicas"),
+    ("2xh100-sxm5-80gb", {"max_replicas": 3}, False, "serve.autoscale.max_replicas"),
+    ("h100-sxm5-80gb", {"max_replicas": 3}, True, "serve.autoscale.max_replicas"),
+    ("h100-sxm5-80gb", {"decode": {"max_replicas": 2}}, True, "serve.autoscale.decode.max_replicas"),
+])
+def test_the_most_replicas_are_no_more_than_the_fleet_holds(fleet: Any, scale: dict[str, Any], pools: bool, field: str
+                                                            ) -> None:
+    """Also of a fleet that names a device and no number of them."""
+    split = {"disaggregated": {"prefill": {}, "decode": {}}} if pools else {}
+    with pytest.raises(OutlayError, match="more than the") as caught:
+        plan({"model": "llama-3.1-8b", "fleet": fleet, "serve": {"autoscale": scale, "workload": RATE} | split})
+    assert (caught.value.to_dict()["kind"], caught.value.field) == ("inconsistent", field)
+
+
 def test_a_search_has_no_replicas_to_start() -> None:
     with pytest.raises(OutlayError) as caught:
         plan({"model": "llama-3.1-8b", "serve": {"scaling": "autoscale", "workload": RATE}})

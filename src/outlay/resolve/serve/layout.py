@@ -7,6 +7,7 @@ from msgspec import Struct
 from outlay.architecture import Architecture
 from outlay.errors import Inconsistent, near
 from outlay.resolve.engines import Engine
+from outlay.resolve.serve.scale import most_field
 from outlay.scenario import Disaggregated, Fleet, Pool, Serve
 from outlay.steps.serve.inputs import ServeLayout
 
@@ -31,7 +32,7 @@ def whole_layout(given: Serve, fleet: Fleet, engine: Engine, arch: Architecture)
     split = given.pipeline is None and given.tensor is None and engine.number("layer_split")
     pipeline = min(fleet.devices, arch.layers) if split else int(given.pipeline or 1)
     layout = _checked(given, pipeline, int(given.decode_context_parallel or 1), arch, "serve")
-    _enough(int(given.replicas or 1) * int(layout.devices), fleet, "serve.tensor")
+    _enough(int(given.replicas or 1) * int(layout.devices), fleet, most_field(given) or "serve.tensor")
     return layout
 
 
@@ -51,7 +52,7 @@ def pool_layouts(given: Serve, fleet: Fleet, arch: Architecture) -> tuple[PoolLa
         path = f"serve.disaggregated.{name}"
         layout = _checked(pool, int(pool.pipeline or 1), 1, arch, path)
         pools.append(PoolLayout(name, layout, int(pool.replicas or 1), pool.max_num_seqs))
-    _enough(sum(pool.devices for pool in pools), fleet, "serve.disaggregated")
+    _enough(sum(pool.devices for pool in pools), fleet, most_field(given) or "serve.disaggregated")
     return tuple(pools)
 
 

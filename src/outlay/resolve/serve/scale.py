@@ -59,6 +59,17 @@ def with_most(given: Serve) -> Serve:
     return replace(given, disaggregated=pools)
 
 
+def most_field(given: Serve) -> str:
+    """The field of the autoscaler that says how many replicas there are; empty where none does."""
+    told, pools = given.autoscale, given.disaggregated
+    if told is None:
+        return ""
+    if pools is None:
+        return f"{SCALE}.max_replicas" if told.max_replicas is not None else ""
+    found = (_said(told, name, "max_replicas") for name in BOTH)
+    return next((field for most, field in found if most is not None), "")
+
+
 def read_scales(given: Serve, defaults: Defaults) -> tuple[Scale, ...]:
     """Of whole replicas one, of two pools that of each. Raises what is wrong with `serve.autoscale`."""
     told, pools = given.autoscale or Autoscale(), given.disaggregated

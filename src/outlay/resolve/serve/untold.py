@@ -13,6 +13,7 @@ from outlay.derive import Quantity, normal_draws
 from outlay.resolve.fleet import fleet_record
 from outlay.resolve.notes import Notes
 from outlay.resolve.serve.fitted import spans
+from outlay.resolve.serve.scale import with_most
 from outlay.scenario import Fleet, Serve
 
 CONSTANTS = DATA / "serve_pool_constants.csv"
@@ -42,8 +43,8 @@ class Untold(Struct, frozen=True):
 
 
 def is_told(given: Serve | None) -> bool:
-    """Whether pools say how many replicas they have, either of them."""
-    pools = None if given is None else given.disaggregated
+    """Whether pools say how many replicas they have, either of them; the most that may be are so many."""
+    pools = None if given is None else with_most(given).disaggregated
     return pools is None or pools.prefill.replicas is not None or pools.decode.replicas is not None
 
 
