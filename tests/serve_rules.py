@@ -60,7 +60,11 @@ def _load(serve: Mapping[str, Any], values: Mapping[str, float], traced: bool) -
         yield "output_tokens_per_s_per_device is not over the devices in use"
     if not close(values["rate"] * output, out):
         yield f"rate x output {values['rate'] * output}, output_tokens_per_s {out}"
-    if serve["sustained"] is False and values["load"] < 1.0:
+    if not 0.0 <= values["load"] <= 1.0 or serve["load"]["high"] > 1.0:
+        yield f"a load of {serve['load']}"
+    if not close(values.get("offered_load", values["load"]), values["load"]) and values["offered_load"] < 1.0:
+        yield f"a load of {values['load']}, offered {values['offered_load']}"
+    if serve["sustained"] is False and values["offered_load"] < 1.0:
         yield f"not sustained at a load of {values['load']}"
     if values["rate"] > values["capacity_requests_per_s"] * 1.0001 and values.get("concurrency", 2.0) > 1.0:
         yield f"answers {values['rate']}/s, sustains {values['capacity_requests_per_s']}/s"

@@ -38,12 +38,13 @@ def answered(base: str, **work: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("output", [1, 64])
 @pytest.mark.parametrize("base", BASES)
 def test_a_rate_is_sustained_with_finite_times_or_is_not(base: str, output: int) -> None:
-    """Load >= 1, saturated and null latency are one and the same, up to the edge and with one token out."""
+    """An offered load >= 1, saturated and null latency are one and the same, up to the edge and with one token out."""
     capacity = answered(base, concurrency=2, output=output)["capacity_requests_per_s"]["value"]
     last = 0.0
     for share in (0.3, 0.97, 1.05):
         found = answered(base, rate=capacity * share, output=output)
-        assert found["load"]["value"] == pytest.approx(share, rel=1e-3)
+        assert found["offered_load"]["value"] == pytest.approx(share, rel=1e-3)
+        assert found["load"]["value"] == pytest.approx(min(share, 1.0), rel=1e-3)
         assert found["saturated"] is (share >= 1) and (found["e2e_s"] is None) is (share >= 1)
         assert (found["ttft_s"] is None) is (found["concurrency"] is None) is (share >= 1)
         if share < 1:

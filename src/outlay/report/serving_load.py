@@ -223,7 +223,7 @@ def said(phase: Mapping[str, Any]) -> list[str]:
 
 def times_over(phase: Mapping[str, Any]) -> str:
     """The load as a share of what is sustained, with its interval."""
-    load_q = phase.get("load")
+    load_q = phase.get("offered_load") or phase.get("load")
     at = number(load_q) or 0.0
     if at < 0.01:
         return "less than 1 %"

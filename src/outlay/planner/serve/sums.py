@@ -60,7 +60,7 @@ def most_of(one: Any, other: Any) -> Any:
 
 
 def at_most_one(load: Any) -> Any:
-    """A closed loop waits for itself and is never asked more than it does."""
+    """Never more than all of it is busy: a closed loop waits for itself, what an open one asks beyond that waits."""
     return np.minimum(load, 1.0)
 
 

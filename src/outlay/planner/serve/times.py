@@ -216,20 +216,17 @@ def loads_of(
     wanted: Any = (
         rate if asked.kind != "open" else exact(asked.rate, "requests/s", "requests asked for", basis="given")
     )
-    load = derive(ratio, "load", "", rate_per_s=wanted, capacity_per_s=capacity)
+    offered = derive(ratio, "load offered", "", rate_per_s=wanted, capacity_per_s=capacity)
+    load = derive(at_most_one, "load", "", load=offered)
     slots = float(most["running"]) * whole.count
     if asked.kind in ("closed", "batch"):
         crowded = asked.concurrency > slots * 1.0001
-        load = (
-            exact(1.0, "", "load: every slot is taken", basis="derived")
-            if crowded
-            else derive(at_most_one, "load", "", load=load)
-        )
+        load = exact(1.0, "", "load: every slot is taken", basis="derived") if crowded else load
     elif asked.kind == "queued":
         crowded, load = True, exact(1.0, "", "load: requests wait from the start", basis="derived")
     else:
-        crowded = load.value >= 1.0
-    chance = None if load.samples is None else float(np.mean(load.samples >= 1.0))
+        crowded = offered.value >= 1.0
+    chance = None if offered.samples is None else float(np.mean(offered.samples >= 1.0))
     inside = (
         None
         if values.get("e2e_s") is None
@@ -238,6 +235,7 @@ def loads_of(
     named = {"closed": asked.concurrency, "batch": asked.concurrency}.get(asked.kind)
     return {
         "load": load,
+        "offered_load": offered if asked.kind == "open" else None,
         "saturated": bool(crowded),
         "saturation_probability": chance if asked.kind == "open" and chance is not None else float(crowded),
         "capacity_requests_per_s": capacity,
