@@ -72,3 +72,44 @@ def test_a_rate_takes_as_long_in_the_simulator(model: str, engine: str, share: f
     steady = (run.requests["request"] > 600) & (run.requests["request"] < 1800)
     for name, within in (("tpot_s", 0.05), ("e2e_s", 0.05), ("ttft_s", 0.1)):
         assert np.mean(run.times()[name][steady]) == pytest.approx(float(form[name]), rel=within), name
+
+
+HYBRID = "nemotron-3-nano-30b-a3b"  # of recurrent mixers, attention and experts
+
+
+def sustained(model: str, eager: bool, load_: Load) -> float:
+    """Requests a second of one replica with all its places taken."""
+    found = resolve(scenario_from({"model": model, "fleet": "1xh100-sxm5-80gb", "serve": {
+        "engine": "vllm", "precision": "fp8", "max_model_len": 32768, "enforce_eager": eager}}), load())
+    phase = found.serve
+    assert phase is not None and found.architecture is not None
+    full = serve_time(found.architecture, phase.speed.device, phase.speed.engine, ServeLayout(1), load_)
+    return float(full["output_tokens_per_s"]) / float(load_.output)
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "qwen3-30b-a3b", HYBRID])
+@pytest.mark.parametrize("prompt", [500.0, 8000.0])
+def test_more_to_answer_is_never_sustained_more_often(model: str, prompt: float) -> None:
+    """Steps that carry a prompt and answer nobody, or few, take their time too."""
+    rates = [sustained(model, False, Load("queued", prompt, output, cache_tokens=2e6))
+             for output in (1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)]
+    assert all(later <= sooner * 1.0001 for sooner, later in zip(rates, rates[1:], strict=False))
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", HYBRID])
+@pytest.mark.parametrize(("prompt", "output"), [(2000.0, 2.0), (8000.0, 10.0), (500.0, 200.0)])
+def test_kernels_launched_one_by_one_never_sustain_more(model: str, prompt: float, output: float) -> None:
+    work = Load("queued", prompt, output, cache_tokens=2e6)
+    assert sustained(model, True, work) <= 1.02 * sustained(model, False, work)
+
+
+@pytest.mark.parametrize("output", [1, 4, 32])
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_queue_of_short_answers_drains_as_in_the_simulator(engine: str, output: int) -> None:
+    found = planned("qwen3-30b-a3b", engine)
+    phase, arch = found.serve, found.architecture
+    work = Synthetic(Arrivals("all_at_once"), Lengths(6000.0), Lengths(float(output)), 400)
+    run = replay(arch, phase, ServeLayout(1), 1, 1e6, work)
+    form = serve_time(arch, phase.speed.device, phase.speed.engine, ServeLayout(1),
+                      Load("queued", 6000.0, float(output), cache_tokens=1e6, requests=400.0))
+    assert run.seconds == pytest.approx(400.0 * output / float(form["output_tokens_per_s"]), rel=0.06)

@@ -19,11 +19,11 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_costs import (
     alone_s,
     answered_s,
+    bare_s,
     burst_s,
     inside_and_met_s,
     inside_s,
     launched_s,
-    pass_s,
     passes_s,
     shorter_s,
 )
@@ -81,7 +81,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
         inside = inside_s(parts, c)
         tpot = closed_loop_tpot_s(step, inside, others, load.output, c["share"])
-        ttft = inside + c["share"] * others * inside / load.output
+        ttft = inside + c["share"] * others * inside / load.output + bare_s(parts, c, others + 1.0, rest)
     else:
         ttft, tpot = looped(parts, engine, layout, load, others)
     e2e = ttft + tpot * rest
@@ -133,8 +133,7 @@ def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ot
         step = whole - away_s(parts, decoding, shorter, shortest)
         tpot = step + met * decoding
     if load.pool == "both" and loop:  # a loop is no faster than a queue of as many, whose work is the same
-        more = np.maximum((others + 1.0) * parts.shared_chunks / parts.together_all - rest, 0.0)
-        least = inside + met * load.output + rest * step + more * pass_s(parts, c)
+        least = inside + met * load.output + rest * step + bare_s(parts, c, others + 1.0, rest)
         ttft = np.maximum(ttft, least - rest * tpot)
     return ttft, tpot
 

@@ -70,6 +70,16 @@ def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     return np.maximum(_passing_s(parts, constants), _launches_s(parts, constants)) + constants["step_s"]
 
 
+def bare_s(parts: Parts, constants: Mapping[str, Num], prompts: Num, steps: Num) -> Num:
+    """Passes of so many prompts that none of so many decode steps carries: each is a step that answers nobody.
+
+    What a prompt adds to a step (`inside_s`) comes on top, but where prompts run in steps of their own: it is all there.
+    """
+    if parts.own_steps:
+        return 0.0
+    return np.maximum(prompts * parts.shared_chunks / parts.together_all - steps, 0.0) * pass_s(parts, constants)
+
+
 def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
     """Decode time of one answered token: a step with its drafting, over the tokens it yields."""
     return (decode_step_s(parts, engine.constants) + hops_s) * steps_a_token(engine)
