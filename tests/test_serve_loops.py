@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_more_to_answer_is_never_sustained_more_often(model: str, prompt: float)
     """Steps that carry a prompt and answer nobody, or few, take their time too."""
     rates = [sustained(model, False, Load("queued", prompt, output, cache_tokens=2e6))
              for output in (1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)]
-    assert all(later <= sooner * 1.0001 for sooner, later in zip(rates, rates[1:], strict=False))
+    assert all(later <= sooner * 1.0001 for sooner, later in pairwise(rates))
 
 
 @pytest.mark.parametrize("model", ["llama-3.1-8b", HYBRID])

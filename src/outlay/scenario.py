@@ -324,6 +324,7 @@ class Serve(Record, frozen=True):
     hold_steps: CountOrZero | None = None  # decode steps the server is set to let pass before it takes up requests
     sampling: Literal["greedy", "top-p", "penalties"] | None = None  # top-p: or top-k; penalties: of either kind too
     kv_cache_bytes_per_device: Bytes | None = None
+    cpu_offload_bytes_per_device: Bytes | None = None  # weights kept on the host, read over its link (cpu-offload-gb)
     kv_unified: bool | None = None  # one cache of max_model_len tokens for all slots (llama.cpp -kvu)
     gpu_layers: CountOrZero | None = None  # layers on devices, the rest on the host (llama.cpp -ngl)
     prefix_cache_hit: Fraction | None = None

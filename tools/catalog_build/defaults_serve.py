@@ -27,6 +27,9 @@ SERVE = (
     Default("serve.host_memory_bytes_per_s", 60e9, "byte/s", "two channels of DDR5-5600 move 89.6 GB/s (JEDEC "
             "JESD79-5), of DDR4-3200 51.2 (JESD79-4); a server's eight channels several times that", "assumed",
             "what a host's cores read weights at, of layers left to them: two thirds of two channels", 35e9, 250e9),
+    Default("serve.host_link_share", 0.8, "", "nvbandwidth from pinned memory: 26 GB/s of PCIe 4.0's 31.5 into RTX "
+            "4090 (NVIDIA/nvbandwidth#15), 35 by kernels of PCIe 5.0's 63 into H100 (#24), 55.6 by copies (its blog)",
+            "derived", "of a host link's rate that reading weights over it reaches", 0.55, 0.9),
     Default("serve.autoscale.target_share", 0.7, "", "Knative Serving: container-concurrency-target-percentage of its "
             "autoscaler, 70 by default", "published", "of the requests a second that one replica takes within its "
             "promises; as many as are then inside it are the target"),

@@ -25,9 +25,8 @@ _RECIPES = "SemiAnalysisAI/InferenceX benchmarks/single_node, 843c6254 (Apache-2
 _BALANCED = ("SemiAnalysisAI/InferenceX benchmarks/single_node, 843c6254 (Apache-2.0): attention_dp_config of "
              "TensorRT-LLM's DeepSeek R1 with attention ranks")
 _TRT = "TensorRT-LLM documentation: KvCacheConfig, build and runtime defaults"
-_PD = (
-    "documentation of each engine: vLLM disaggregated prefilling, SGLang PD disaggregation, "
-    "TensorRT-LLM disagg-serving")
+_PD = ("documentation of each engine: vLLM disaggregated prefilling, SGLang PD disaggregation, "
+       "TensorRT-LLM disagg-serving")
 _CPP = "llama.cpp source and start-up logs (MIT)"
 _CPP_FIT = "one-request speeds of Llama 3 8B and 70B, GPU-Benchmarks-on-LLM-Inference (2024)"
 _ALLREDUCE = Value(
@@ -117,6 +116,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "activation_share": _COMPILED,
         "name": _text("vLLM", _VLLM),
         "pools": Value(1.0, "bool", _PD, note="prompts and answers on devices of their own"),
+        "weights_on_host": Value(1.0, "bool", _VLLM, note="cpu-offload-gb: of each device, read over the host's link"),
         "version": _text("0.19", _VLLM, "taken when none is given: of the newest runs that constants are fitted to"),
         "pool": _text("utilization", _VLLM, "share of the device less weights, profiled peak and the rest"),
         "memory_utilization": _count(0.9, _VLLM),
@@ -222,6 +222,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "activation_share": _COMPILED,
         "name": _text("SGLang", _SGL),
         "pools": Value(1.0, "bool", _PD, note="prompts and answers on devices of their own"),
+        "weights_on_host": Value(1.0, "bool", _SGL, note="cpu-offload-gb: of each device, read over the host's link"),
         "version": _text("0.5", _SGL),
         "pool": _text("static", _SGL, "a share of the device for weights and cache together"),
         "filter_logit_s": FILTERED,

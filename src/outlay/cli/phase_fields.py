@@ -53,6 +53,7 @@ SERVE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (("--max-num-batched-tokens",), "max_num_batched_tokens", "N", "Tokens of one step, at most."),
     (("--kv", "--kv-cache-dtype"), "kv_precision", "NAME", "bf16, fp16, fp8, int8, q8_0, q4_0."),
     (("--n-gpu-layers", "-ngl"), "gpu_layers", "N", "Layers on devices, the rest on the host (llama.cpp)."),
+    (("--cpu-offload",), "cpu_offload_bytes_per_device", "SIZE", "Weights of a device kept on the host: 10GiB."),
     (("--in",), "workload.input", "N", "Tokens of a prompt."),
     (("--out",), "workload.output", "N", "Tokens of an answer."),
     (("--batch",), "workload.batch", "N", "Requests started together."),

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from outlay.planner.serve.launch_more import beside, sglang_drafts, trtllm_drafts, vllm_drafts
+from outlay.planner.serve.launch_more import beside, offloaded, sglang_drafts, trtllm_drafts, vllm_drafts
 from outlay.resolve.engines import version_of
 
 Words = list[str]
@@ -125,6 +125,7 @@ def _vllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[str]
     version = version_of(str(serve.get("engine_version") or ""))
     if not version or version >= KEPT_APART:
         words += _some(serve, {"kv_cache_bytes_per_device": "--kv-cache-memory-bytes"})
+    words += offloaded(serve)
     if serve.get("speculative"):
         words += vllm_drafts(serve["speculative"], version)
     if serve.get("pool"):
@@ -151,6 +152,7 @@ def _sglang(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
             "hold_steps": "--scheduler-recv-interval",
         },
     )
+    words += offloaded(serve, whole=True)
     words += ["--disable-cuda-graph"] if serve.get("enforce_eager") else []
     words += ["--disaggregation-mode", serve["pool"]] if serve.get("pool") else []
     if serve.get("speculative"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from outlay.resolve.record import Resolved
 from outlay.resolve.serve.phase import ServePhase
 
 Words = list[str]
+GIB = 2.0**30
 
 SGLANG_DRAFTS = {"mtp": "NEXTN", "eagle": "EAGLE", "draft": "STANDALONE", "ngram": "NGRAM"}
 TRTLLM_DRAFTS = {"mtp": "MTP", "eagle": "Eagle", "draft": "DraftTarget", "ngram": "NGram"}
@@ -19,6 +21,16 @@ OVER_MACHINES = {
     "sglang": "on each of them, with --nnodes {count}, its own --node-rank and --dist-init-addr FIRST_HOST:PORT",
     "tensorrt-llm": "under mpirun or srun with a task for each device, through trtllm-llmapi-launch",
 }
+
+
+def offloaded(serve: Mapping[str, Any], whole: bool = False) -> Words:
+    """Weights that stay on the host, in GiB as engines are told them; whole ones where an engine takes no others.
+
+    >>> offloaded({"cpu_offload_bytes_per_device": 1.5 * GIB}), offloaded({"cpu_offload_bytes_per_device": 1e9}, True)
+    (['--cpu-offload-gb', '1.5'], ['--cpu-offload-gb', '1'])
+    """
+    size = float(serve.get("cpu_offload_bytes_per_device") or 0.0) / GIB
+    return ["--cpu-offload-gb", f"{math.ceil(size - 1e-9) if whole else size:.4g}"] if size else []
 
 
 def vllm_drafts(spec: Mapping[str, Any], version: tuple[int, ...]) -> Words:

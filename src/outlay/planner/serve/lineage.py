@@ -8,12 +8,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from msgspec.structs import replace
+
 from outlay.derive import Quantity, add_all, derive, exact
 from outlay.planner.serve.replicas import Replicas
+from outlay.resolve.serve.speed import HOST_LINK
 from outlay.steps.serve.power import cache_work, pass_work, prompt_work
 from outlay.steps.serve.time import HOP_S
 from outlay.steps.serve.time_inputs import Load
 from outlay.steps.serve.time_parts import Parts, time_parts
+from outlay.steps.serve.time_pass import Pass
 from outlay.steps.serve.time_step import precision_of
 from outlay.steps.serve.time_waits import read_s
 
@@ -41,10 +45,13 @@ def token_parts(whole: Replicas, load: Load, running: float, token_s: float) -> 
     work = pass_work(whole.arch, whole.speed.device, engine.part_bytes, whole.layout, rows, rows)
     context = load.input + 0.5 * load.output
     cache = cache_work(whole.arch, whole.speed.device, engine.cache_bytes, whole.layout, parts.sequences, context)
-    weights = float(parts.decode.own(c.__getitem__) - c["floor"] * parts.decode.floor)
-    experts = float(parts.decode.routed(c.__getitem__) - c["exchange"] * parts.decode.exchange)
+    whole_s = float(parts.decode.total(c.__getitem__) - c["floor"] * parts.decode.floor
+                    - c["exchange"] * parts.decode.exchange)
+    linked_s = _linked(parts.decode, c, whole_s - float(c["copies"] * parts.decode.copies))
     terms = [
-        _roof(whole, "weights and activations", work, weights + experts, "flow, work, experts"),
+        _roof(whole, "weights and activations", work.times(1.0 - float(parts.decode.away)), whole_s - linked_s,
+              "flow, work, experts"),
+        _from_host(whole, parts.decode, linked_s),
         _moved(whole, "reading the cache", float(cache.moved_bytes),
                float(c["reading"] * (parts.reading + parts.reading_floor)), "reading"),
         *_kernels(parts, c),
@@ -68,11 +75,17 @@ def first_parts(whole: Replicas, load: Load, running: float, first_s: float) -> 
                        load.input, parts.chunks)
     alone = float(parts.chunks * (parts.alone.total(c.__getitem__) - c["exchange"] * parts.alone.exchange)
                   + parts.at_once * c["prompt_attention"] * parts.prompt_attention)
+    passes = float(parts.chunks)
+    linked_s = passes * _linked(parts.alone, c, float(parts.alone.total(c.__getitem__) - c["floor"] * parts.alone.floor
+                                                      - c["exchange"] * parts.alone.exchange
+                                                      - c["copies"] * parts.alone.copies))
     launched = parts.layers * c["prompt_layer_s"] + parts.expert_layers * c["prompt_expert_layer_s"]
     launched = launched + parts.mixer_layers * c["prompt_mixer_layer_s"]
     small = parts.layers * c["layer_s"] + parts.expert_layers * c["expert_layer_s"] + c["step_s"]
     terms = [
-        _roof(whole, "computing the prompt", work, alone, "work, flow, experts, prompt_attention"),
+        _roof(whole, "computing the prompt", work.times(1.0 - float(parts.alone.away)), alone - linked_s,
+              "work, flow, experts, prompt_attention"),
+        _from_host(whole, parts.alone, linked_s, passes),
         _told("exchanges between devices", parts.chunks * c["exchange"] * parts.alone.exchange,
               f"{CONSTANTS}: exchange"),
         _told("launching its kernels one by one", parts.chunks * launched, f"{CONSTANTS}: prompt_layer_s and the like"),
@@ -82,6 +95,26 @@ def first_parts(whole: Replicas, load: Load, running: float, first_s: float) -> 
     ]
     return _whole("time to the first token, modelled", terms, first_s,
                   "waiting to be taken up, and for others, less what is not waited for")
+
+
+def _linked(one: Pass, c: Any, took_s: float) -> float:
+    """Of the kernels of a pass, those whose weights lie on the host: all, less what the others take."""
+    away = float(one.away)
+    if not away:
+        return 0.0
+    here = replace(one, away=0.0, floor=0.0, copies=0.0, exchange=0.0)
+    return took_s - (1.0 - away) * float(here.total(c.__getitem__))
+
+
+def _from_host(whole: Replicas, one: Pass, took_s: float, passes: float = 1.0) -> Quantity | None:
+    """What a pass reads over the host's link, or computes meanwhile."""
+    if took_s < SMALLEST_S:
+        return None
+    rate, linked_s = whole.speed.known[HOST_LINK], passes * float(one.link + one.expert_link)
+    found: Quantity = derive(moved_s, "weights read from the host", "s", memory_bytes_per_s=rate, moved_bytes=exact(
+        linked_s * rate.value, "bytes", "bytes that come over the host's link", basis="derived"),
+        share=_share(linked_s / took_s, "share of the time that the link is busy", "work, expert_work"))
+    return found
 
 
 def _parts(whole: Replicas, load: Load, running: float) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,7 +30,7 @@ def changes_that_fit(start: Trial, devices: int) -> list[dict[str, Any]]:
     """Of each kind the mildest step that fits, or a few together when none does alone."""
     before = run(start)
     found = [c for kind in _KINDS if (c := _first(kind, start, before, devices)) is not None]
-    if not any(c["kind"] != "devices" for c in found):
+    if not any(c["kind"] not in ("devices", "host") for c in found):
         found = _together(start, before, devices) + found
     return found
 
@@ -218,6 +219,23 @@ def _tensor(start: Trial, devices: int) -> Iterator[Step]:
             )
 
 
+def _host(start: Trial, devices: int) -> Iterator[Step]:
+    """So many whole GiB of a device's weights to the host that the rest fits; no more than the device itself holds."""
+    recipe = start.recipe
+    if not recipe.flag("weights_on_host"):
+        return
+    own = float(recipe.host_weight_bytes)
+    size = GIB * math.ceil((own - run(start).headroom_bytes) / GIB)
+    if own < size <= start.usable_bytes:
+        yield (
+            "serve.cpu_offload_bytes_per_device",
+            f"{own / GIB:g}GiB",
+            f"{size / GIB:g}GiB",
+            "slower: every step reads them over the host's link",
+            replace(start, recipe=replace(recipe, host_weight_bytes=size)),
+        )
+
+
 def _devices(start: Trial, devices: int) -> Iterator[Step]:
     layout = start.layout
     if start.recipe.flag("layer_split"):
@@ -245,6 +263,7 @@ _KINDS: dict[str, Callable[[Trial, int], Iterator[Step]]] = {
     "kv": _cache,
     "tensor": _tensor,
     "precision": _precision,
+    "host": _host,
     "devices": _devices,
 }
 

@@ -48,7 +48,7 @@ def alone(arch: Architecture, phase: ServePhase, layout: ServeLayout) -> dict[st
         first, token = (_of_model(modelled, name, speed, layout, load) for name in ("ttft_s", "tpot_s"))
     elif phase.engine.id in FITTED:
         first = _of_model(modelled, "ttft_s", replace(speed, own=None), layout, load)
-        token = _on_this_device(arch, phase, float(modelled["tpot_s"]), load)
+        token = _on_this_device(arch, phase, layout, float(modelled["tpot_s"]), load)
     else:
         each, more = _read(arch, phase, layout, load), _over_plain(modelled, arch, speed, layout, load)
         first, token = (
@@ -72,16 +72,21 @@ def _read(arch: Architecture, phase: ServePhase, layout: ServeLayout, load: Load
     return one_stream(arch, phase.device, recipe, layout, load.input, load.input + load.output / 2)
 
 
-def _on_this_device(arch: Architecture, phase: ServePhase, modelled_s: float, load: Load) -> Quantity:
+def _on_this_device(arch: Architecture, phase: ServePhase, layout: ServeLayout, modelled_s: float, load: Load
+                    ) -> Quantity:
     """A token of a request on devices whose kernels were not measured, by what it reads on one device alone.
 
-    Links between devices are the time model's: they are known of any device.
+    Links between devices, and to the host, are the time model's: they are known of any device.
     """
     speed, one = phase.speed, ServeLayout(1)
-    bare = serve_time(arch, speed.device, speed.plain or speed.engine, one, load)
+    bare = serve_time(arch, speed.device, replace(speed.plain or speed.engine, host_bytes=0.0), one, load)
     read_s = as_q(_read(arch, phase, one, load).token_s, "s", "time of one token, one device")
+    linked_s = 0.0
+    if speed.engine.host_bytes:
+        here = serve_time(arch, speed.device, replace(speed.engine, host_bytes=0.0), layout, load)
+        linked_s = modelled_s - float(here["tpot_s"])
     found: Quantity = derive(_as_one_device, TOKEN_ALONE, "s", modelled_s=modelled_s, read_s=read_s,
-                             one_device_s=float(bare["tpot_s"]))
+                             one_device_s=float(bare["tpot_s"]), linked_s=linked_s)
     return found
 
 
@@ -266,9 +271,9 @@ def _of_one(rate_per_s: Any, output: Any, replicas: Any) -> Any:
     return rate_per_s * output / replicas
 
 
-def _as_one_device(modelled_s: Any, read_s: Any, one_device_s: Any) -> Any:
-    """The time model, as much longer as reading takes on one device than it says."""
-    return modelled_s * read_s / one_device_s
+def _as_one_device(modelled_s: Any, read_s: Any, one_device_s: Any, linked_s: Any) -> Any:
+    """The time model, as much longer as reading takes on one device than it says; the host's link as it is."""
+    return (modelled_s - linked_s) * read_s / one_device_s + linked_s
 
 
 def _ratio(own_s: Any, modelled_s: Any) -> Any:

@@ -34,6 +34,11 @@ def over_slower(residual: Any, slower: Any) -> Any:
     return residual / slower
 
 
+def by_link(rate_slow: Any, link_bytes_per_s: Any, within: Any, share: Any) -> Any:
+    """What is reached over the model, of which so large a share of the time goes over the host's link."""
+    return rate_slow / (1.0 - share + share * within / link_bytes_per_s)
+
+
 def scaled(modelled_s: Any, slower: Any) -> Any:
     """The time model, and what published runs took beyond it."""
     return modelled_s * slower

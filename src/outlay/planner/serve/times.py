@@ -18,6 +18,7 @@ from outlay.planner.serve.sums import HOUR_S as HOUR_S
 from outlay.planner.serve.sums import (
     and_slower,
     at_most_one,
+    by_link,
     finite,
     least,
     most_of,
@@ -30,6 +31,7 @@ from outlay.planner.serve.sums import (
     users_of,
     waited,
 )
+from outlay.resolve.serve.speed import HOST_LINK
 from outlay.resolve.workload import ARRIVALS, Asked
 from outlay.steps.serve.power import phases
 from outlay.steps.serve.time_inputs import Load
@@ -88,6 +90,7 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
         "throughput, measured over predicted",
         inverse=True,
     )
+    rate_slow = _over_link(whole, load, most, rate_slow)
     capacity = derive(
         product,
         "requests a second that it sustains",
@@ -119,6 +122,19 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     values |= loads_of(asked, values, rate, capacity, most, whole)
     traffic = Traffic(rate, *_shares(load, found, rate, whole))
     return values | rates_of(asked, rate, whole.devices), traffic
+
+
+def _over_link(whole: Replicas, load: Load, most: Mapping[str, Any], rate_slow: Quantity) -> Quantity:
+    """Throughput is known no better than the host's link, where weights come over it."""
+    engine, link = whole.speed.engine, whole.speed.known.get(HOST_LINK)
+    if not engine.host_bytes or link is None:
+        return rate_slow
+    here = replace(whole, speed=replace(whole.speed, engine=replace(engine, host_bytes=0.0)))
+    bare = here.modelled(replace(load, kind="queued"))
+    share = max(1.0 - float(bare["e2e_s"] / whole.modelled(replace(load, kind="queued"))["e2e_s"]), 0.0)
+    found: Quantity = derive(by_link, rate_slow.label, "ratio", rate_slow=rate_slow, link_bytes_per_s=link,
+                             within=link.value, share=share)
+    return found
 
 
 def _loop(asked: Asked, first: Quantity, token: Quantity) -> tuple[dict[str, Any], Quantity]:

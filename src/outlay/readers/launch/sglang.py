@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from outlay.readers.launch.flag_table import Collected, Table, listed, table
-from outlay.readers.launch.vllm import adapters, kv_precision, weights
+from outlay.readers.launch.vllm import adapters, kv_precision, offloaded, weights
 
 _ROWS = """
 model-path model | text | model
@@ -26,6 +26,7 @@ quantization | text | @quantization
 dtype | text | @dtype
 kv-cache-dtype | text | @kv
 disable-cuda-graph | flag | enforce_eager
+cpu-offload-gb | real | @offload
 scheduler-recv-interval | int | hold_steps
 speculative-algorithm speculative-algo | text | @algorithm
 speculative-num-steps | int | @steps
@@ -67,6 +68,7 @@ def finish(c: Collected) -> dict[str, Any]:
     if c.take("@lora_paths"):
         c.values["@lora"] = True
     adapters(c, serve, 8, 16)
+    offloaded(c, serve)
     if "memory_utilization" in c.values:
         c.note(
             "serve.memory_utilization",

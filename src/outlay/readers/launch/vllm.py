@@ -25,6 +25,7 @@ dtype | text | @dtype
 max-num-seqs | int | max_num_seqs
 max-num-batched-tokens | human | max_num_batched_tokens
 enforce-eager | flag | enforce_eager
+cpu-offload-gb | real | @offload
 speculative-config sc | json | @speculative
 speculative-model spec-model | text | @draft_model
 num-speculative-tokens spec-tokens | int | @draft_tokens
@@ -34,6 +35,7 @@ max-loras | int | @max_loras
 max-lora-rank | int | @lora_rank
 config | value | @config
 """
+GIB = 2.0**30
 _DRAFTS = {
     "mtp": "mtp",
     "deepseek_mtp": "mtp",
@@ -70,10 +72,18 @@ def finish(c: Collected) -> dict[str, Any]:
     if speculative:
         serve["speculative"] = speculative
     adapters(c, serve, 1, 16)
+    offloaded(c, serve)
     c.take("@config")
     serve.update({k: v for k, v in c.values.items() if not k.startswith("@")})
     c.unknown += [f"{word} (a word without a flag)" for word in c.positional[:20]]
     return {"serve": serve} | ({"model": model} if model else {})
+
+
+def offloaded(c: Collected, serve: dict[str, Any]) -> None:
+    """GiB of each device's weights that stay on the host."""
+    size = c.take("@offload")
+    if size:
+        serve["cpu_offload_bytes_per_device"] = size * GIB
 
 
 def adapters(c: Collected, serve: dict[str, Any], count: int, rank: int) -> None:
@@ -201,4 +211,4 @@ def devices(serve: Mapping[str, Any]) -> int:
     return number
 
 
-__all__ = ["adapters", "devices", "dotted", "finish", "flags", "kv_precision", "mapping", "weights"]
+__all__ = ["adapters", "devices", "dotted", "finish", "flags", "kv_precision", "mapping", "offloaded", "weights"]

@@ -235,6 +235,7 @@ def _recipe(
         extra_bytes=arch.vision_parameters * WIDE_BYTES + drafter.weight_bytes,
         draft_kinds=drafter.kinds,
         device_layers=_device_layers(given, arch, engine, notes),
+        host_weight_bytes=_away(given, engine),
         **weights,
         **cache,
     )
@@ -295,6 +296,16 @@ def _device_layers(given: Serve, arch: Architecture, engine: Engine, notes: Note
         notes.warn(f"serve.gpu_layers: {arch.layers - layers} layers on the host, which answers at the rate of its "
                    "memory; its arithmetic and threads are not modelled, so several requests at once may take longer")
     return layers
+
+
+def _away(given: Serve, engine: Engine) -> float:
+    """Bytes of each device's weights that stay on the host."""
+    own = given.cpu_offload_bytes_per_device
+    if own is not None and not engine.number("weights_on_host"):
+        other = "; serve.gpu_layers leaves layers there" if engine.text("pool") == "context" else ""
+        raise Inconsistent(f"serve.cpu_offload_bytes_per_device: {engine.name} keeps all weights on devices; leave it "
+                           f"out{other}", "serve.cpu_offload_bytes_per_device")
+    return float(own or 0.0)
 
 
 def _with_host(recipe: ServeRecipe, arch: Architecture, hardware: Hardware, defaults: Defaults) -> ServeRecipe:

@@ -54,6 +54,7 @@ PATCHES = 4.0  # of an image behind each token it becomes (Qwen2.5-VL, arXiv:250
 EARLY = (0, 6)  # versions before it launched a step kernel by kernel
 EARLY_SCOPES = {"vllm": "vllm@0.4"}
 NARROW_EXPERTS = (0.9, 1.5)  # bytes of a weight in 8 bits, with its scales
+HOST_LINK = "host_link_bytes_per_s"
 PRECISION_BYTES = {"bf16": 2.0, "fp8": 1.0, "nvfp4": 0.5625}
 GIVEN_PEAKS = {"bf16": "bf16", "fp16": "bf16", "fp8": "fp8", "fp4": "nvfp4"}
 
@@ -165,7 +166,8 @@ def resolve_speed(
     without: str,
 ) -> Speed:
     """limit: requests an attention rank runs at once, at most."""
-    device = _device(fleet, facts, hardware, catalog)
+    link = _host_link(recipe, hardware, catalog, notes, seed)
+    device = replace(_device(fleet, facts, hardware, catalog), host_bytes_per_s=value_of(link))
     name = _engine_scope(engine)
     drafted, acceptance = _drafting(given, catalog, notes, seed)
     parts = {part: value_of(each) for part, each in recipe.part_bytes.items()}
@@ -190,6 +192,7 @@ def resolve_speed(
         joint_rows=_joint_rows(engine, facts),
         widened=engine.number("widened_experts", 1.0),
         reserve=engine.number("schedule_reserve"),
+        host_bytes=recipe.host_weight_bytes,
         own_steps=engine.text("schedule", "mixed") == "prefill_first",
         holds=_holds(given, engine, notes),
         gathers=_gathers(given, engine, arch, notes),
@@ -207,7 +210,23 @@ def resolve_speed(
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
                  key, split, beside, given.sampling == PENALTIES, plain,
                  {GIVEN_PEAKS.get(n, n): peak for n, peak in facts.peaks.items()}
-                 | {"memory_bytes_per_s": facts.memory_bytes_per_s}, residual_age(name, without))
+                 | {"memory_bytes_per_s": facts.memory_bytes_per_s, HOST_LINK: link}, residual_age(name, without))
+
+
+def _host_link(recipe: ServeRecipe, hardware: Hardware, catalog: Catalog, notes: Notes, seed: int) -> Any:
+    """What the host's memory is read at over its link, where weights stay there; told once."""
+    if not recipe.host_weight_bytes:
+        return hardware.host_link_bytes_per_s
+    fact = catalog.find("default", "serve.host_link_share").fact("value")
+    notes.assume("serve.cpu_offload_bytes_per_device, share of the host's link", float(fact.value), fact.note,
+                 fact.source)
+    return derive(_reached, "reading from the host", "bytes/s", host_link_bytes_per_s=hardware.host_link_bytes_per_s,
+                  share=fact.quantity(seed).named("share of the link that is reached"))
+
+
+def _reached(host_link_bytes_per_s: Any, share: Any) -> Any:
+    """A link's rate, as far as it is reached."""
+    return host_link_bytes_per_s * share
 
 
 def _eager(name: str, constants: dict[str, float], notes: Notes, without: str) -> dict[str, float]:

@@ -61,6 +61,7 @@ class ServeRecipe(Struct, frozen=True):
     extra_bytes: Num = 0.0  # a vision tower, prediction layers or a draft model, split like the rest
     draft_kinds: tuple[tuple[LayerKind, int], ...] = ()  # layers of a drafter, whose cache stands beside
     device_layers: int | None = None  # layers on the device, the rest on the host
+    host_weight_bytes: Num = 0.0  # of each device's weights, kept on the host and read over its link in every step
     layer_bytes: tuple[float, ...] = field(
         default=()
     )  # as a file holds them; then part_bytes is for the rest

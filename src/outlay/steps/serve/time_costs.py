@@ -73,7 +73,7 @@ def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
 def bare_s(parts: Parts, constants: Mapping[str, Num], prompts: Num, steps: Num) -> Num:
     """Passes of so many prompts that none of so many decode steps carries: each is a step that answers nobody.
 
-    What a prompt adds to a step (`inside_s`) comes on top, but where prompts run in steps of their own: it is all there.
+    What a prompt adds to a step (`inside_s`) comes on top; where prompts run in steps of their own that is all.
     """
     if parts.own_steps:
         return 0.0

@@ -44,6 +44,7 @@ class TimeDevice(Struct, frozen=True, eq=False):
     slow_bytes_per_s: Num
     slow_latency_s: Num = 20e-6
     copied_bytes_per_s: Num = 1.8e12  # of tokens' copies between the kernels of a grouped product of experts
+    host_bytes_per_s: Num = np.inf  # from the host's memory
 
 
 class EngineTime(Struct, frozen=True, eq=False):
@@ -61,6 +62,7 @@ class EngineTime(Struct, frozen=True, eq=False):
     joint_rows: float = 0.0  # a running request's token is padded to where one kernel attends for prompts and answers
     widened: float = 1.0  # time of a row through experts whose 4-bit weights are widened to 16 bits, over plain ones'
     reserve: Num = 0.0  # of an answer's tokens still to come, share set aside in the cache when it starts
+    host_bytes: Num = 0.0  # of a device's weights that stay on the host and are read over its link
     own_steps: bool = False  # prompts run in steps of their own, between decode steps, not inside them
     holds: tuple[tuple[float, float], ...] = ()  # requests from which on the server lets so many decode steps pass
     gathers: Num = 0.0  # decode steps that prompts are held back at most, until every attention rank has one

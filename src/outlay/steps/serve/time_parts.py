@@ -17,8 +17,10 @@ from outlay.steps.serve.attention import (
     prompt_attention_s,
 )
 from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.time_host import with_host
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, gathered_steps, held_steps
-from outlay.steps.serve.time_step import Pass, Taken, own_pass, routed_pass
+from outlay.steps.serve.time_pass import Pass
+from outlay.steps.serve.time_step import Taken, own_pass, routed_pass
 
 Num = Any
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
@@ -99,10 +101,14 @@ def time_parts(
     handed = rows, mixed + chunk_all, tokens[2] * first, tokens[3] * all_first
     bare = _side_by_side(lambda m, n: own_pass(arch, device, by, layout, m, n, flight),
                          tokens, (rows, mixed_sampled, at_once, whole))
-    routed = _side_by_side(lambda m: routed_pass(arch, device, by, layout, m, ROUTING_SPREAD, engine.widened),
-                           (*handed, fewer * (1.0 + engine.drafted)))
-    decoded, inside, alone, burst_pass = (Pass(*each, *by) for each, by in zip(bare, routed[:4], strict=True))
-    few = Pass(*bare[0], *routed[4])  # of which weights of a rank's own are read alike
+    passing = (*handed, fewer * (1.0 + engine.drafted))
+    routed = _side_by_side(lambda m: routed_pass(arch, device, by, layout, m, ROUTING_SPREAD, engine.widened), passing)
+    bare.append(bare[0])  # in a step of fewer, weights of a rank's own are read alike
+    passes = [Pass(*each, *by_all) for each, by_all in zip(bare, routed, strict=True)]
+    if engine.host_bytes:
+        passes = [with_host(one, n, arch, device, engine, layout, ROUTING_SPREAD)
+                  for one, n in zip(passes, passing, strict=True)]
+    decoded, inside, alone, burst_pass, few = passes
     context = load.input + 0.5 * load.output
     queries = 1.0 + engine.drafted
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context, queries)

@@ -11,7 +11,6 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics.queueing import busiest_rank, busiest_touched, experts_touched
@@ -37,33 +36,6 @@ WIDE = 8  # ranks up to which every rank is handed all tokens, beyond which only
 Job = tuple[tuple[Shape, ...], Num]  # shapes of one number of rows, and bytes of a weight
 Taken = tuple[Num, Num, Num, Num]
 NOTHING: Taken = (0.0, 0.0, 0.0, 0.0)
-
-
-class Pass(Struct, frozen=True, eq=False):
-    """Seconds of one step by part, before what the engine makes of them: reading weights and arithmetic apart."""
-
-    flow: Num  # matrix products at the rate weights are read
-    least: Num  # the same at the most that the memory gives
-    work: Num  # at the rate of arithmetic
-    floor: Num  # what small kernels take beyond the slower of both
-    experts: Num
-    expert_work: Num
-    copies: Num  # what experts are handed and give back, through memory
-    exchange: Num
-
-    def total(self, constant: Any) -> Num:
-        """The parts by the engine's constants."""
-        return self.own(constant) + self.routed(constant)
-
-    def own(self, constant: Any) -> Num:
-        """What goes with the tokens of one attention rank."""
-        read = np.maximum(constant("flow") * self.flow, self.least)
-        return np.maximum(read, constant("work") * self.work) + constant("floor") * self.floor
-
-    def routed(self, constant: Any) -> Num:
-        """What goes with the tokens of all ranks together."""
-        experts = np.maximum(constant("experts") * self.experts, constant("expert_work") * self.expert_work)
-        return experts + constant("copies") * self.copies + constant("exchange") * self.exchange
 
 
 def own_pass(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
@@ -183,7 +184,28 @@ def stage_weights(
         device.append(recipe.extra_bytes / layout.tensor)
     counted = add_all("weights as counted", "bytes", *(device or [0.0]))
     share = recipe.constant("loaded_share", 1.0)
-    return derive(_loaded, "weights", "bytes", counted_bytes=counted, share=share), sum(host)
+    weights = derive(_loaded, "weights", "bytes", counted_bytes=counted, share=share)
+    if recipe.host_weight_bytes:
+        away = _away(arch, recipe, layout, held)
+        host.append(away * layout.tensor * layout.data)
+        weights = derive(_less, "weights on the device", "bytes", weights_bytes=weights, host_bytes=away)
+    return weights, sum(host)
+
+
+def _away(
+    arch: Architecture, recipe: ServeRecipe, layout: ServeLayout, held: tuple[tuple[LayerKind, int], ...]
+) -> Value:
+    """Bytes of a device's layers that stay on the host: what is asked, as far as layers have as many."""
+    layers: Value = 0.0
+    for kind, count in held:
+        one = kind_bytes(kind, arch, recipe, layout)
+        layers = layers + (one.value if isinstance(one, Quantity) else one) * count
+    return np.minimum(recipe.host_weight_bytes, layers)
+
+
+def _less(weights_bytes: Value, host_bytes: Value) -> Value:
+    """Weights without those that stay on the host."""
+    return weights_bytes - host_bytes
 
 
 def _rotary_table(arch: Architecture) -> float:
