@@ -51,14 +51,14 @@ def test_a_named_model_wins_over_the_line(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_what_was_read_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    line = (*SERVE, "--paint-it", "blue", "--port", "80", "--cpu-offload-gb", "3")
+    line = (*SERVE, "--paint-it", "blue", "--port", "80", "--swap-space", "3")
     page = asked(capsys, "serve", "-g", "h100-sxm", "--", *line)
     assert "Read: vLLM launch line" in page and "Not known to this reader: --paint-it blue" in page
-    assert "no field for it: cpu-offload-gb 3" in page and "Without effect on the plan: port 80" in page
+    assert "no field for it: swap-space 3" in page and "Without effect on the plan: port 80" in page
     assert "outlay serve Qwen/Qwen2.5-7B -g 2xh100-sxm --engine vllm --tp 2 --max-model-len 16000" in page
     found = result(capsys, "serve", "-g", "h100-sxm", "--", *line)
     assert any("--paint-it blue" in w for w in found["warnings"])
-    assert any("cpu-offload-gb 3" in w for w in found["warnings"])
+    assert any("swap-space 3" in w for w in found["warnings"])
     assert any(a["what"] == "port 80" for a in found["assumptions"])
 
 

@@ -41,11 +41,12 @@ def test_a_script_with_variables_arrays_and_continuations() -> None:
         "max_num_seqs": 128,
         "max_num_batched_tokens": 8192,
         "decode_context_parallel": 2,
+        "cpu_offload_bytes_per_device": 10 * 2**30,
         "speculative": {"method": "eagle", "tokens": 3, "draft_model": "org/eagle3-70b"},
         "adapters": {"count": 4, "rank": 32},
     }
     assert notes.unknown == ("--paint-it blue",)
-    assert "cpu-offload-gb 10" in notes.unplanned
+    assert "swap-space 4" in notes.unplanned
     assert {"host 0.0.0.0", "port 8000", "trust-remote-code true"} <= set(notes.without_effect)
     assert notes.devices == 4
 
