@@ -150,7 +150,8 @@ def test_what_a_line_does_not_say_is_told_beside() -> None:
 
 @pytest.mark.parametrize(("engine", "words"), [
     ("vllm", ["--enable-lora", "--max-loras", "4", "--max-lora-rank", "32"]),
-    ("sglang", ["--enable-lora", "--max-loras-per-batch", "4", "--max-lora-rank", "24", "--lora-target-modules", "all"]),
+    ("sglang", ["--enable-lora", "--max-loras-per-batch", "4", "--max-lora-rank", "24", "--lora-target-modules",
+                "all"]),
 ])
 def test_adapters_are_asked_for_as_the_engine_accepts_them(engine: str, words: list[str]) -> None:
     """vLLM takes some ranks only; SGLang without adapters at its start wants to know what they change."""
