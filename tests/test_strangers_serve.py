@@ -124,3 +124,17 @@ def test_a_precision_that_a_search_took_is_told() -> None:
                   "options": {"devices": ["l40s"]}}}, around=False).to_dict()
     (told,) = [a for a in found["assumptions"] if a["what"] == "serve.precision"]
     assert told["value"] == found["scenario"]["serve"]["precision"] and "bf16, fp8" in told["why"]
+
+
+def test_searches_side_by_side_say_what_each_came_to(capsys: pytest.CaptureFixture[str]) -> None:
+    from outlay.cli.shell import run
+
+    words = ["serve", "llama-3.1-8b", "--ttft", "1s", "--among", "l40s,h100-sxm", "--vary", "users=200,20000"]
+    assert run(words) == 0
+    page = capsys.readouterr().out
+    assert " on " in page and " l40s " in page and "xl40s " in page
+    assert run([*words, "--csv"]) == 0
+    head, *rows = (line.split(",") for line in capsys.readouterr().out.splitlines())
+    assert len({row[head.index("on")] for row in rows}) == 2
+    assert run(["serve", "llama-3.1-8b", "-g", "l40s", "--vary", "users=200,300", "--csv"]) == 0
+    assert "on" not in capsys.readouterr().out.splitlines()[0].split(",")

@@ -139,10 +139,16 @@ def _fits(result: dict[str, Any]) -> str:
     return "no" if any(phase.get(key) is False for phase in phases for key in _NEEDED) else "yes"
 
 
+def _on(result: dict[str, Any]) -> str:
+    """The devices and the precision that a search came to; empty where they were given."""
+    best = next(iter((_phase(result).get("search") or {}).get("best") or ()), None)
+    return f"{best['fleet']} {best['precision']}" if best else ""
+
+
 def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[str, Any]:
     from outlay.report.numbers import number
 
-    row: dict[str, Any] = {**chosen, "fits": _fits(result), "best": best}
+    row: dict[str, Any] = {**chosen, "fits": _fits(result), "best": best} | ({"on": on} if (on := _on(result)) else {})
     for _, section, name, _ in _COLUMNS:
         value = _value(result, section, name)
         parts = value if isinstance(value, dict) else {}
@@ -181,21 +187,22 @@ def _table(found: list[tuple[dict[str, str], dict[str, Any]]], best: int | None,
         number(_value(result, c[1], c[2])) is not None for result in planned)]
     if any(name == "elapsed_s" for _, _, name, _ in columns):
         columns = [c for c in columns if c[2] != "tokens_per_s_per_device"]
-    rows = []
+    rows, texts = [], [*names, "fits", *(["on"] if any(map(_on, planned)) else [])]
     for chosen, result in found:
         fits = _fits(result)
+        on = (_on(result) or "–",) if "on" in texts else ()
         cells = [
             "–" if fits == "error" or number(value) is None else _cell(value, unit)
             for _, section, name, unit in columns
             for value in (_value(result, section, name),)
         ]
-        rows.append((*chosen.values(), fits, *cells))
-    columns, rows, same = _apart(columns, rows, len(names) + 1)
-    head = (*names, "fits", *[c[0] for c in columns])
+        rows.append((*chosen.values(), fits, *on, *cells))
+    columns, rows, same = _apart(columns, rows, len(texts))
+    head = (*texts, *[c[0] for c in columns])
     shown = f": {', '.join(f'{k} = {v}' for k, v in found[best][0].items())}" if best is not None else ""
     blocks: list[Block] = [
         Verdict(said + shown, "good" if best is not None else "bad"),
-        Table("", head, tuple(rows), mark=best, text_columns=frozenset(range(len(names) + 1))),
+        Table("", head, tuple(rows), mark=best, text_columns=frozenset(range(len(texts)))),
     ]
     if same:
         blocks.append(Bullets("The same in all", (" · ".join(same),)))
