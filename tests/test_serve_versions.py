@@ -106,3 +106,16 @@ def test_throughput_is_low_where_tokens_are_slow():
     found = served().phases["serve"]
     token, most = found["tpot_s"].samples, found["capacity_requests_per_s"].samples
     assert np.corrcoef(token, most)[0, 1] < -0.9
+
+
+@pytest.mark.parametrize("device", ["h100-pcie-80gb", "mi300x"])
+@pytest.mark.parametrize("concurrency", [1, 64])
+def test_an_age_takes_longer_on_devices_whose_kernels_are_borrowed_too(device, concurrency):
+    """Steps launched kernel by kernel, and scheduling: the host's, whatever card is behind it."""
+    def token_s(version):
+        serve = {"engine": "vllm", "engine_version": version, "precision": "fp8", "max_model_len": 4096,
+                 "workload": {"concurrency": concurrency, "input": 256, "output": 256}}
+        found = plan({"model": "llama-3.1-8b", "fleet": f"1x{device}", "serve": serve}).to_dict()["serve"]
+        return found["tpot_s"]["value"]
+
+    assert token_s("0.5.1") > token_s("0.19") + 0.005

@@ -76,10 +76,12 @@ def _on_this_device(arch: Architecture, phase: ServePhase, layout: ServeLayout, 
                     ) -> Quantity:
     """A token of a request on devices whose kernels were not measured, by what it reads on one device alone.
 
-    Links between devices, and to the host, are the time model's: they are known of any device.
+    Links between devices, and to the host, are the time model's: they are known of any device. So is what an older
+    version takes beyond today's, of which the roofline is.
     """
     speed, one = phase.speed, ServeLayout(1)
-    bare = serve_time(arch, speed.device, replace(speed.plain or speed.engine, host_bytes=0.0), one, load)
+    usual = replace(speed.today or speed.plain or speed.engine, host_bytes=0.0)
+    bare = serve_time(arch, speed.device, usual, one, load)
     read_s = as_q(_read(arch, phase, one, load).token_s, "s", "time of one token, one device")
     linked_s = 0.0
     if speed.engine.host_bytes:

@@ -76,6 +76,7 @@ class Speed(Struct, frozen=True):
     pools: bool = False  # prompts and answers on devices of their own: `own` are then runs of such
     own_pools: OwnRuns | None = None  # runs of two pools, beside those of whole replicas
     penalties: bool = False  # asked for with each request
+    today: EngineTime | None = None  # as the newest version runs, where an age is asked for: what rooflines are of
     plain: EngineTime | None = None  # as it is usually run, where more is asked: drafting, cached prefixes, sampling...
     known: Mapping[str, Quantity] = field(default_factory=dict)  # the device's bandwidth and peaks, with their sources
     age: str = ""  # whose residual holds, where it is not that of the engine in `key`
@@ -208,9 +209,17 @@ def resolve_speed(
     beyond = drafted or times.prefix_hit or any(extra) or constants != usual
     plain = replace(times, constants=usual, drafted=0.0, acceptance=0.0, prefix_hit=0.0) if beyond else None
     return Speed(device, times, shape_of(arch), seen, measured and engine.id in FITTED, seed, *extra, own, narrowest,
-                 key, split, beside, given.sampling == PENALTIES, plain,
+                 key, split, beside, given.sampling == PENALTIES, _today(name, plain or times, device, without), plain,
                  {GIVEN_PEAKS.get(n, n): peak for n, peak in facts.peaks.items()}
                  | {"memory_bytes_per_s": facts.memory_bytes_per_s, HOST_LINK: link}, residual_age(name, without))
+
+
+def _today(name: str, usual: EngineTime, device: TimeDevice, without: str) -> EngineTime | None:
+    """An engine as its newest version runs; None where that is what is asked for."""
+    engine = name.partition("@")[0]
+    if name == engine:
+        return None
+    return replace(usual, constants=time_constants(engine, device.generation, without=without))
 
 
 def _host_link(recipe: ServeRecipe, hardware: Hardware, catalog: Catalog, notes: Notes, seed: int) -> Any:
