@@ -43,7 +43,8 @@ def test_a_server_that_lets_steps_pass_answers_so_much_later() -> None:
         soon, late = times(load_, holds=()), times(load_, holds=holds)
         own = sglang().constants  # all but the first wave wait, and then beside others that did
         least = (1.0 - 2.0 * own["queue"]) * own["hold"] * steps * late["tpot_s"]
-        assert least < late["ttft_s"] - soon["ttft_s"] < 1.1 * least
+        # From a look on: half of what prompts take at a mean one is not waited for.
+        assert 0.95 * least < late["ttft_s"] - soon["ttft_s"] < 1.1 * least
         assert late["tpot_s"] == pytest.approx(soon["tpot_s"], rel=0.02)
     few = times(Load("open", 1024.0, 1024.0, rate=0.5), holds=())
     assert times(Load("open", 1024.0, 1024.0, rate=0.5), holds=holds)["ttft_s"] > few["ttft_s"]
@@ -55,24 +56,41 @@ def planned(model: str, engine: str) -> Any:
         "workload": {"concurrency": 8, "input": 1024, "output": 1024}}}), load())
 
 
+def beside(model: str, engine: str, share: float, prompt: float, output: float) -> dict[str, float]:
+    """Simulated over closed form of mean times under Poisson arrivals at a share of what a replica sustains."""
+    found = planned(model, engine)
+    phase, arch, speed = found.serve, found.architecture, found.serve.speed
+    cache = float(value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens))
+    asked = Load("open", prompt, output, rate=1.0, cache_tokens=cache)
+    rate = share / float(serve_time(arch, speed.device, speed.engine, phase.layout, asked)["load"])
+    form = serve_time(arch, speed.device, speed.engine, phase.layout, replace(asked, rate=rate))
+    phase = replace(phase, asked=replace(phase.asked, kind="open", input=prompt, output=output, rate=rate))
+    work = Synthetic(Arrivals("poisson", rate=rate), Lengths(prompt), Lengths(output, 0.3), 2000)
+    run = replay(arch, phase, phase.layout, 1, cache, work)
+    steady = (run.requests["request"] > 600) & (run.requests["request"] < 1800)
+    return {name: float(np.mean(run.times()[name][steady]) / form[name]) for name in ("ttft_s", "tpot_s", "e2e_s")}
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
 @pytest.mark.parametrize("model", ["llama-3.1-8b", "qwen3-30b-a3b"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
 def test_a_rate_takes_as_long_in_the_simulator(model: str, engine: str, share: float) -> None:
-    """Poisson arrivals at a share of what a replica sustains: TPOT and E2E within 5 %, TTFT within 10 %."""
-    found = planned(model, engine)
-    phase, arch = found.serve, found.architecture
-    cache = float(value_of(serve_memory(arch, phase.usable_bytes, phase.recipe, phase.layout).kv_cache_tokens))
-    asked = Load("open", 1024.0, 1024.0, rate=1.0, cache_tokens=cache)
-    speed = phase.speed
-    rate = share / float(serve_time(arch, speed.device, speed.engine, phase.layout, asked)["load"])
-    form = serve_time(arch, speed.device, speed.engine, phase.layout, replace(asked, rate=rate))
-    phase = replace(phase, asked=replace(phase.asked, kind="open", input=1024.0, output=1024.0, rate=rate))
-    work = Synthetic(Arrivals("poisson", rate=rate), Lengths(1024.0), Lengths(1024.0, 0.3), 2000)
-    run = replay(arch, phase, phase.layout, 1, cache, work)
-    steady = (run.requests["request"] > 600) & (run.requests["request"] < 1800)
-    for name, within in (("tpot_s", 0.05), ("e2e_s", 0.05), ("ttft_s", 0.1)):
-        assert np.mean(run.times()[name][steady]) == pytest.approx(float(form[name]), rel=within), name
+    """Poisson arrivals at a share of what a replica sustains: times within 5 %."""
+    for name, ratio in beside(model, engine, share, 1024.0, 1024.0).items():
+        assert ratio == pytest.approx(1.0, rel=0.05), name
+
+
+@pytest.mark.parametrize(("engine", "share", "prompt", "output"), [
+    ("vllm", 0.8, 8192.0, 1024.0),  # as long as a step's budget: the tail goes with the next step
+    ("tensorrt-llm", 0.5, 8192.0, 1024.0),
+    ("sglang", 0.1, 8192.0, 1024.0),  # mostly nobody there to be held back for
+    ("sglang", 0.8, 128.0, 128.0),  # prompts of all who came since the last look pass at the next
+    ("sglang", 0.5, 2048.0, 256.0),  # more of them than a pass takes
+])
+def test_who_waits_for_what_under_a_rate(engine: str, share: float, prompt: float, output: float) -> None:
+    """What is waited for beside one's own prompt is the same in both: within 5 %."""
+    for name, ratio in beside("llama-3.1-8b", engine, share, prompt, output).items():
+        assert ratio == pytest.approx(1.0, rel=0.05), name
 
 
 HYBRID = "nemotron-3-nano-30b-a3b"  # of recurrent mixers, attention and experts

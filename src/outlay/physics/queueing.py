@@ -51,6 +51,38 @@ def gated_wait_s(rate_per_s: Value, service_s: Value) -> Value:
     return load * service_s * (0.5 + load) / (1.0 - load**2)
 
 
+def polled_wait_s(
+    rate_per_s: Value, steps: Value, every: Value, step_s: Value, service_s: Value, any_time: Value = 1.0
+) -> Value:
+    """Mean time until a server that looks for requests every so many steps takes one up, after `steps` on average.
+
+    At a look come services of all whom it finds: they take the share q = r·S of the time, P = q/(1 - q) of a round's
+    steps. One who comes between services waits for those of a round in (steps - every/2)/every of cases; one who comes
+    within them for half of what he falls into, (S + P)/2, and for all steps of a round. any_time: 0 where all come
+    between services. Five a second of 20 ms each, a look every ten steps of 10 ms, ten waited for:
+
+    >>> round(float(polled_wait_s(5.0, 10.0, 10.0, 0.010, 0.020)), 4)
+    0.1066
+    """
+    busy, whole = np.minimum(rate_per_s * service_s, 1.0 - 1e-6), every * step_s
+    services = whole * busy / (1.0 - busy)
+    between, within = steps * step_s + np.maximum(steps / every - 0.5, 0.0) * services, busy * any_time
+    return (1.0 - within) * between + within * (0.5 * (service_s + services) + whole)
+
+
+def polled_others(rate_per_s: Value, every_s: Value, service_s: Value) -> Value:
+    """How many others are taken up with one at such a look: who come in a round as one sees it.
+
+    Rounds are every/(1 - q) long, and one falls into long ones more often: r·S²/(1 - q²) more (`gated_wait_s`). Five a
+    second of 20 ms each, a look every 100 ms:
+
+    >>> round(float(polled_others(5.0, 0.1, 0.020)), 3)
+    0.566
+    """
+    busy = np.minimum(rate_per_s * service_s, 1.0 - 1e-6)
+    return rate_per_s * (every_s / (1.0 - busy) + service_s * busy / (1.0 - busy**2))
+
+
 def batch_wait_s(rate_per_s: Value, service_s: Value) -> Value:
     """Mean wait for a server that takes all who wait at once: the rest of the service under way.
 

@@ -29,7 +29,18 @@ from outlay.steps.serve.time_costs import (
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_parts import Parts, sequences_at_once, time_parts
-from outlay.steps.serve.time_waits import away_s, beside_s, held, known, read_s, waiting_s
+from outlay.steps.serve.time_waits import (
+    away_s,
+    beside_s,
+    between_looks_s,
+    filled_s,
+    held,
+    known,
+    looks_s,
+    read_s,
+    some,
+    waiting_s,
+)
 
 Num = Any
 SATURATED = 1.0
@@ -120,18 +131,31 @@ def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ot
     later = 1.0 - 2.0 * c["queue"] if loop else 1.0
     came = c["first_s"] + read_s(engine, load) + passes + parts.chunks * launches + burst
     ahead = 0.0 if load.pool == "prefill" else known(engine)
-    step, tpot, ttft = whole, whole + met, came
+    every, lasting = looks_s(engine, parts, replica, rest) if load.pool != "prefill" else (1.0, 0.0)
+    polled, behind = np.any(lasting), 0.0
+    # Answers begin with a look: half a round fewer of others' prompts falls between one's own tokens.
+    crossed = 1.0 - 0.5 * lasting * every / np.maximum(rest, 1.0)
+    tpot = mean = whole + met  # a token's time, and that of the others' while one waits
+    step, ttft = whole, came
     decoding: Num = np.minimum(rest, 1.0)  # share of those inside
     for _ in range(FEW_ROUNDS):
         e2e = tpot * rest + ttft
-        beside = beside_s(parts, carried, step, passes, others, decoding) if load.pool == "both" else 0.0
-        back = 0.0 if load.pool == "prefill" else held(engine, replica, rest, decoding, parts.gathered)
-        waiting = waiting_s(engine, parts, layout, load, others, passes, inside, e2e)
+        answering = some(load, (replica - 1.0) * decoding)
+        back = 0.0 if load.pool == "prefill" else held(engine, replica, rest, answering, parts.gathered)
+        waiting = waiting_s(engine, parts, layout, load, others, passes, inside, step, e2e)
         waiting = waiting + batch_wait_s(on_rank / e2e, launches)
-        ttft = came + ahead * tpot + later * (beside + back * tpot + waiting)
+        if polled:
+            bare, lasts = mean - met * decoding, answering * lasting
+            looked, behind = between_looks_s(parts, load, others, e2e, ahead + back, every, bare, inside)
+            waiting, behind = waiting + lasts * (looked - (ahead + back) * mean), lasts * behind
+        if load.pool == "both":
+            waiting = waiting + beside_s(parts, carried, step, passes, others, decoding)
+            waiting = waiting + filled_s(parts, inside, (ahead + back) * mean + waiting, others / e2e)
+        ttft = came + ahead * mean + later * (back * mean + waiting)
         decoding = tpot * rest / (tpot * rest + ttft)
-        step = whole - away_s(parts, decoding, shorter, shortest)
-        tpot = step + met * decoding
+        step = whole - away_s(parts, decoding, 0.0, shorter, shortest)
+        mean = whole - away_s(parts, decoding, 1.0, shorter, shortest) + met * decoding
+        tpot = step + met * decoding * crossed + behind / np.maximum(rest, 1.0)
     if load.pool == "both" and loop:  # a loop is no faster than a queue of as many, whose work is the same
         least = inside + met * load.output + rest * step + bare_s(parts, c, others + 1.0, rest)
         ttft = np.maximum(ttft, least - rest * tpot)

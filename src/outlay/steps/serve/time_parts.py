@@ -49,7 +49,10 @@ class Parts(Struct, frozen=True, eq=False):
     met: Num  # by the prompt, itself counted
     together_all: Num  # the same of all ranks that step together
     met_all: Num
-    shared_chunks: Num
+    most: Num  # prompts that a pass of one rank takes
+    shared_chunks: Num  # passes of those that share them, the last in part: others go on in it
+    spanned: Num  # decode steps that carry a prompt
+    filled: Num  # of a prompt, what the last of those has room for beside it; none where the first is the last
     burst_chunks: Num
     sequences: Num  # answered at once on one rank and stage
     fewer: Num  # of those, in a step of `few`
@@ -83,13 +86,21 @@ def time_parts(
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     whole, at_once = busy, busy if load.kind == "batch" else 1.0
     if load.kind != "batch" and load.pool == "both":
-        # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps.
-        busy = np.minimum(busy, np.maximum(load.output * budget / own, 1.0))
+        # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps, whose
+        # tokens those that run take their own of.
+        taken = own if engine.own_steps else own + load.output * (1.0 + engine.drafted)
+        busy = np.minimum(busy, np.maximum(load.output * budget / taken, 1.0))
     flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
     rows = busy * (1.0 + engine.drafted)
     ranks = _ranks(load, layout, experts)
-    gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, own)
-    chunks, shared, burst = (np.ceil(own * n / budget) for n in (at_once, together, whole))
+    # Those that run take their tokens out of the budget first: a prompt as long as that ends with the next step.
+    room = budget if engine.own_steps else np.maximum(budget - rows, 1.0)
+    most, spanned = np.maximum(room / own, 1.0), np.ceil(own / room)
+    filled = np.where(np.greater(spanned, 1.0) & np.less_equal(ranks, 1.0),
+                      np.minimum(spanned * room / own - 1.0, 1.0), 0.0)
+    gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most)
+    chunks, burst = (np.ceil(own * n / budget) for n in (at_once, whole))
+    shared = np.maximum(own * together / room, 1.0)
     chunk = own * together / shared
     chunk_all = own * together_all / shared / ranks
     fewer = np.maximum(FEWER * busy, 1.0)
@@ -121,8 +132,8 @@ def time_parts(
     kernels = arch.layers + (MORE_KERNELS - 1.0) * mixers + INDEX_KERNELS * indexers
     return Parts(
         decoded, few, reading, floor, inside, alone, burst_pass, attention, joint, at_once, chunks, together, met,
-        together_all, met_all, shared, burst, busy, fewer, whole, flight, ranks, gathered, kernels, experts, mixers,
-        engine.own_steps,
+        together_all, met_all, most, shared, spanned, filled, burst, busy, fewer, whole, flight, ranks, gathered, kernels,
+        experts, mixers, engine.own_steps,
     )
 
 
@@ -133,7 +144,7 @@ def _ranks(load: Load, layout: ServeLayout, experts: int) -> Num:
 
 
 def _sharing(
-    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, own: Num
+    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, most: Num
 ) -> tuple[Num, tuple[Num, Num], tuple[Num, Num]]:
     """Steps between two looks of ranks for prompts, and how many prompts share a step: of the rank with most, and of
     all that step together; each by the step that has any, and by a prompt in it.
@@ -149,7 +160,6 @@ def _sharing(
         gathered = gathered_steps(engine, ranks, whole, load.output)
         held = np.maximum(np.minimum(held_steps(engine, running * layout.data), load.output - 1.0), gathered)
     more = others * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
-    most = np.maximum(engine.max_num_batched_tokens / own, 1.0)
     of_all = at_least_one(more), 1.0 + more
     if not np.any(np.greater(ranks, 1.0)):
         together = np.minimum(of_all[0], most), np.minimum(of_all[1], most)

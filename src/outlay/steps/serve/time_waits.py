@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from outlay.physics.queueing import accepted_tokens, gated_wait_s, largest_normal
+from outlay.physics.queueing import (
+    accepted_tokens,
+    gated_wait_s,
+    largest_normal,
+    polled_others,
+    polled_wait_s,
+    service_wait_s,
+)
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import EngineTime, Load, held_steps
 from outlay.steps.serve.time_parts import Parts
@@ -30,41 +37,88 @@ def known(engine: EngineTime) -> Num:
     return engine.constants["wait"] * accepted_tokens(engine.acceptance, engine.drafted)
 
 
-def held(engine: EngineTime, inside: Num, rest: Num, decoding: Num = 1.0, gathered: Num = 0.0) -> Num:
+def some(load: Load, others: Num) -> Num:
+    """Share of those who come that find one there, of so many on average: as many as that in a loop, about Poisson's
+    number at a rate."""
+    return -np.expm1(-others) if load.kind == "open" else np.clip(others, 0.0, 1.0)
+
+
+def held(engine: EngineTime, inside: Num, rest: Num, answering: Num, gathered: Num = 0.0) -> Num:
     """Tokens answered while it is held back, with `inside` in a replica that have `rest` tokens each to come.
 
-    Nobody is held back longer than others are being answered, nor where there are none. decoding: their share;
-    gathered: steps between two looks of ranks that wait for each other.
+    Nobody is held back longer than others are being answered, nor where there are none. answering: share of those who
+    come while there are; gathered: steps between two looks of ranks that wait for each other.
     """
-    steps = np.minimum(let_pass(engine, inside, gathered), rest) * np.clip((inside - 1.0) * decoding, 0.0, 1.0)
+    steps = np.minimum(let_pass(engine, inside, gathered), rest) * answering
     return steps * accepted_tokens(engine.acceptance, engine.drafted)
 
 
 def taken_up(engine: EngineTime, inside: Num, rest: Num) -> Num:
     """Tokens answered until a request is taken up: until it is known, and as long as it is held back."""
-    return known(engine) + held(engine, inside, rest)
+    return known(engine) + held(engine, inside, rest, np.clip(inside - 1.0, 0.0, 1.0))
 
 
 def beside_s(parts: Parts, carried: Num, step: Num, passes: Num, others: Num, decoding: Num) -> Num:
-    """What a prompt's own pass takes longer beside others: with a decode step, or with prompts taken up with it.
+    """What a prompt's own pass takes longer beside others: with decode steps, or with prompts taken up with it.
 
     carried: what the steps that carry it take longer.
     """
-    answered = 0.0 if parts.own_steps else np.minimum(others * decoding, 1.0) * step
+    answered = 0.0 if parts.own_steps else np.minimum(others * decoding, 1.0) * step * parts.spanned
     return np.minimum(others, 1.0) * np.maximum(carried + answered - passes, 0.0)
 
 
-def away_s(parts: Parts, decoding: Num, shorter: Num, shortest: Num) -> Num:
-    """How much sooner a token is answered while some are away from decode steps; ranks wait for the fullest of them."""
-    away = (1.0 - decoding) * parts.sequences
+def filled_s(parts: Parts, inside: Num, waited: Num, rate: Num) -> Num:
+    """What the last of a prompt's steps takes longer for one that came while it waited itself, where it has more.
+
+    Waits are about exponential, and so one has come in rw/(1 + rw) of cases.
+    """
+    return parts.filled * inside * rate * waited / (1.0 + rate * waited)
+
+
+def away_s(parts: Parts, decoding: Num, oneself: Num, shorter: Num, shortest: Num) -> Num:
+    """How much sooner a token is answered while some are away from decode steps; ranks wait for the fullest of them.
+
+    oneself: 1 while one waits, 0 where it is one's own token.
+    """
+    away = (1.0 - decoding) * np.maximum(parts.sequences - 1.0, 0.0) + oneself
     if np.any(np.greater(parts.ranks, 1.0)):
-        least = largest_normal(parts.ranks) * np.sqrt(np.maximum(away, 0.0))
-        away = np.where(np.greater(parts.ranks, 1.0), np.maximum(away - least, 0.0), away)
+        of_all = (1.0 - decoding) * parts.sequences
+        least = largest_normal(parts.ranks) * np.sqrt(np.maximum(of_all, 0.0))
+        away = np.where(np.greater(parts.ranks, 1.0), np.maximum(of_all - least, 0.0), away)
     return np.minimum(away * shorter, shortest)
 
 
+def looks_s(engine: EngineTime, parts: Parts, inside: Num, rest: Num) -> tuple[Num, Num]:
+    """Tokens answered from one look to the next, and share of answers that go on beyond the next.
+
+    Where they are shorter all end before it, and a server that answers nobody looks at once. Ranks that wait for each
+    other have looks of their own.
+    """
+    every = np.maximum(held_steps(engine, inside), 1.0) * accepted_tokens(engine.acceptance, engine.drafted)
+    if not any(steps > 0.0 for _, steps in engine.holds):
+        return every, 0.0
+    return every, np.where(np.greater(parts.ranks, 1.0), 0.0, np.clip(rest / every - 1.0, 0.0, 1.0))
+
+
+def between_looks_s(
+    parts: Parts, load: Load, others: Num, e2e: Num, tokens: Num, every: Num, step: Num, inside: Num
+) -> tuple[Num, Num]:
+    """The wait for a look, with prompts met at it beyond those of a mean one; and prompts taken up there behind.
+
+    others: who come, each once in e2e and no more than once in a round; tokens: answered while one waits, and `every`
+    so many from look to look. Of more prompts than a pass takes, half are through before, half come while one is
+    answered.
+    """
+    rate = others / np.maximum(e2e, every * step + others * inside)
+    wait = polled_wait_s(rate, tokens, every, step, inside, 1.0 if load.kind == "open" else 0.0)
+    more = polled_others(rate, every * step, inside)
+    behind = 0.5 * np.maximum(1.0 + more - parts.most, 0.0)
+    return wait + inside * (1.0 + more - behind - parts.met), inside * behind
+
+
 def waiting_s(
-    engine: EngineTime, parts: Parts, layout: ServeLayout, load: Load, others: Num, passes: Num, inside: Num, e2e: Num
+    engine: EngineTime, parts: Parts, layout: ServeLayout, load: Load, others: Num, passes: Num, inside: Num, step: Num,
+    e2e: Num,
 ) -> Num:
     """Until the prompts under way or before one's own are done; where the server looks for requests only now and then
     that is part of the wait for its next look, but for arrivals in bursts (Kingman 1961)."""
@@ -73,5 +127,9 @@ def waiting_s(
         looks = np.where(np.greater(parts.gathered, 0.0), 1.0, looks)
     if load.kind == "closed":
         return (1.0 - looks) * engine.constants["meet"] * passes * np.minimum(others * passes / e2e, 1.0)
-    bursts = 0.5 * (load.arrival_cv**2 + 1.0)
-    return gated_wait_s(load.rate / layout.data * parts.ranks, inside) * (bursts - looks)
+    bursts, rate = 0.5 * (load.arrival_cv**2 + 1.0), load.rate / layout.data * parts.ranks
+    # A step that has no room for two takes one after another, each with what it answers; others take all who came.
+    once = inside if parts.own_steps else inside + step
+    single = np.minimum(service_wait_s(rate, once), gated_wait_s(rate, once))
+    one = np.less(parts.most, 2.0) & np.less_equal(parts.ranks, 1.0)
+    return np.where(one, single, gated_wait_s(rate, inside)) * (bursts - looks)
