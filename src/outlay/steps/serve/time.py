@@ -36,7 +36,7 @@ from outlay.steps.serve.time_waits import (
     filled_s,
     held,
     known,
-    looks_s,
+    looks_of,
     read_s,
     some,
     waiting_s,
@@ -131,7 +131,7 @@ def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ot
     later = 1.0 - 2.0 * c["queue"] if loop else 1.0
     came = c["first_s"] + read_s(engine, load) + passes + parts.chunks * launches + burst
     ahead = 0.0 if load.pool == "prefill" else known(engine)
-    every, lasting = looks_s(engine, parts, replica, rest) if load.pool != "prefill" else (1.0, 0.0)
+    every, lasting = looks_of(engine, parts, replica, rest) if load.pool != "prefill" else (1.0, 0.0)
     polled, behind = np.any(lasting), 0.0
     # Answers begin with a look: half a round fewer of others' prompts falls between one's own tokens.
     crossed = 1.0 - 0.5 * lasting * every / np.maximum(rest, 1.0)
@@ -150,7 +150,8 @@ def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ot
             waiting, behind = waiting + lasts * (looked - (ahead + back) * mean), lasts * behind
         if load.pool == "both":
             waiting = waiting + beside_s(parts, carried, step, passes, others, decoding)
-            waiting = waiting + filled_s(parts, inside, (ahead + back) * mean + waiting, others / e2e)
+            if not loop:
+                waiting = waiting + filled_s(parts, inside, (ahead + back) * mean + waiting, others / e2e)
         ttft = came + ahead * mean + later * (back * mean + waiting)
         decoding = tpot * rest / (tpot * rest + ttft)
         step = whole - away_s(parts, decoding, 0.0, shorter, shortest)

@@ -132,8 +132,8 @@ def time_parts(
     kernels = arch.layers + (MORE_KERNELS - 1.0) * mixers + INDEX_KERNELS * indexers
     return Parts(
         decoded, few, reading, floor, inside, alone, burst_pass, attention, joint, at_once, chunks, together, met,
-        together_all, met_all, most, shared, spanned, filled, burst, busy, fewer, whole, flight, ranks, gathered, kernels,
-        experts, mixers, engine.own_steps,
+        together_all, met_all, most, shared, spanned, filled, burst, busy, fewer, whole, flight, ranks, gathered,
+        kernels, experts, mixers, engine.own_steps,
     )
 
 

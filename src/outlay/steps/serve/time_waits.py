@@ -70,7 +70,7 @@ def beside_s(parts: Parts, carried: Num, step: Num, passes: Num, others: Num, de
 def filled_s(parts: Parts, inside: Num, waited: Num, rate: Num) -> Num:
     """What the last of a prompt's steps takes longer for one that came while it waited itself, where it has more.
 
-    Waits are about exponential, and so one has come in rw/(1 + rw) of cases.
+    Waits at a rate are about exponential, and so one has come in rw/(1 + rw) of cases; in a loop `meet` holds that.
     """
     return parts.filled * inside * rate * waited / (1.0 + rate * waited)
 
@@ -88,7 +88,7 @@ def away_s(parts: Parts, decoding: Num, oneself: Num, shorter: Num, shortest: Nu
     return np.minimum(away * shorter, shortest)
 
 
-def looks_s(engine: EngineTime, parts: Parts, inside: Num, rest: Num) -> tuple[Num, Num]:
+def looks_of(engine: EngineTime, parts: Parts, inside: Num, rest: Num) -> tuple[Num, Num]:
     """Tokens answered from one look to the next, and share of answers that go on beyond the next.
 
     Where they are shorter all end before it, and a server that answers nobody looks at once. Ranks that wait for each
