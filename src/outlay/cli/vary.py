@@ -142,7 +142,7 @@ def _fits(result: dict[str, Any]) -> str:
 def _on(result: dict[str, Any]) -> str:
     """The devices and the precision that a search came to; empty where they were given."""
     best = next(iter((_phase(result).get("search") or {}).get("best") or ()), None)
-    return f"{best['fleet']} {best['precision']}" if best else ""
+    return f"{best['fleet']} {best['precision']}" if best and "fleet" in best else ""
 
 
 def _flat(chosen: dict[str, str], result: dict[str, Any], best: bool) -> dict[str, Any]:
