@@ -45,6 +45,7 @@ class Engine:
         first = system.decode is not None and pool == 0
         self.take_up, self.held = (0.0, 0.0) if first else (system.take_up, system.held)
         self.polled = 1 if first else system.polled
+        self.gathers, self.taken = (system.gathers if pool == 0 else 0), 0
         self.per_step = 1.0 if first else system.accepted
         self.drafted = 0 if first else system.drafted
         self.period = max(1, int(spec.block_tokens / self.per_step))
@@ -134,6 +135,13 @@ class Engine:
         request.steps, request.joined = 0, True
         request.until_block = min(int(room / self.per_step), self.period - 1 + late)
 
+    def has_prompt(self) -> bool:
+        if any(r.computed < r.target for r in self.running):
+            return True
+        if not self.waiting or len(self.running) >= self.spec.max_num_seqs:
+            return False
+        return self.waiting[0].known_from <= self.steps_done or not any(e.running for e in self.beside)
+
     def start_waiting(self, budget: int, first: bool) -> tuple[int, float, list[Request]]:
         tokens, attention, done = 0, 0.0, []
         while self.waiting and len(self.running) < self.spec.max_num_seqs:
@@ -208,12 +216,12 @@ class Engine:
         y = (running - st.running[j]) / (st.running[j + 1] - st.running[j])
         return float(rows[j] * (1 - y) + rows[j + 1] * y)
 
-    def plan(self) -> Plan | None:
+    def plan(self, taking: bool) -> Plan | None:
         """Who takes part in the next step; or only decisions, where all gave way or prompts come first and none could
-        start."""
+        start. taking: whether the ranks take prompts up; those under way go on."""
         first = self.naive.system.policy == "prefill_first"
-        gave = False
         partial = next((r for r in self.running if r.computed < r.target), None)
+        gave = not taking
         if first:
             found = self.prompts(partial, first, gave, [], self.spec.max_num_batched_tokens)
             if found:
@@ -307,16 +315,27 @@ class Engine:
                 self.begin_decode(request, 0)
 
 
+def takes(engines: list[Engine]) -> bool:
+    """Whether ranks that wait for each other take prompts up."""
+    lead, every = engines[0], engines[0].gathers
+    if not every or len(engines) == 1 or not all(e.decoding() for e in engines) or all(e.has_prompt() for e in engines):
+        return True
+    gone = lead.steps_done - lead.taken
+    return gone > 0 and gone % every == 0
+
+
 def step_together(engines: list[Engine]) -> None:
     """One step of an engine, or of ranks that step together: as long as the slowest takes, and what all take together.
 
     Who gave way with all the rest is looked at again at once."""
-    plans = []
+    plans, taking = [], takes(engines)
     for engine in engines:
-        tries = (engine.plan() for _ in range(3) if engine.running or engine.waiting)
+        tries = (engine.plan(taking) for _ in range(3) if engine.running or engine.waiting)
         plans.append(next((p for p in tries if p is not None), Plan([], 0, 0.0, [])))
     if not any(p.decoders or p.tokens for p in plans):
         return
+    if taking and any(p.tokens for p in plans):
+        engines[0].taken = engines[0].steps_done
     seconds = max(e.own_s(p) for e, p in zip(engines, plans, strict=True))
     seconds += engines[0].joint_s(plans) if len(engines) > 1 else 0.0
     decoded = any(p.decoders for p in plans)

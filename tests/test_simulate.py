@@ -80,7 +80,8 @@ PARTS: dict[str, Any] = {
     "accepted": st.sampled_from([1.0, 1.0, 1.0, 2.6]),
     "drafted": st.sampled_from([0, 3])}
 SYSTEMS = st.builds(drawn, engines=st.integers(1, 3), ranks=st.just(1), both=st.just(False), **PARTS)
-RANKS = st.builds(drawn, engines=st.integers(1, 2), ranks=st.integers(2, 4), both=st.booleans(), **PARTS)
+RANKS = st.builds(drawn, engines=st.integers(1, 2), ranks=st.integers(2, 4), both=st.booleans(),
+                  gathers=st.sampled_from([0, 0, 4, 31]), **PARTS)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -119,9 +119,10 @@ def end_prompts(st: Any, e: int, head: int) -> None:
         slot = after
 
 
-def take_prompts(st: Any, e: int) -> tuple[int, int, float, int]:
+def take_prompts(st: Any, e: int, more: bool) -> tuple[int, int, float, int]:
     """Who takes part in an engine's next step, which has prompts in it: (running, prompt tokens, seconds that these add
-    to what the engine takes by itself, requests whose prompt it completes as a chain)."""
+    to what the engine takes by itself, requests whose prompt it completes as a chain). more: than the one under way.
+    """
     engine = e * ENGINE_INTS
     pool = st.ei[engine + POOL]
     pi = pool * POOL_INTS
@@ -131,7 +132,7 @@ def take_prompts(st: Any, e: int) -> tuple[int, int, float, int]:
         gave = secure(st, e)
     running = 0 if first else st.ei[engine + NDEC]
     budget = st.pi[pi + BUDGET] - running * (1 + st.pi[pi + DRAFTED])
-    tokens, added, head = prompts(st, e, budget, gave)
+    tokens, added, head = prompts(st, e, budget, gave or not more)
     if not first:
         running = st.ei[engine + NDEC]
     if tokens > 0:
@@ -154,7 +155,7 @@ def step_done(st: Any, e: int, running: int, tokens: int, head: int, seconds: fl
 
 def mixed_step(st: Any, e: int) -> None:
     """One step with prompts in it."""
-    running, tokens, added, head = take_prompts(st, e)
+    running, tokens, added, head = take_prompts(st, e, True)
     if running == 0 and tokens == 0:
         return
     seconds = added

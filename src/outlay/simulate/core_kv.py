@@ -21,13 +21,14 @@ STEP, NDEC, NRUN, FREE, FRESH, WHEAD, WTAIL, NWAIT, RTAIL, PART, STATUS, LHEAD, 
 AWAY, LEAD, GONE = range(16, 19)  # on their way to it; first of the ranks it steps with; steps those have gone
 RUNS, CHUNK, CHAIN = range(19, 22)  # of a rank's next step: running, prompt tokens, first whose prompt it completes
 MOVING = 22  # requests whose prompt it has computed, and whose cache is on its way to the other pool
-ENGINE_INTS = 23
+TAKEN = 23  # of the first of ranks that wait for each other: steps gone when they last took prompts up
+ENGINE_INTS = 24
 TIME, READ, BUSY, SINCE, ON, READER, LAUNCH, LAUNCH_NEXT = range(8)
 OWN, ADDED = range(8, 10)  # of a rank's next step: seconds that it takes by itself, and what prompts add of them
 ENGINE_FLOATS = 10
 # What a pool of engines is, in integers and in floats.
-SEQS, BUDGET, BLOCK, PERIOD, DRAFTED, SHARED, HASHED, PREFILL_FIRST, LENGTH, WHOLE, RANKS = range(11)
-POOL_INTS = 11
+SEQS, BUDGET, BLOCK, PERIOD, DRAFTED, SHARED, HASHED, PREFILL_FIRST, LENGTH, WHOLE, RANKS, GATHERS = range(12)
+POOL_INTS = 12
 READ_S, PAIR_S, WINDOW_S, WINDOW, SELECT_S, SELECT_AFTER, YIELD, RESERVE, HIT, TAKE_UP, HELD, POLLED = range(12)
 POOL_FLOATS = 12
 # Global counters and settings.

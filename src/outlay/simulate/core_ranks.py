@@ -27,6 +27,7 @@ from outlay.simulate.core_kv import (
     ENGINE_INTS,
     FEEDBACK,
     FREE,
+    GATHERS,
     GONE,
     LOGROOM,
     NDEC,
@@ -46,12 +47,13 @@ from outlay.simulate.core_kv import (
     RUNS,
     SEQS,
     STEP,
+    TAKEN,
     TIME,
     WHEAD,
     WIDE,
     take_blocks,
 )
-from outlay.simulate.core_step import secure
+from outlay.simulate.core_step import known_of, secure
 from outlay.simulate.core_time import chunk_s, decode_s, joint_s, steps_in_step
 
 
@@ -68,30 +70,49 @@ def any_inside(st: Any, lead: int) -> bool:
     return False
 
 
+def gathered(st: Any, lead: int) -> int:
+    """Decode steps until the ranks take prompts up, that wait for each other; none where they do now."""
+    engine = lead * ENGINE_INTS
+    every, gone = (st.pi[st.ei[engine + POOL] * POOL_INTS + GATHERS], st.ei[engine + GONE] - st.ei[engine + TAKEN])
+    if every <= 0:
+        return 0
+    left, all_have = (every - gone % every, True)
+    for e in range(lead, lead + ranks_of(st, lead)):
+        engine, pool = (e * ENGINE_INTS, st.ei[e * ENGINE_INTS + POOL] * POOL_INTS)
+        if st.ei[engine + NDEC] == 0:
+            return 0
+        if st.ei[engine + PART] < 0:
+            waits = st.ei[engine + WHEAD] >= 0 and st.ei[engine + NRUN] < st.pi[pool + SEQS]
+            all_have = all_have and waits and known_of(st, e) == 0
+    return 0 if all_have or (gone > 0 and left == every) else int(left)
+
+
 def equal_steps(st: Any, lead: int) -> int:
     """Steps in which all ranks only decode, and the same requests; none where the next has prompts in it or is short
     of blocks."""
-    most = NEVER
+    most, later = (NEVER, gathered(st, lead))
     for e in range(lead, lead + ranks_of(st, lead)):
         engine = e * ENGINE_INTS
         if st.ei[engine + NRUN] + st.ei[engine + NWAIT] > 0:
             prompt, until = look(st, e)
-            if prompt:
+            if prompt and (later == 0 or st.ei[engine + PART] >= 0):
                 return 0
+            if prompt:
+                until = later
             most = min(most, steps_ahead(st, e, until) if st.ei[engine + NDEC] > 0 else until)
     return int(most)
 
 
-def plan(st: Any, e: int) -> None:
-    """What a rank does in the next step."""
+def plan(st: Any, e: int, later: int) -> None:
+    """What a rank does in the next step; later: steps until it takes prompts up."""
     engine, floats = (e * ENGINE_INTS, e * ENGINE_FLOATS)
     st.ei[engine + RUNS], st.ei[engine + CHUNK], st.ei[engine + CHAIN] = (0, 0, -1)
     st.ef[floats + OWN], st.ef[floats + ADDED] = (0.0, 0.0)
     again = True
     while again and st.ei[engine + NRUN] + st.ei[engine + NWAIT] > 0:
         prompt, _ = look(st, e)
-        if prompt:
-            running, tokens, added, head = take_prompts(st, e)
+        if prompt and (later == 0 or st.ei[engine + PART] >= 0):
+            running, tokens, added, head = take_prompts(st, e, later == 0)
             st.ei[engine + RUNS], st.ei[engine + CHUNK], st.ei[engine + CHAIN] = (running, tokens, head)
             st.ef[floats + ADDED] = added
         else:
@@ -108,14 +129,16 @@ def plan(st: Any, e: int) -> None:
 def step_together(st: Any, lead: int) -> None:
     """One step of all ranks, each with its own requests and prompts."""
     pool, ranks = (st.ei[lead * ENGINE_INTS + POOL], ranks_of(st, lead))
-    fullest, tokens, longest = (0, 0, 0.0)
+    fullest, tokens, longest, later = (0, 0, 0.0, gathered(st, lead))
     for e in range(lead, lead + ranks):
-        plan(st, e)
+        plan(st, e, later)
         fullest = max(fullest, st.ei[e * ENGINE_INTS + RUNS])
         tokens += st.ei[e * ENGINE_INTS + CHUNK]
         longest = max(longest, st.ef[e * ENGINE_FLOATS + OWN])
     if fullest == 0 and tokens == 0:
         return
+    if later == 0 and tokens > 0:
+        st.ei[lead * ENGINE_INTS + TAKEN] = st.ei[lead * ENGINE_INTS + GONE]
     joint = chunk_s(st, pool, 1, fullest, tokens / ranks) if tokens > 0 else 0.0
     seconds = longest + joint
     if fullest > 0:

@@ -107,8 +107,9 @@ class System(Struct, frozen=True):
     reading its text, by the token and one request after another; on launching its prompt, by the pass that it takes at
     least, those that come meanwhile together. take_up: decode steps until an engine knows of a request, beside the one
     under way; an idle engine takes as much time. held: steps more while anything runs. polled: only each so manyth of
-    an engine's decode steps looks for requests. slack: requests by which an engine with the longest known prefix may be
-    fuller than the emptiest.
+    an engine's decode steps looks for requests. gathers: ranks that step together take prompts up when each has one,
+    or so many decode steps after they last did, or where one of them answers nobody. slack: requests by which an engine
+    with the longest known prefix may be fuller than the emptiest.
     """
 
     pool: Pool
@@ -129,6 +130,7 @@ class System(Struct, frozen=True):
     take_up: float = 0.0
     held: float = 0.0
     polled: int = 1
+    gathers: int = 0
     move_s: float = 0.0
     move_token_s: float = 0.0
     autoscale: Autoscale | None = None  # of `pool`

@@ -145,7 +145,8 @@ def _pools(t: Tables, system: System, pools: tuple[Pool, ...], steps: tuple[Step
                               (c.DRAFTED, 0 if first else system.drafted), (c.SHARED, max(prefix_tokens, 1)),
                               (c.HASHED, hashed if number == 0 else 0),
                               (c.PREFILL_FIRST, POLICIES.index(system.policy)), (c.LENGTH, system.max_model_len),
-                              (c.WHOLE, int(system.whole_prompt)), (c.RANKS, pool.ranks)):
+                              (c.WHOLE, int(system.whole_prompt)), (c.RANKS, pool.ranks),
+                              (c.GATHERS, system.gathers if number == 0 else 0)):
             pi[number * c.POOL_INTS + column] = whole
         for column, real in ((c.READ_S, step.read_s), (c.PAIR_S, step.pair_s), (c.WINDOW_S, step.window_s),
                              (c.WINDOW, step.window), (c.SELECT_S, step.select_s),

@@ -26,7 +26,7 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import HANDOVER_S, Side, pools_time
 from outlay.steps.serve.time import HOP_S, serve_time
 from outlay.steps.serve.time_costs import decode_step_s, inside_s, joint_s, launched_s, passes_s
-from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, gathered_steps, held_steps
+from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, held_steps
 from outlay.steps.serve.time_parts import PROMPT_SHARE, Parts, time_parts
 from outlay.steps.serve.time_waits import let_pass
 
@@ -222,12 +222,11 @@ def replay_pools(
     return simulate(workload, whole, (steps[0], steps[1]), seed, slo=slo, power=power, keep=keep)
 
 
-def _held(engine: EngineTime, inside: float, ranks: int, output: float) -> dict[str, float]:
+def _held(engine: EngineTime, inside: float) -> dict[str, float]:
     """Decode steps that requests are kept waiting on purpose, with as many in a replica as there are; those of them
     that pass from one look for requests to the next, half of which is waited for on average."""
-    gathered = gathered_steps(engine, float(ranks), inside / ranks, output)
-    held = float(let_pass(engine, inside, gathered))
-    polled = max(round(float(np.maximum(held_steps(engine, inside), gathered))), 1)
+    held = float(let_pass(engine, inside))
+    polled = max(round(float(held_steps(engine, inside))), 1)
     return {"held": max(held - 0.5 * (polled - 1), 0.0), "polled": polled}
 
 
@@ -267,7 +266,7 @@ def _fields(
         "drafted": round(float(engine.drafted)),
         "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
     } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()} | (
-        _held(engine, inside, ranks, float(phase.asked.output)))
+        _held(engine, inside) | {"gathers": round(float(engine.gathers)) if ranks > 1 else 0})
 
 
 def before_engine(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout) -> dict[str, float]:
