@@ -35,6 +35,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt-oss-120b": ("1xh200-sxm-141gb", {"tensor": 1}),
     "deepseek-r1": ("8xh200-sxm-141gb", {"tensor": 8, "expert": 8}),
     "glm-5": ("8xh200-sxm-141gb", {"tensor": 8}),  # attends to selected keys
+    "qwen3-30b-a3b ranks": ("4xh100-sxm5-80gb", {"tensor": 1, "data": 4, "expert": 4}),
+    "gpt-oss-120b ranks": ("4xh200-sxm-141gb", {"tensor": 1, "data": 4, "expert": 4}),
     "deepseek-r1 ranks": ("8xh200-sxm-141gb", {"tensor": 1, "data": 8, "expert": 8}),
 }
 LENGTHS = ((128, 128), (1024, 1024), (2048, 256), (8192, 1024), (1024, 1))
@@ -46,7 +48,7 @@ NUMBERS = ("steady ttft", "ttft", "ttft p50", "tpot", "e2e", "out/s")
 
 def planned(model: str, engine: str) -> Any:
     fleet, layout = MODELS[model]
-    precision = "mxfp4" if model == "gpt-oss-120b" else "fp8"
+    precision = "mxfp4" if model.startswith("gpt-oss") else "fp8"
     return resolve(scenario_from({"model": model.removesuffix(" ranks"), "fleet": fleet, "serve": {
         "engine": engine, "precision": precision, "replicas": 1, "max_model_len": 16384, "max_num_seqs": 256,
         "workload": {"concurrency": 8, "input": 1024, "output": 1024}, **layout}}), load())
