@@ -18,6 +18,7 @@ _RULE = (
     (3.20542900286, 0.00278914132123),
     (4.5127458634, 2.23458440077e-05),
 )
+LONG_ROUNDS = 4  # of the fixed point between how many rounds serve and how many come in them
 FAR_MEAN = 16.0  # of a Poisson number, from which on its largest grows as that of a normal one
 _NORMAL = (*_RULE, *((-node, weight) for node, weight in _RULE[1:]))
 
@@ -103,6 +104,26 @@ def at_least_one(mean: Value) -> Value:
     """
     some = np.maximum(mean, 1e-9)
     return some / -np.expm1(-some)
+
+
+def in_long_rounds(mean: Value, longer: Value) -> Value:
+    """How many others one meets in a round that serves all who came in the one before, as Poisson arrivals in time.
+
+    mean: that come in a mean round. Rounds that serve any are longer, by `longer` of an empty one, and more come in
+    them: a round is after an empty one or after one that served, in which x or (1 + longer)·x come. Where rounds are
+    equally long that is the mean itself:
+
+    >>> round(float(in_long_rounds(0.3, 0.0)), 3), round(float(in_long_rounds(0.163, 19.0)), 2)
+    (0.3, 1.11)
+    """
+    serving = -np.expm1(-mean)
+    empty: Value = mean
+    for _ in range(LONG_ROUNDS):
+        empty = mean / (1.0 + serving * longer)
+        after_empty, after_served = -np.expm1(-empty), -np.expm1(-empty * (1.0 + longer))
+        serving = after_empty / np.maximum(1.0 + after_empty - after_served, 1e-12)
+    often = (1.0 - serving) * empty**2 + serving * (empty * (1.0 + longer)) ** 2
+    return often / np.maximum((1.0 - serving) * empty + serving * empty * (1.0 + longer), 1e-12)
 
 
 def fullest(mean: Value, groups: Value) -> tuple[Value, Value]:

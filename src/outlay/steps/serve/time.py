@@ -21,6 +21,7 @@ from outlay.steps.serve.time_costs import (
     answered_s,
     bare_s,
     burst_s,
+    carried_s,
     inside_and_met_s,
     inside_s,
     launched_s,
@@ -185,12 +186,15 @@ def _open(
     running: Num = np.minimum(busy, 1.0) * ceiling
     found: dict[str, Num] = {}
     before: tuple[Num, Num] | None = None
+    longer: Num = 0.0
     for _ in range(ROUNDS):
         # One who comes finds as many as there are on average (Poisson arrivals see time averages: Wolff 1982).
-        parts = time_parts(arch, device, engine, layout, load, np.minimum(running + 1.0, ceiling))
+        parts = time_parts(arch, device, engine, layout, load, np.minimum(running + 1.0, ceiling), longer)
         ttft, tpot = looped(parts, engine, layout, load, running * parts.ranks)
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}
+        if np.any(np.greater(parts.ranks, 1.0)):
+            longer = carried_s(parts, engine.constants) / answered_s(parts, engine)
         inside = np.minimum(rate * e2e, ceiling)
         running, before = _steady(before, (running, inside), ceiling), (running, inside)
     over = np.greater_equal(busy, SATURATED)

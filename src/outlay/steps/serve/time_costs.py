@@ -121,6 +121,12 @@ def inside_and_met_s(parts: Parts, constants: Mapping[str, Num]) -> tuple[Num, N
     return (own + routed) / parts.together_all, met
 
 
+def carried_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """What decode steps that carry prompts take longer."""
+    own, routed = _carried_s(parts, constants)
+    return own + routed
+
+
 def _carried_s(parts: Parts, constants: Mapping[str, Num]) -> tuple[Num, Num]:
     """What decode steps that carry prompts take longer: by the rank with most of them, and by those of all ranks."""
     c = constants.__getitem__

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import Architecture
-from outlay.physics.queueing import at_least_one, fullest
+from outlay.physics.queueing import at_least_one, fullest, in_long_rounds
 from outlay.steps.serve.attention import (
     INDEX_KERNELS,
     decode_attention_s,
@@ -76,9 +76,13 @@ def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Nu
 
 
 def time_parts(
-    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, running: Num
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, running: Num,
+    longer: Num = 0.0,
 ) -> Parts:
-    """The parts at a number of running sequences a rank."""
+    """The parts at a number of running sequences a rank.
+
+    longer: what steps with prompts of ranks take longer, over a step without; more prompts come in those.
+    """
     by = engine.part_bytes
     busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
     own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
@@ -98,7 +102,7 @@ def time_parts(
     most, spanned = np.maximum(room / own, 1.0), np.ceil(own / room)
     filled = np.where(np.greater(spanned, 1.0) & np.less_equal(ranks, 1.0),
                       np.minimum(spanned * room / own - 1.0, 1.0), 0.0)
-    gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most)
+    gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most, longer)
     chunks, burst = (np.ceil(own * n / budget) for n in (at_once, whole))
     shared = np.maximum(own * together / room, 1.0)
     chunk = own * together / shared
@@ -144,7 +148,7 @@ def _ranks(load: Load, layout: ServeLayout, experts: int) -> Num:
 
 
 def _sharing(
-    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, most: Num
+    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, most: Num, longer: Num
 ) -> tuple[Num, tuple[Num, Num], tuple[Num, Num]]:
     """Steps between two looks of ranks for prompts, and how many prompts share a step: of the rank with most, and of
     all that step together; each by the step that has any, and by a prompt in it.
@@ -164,6 +168,8 @@ def _sharing(
     if not np.any(np.greater(ranks, 1.0)):
         together = np.minimum(of_all[0], most), np.minimum(of_all[1], most)
         return gathered, together, together
+    more = in_long_rounds(more, longer / np.maximum(held, 1.0)) if np.any(longer) else more
+    of_all = at_least_one(more), 1.0 + more
     slowest = fullest(more / ranks, ranks)
     # What a step's budget does not hold goes with the next step, or where ranks wait for each other with the next look.
     by_step, by_prompt = (
