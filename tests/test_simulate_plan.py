@@ -26,7 +26,7 @@ from outlay.resolve import resolve
 from outlay.resolve.lengths import Lengths
 from outlay.resolve.serve.time import time_constants, time_device
 from outlay.scenario_io import scenario_from
-from outlay.simulate import Arrivals, Pool, Synthetic, System, simulate
+from outlay.simulate import Arrivals, Given, Pool, Synthetic, System, batch, simulate
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.pools import Side, pools_time
 from outlay.steps.serve.time import serve_time
@@ -241,3 +241,32 @@ def test_twice_the_slots_never_answer_less() -> None:
         rates = [float(serve_time(DENSE, DEVICE, MANY, ServeLayout(1), Load("closed", prompt, output, 2.0**n))[
             "output_tokens_per_s"]) for n in range(4, 11)]
         assert all(more >= fewer for fewer, more in pairwise(rates)), rates
+
+
+@pytest.mark.parametrize("gathers", [0.0, 60.0], ids=["none held back", "until every rank has one"])
+@pytest.mark.parametrize("users", [1, 4, 16, 64])
+def test_ranks_in_step_agree_with_the_closed_form(users: int, gathers: float) -> None:
+    """A prompt alone passes as soon as in the replay, TPOT within 5 % whoever meets."""
+    layout, engine = ServeLayout(1.0, 1, 4.0, 4.0), replace(ENGINE, gathers=gathers, max_num_seqs=64.0)
+    steps = step_time(MIXED, DEVICE, engine, layout, 1152.0, 64, 8192)
+    system = replace(ROOM, pool=Pool(4, 64, 8192, 4_000_000, ranks=4), gathers=int(gathers),
+                     **before_engine(MIXED, DEVICE, engine, layout))
+    work = Synthetic(Arrivals("closed", concurrency=users), Lengths(1024.0), Lengths(256.0, 0.3), 60 + 12 * users)
+    later = replace(engine, constants={**engine.constants, "queue": 0.0})
+    form = serve_time(MIXED, DEVICE, later, layout, Load("closed", 1024.0, 256.0, float(users)))
+    found = simulate(work, system, steps, 3, fast=False).times()
+    assert float(np.nanmean(found["tpot_s"])) == pytest.approx(float(form["tpot_s"]), rel=0.05)
+    if users == 1:
+        assert found["ttft_s"].mean() == pytest.approx(float(form["ttft_s"]), rel=0.03)
+
+
+def test_ranks_wait_until_each_has_a_prompt() -> None:
+    """Two ranks answer long; a prompt that comes to one waits for the limit, or for one that comes to the other."""
+    layout, ends = ServeLayout(1.0, 1, 2.0, 2.0), []
+    steps = step_time(MIXED, DEVICE, ENGINE, layout, 600.0, 8, 8192)
+    for more, gathers in (((), 0), ((), 40), ((0.05,), 40)):
+        times = [0.0, 0.0, 0.9, *(0.9 + each for each in more)]
+        given = Given(batch(times, [512] * len(times), [800, 800] + [4] * (len(times) - 2)))
+        system = System(Pool(2, 8, 8192, 100_000, ranks=2), 10_000, gathers=gathers)
+        ends.append(simulate(given, system, steps, fast=False).requests["first_token_s"][2] - 0.9)
+    assert ends[0] < 0.05 < ends[2] < ends[1] < 0.05 + 41 * float(steps.base_s[1]) * 1.5
