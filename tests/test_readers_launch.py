@@ -215,6 +215,7 @@ def test_tensorrt_llm_with_its_options_file() -> None:
         "engine": "tensorrt-llm",
         "tensor": 1,
         "data": 8,
+        "gather_steps": 0,
         "expert": 8,
         "max_num_seqs": 256,
         "max_num_batched_tokens": 4096,

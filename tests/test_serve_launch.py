@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outlay import plan
+from outlay.errors import Inconsistent
 from outlay.planner.serve.launch import launch, launch_pools
 from outlay.readers.launch.line import read_launch
 
@@ -74,6 +75,23 @@ def test_steps_let_pass_are_written_and_read_and_those_of_recipes_told() -> None
     assert read_launch(line["words"])[0]["serve"]["hold_steps"] == 1  # the engine's own default
     line = launch("tensorrt-llm", HUB, {"hold_steps": 20})
     assert line is not None and "batch_wait_timeout_iters: 20" in line["notes"][0]
+
+
+def test_waiting_for_other_ranks_is_written_read_and_refused_where_nobody_waits() -> None:
+    ranks = {"tensor": 1, "data": 8, "expert": 8}
+    line = launch("tensorrt-llm", HUB, ranks | {"gather_steps": 30})
+    assert line is not None and "attention_dp_config: {enable_balance: true, timeout_iters: 30}" in line["notes"][-1]
+    line = launch("tensorrt-llm", HUB, ranks)
+    assert line is not None and "gather_steps: 0" in line["notes"][0]
+    words = ["trtllm-serve", "org/x", "--tp_size", "8", "--enable_attention_dp"]
+    assert read_launch(words)[0]["serve"]["gather_steps"] == 0  # the engine's own default
+    balanced = [*words, "--attention_dp_config", '{"enable_balance": true, "timeout_iters": 20}']
+    assert read_launch(balanced)[0]["serve"]["gather_steps"] == 20
+    for engine, model, data in (("vllm", "qwen3-30b-a3b", 2), ("tensorrt-llm", "llama-3.1-8b", 2)):
+        with pytest.raises(Inconsistent) as caught:
+            plan({"model": model, "fleet": "2xh100-sxm5-80gb",
+                  "serve": {"engine": engine, "data": data, "gather_steps": 5}})
+        assert caught.value.field == "serve.gather_steps"
 
 
 def test_a_plan_carries_its_line() -> None:

@@ -322,6 +322,7 @@ class Serve(Record, frozen=True):
     max_num_batched_tokens: Degree | None = None
     enforce_eager: bool | None = None
     hold_steps: CountOrZero | None = None  # decode steps the server is set to let pass before it takes up requests
+    gather_steps: CountOrZero | None = None  # steps prompts are held back at most until every attention rank has one
     sampling: Literal["greedy", "top-p", "penalties"] | None = None  # top-p: or top-k; penalties: of either kind too
     kv_cache_bytes_per_device: Bytes | None = None
     cpu_offload_bytes_per_device: Bytes | None = None  # weights kept on the host, read over its link (cpu-offload-gb)

@@ -180,6 +180,12 @@ def _trtllm(model: str, serve: Serve, draft: str | None) -> tuple[Words, list[st
     )
     if data > 1:
         options.append("enable_attention_dp: true")
+        if serve.get("gather_steps"):
+            most = int(serve["gather_steps"])
+            options.append(f"attention_dp_config: {{enable_balance: true, timeout_iters: {most}}}")
+        elif serve.get("gather_steps") is None:
+            notes.append("planned with attention_dp_config.enable_balance as published recipes set it; without it no "
+                         "rank's prompts wait for another's (serve.gather_steps: 0)")
     if int(serve.get("max_model_len") or 0) > int(serve.get("max_num_batched_tokens") or 0) > 0:
         options.append("enable_chunked_prefill: true")  # else longer prompts than a step are refused
     if serve.get("pool"):  # its buffer is to hold a whole prompt

@@ -24,6 +24,7 @@ dtype | text | @dtype
 quantization | text | @quantization
 enable-attention-dp | flag | @dp_attention
 batch-wait-timeout-iters | int | hold_steps
+attention-dp-config | json | @balance
 enable-lora | flag | @lora
 max-loras | int | @max_loras
 max-lora-rank | int | @lora_rank
@@ -62,10 +63,11 @@ def finish(c: Collected) -> dict[str, Any]:
     adapters(c, serve, 4, 64)
     tensor = c.take("@tp", 1)
     if c.take("@dp_attention") and tensor > 1:
-        serve |= {"tensor": 1, "data": tensor}
+        serve |= {"tensor": 1, "data": tensor, "gather_steps": _gathered(c)}
         c.note("serve.data", tensor, "enable_attention_dp: each of the tensor ranks attends its own requests")
     else:
         serve["tensor"] = tensor
+    c.take("@balance", {})
     if "@graphs" in c.values:
         c.unplanned.append("cuda_graph_config")
         c.take("@graphs")
@@ -82,6 +84,18 @@ def finish(c: Collected) -> dict[str, Any]:
     serve.update({k: v for k, v in c.values.items() if not k.startswith("@")})
     c.unknown += [f"{word} (a word without a flag)" for word in c.positional[:20]]
     return {"serve": serve} | ({"model": model} if model else {})
+
+
+def _gathered(c: Collected) -> int:
+    """Steps that prompts wait at most until every attention rank has one: none unless balancing is on, then 50
+    (AttentionDpConfig of TensorRT-LLM's LLM API)."""
+    given: Mapping[str, Any] = c.take("@balance", {})
+    for key in given:
+        if key not in ("enable_balance", "timeout_iters"):
+            c.unplanned.append(f"attention_dp_config.{str(key)[:60]}")
+    if not truth(given.get("enable_balance", False), "attention_dp_config.enable_balance"):
+        return 0
+    return whole(given.get("timeout_iters", 50), "attention_dp_config.timeout_iters")
 
 
 def _quant(c: Collected) -> None:

@@ -274,13 +274,20 @@ def _holds(given: Serve, engine: Engine, notes: Notes) -> tuple[tuple[float, flo
 
 def _gathers(given: Serve, engine: Engine, arch: Architecture, notes: Notes) -> float:
     """Decode steps that the server holds prompts back at most, until every attention rank has one."""
-    name = "gather_steps"
-    if name not in engine.facts:
-        return 0.0
+    name, own = "gather_steps", given.gather_steps
     sides = given.disaggregated
     ranks = max(each.data or 1 for each in ((given,) if sides is None else (sides.prefill, sides.decode)))
-    if ranks > 1 and any(kind.mlp == "moe" for kind, _ in arch.groups):
-        notes.assume("serve.data, prompts held back until every rank has one", f"up to {engine.number(name):g} steps",
+    waits = ranks > 1 and any(kind.mlp == "moe" for kind, _ in arch.groups)
+    if own and name not in engine.facts:
+        raise Inconsistent(f"serve.{name}: {engine.name} holds no prompts back for other ranks; leave it out",
+                           f"serve.{name}")
+    if own and not waits:
+        raise Inconsistent(f"serve.{name}: only attention ranks of a mixture (serve.data above 1) wait for each other; "
+                           "leave it out", f"serve.{name}")
+    if own is not None or name not in engine.facts:
+        return float(own or 0.0)
+    if waits:
+        notes.assume(f"serve.{name}", f"{engine.number(name):g}, until every attention rank has a prompt",
                      engine.facts[name].note, engine.source(name))
     return engine.number(name)
 
