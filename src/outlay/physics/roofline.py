@@ -67,10 +67,10 @@ def look_up(grid: Grid, rows: Value, weight_bytes: Value) -> Value:
     y, j = _position(weight_bytes, grid.first_bytes_log2, grid.bytes_step_log2, table.shape[1])
     flat, width = table.ravel(), table.shape[1]
     at = i * width + j
-    rest_x, rest_y = 1 - x, 1 - y
-    low = flat.take(at) * rest_y + flat.take(at + 1) * y
-    high = flat.take(at + width) * rest_y + flat.take(at + width + 1) * y
-    return np.exp(low * rest_x + high * x)
+    low, high = flat.take(at), flat.take(at + width)
+    low += (flat.take(at + 1) - low) * y
+    high += (flat.take(at + width + 1) - high) * y
+    return np.exp(low + (high - low) * x)
 
 
 def _position(value: Value, first: float, step: float, size: int) -> tuple[Value, Any]:

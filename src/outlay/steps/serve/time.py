@@ -29,7 +29,7 @@ from outlay.steps.serve.time_costs import (
     shorter_s,
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
-from outlay.steps.serve.time_parts import Parts, sequences_at_once, time_parts
+from outlay.steps.serve.time_parts import Parts, in_step, sequences_at_once, time_parts
 from outlay.steps.serve.time_waits import (
     away_s,
     beside_s,
@@ -193,7 +193,7 @@ def _open(
         ttft, tpot = looped(parts, engine, layout, load, running * parts.ranks)
         e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}
-        if np.any(np.greater(parts.ranks, 1.0)):
+        if in_step(parts.ranks):
             longer = carried_s(parts, engine.constants) / answered_s(parts, engine)
         inside = np.minimum(rate * e2e, ceiling)
         running, before = _steady(before, (running, inside), ceiling), (running, inside)

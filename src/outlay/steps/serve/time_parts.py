@@ -141,6 +141,11 @@ def time_parts(
     )
 
 
+def in_step(ranks: Num) -> bool:
+    """Whether any ranks step together; one number is asked without an array, as a plan asks some six times."""
+    return ranks > 1.0 if isinstance(ranks, float) else bool(np.any(np.greater(ranks, 1.0)))
+
+
 def _ranks(load: Load, layout: ServeLayout, experts: int) -> Num:
     """Attention ranks that wait for each other's prompts: those that share experts, but where requests of one length
     are queued, which fill and empty all ranks together."""
@@ -165,7 +170,7 @@ def _sharing(
         held = np.maximum(np.minimum(held_steps(engine, running * layout.data), load.output - 1.0), gathered)
     more = others * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
     of_all = at_least_one(more), 1.0 + more
-    if not np.any(np.greater(ranks, 1.0)):
+    if not in_step(ranks):
         together = np.minimum(of_all[0], most), np.minimum(of_all[1], most)
         return gathered, together, together
     more = in_long_rounds(more, longer / np.maximum(held, 1.0)) if np.any(longer) else more

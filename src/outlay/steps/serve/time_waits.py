@@ -16,7 +16,7 @@ from outlay.physics.queueing import (
 )
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import EngineTime, Load, held_steps
-from outlay.steps.serve.time_parts import Parts
+from outlay.steps.serve.time_parts import Parts, in_step
 
 Num = Any
 
@@ -81,7 +81,7 @@ def away_s(parts: Parts, decoding: Num, oneself: Num, shorter: Num, shortest: Nu
     oneself: 1 while one waits, 0 where it is one's own token.
     """
     away = (1.0 - decoding) * np.maximum(parts.sequences - 1.0, 0.0) + oneself
-    if np.any(np.greater(parts.ranks, 1.0)):
+    if in_step(parts.ranks):
         of_all = (1.0 - decoding) * parts.sequences
         least = largest_normal(parts.ranks) * np.sqrt(np.maximum(of_all, 0.0))
         away = np.where(np.greater(parts.ranks, 1.0), np.maximum(of_all - least, 0.0), away)
