@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from outlay.catalog import Catalog, Fact
+from outlay.catalog import Catalog, Entry, Fact
 from outlay.derive import Num
 from outlay.errors import BadValue
 
@@ -92,15 +93,17 @@ def find_engine(name: str | None, version: str | None, catalog: Catalog, without
     if not wanted:
         raise BadValue(f"serve.engine_version: no number in {version!r}; write 0.11.0, or nightly for the newest known",
                        "serve.engine_version")
-    for entry in catalog.entries("engine"):
-        if entry.id.partition("@")[0] == base.id and "version_from" in entry:
-            low, high = (
-                version_of(str(entry.value("version_from"))),
-                version_of(str(entry.value("version_before"))),
-            )
-            if low <= wanted < high:
-                facts |= entry.facts
+    for low, high, entry in _ages(base.id, catalog):
+        if low <= wanted < high:
+            facts |= entry.facts
     return Engine(base.id, base.name, str(version), facts)
+
+
+def _ages(name: str, catalog: Catalog) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], Entry]]:
+    """Older forms of an engine that are described: from which version, before which, and what differs."""
+    for entry in catalog.entries("engine"):
+        if entry.id.partition("@")[0] == name and "version_from" in entry:
+            yield version_of(str(entry.value("version_from"))), version_of(str(entry.value("version_before"))), entry
 
 
 def version_gap(engine: Engine, catalog: Catalog) -> str:
@@ -110,13 +113,11 @@ def version_gap(engine: Engine, catalog: Catalog) -> str:
     """
     described = str(catalog.find("engine", engine.id).value("version", ""))
     wanted, today = version_of(engine.version), version_of(described)
-    ages = [(version_of(str(entry.value("version_from"))), version_of(str(entry.value("version_before"))))
-            for entry in catalog.entries("engine")
-            if entry.id.partition("@")[0] == engine.id and "version_from" in entry]
-    if not today or wanted[: len(today)] == today or any(low <= wanted < high for low, high in ages):
+    ages = list(_ages(engine.id, catalog))
+    if not today or wanted[: len(today)] == today or any(low <= wanted < high for low, high, _ in ages):
         return ""
     if wanted > today:
         return f"{engine.version} is newer than {described}, the newest that is described; planned as that one"
-    if ages and wanted >= max(high for _, high in ages):
+    if ages and wanted >= max(high for _, high, _ in ages):
         return ""
     return f"what {engine.name} {engine.version} does otherwise is not known; planned as {described}"

@@ -49,6 +49,7 @@ def decode_attention_s(
     """
     reading: Num = 0.0 * sequences
     calls, chosen, peak = 0, 0.0 * context, attention_peak(cache_bytes, device)
+    rate = device.memory_bytes_per_s * device.attention_share
     for kind, count in arch.groups:
         if kind.mixer == "none":
             continue
@@ -57,7 +58,6 @@ def decode_attention_s(
             state = 2.0 * STATE_BYTES * sequences * kind.heads * kind.head_dim * max(kind.state, 1) / layout.tensor
             reading = reading + count * state / (device.memory_bytes_per_s * STATE_SHARE)
             continue
-        rate = device.memory_bytes_per_s * device.attention_share
         size, flop = cache_read(kind, layout, sequences * attended_by(kind, context), cache_bytes)
         work = queries * flop * _padded(kind, layout, device, context)
         reading = reading + count * np.maximum(size / rate, work / (DECODE_SHARE * peak))
@@ -93,17 +93,22 @@ def least_heads(device: TimeDevice) -> float:
 
 def _selecting_s(kind: LayerKind, context: Num) -> Num:
     """Selecting the best of all cached keys: rows of a step do so side by side, each in one block."""
-    entries = context / max(kind.compress, 1)
-    return np.where(entries > kind.indexer_topk, SELECT_S + SELECT_ROW_S * entries, 0.0)
+    keys = index_keys(kind, context)
+    return np.where(keys > kind.indexer_topk, SELECT_S + SELECT_ROW_S * keys, 0.0)
 
 
 def index_work(kind: LayerKind, sequences: Num, queries: Num, context: Num) -> tuple[Num, Num]:
     """Bytes and 8-bit arithmetic of an indexer's scores at a context; its heads are all on every rank."""
     if not kind.indexer_heads:
         return 0.0, 0.0
-    entries = context / max(kind.compress, 1)
-    flop = index_flop(sequences * queries, entries, float(kind.indexer_heads), float(kind.indexer_head_dim))
-    return sequences * index_bytes(entries, index_key_bytes(kind)), flop
+    keys = index_keys(kind, context)
+    flop = index_flop(sequences * queries, keys, float(kind.indexer_heads), float(kind.indexer_head_dim))
+    return sequences * index_bytes(keys, index_key_bytes(kind)), flop
+
+
+def index_keys(kind: LayerKind, context: Num) -> Num:
+    """Keys an indexer scores at a context: one a position, or one for each pooled entry."""
+    return context / max(kind.compress, 1)
 
 
 def _narrow_peak(device: TimeDevice) -> Num:
@@ -188,7 +193,8 @@ def _prompt_layer_s(
     else:
         part = attention_flop(rows, heads, kind.head_dim, value, span) / peak
     if kind.indexer_heads:
-        entries = attention_span(length) / max(kind.compress, 1)
-        _, scored = index_work(kind, rows, 1.0, attention_span(length))
-        part = part + scored / (INDEX_SHARE * _narrow_peak(device)) + rows * (PROMPT_ROW_S + PROMPT_SCORE_S * entries)
-    return np.where(length / max(kind.compress, 1) > kind.indexer_topk, part, whole)
+        before = attention_span(length)
+        _, scored = index_work(kind, rows, 1.0, before)
+        chosen = PROMPT_ROW_S + PROMPT_SCORE_S * index_keys(kind, before)
+        part = part + scored / (INDEX_SHARE * _narrow_peak(device)) + rows * chosen
+    return np.where(index_keys(kind, length) > kind.indexer_topk, part, whole)

@@ -19,6 +19,16 @@ Num = Any  # float, array or Quantity
 POOLS = ("utilization", "static", "free", "context", "grows")
 
 
+def part_names(kind: LayerKind) -> tuple[str, str]:
+    """By which names `part_bytes` has the weights of a layer's mixer, and of the MLP that every token passes.
+
+    >>> part_names(LayerKind(mixer="mla", mlp="moe")), part_names(LayerKind(mixer="gdn"))
+    (('latent', 'shared'), ('mixer', 'mlp'))
+    """
+    mixer = {"attention": "attention", "mla": "latent"}.get(kind.mixer, "mixer")
+    return mixer, "shared" if kind.mlp == "moe" else "mlp"
+
+
 class ServeLayout(Struct, frozen=True):
     """One replica: tensor · data · pipeline devices; `data` are attention ranks with own sequences."""
 

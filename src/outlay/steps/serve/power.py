@@ -22,7 +22,7 @@ from outlay.physics.sparse import attended_span
 from outlay.steps.layers import Shape, Split, mixer_shapes, mlp_shapes, weights_of
 from outlay.steps.power_inputs import PowerFacts
 from outlay.steps.serve.attention import STATE_BYTES, attended_by, cache_read, index_work
-from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.inputs import ServeLayout, part_names
 from outlay.steps.serve.time_costs import prompt_s
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_parts import ROUTING_SPREAD, time_parts
@@ -56,8 +56,7 @@ def pass_work(
     split = Split(rows, layout.tensor, 1.0, 1.0, 1.0, False)
     total = NOTHING
     for kind, count in arch.groups:
-        mixer = "latent" if kind.mixer == "mla" else "attention" if kind.mixer == "attention" else "mixer"
-        dense = "shared" if kind.mlp == "moe" else "mlp"
+        mixer, dense = part_names(kind)
         one = _products(mixer_shapes(kind, arch.hidden, split), part_bytes[mixer], device)
         one += _products(mlp_shapes(kind, arch.hidden, split), part_bytes[dense], device)
         if kind.mlp == "moe":

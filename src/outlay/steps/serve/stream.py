@@ -14,8 +14,7 @@ from outlay.physics import stream as st
 from outlay.physics.roofline import look_up
 from outlay.physics.weights import WIDE_BYTES
 from outlay.steps.serve.cache import state_bytes, tokens_bytes
-from outlay.steps.serve.inputs import ServeLayout, ServeRecipe, StreamDevice
-from outlay.steps.serve.weights import STATE_SPACE
+from outlay.steps.serve.inputs import ServeLayout, ServeRecipe, StreamDevice, part_names
 
 Value = Any
 UNMEASURED_SHARE = 0.8
@@ -140,7 +139,7 @@ def _scaled(each: Value, count: float, label: str) -> Value:
 def active_parameters(kind: LayerKind, arch: Architecture) -> list[tuple[float, str]]:
     """Parameters of the matrices one token passes through in one layer, kernel by kernel, and their part."""
     parts = layer_parts(kind, arch.hidden, arch.norm)
-    mixer = "mixer" if kind.mixer in STATE_SPACE else "latent" if kind.mixer == "mla" else "attention"
+    mixer, _ = part_names(kind)
     attention = float(parts.attention + parts.attention_replicated)
     return [
         (attention * 0.6, mixer),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.physics.queueing import experts_touched
 from outlay.steps.layers import Split, mixer_shapes, mlp_shapes, weights_of
-from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.inputs import ServeLayout, part_names
 from outlay.steps.serve.time_inputs import EngineTime, TimeDevice
 from outlay.steps.serve.time_pass import Pass
 
@@ -43,8 +43,7 @@ def layer_bytes(
     held: Num = 0.0
     read: Num = 0.0
     for kind, count in arch.groups:
-        mixer = "latent" if kind.mixer == "mla" else "attention" if kind.mixer == "attention" else "mixer"
-        dense = "shared" if kind.mlp == "moe" else "mlp"
+        mixer, dense = part_names(kind)
         own = own + count * (weights_of(mixer_shapes(kind, arch.hidden, split)) * part_bytes[mixer]
                              + weights_of(mlp_shapes(kind, arch.hidden, split)) * part_bytes[dense])
         if kind.mlp != "moe":

@@ -41,7 +41,6 @@ class Pass(Struct, frozen=True, eq=False):
         experts = self._with_host(np.maximum(constant("experts") * self.experts, work), work, self.expert_link)
         return experts + constant("copies") * self.copies + constant("exchange") * self.exchange
 
-
     def _with_host(self, here: Num, work: Num, link: Num) -> Num:
         """Kernels whose weights lie on the host compute while they read these: the longer of both is waited for."""
         if type(self.away) is float:  # nothing is there

@@ -17,7 +17,7 @@ from outlay.physics.queueing import busiest_rank, busiest_touched, experts_touch
 from outlay.physics.roofline import Grid, look_up, matmul_time_s
 from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
 from outlay.steps.serve.attention import index_shapes
-from outlay.steps.serve.inputs import ServeLayout
+from outlay.steps.serve.inputs import ServeLayout, part_names
 from outlay.steps.serve.time_inputs import Links, TimeDevice
 
 Num = Any
@@ -53,8 +53,7 @@ def own_pass(
     jobs: list[Job] = []
     counts: list[int] = []
     for kind, count in arch.groups:
-        mixer = "latent" if kind.mixer == "mla" else "attention" if kind.mixer == "attention" else "mixer"
-        dense = "shared" if kind.mlp == "moe" else "mlp"
+        mixer, dense = part_names(kind)
         mixing = (*mixer_shapes(kind, arch.hidden, split), *index_shapes(kind, arch.hidden, rows))
         jobs += [(mixing, part_bytes[mixer]),
                  (mlp_shapes(kind, arch.hidden, split), part_bytes[dense])]

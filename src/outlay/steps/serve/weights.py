@@ -12,10 +12,9 @@ from outlay.derive import Quantity, add_all, derive, exact, value_of
 from outlay.model_size import layer_parts, model_parts
 from outlay.physics import weights as w
 from outlay.physics.parameters import mlp_parameters
-from outlay.steps.serve.inputs import ServeLayout, ServeRecipe
+from outlay.steps.serve.inputs import ServeLayout, ServeRecipe, part_names
 
 Value = Any
-STATE_SPACE = ("mamba1", "mamba2", "gdn", "kda", "lightning")
 
 
 class StageLayers(Struct, frozen=True):
@@ -61,7 +60,7 @@ def slice_kinds(arch: Architecture, first: int, last: int) -> tuple[tuple[LayerK
 def kind_bytes(kind: LayerKind, arch: Architecture, recipe: ServeRecipe, layout: ServeLayout) -> Value:
     """Weights of one layer on one device."""
     parts = layer_parts(kind, arch.hidden, arch.norm)
-    mixer = "mixer" if kind.mixer in STATE_SPACE else "latent" if kind.mixer == "mla" else "attention"
+    mixer, _ = part_names(kind)
     terms = [
         _part(parts.attention, mixer, recipe, layout.tensor),
         _part(parts.attention_replicated, mixer, recipe, 1),
