@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from outlay.physics import num
 
 Value = Any
 
@@ -17,7 +17,7 @@ def attention_span(sequence: Value, window: Value = 0) -> Value:
     >>> float(attention_span(4096)), float(attention_span(4096, 128))
     (2048.0, 126.0)
     """
-    w = np.where(np.logical_or(np.equal(window, 0), np.greater(window, sequence)), sequence, window)
+    w = num.where((window == 0) | (window > sequence), sequence, window)
     return w * (1 - w / (2.0 * sequence))
 
 

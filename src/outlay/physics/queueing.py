@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from outlay.physics import num
+
 Value = Any  # float or array
 
 # Half of the nine-point Gauss-Hermite rule for a standard normal: nodes and weights, zero first.
@@ -33,9 +35,9 @@ def service_wait_s(rate_per_s: Value, service_s: Value, service_cv: Value = 0.0)
     0.5
     """
     load = rate_per_s * service_s
-    below = np.minimum(load, 1.0 - 1e-12)
+    below = num.minimum(load, 1.0 - 1e-12)
     wait = 0.5 * (1.0 + service_cv**2) * below * service_s / (1.0 - below)
-    return np.where(load < 1.0, wait, np.inf)
+    return num.where(load < 1.0, wait, np.inf)
 
 
 def gated_wait_s(rate_per_s: Value, service_s: Value) -> Value:
@@ -48,7 +50,7 @@ def gated_wait_s(rate_per_s: Value, service_s: Value) -> Value:
     >>> round(float(gated_wait_s(10.0, 0.020)), 5)
     0.00292
     """
-    load = np.minimum(rate_per_s * service_s, 1.0 - 1e-6)
+    load = num.minimum(rate_per_s * service_s, 1.0 - 1e-6)
     return load * service_s * (0.5 + load) / (1.0 - load**2)
 
 
@@ -65,9 +67,9 @@ def polled_wait_s(
     >>> round(float(polled_wait_s(5.0, 10.0, 10.0, 0.010, 0.020)), 4)
     0.1066
     """
-    busy, whole = np.minimum(rate_per_s * service_s, 1.0 - 1e-6), every * step_s
+    busy, whole = num.minimum(rate_per_s * service_s, 1.0 - 1e-6), every * step_s
     services = whole * busy / (1.0 - busy)
-    between, within = steps * step_s + np.maximum(steps / every - 0.5, 0.0) * services, busy * any_time
+    between, within = steps * step_s + num.maximum(steps / every - 0.5, 0.0) * services, busy * any_time
     return (1.0 - within) * between + within * (0.5 * (service_s + services) + whole)
 
 
@@ -80,7 +82,7 @@ def polled_others(rate_per_s: Value, every_s: Value, service_s: Value) -> Value:
     >>> round(float(polled_others(5.0, 0.1, 0.020)), 3)
     0.566
     """
-    busy = np.minimum(rate_per_s * service_s, 1.0 - 1e-6)
+    busy = num.minimum(rate_per_s * service_s, 1.0 - 1e-6)
     return rate_per_s * (every_s / (1.0 - busy) + service_s * busy / (1.0 - busy**2))
 
 
@@ -93,7 +95,7 @@ def batch_wait_s(rate_per_s: Value, service_s: Value) -> Value:
     0.00196
     """
     often = rate_per_s * service_s
-    return 0.5 * service_s * often / (often + np.exp(-often))
+    return 0.5 * service_s * often / (often + num.exp(-often))
 
 
 def at_least_one(mean: Value) -> Value:
@@ -102,8 +104,8 @@ def at_least_one(mean: Value) -> Value:
     >>> round(float(at_least_one(0.0)), 3), round(float(at_least_one(1.0)), 3)
     (1.0, 1.582)
     """
-    some = np.maximum(mean, 1e-9)
-    return some / -np.expm1(-some)
+    some = num.maximum(mean, 1e-9)
+    return some / -num.expm1(-some)
 
 
 def in_long_rounds(mean: Value, longer: Value) -> Value:
@@ -116,14 +118,14 @@ def in_long_rounds(mean: Value, longer: Value) -> Value:
     >>> round(float(in_long_rounds(0.3, 0.0)), 3), round(float(in_long_rounds(0.163, 19.0)), 2)
     (0.3, 1.11)
     """
-    serving = -np.expm1(-mean)
+    serving = -num.expm1(-mean)
     empty: Value = mean
     for _ in range(LONG_ROUNDS):
         empty = mean / (1.0 + serving * longer)
-        after_empty, after_served = -np.expm1(-empty), -np.expm1(-empty * (1.0 + longer))
-        serving = after_empty / np.maximum(1.0 + after_empty - after_served, 1e-12)
+        after_empty, after_served = -num.expm1(-empty), -num.expm1(-empty * (1.0 + longer))
+        serving = after_empty / num.maximum(1.0 + after_empty - after_served, 1e-12)
     often = (1.0 - serving) * empty**2 + serving * (empty * (1.0 + longer)) ** 2
-    return often / np.maximum((1.0 - serving) * empty + serving * empty * (1.0 + longer), 1e-12)
+    return often / num.maximum((1.0 - serving) * empty + serving * empty * (1.0 + longer), 1e-12)
 
 
 def fullest(mean: Value, groups: Value) -> tuple[Value, Value]:
@@ -135,18 +137,18 @@ def fullest(mean: Value, groups: Value) -> tuple[Value, Value]:
     >>> [round(float(each), 3) for each in fullest(0.1, 8.0)], [round(float(each), 1) for each in fullest(2.0, 1.0)]
     ([1.069, 1.13], [2.3, 3.0])
     """
-    some = np.maximum(mean, 1e-6)
-    near = np.minimum(some, FAR_MEAN)
+    some = num.maximum(mean, 1e-6)
+    near = num.minimum(some, FAR_MEAN)
     shape = np.broadcast_shapes(np.shape(some), np.shape(groups))
     most = float(np.max(near))
     counts = np.arange(math.ceil(most + 6.0 * math.sqrt(most)) + 3).reshape(-1, *(1,) * len(shape))
-    steps = np.divide(near, np.maximum(counts, 1.0))
-    steps[0] = np.exp(-near)
-    below = np.minimum(np.cumsum(np.cumprod(steps, axis=0), axis=0), 1.0)  # at most so many, in one group
+    steps = np.divide(near, num.maximum(counts, 1.0))
+    steps[0] = num.exp(-near)
+    below = num.minimum(np.cumsum(np.cumprod(steps, axis=0), axis=0), 1.0)  # at most so many, in one group
     others = below ** (groups - 1.0)
-    any_ = np.sum(1.0 - others * below, axis=0) / -np.expm1(-groups * near)
+    any_ = np.sum(1.0 - others * below, axis=0) / -num.expm1(-groups * near)
     own = 1.0 + np.sum(1.0 - others[1:] * below[:-1], axis=0)
-    far = some - near + (np.sqrt(some) - np.sqrt(near)) * np.where(np.greater(groups, 1.0), largest_normal(groups), 0.0)
+    far = some - near + (num.sqrt(some) - num.sqrt(near)) * num.where(groups > 1.0, largest_normal(groups), 0.0)
     return any_ + far, own + far
 
 
@@ -158,13 +160,13 @@ def gathered(rate: Value, groups: Value, most: Value) -> Value:
     >>> round(float(gathered(0.01, 8.0, 1e6)), 1), round(float(gathered(0.001, 8.0, 60.0)), 1)
     (271.8, 60.0)
     """
-    often = np.maximum(rate, 1e-9)
-    share = -np.expm1(-often * most)
+    often = num.maximum(rate, 1e-9)
+    share = -num.expm1(-often * most)
     total: Value = 0.0
     power: Value = 1.0
     for k in range(1, int(np.max(groups)) + 1):
         power = power * share
-        total = total + np.where(np.greater_equal(groups, k), power / k, 0.0)
+        total = total + num.where(groups >= k, power / k, 0.0)
     return total / often
 
 
@@ -186,19 +188,18 @@ def experts_touched(experts: Value, per_token: Value, tokens: Value, spread: Val
     >>> round(float(experts_touched(256, 8, 32)), 1), round(float(experts_touched(256, 8, 32, 1.0)), 1)
     (163.3, 125.7)
     """
-    shape = np.broadcast(experts, per_token, tokens, spread).shape
-    total: Value = np.zeros(shape)
+    total: Value = 0.0
     plain = all(isinstance(each, (float, int)) for each in (experts, per_token, spread))
     for weight, log_missed in (_missed_once if plain else _missed)(experts, per_token, spread):
-        total = total + weight * -np.expm1(tokens * log_missed)
-    return np.clip(experts * total, np.minimum(per_token, experts), experts)
+        total = total + weight * -num.expm1(tokens * log_missed)
+    return num.clip(experts * total, num.minimum(per_token, experts), experts)
 
 
 def _missed(experts: Value, per_token: Value, spread: Value) -> list[tuple[float, Value]]:
     """Of each popularity its weight, and the logarithm of how likely one token passes such an expert by."""
-    popularity = [np.exp(spread * node - 0.5 * spread**2) for node, _ in _NORMAL]
-    shares = [np.minimum(per_token * each / experts, 1.0 - 1e-12) for each in popularity]
-    return [(weight, np.log1p(-share)) for (_, weight), share in zip(_NORMAL, shares, strict=True)]
+    popularity = [num.exp(spread * node - 0.5 * spread**2) for node, _ in _NORMAL]
+    shares = [num.minimum(per_token * each / experts, 1.0 - 1e-12) for each in popularity]
+    return [(weight, num.log1p(-share)) for (_, weight), share in zip(_NORMAL, shares, strict=True)]
 
 
 _missed_once = lru_cache(maxsize=256)(_missed)  # a model's router is asked again at every number of tokens
@@ -214,9 +215,9 @@ def busiest_rank(experts: Value, ranks: Value, spread: Value) -> Value:
     >>> round(float(busiest_rank(256.0, 1.0, 0.8)), 2), round(float(busiest_rank(256.0, 32.0, 0.8)), 2)
     (1.0, 1.64)
     """
-    held = np.maximum(experts / np.maximum(ranks, 1.0), 1.0)
-    deviation = np.sqrt(np.expm1(spread**2) / held)
-    return np.where(np.greater(ranks, 1.0), 1.0 + deviation * largest_normal(ranks), 1.0)
+    held = num.maximum(experts / num.maximum(ranks, 1.0), 1.0)
+    deviation = num.sqrt(num.expm1(spread**2) / held)
+    return num.where(ranks > 1.0, 1.0 + deviation * largest_normal(ranks), 1.0)
 
 
 def largest_normal(count: Value) -> Value:
@@ -225,9 +226,9 @@ def largest_normal(count: Value) -> Value:
     >>> round(float(largest_normal(2.0)), 2), round(float(largest_normal(32.0)), 2)
     (0.56, 1.92)
     """
-    log = np.log(np.maximum(count, 2.0))
-    root = np.sqrt(2.0 * log)
-    return np.maximum(root - (np.log(log) + math.log(4.0 * math.pi)) / (2.0 * root), 1.0 / math.sqrt(math.pi))
+    log = num.log(num.maximum(count, 2.0))
+    root = num.sqrt(2.0 * log)
+    return num.maximum(root - (num.log(log) + math.log(4.0 * math.pi)) / (2.0 * root), 1.0 / math.sqrt(math.pi))
 
 
 def busiest_touched(touched: Value, experts: Value, ranks: Value) -> Value:
@@ -240,9 +241,9 @@ def busiest_touched(touched: Value, experts: Value, ranks: Value) -> Value:
     (64.0, 11.0)
     """
     mean = touched / ranks
-    deviation = np.sqrt(np.maximum(mean * (1.0 - touched / experts), 0.0))
-    return np.where(np.greater(ranks, 1.0),
-                    np.minimum(mean + deviation * largest_normal(ranks), experts / np.maximum(ranks, 1.0)), touched)
+    deviation = num.sqrt(num.maximum(mean * (1.0 - touched / experts), 0.0))
+    return num.where(ranks > 1.0,
+                    num.minimum(mean + deviation * largest_normal(ranks), experts / num.maximum(ranks, 1.0)), touched)
 
 
 def accepted_tokens(acceptance: Value, drafted: Value) -> Value:
@@ -251,7 +252,7 @@ def accepted_tokens(acceptance: Value, drafted: Value) -> Value:
     >>> float(accepted_tokens(0.8, 0)), round(float(accepted_tokens(0.8, 3)), 3)
     (1.0, 2.952)
     """
-    a = np.minimum(acceptance, 1.0 - 1e-9)
+    a = num.minimum(acceptance, 1.0 - 1e-9)
     return (1.0 - a ** (drafted + 1.0)) / (1.0 - a)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from outlay.physics import num
+
 Value = Any  # float or array: every formula here takes both
 
 
@@ -65,18 +67,19 @@ def look_up(grid: Grid, rows: Value, weight_bytes: Value) -> Value:
     table = grid.log_utilisation
     x, i = _position(rows, grid.first_row_log2, grid.row_step_log2, table.shape[0])
     y, j = _position(weight_bytes, grid.first_bytes_log2, grid.bytes_step_log2, table.shape[1])
-    flat, width = table.ravel(), table.shape[1]
+    width = table.shape[1]
     at = i * width + j
-    low, high = flat.take(at), flat.take(at + width)
-    low += (flat.take(at + 1) - low) * y
-    high += (flat.take(at + width + 1) - high) * y
-    return np.exp(low + (high - low) * x)
+    take = table.item if isinstance(at, int) else table.ravel().take
+    low, high = take(at), take(at + width)
+    low += (take(at + 1) - low) * y
+    high += (take(at + width + 1) - high) * y
+    return num.exp(low + (high - low) * x)
 
 
 def _position(value: Value, first: float, step: float, size: int) -> tuple[Value, Any]:
-    at = np.log2(np.maximum(value, 1.0))
-    if isinstance(at, float):  # most of what one plan looks up; arrays are slow for one number
-        at = min(max((float(at) - first) / step, 0.0), size - 1.0)
+    at = num.log2(num.maximum(value, 1.0))
+    if isinstance(at, float):
+        at = min(max((at - first) / step, 0.0), size - 1.0)
         place = min(int(at), size - 2)
         return at - place, place
     at -= first
@@ -98,7 +101,7 @@ def kernel_time_s(
     >>> round(float(t) * 1e3, 3)
     0.139
     """
-    return np.maximum(flop / peak_flop_per_s, traffic_bytes / memory_bytes_per_s) / utilisation
+    return num.maximum(flop / peak_flop_per_s, traffic_bytes / memory_bytes_per_s) / utilisation
 
 
 TYPICAL_EXPERT = 4096.0 * 4096.0  # weights of the product that rows_half is told for
@@ -128,11 +131,11 @@ def matmul_time_s(
     total: Value = 0.0
     for m, n, k, count, result_bytes in shapes:
         traffic = (m * k + n * k) * element_bytes + m * n * result_bytes
-        utilisation = np.minimum(look_up(grid, m, n * k * count * element_bytes) * ratio, 1.0)
+        utilisation = num.minimum(look_up(grid, m, n * k * count * element_bytes) * ratio, 1.0)
         flop = 2.0 * m * n * k
         padded = flop + 2.0 * rows_half * TYPICAL_EXPERT
         one = kernel_time_s(padded, traffic, peak_flop_per_s, memory_bytes_per_s, utilisation)
-        total = total + count * np.maximum(one, flop / sustained_flop_per_s) + kernel_gap_s
+        total = total + count * num.maximum(one, flop / sustained_flop_per_s) + kernel_gap_s
     return total
 
 

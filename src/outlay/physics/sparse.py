@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from outlay.physics import num
 from outlay.physics.flops import attention_span
 
 Num = Any
@@ -27,11 +26,11 @@ def attended(context: Num, window: float = 0.0, compress: float = 0.0, selected:
     >>> float(attended(65536.0, window=128.0, compress=4.0, selected=512.0))  # DeepSeek-V4-Flash
     640.0
     """
-    near = np.minimum(context, window) if window else context
+    near = num.minimum(context, window) if window else context
     if compress:
-        far = np.maximum(context - near, 0.0) / compress
-        return near + (np.minimum(far, selected) if selected else far)
-    return np.minimum(near, selected) if selected else near
+        far = num.maximum(context - near, 0.0) / compress
+        return near + (num.minimum(far, selected) if selected else far)
+    return num.minimum(near, selected) if selected else near
 
 
 def attended_span(length: Num, window: float = 0.0, compress: float = 0.0, selected: float = 0.0) -> Num:

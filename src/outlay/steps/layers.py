@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import LayerKind
+from outlay.physics import num
 from outlay.physics.flops import attention_flop, attention_span, chunked_scan_flop
 from outlay.physics.sparse import attended_span
 from outlay.steps.inputs import Recipe
@@ -63,7 +64,7 @@ def _attention_shapes(kind: LayerKind, hidden: int, split: Split) -> tuple[Shape
     """Queries, keys and values in one product and the output; either end may pass through a low rank."""
     rows, t = split.tokens, split.tensor
     value_dim = kind.v_head_dim or kind.head_dim
-    kv = np.maximum(kind.kv_heads / t, 1.0) * (kind.head_dim if kind.shared_kv else kind.head_dim + value_dim)
+    kv = num.maximum(kind.kv_heads / t, 1.0) * (kind.head_dim if kind.shared_kv else kind.head_dim + value_dim)
     queries = kind.heads * kind.head_dim / t * (1.0 if kind.output_gate == "none" else 2.0)
     out = kind.heads * value_dim / t
     if kind.q_lora_rank:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from outlay.architecture import Architecture, LayerKind
+from outlay.physics import num
 from outlay.physics.flops import attention_flop, attention_span
 from outlay.physics.sparse import attended, attended_span, index_bytes, index_flop
 from outlay.steps.layers import HALF, Shape
@@ -60,11 +59,11 @@ def decode_attention_s(
             continue
         size, flop = cache_read(kind, layout, sequences * attended_by(kind, context), cache_bytes)
         work = queries * flop * _padded(kind, layout, device, context)
-        reading = reading + count * np.maximum(size / rate, work / (DECODE_SHARE * peak))
+        reading = reading + count * num.maximum(size / rate, work / (DECODE_SHARE * peak))
         if kind.indexer_heads:
             size, work = index_work(kind, sequences, queries, context)
             read_s = size / (device.memory_bytes_per_s * INDEX_READ_SHARE)
-            scored = np.maximum(read_s, work / (INDEX_SHARE * _narrow_peak(device)))
+            scored = num.maximum(read_s, work / (INDEX_SHARE * _narrow_peak(device)))
             reading, chosen = reading + count * scored, chosen + count * _selecting_s(kind, context)
     return reading, calls * device.attention_floor_s + chosen
 
@@ -82,7 +81,7 @@ def _padded(kind: LayerKind, layout: ServeLayout, device: TimeDevice, context: N
     """
     if not kind.indexer_topk or kind.mixer != "mla":
         return 1.0
-    more = np.maximum(least_heads(device) * layout.tensor / kind.heads, 1.0)
+    more = num.maximum(least_heads(device) * layout.tensor / kind.heads, 1.0)
     return more if device.generation in LEAST_HEADS else more * kind.indexer_topk / attended_by(kind, context)
 
 
@@ -94,7 +93,7 @@ def least_heads(device: TimeDevice) -> float:
 def _selecting_s(kind: LayerKind, context: Num) -> Num:
     """Selecting the best of all cached keys: rows of a step do so side by side, each in one block."""
     keys = index_keys(kind, context)
-    return np.where(keys > kind.indexer_topk, SELECT_S + SELECT_ROW_S * keys, 0.0)
+    return num.where(keys > kind.indexer_topk, SELECT_S + SELECT_ROW_S * keys, 0.0)
 
 
 def index_work(kind: LayerKind, sequences: Num, queries: Num, context: Num) -> tuple[Num, Num]:
@@ -128,7 +127,7 @@ def index_shapes(kind: LayerKind, hidden: int, rows: Num) -> tuple[Shape, ...]:
 def attention_peak(cache_bytes: Num, device: TimeDevice) -> Num:
     """Arithmetic that answers attend with: an 8-bit cache is multiplied as it is by Blackwell's kernels (trtllm-gen,
     which TensorRT-LLM, vLLM and SGLang call there), and widened to 16 bits first by Hopper's (FlashMLA)."""
-    narrow = float(np.mean(cache_bytes)) < NARROW_CACHE and device.generation in NARROW_ATTENTION
+    narrow = num.mean(cache_bytes) < NARROW_CACHE and device.generation in NARROW_ATTENTION
     return device.peaks["fp8" if narrow and "fp8" in device.peaks else "bf16"]
 
 
@@ -139,7 +138,7 @@ def cache_read(kind: LayerKind, layout: ServeLayout, positions: Num, cache_bytes
         width = kind.kv_lora_rank + kind.qk_rope_head_dim
         return positions * width * cache_bytes, 2.0 * positions * heads * (width + kind.kv_lora_rank)
     value = kind.v_head_dim or kind.head_dim
-    kv = np.maximum(kind.kv_heads / layout.tensor, 1.0)
+    kv = num.maximum(kind.kv_heads / layout.tensor, 1.0)
     return positions * kv * (kind.head_dim + value) * cache_bytes, 2.0 * positions * heads * (
         kind.head_dim + value
     )
@@ -189,7 +188,7 @@ def _prompt_layer_s(
     span = attended_span(length, window, compress, float(kind.indexer_topk))
     if kind.mixer == "mla":  # selected latents are attended to as they are cached
         width = kind.kv_lora_rank + kind.qk_rope_head_dim
-        part = attention_flop(rows, np.maximum(heads, least_heads(device)), width, kind.kv_lora_rank, span) / peak
+        part = attention_flop(rows, num.maximum(heads, least_heads(device)), width, kind.kv_lora_rank, span) / peak
     else:
         part = attention_flop(rows, heads, kind.head_dim, value, span) / peak
     if kind.indexer_heads:
@@ -197,4 +196,4 @@ def _prompt_layer_s(
         _, scored = index_work(kind, rows, 1.0, before)
         chosen = PROMPT_ROW_S + PROMPT_SCORE_S * index_keys(kind, before)
         part = part + scored / (INDEX_SHARE * _narrow_peak(device)) + rows * chosen
-    return np.where(index_keys(kind, length) > kind.indexer_topk, part, whole)
+    return num.where(index_keys(kind, length) > kind.indexer_topk, part, whole)

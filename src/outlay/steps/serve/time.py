@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
+from outlay.physics import num
 from outlay.physics.queueing import batch_wait_s, closed_loop_tpot_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_costs import (
@@ -86,8 +87,8 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     """A closed loop, a static batch, or everything queued at once, from the parts."""
     c = engine.constants
     step = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
-    others = np.maximum(running / layout.pipeline * parts.ranks - 1.0, 0.0)
-    rest = np.maximum(load.output - 1.0, 0.0)
+    others = num.maximum(running / layout.pipeline * parts.ranks - 1.0, 0.0)
+    rest = num.maximum(load.output - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone_s(parts, c) + c["first_s"] + read_s(engine, load)
     elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
@@ -99,7 +100,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
     e2e = ttft + tpot * rest
     asked = running * layout.data
     if load.kind == "closed":
-        waves = np.maximum(load.concurrency / asked, 1.0)
+        waves = num.maximum(load.concurrency / asked, 1.0)
         ttft, e2e = ttft + (waves - 1.0) * e2e, waves * e2e
         asked = load.concurrency
     return {
@@ -109,7 +110,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ru
         "output_tokens_per_s": asked * load.output / e2e / drained(load, asked, step, e2e),
         "running": running * layout.data,
         "service_s": alone_s(parts, c),
-        "load": np.ones_like(tpot) if load.kind != "batch" else np.zeros_like(tpot),
+        "load": num.like(tpot, 0.0 if load.kind == "batch" else 1.0),
     }
 
 
@@ -122,23 +123,23 @@ def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ot
     whole = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
     shorter, shortest = shorter_s(parts, engine)
     (inside, carried), passes, launches = inside_and_met_s(parts, c), passes_s(parts, c), launched_s(parts, c)
-    rest = np.maximum(load.output - 1.0, 0.0)
+    rest = num.maximum(load.output - 1.0, 0.0)
     met = c["share"] * others * inside / load.output
     replica = (others + 1.0) * (layout.data / parts.ranks) * layout.pipeline
     loop = load.kind == "closed"
-    on_rank = np.maximum((others + loop) / parts.ranks - loop, 0.0)
+    on_rank = num.maximum((others + loop) / parts.ranks - loop, 0.0)
     # The first wave of a loop comes as a burst, and waits for its own prompts instead of for what others do.
-    burst = c["queue"] * np.maximum(burst_s(parts, c) - passes, 0.0) if loop else 0.0
+    burst = c["queue"] * num.maximum(burst_s(parts, c) - passes, 0.0) if loop else 0.0
     later = 1.0 - 2.0 * c["queue"] if loop else 1.0
     came = c["first_s"] + read_s(engine, load) + passes + parts.chunks * launches + burst
     ahead = 0.0 if load.pool == "prefill" else known(engine)
     every, lasting = looks_of(engine, parts, replica, rest) if load.pool != "prefill" else (1.0, 0.0)
-    polled, behind = np.any(lasting), 0.0
+    polled, behind = num.any(lasting), 0.0
     # Answers begin with a look: half a round fewer of others' prompts falls between one's own tokens.
-    crossed = 1.0 - 0.5 * lasting * every / np.maximum(rest, 1.0)
+    crossed = 1.0 - 0.5 * lasting * every / num.maximum(rest, 1.0)
     tpot = mean = whole + met  # a token's time, and that of the others' while one waits
     step, ttft = whole, came
-    decoding: Num = np.minimum(rest, 1.0)  # share of those inside
+    decoding: Num = num.minimum(rest, 1.0)  # share of those inside
     for _ in range(FEW_ROUNDS):
         e2e = tpot * rest + ttft
         answering = some(load, (replica - 1.0) * decoding)
@@ -157,10 +158,10 @@ def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ot
         decoding = tpot * rest / (tpot * rest + ttft)
         step = whole - away_s(parts, decoding, 0.0, shorter, shortest)
         mean = whole - away_s(parts, decoding, 1.0, shorter, shortest) + met * decoding
-        tpot = step + met * decoding * crossed + behind / np.maximum(rest, 1.0)
+        tpot = step + met * decoding * crossed + behind / num.maximum(rest, 1.0)
     if load.pool == "both" and loop:  # a loop is no faster than a queue of as many, whose work is the same
         least = inside + met * load.output + rest * step + bare_s(parts, c, others + 1.0, rest)
-        ttft = np.maximum(ttft, least - rest * tpot)
+        ttft = num.maximum(ttft, least - rest * tpot)
     return ttft, tpot
 
 
@@ -169,7 +170,7 @@ def drained(load: Load, running: Num, step: Num, e2e: Num) -> Num:
     if load.kind != "queued":
         return 1.0
     waves = load.requests / running
-    return 1.0 + np.where(waves > 1.0, 0.5 * load.output * step / e2e / np.maximum(waves, 1.0), 0.0)
+    return 1.0 + num.where(waves > 1.0, 0.5 * load.output * step / e2e / num.maximum(waves, 1.0), 0.0)
 
 
 def _open(
@@ -183,23 +184,23 @@ def _open(
     busy = load.rate * load.output / most["output_tokens_per_s"]
     rate = load.rate / layout.data
     ceiling = most["running"] / layout.data
-    running: Num = np.minimum(busy, 1.0) * ceiling
+    running: Num = num.minimum(busy, 1.0) * ceiling
     found: dict[str, Num] = {}
     before: tuple[Num, Num] | None = None
     longer: Num = 0.0
     for _ in range(ROUNDS):
         # One who comes finds as many as there are on average (Poisson arrivals see time averages: Wolff 1982).
-        parts = time_parts(arch, device, engine, layout, load, np.minimum(running + 1.0, ceiling), longer)
+        parts = time_parts(arch, device, engine, layout, load, num.minimum(running + 1.0, ceiling), longer)
         ttft, tpot = looped(parts, engine, layout, load, running * parts.ranks)
-        e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+        e2e = ttft + tpot * num.maximum(load.output - 1.0, 0.0)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}
         if in_step(parts.ranks):
             longer = carried_s(parts, engine.constants) / answered_s(parts, engine)
-        inside = np.minimum(rate * e2e, ceiling)
+        inside = num.minimum(rate * e2e, ceiling)
         running, before = _steady(before, (running, inside), ceiling), (running, inside)
-    over = np.greater_equal(busy, SATURATED)
-    late = {name: np.where(over, np.inf, found[name]) for name in ("ttft_s", "tpot_s", "e2e_s")}
-    rate_out = np.minimum(load.rate * load.output, most["output_tokens_per_s"])
+    over = busy >= SATURATED
+    late = {name: num.where(over, np.inf, found[name]) for name in ("ttft_s", "tpot_s", "e2e_s")}
+    rate_out = num.minimum(load.rate * load.output, most["output_tokens_per_s"])
     return found | late | {"output_tokens_per_s": rate_out, "load": busy}
 
 
@@ -210,6 +211,6 @@ def _steady(before: tuple[Num, Num] | None, now: tuple[Num, Num], most: Num) -> 
         return now[1]
     off, was = now[1] - now[0], before[1] - before[0]
     move = off - was
-    step = np.where(np.abs(move) > 1e-12 * np.maximum(now[0], 1e-9), -off * (now[0] - before[0]) / np.where(
+    step = num.where(abs(move) > 1e-12 * num.maximum(now[0], 1e-9), -off * (now[0] - before[0]) / num.where(
         move == 0.0, 1.0, move), off)
-    return np.clip(now[0] + step, 1e-9, most)
+    return num.clip(now[0] + step, 1e-9, most)

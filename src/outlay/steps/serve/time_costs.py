@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from outlay.physics import num
 from outlay.physics.queueing import accepted_tokens
 from outlay.steps.serve.launches import is_eager, step_launches_s
 from outlay.steps.serve.time_inputs import EngineTime
@@ -18,7 +17,7 @@ Num = Any
 def decode_step_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """One decode step: device parts as this engine's kernels do them, and the host's share."""
     c = constants.__getitem__
-    device = np.maximum(_decoding_s(parts, constants), _launches_s(parts, constants))
+    device = num.maximum(_decoding_s(parts, constants), _launches_s(parts, constants))
     # One stage hands out the tokens of all passes in the pipeline, one pass after another.
     return device + parts.flight * (c("step_s") + parts.sequences * c("sequence_s"))
 
@@ -58,16 +57,16 @@ def shorter_s(parts: Parts, engine: EngineTime) -> tuple[Num, Num]:
     the launches.
     """
     c = engine.constants.__getitem__
-    passes = (parts.decode.routed(c) - parts.few.routed(c)) / np.maximum(parts.sequences - parts.fewer, 1e-9)
+    passes = (parts.decode.routed(c) - parts.few.routed(c)) / num.maximum(parts.sequences - parts.fewer, 1e-9)
     own = c("reading") * parts.reading + parts.flight * parts.sequences * c("sequence_s")
     each, tokens = passes + own / parts.sequences, steps_a_token(engine)
-    most = np.maximum(_decoding_s(parts, engine.constants) - _launches_s(parts, engine.constants), 0.0)
-    return each * tokens, np.minimum(each * np.maximum(parts.sequences - 1.0, 0.0), most) * tokens
+    most = num.maximum(_decoding_s(parts, engine.constants) - _launches_s(parts, engine.constants), 0.0)
+    return each * tokens, num.minimum(each * num.maximum(parts.sequences - 1.0, 0.0), most) * tokens
 
 
 def pass_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """A pass that answers nobody, which prompts are added to where no decode step carries them."""
-    return np.maximum(_passing_s(parts, constants), _launches_s(parts, constants)) + constants["step_s"]
+    return num.maximum(_passing_s(parts, constants), _launches_s(parts, constants)) + constants["step_s"]
 
 
 def bare_s(parts: Parts, constants: Mapping[str, Num], prompts: Num, steps: Num) -> Num:
@@ -77,7 +76,7 @@ def bare_s(parts: Parts, constants: Mapping[str, Num], prompts: Num, steps: Num)
     """
     if parts.own_steps:
         return 0.0
-    return np.maximum(prompts * parts.shared_chunks / parts.together_all - steps, 0.0) * pass_s(parts, constants)
+    return num.maximum(prompts * parts.shared_chunks / parts.together_all - steps, 0.0) * pass_s(parts, constants)
 
 
 def answered_s(parts: Parts, engine: EngineTime, hops_s: Num = 0.0) -> Num:
@@ -141,18 +140,18 @@ def _carried_s(parts: Parts, constants: Mapping[str, Num]) -> tuple[Num, Num]:
 def _more_s(parts: Parts, constants: Mapping[str, Num]) -> tuple[Num, Num]:
     """What a decode step takes longer with a chunk of prompts in it: a rank's own, and all ranks'."""
     c = constants.__getitem__
-    own = np.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
-    routed = np.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
+    own = num.maximum(parts.mixed.own(c) - parts.decode.own(c), 0.0)
+    routed = num.maximum(parts.mixed.routed(c) - parts.decode.routed(c), 0.0)
     joint = joint_s(parts.joint, parts.reading, constants)
     if is_eager(constants):  # launched in any case, while the device waits
-        spare = np.maximum(_launches_s(parts, constants) - _decoding_s(parts, constants), 0.0)
-        return np.maximum(own + joint - spare, -routed), routed
+        spare = num.maximum(_launches_s(parts, constants) - _decoding_s(parts, constants), 0.0)
+        return num.maximum(own + joint - spare, -routed), routed
     return own + _mixed_s(parts, constants) + joint, routed
 
 
 def joint_s(joint: Num, reading: Num, constants: Mapping[str, Num]) -> Num:
     """What attention of those that run takes more in a step that carries a prompt."""
-    return np.maximum(constants["prompt_attention"] * joint - constants["reading"] * reading, 0.0)
+    return num.maximum(constants["prompt_attention"] * joint - constants["reading"] * reading, 0.0)
 
 
 def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:

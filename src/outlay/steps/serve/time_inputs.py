@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from outlay.physics import num
 from outlay.physics.queueing import accepted_tokens, gathered
 from outlay.physics.roofline import Grid
 
@@ -98,16 +99,16 @@ def gathered_steps(engine: EngineTime, ranks: Num, running: Num, output: Num) ->
 
     running: on each, as many of which ask anew in an answer's steps. Where a rank has no other to answer nobody waits.
     """
-    if not np.any(engine.gathers):
+    if not num.any(engine.gathers):
         return 0.0
     steps = output / accepted_tokens(engine.acceptance, engine.drafted)
     found = gathered(running / (steps + 1.0), ranks, engine.gathers)
-    return np.where(np.greater(ranks, 1.0), found, 0.0) * np.clip(running - 1.0, 0.0, 1.0)
+    return num.where(ranks > 1.0, found, 0.0) * num.clip(running - 1.0, 0.0, 1.0)
 
 
 def held_steps(engine: EngineTime, inside: Num) -> Num:
     """Decode steps that a server is set to let pass before it takes up what has come, with `inside` requests in it."""
     held: Num = 0.0
     for start, steps in engine.holds:
-        held = np.where(np.greater_equal(inside, start), steps, held)
+        held = num.where(inside >= start, steps, held)
     return held

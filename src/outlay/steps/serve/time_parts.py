@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import Architecture
+from outlay.physics import num
 from outlay.physics.queueing import at_least_one, fullest, in_long_rounds
 from outlay.steps.serve.attention import (
     INDEX_KERNELS,
@@ -69,10 +70,10 @@ class Parts(Struct, frozen=True, eq=False):
 def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Num:
     """Of one attention rank: what is asked, within the engine's limit and what the cache holds."""
     room = load.cache_tokens / layout.data / engine.held(load.input, load.output)
-    limit = np.maximum(np.minimum(engine.max_num_seqs, room), 1.0)
+    limit = num.maximum(num.minimum(engine.max_num_seqs, room), 1.0)
     if load.kind == "queued":
-        return np.minimum(limit, np.maximum(load.requests / layout.data, 1.0))
-    return np.minimum(np.maximum(load.concurrency / layout.data, 1.0 / layout.data), limit)
+        return num.minimum(limit, num.maximum(load.requests / layout.data, 1.0))
+    return num.minimum(num.maximum(load.concurrency / layout.data, 1.0 / layout.data), limit)
 
 
 def time_parts(
@@ -84,8 +85,8 @@ def time_parts(
     longer: what steps with prompts of ranks take longer, over a step without; more prompts come in those.
     """
     by = engine.part_bytes
-    busy = np.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
-    own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
+    busy = num.maximum(running / layout.pipeline, 1.0)  # a stage works on one share of them at a time
+    own = num.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     budget = engine.max_num_batched_tokens
     experts = sum(count for kind, count in arch.groups if kind.mlp == "moe")
     whole, at_once = busy, busy if load.kind == "batch" else 1.0
@@ -93,26 +94,26 @@ def time_parts(
         # Answers run as long as it takes to answer one; meanwhile no more begin than prompts go through steps, whose
         # tokens those that run take their own of.
         taken = own if engine.own_steps else own + load.output * (1.0 + engine.drafted)
-        busy = np.minimum(busy, np.maximum(load.output * budget / taken, 1.0))
-    flight = np.minimum(np.maximum(running, 1.0), layout.pipeline)
+        busy = num.minimum(busy, num.maximum(load.output * budget / taken, 1.0))
+    flight = num.minimum(num.maximum(running, 1.0), layout.pipeline)
     rows = busy * (1.0 + engine.drafted)
     ranks = _ranks(load, layout, experts)
     # Those that run take their tokens out of the budget first: a prompt as long as that ends with the next step.
-    room = budget if engine.own_steps else np.maximum(budget - rows, 1.0)
-    most, spanned = np.maximum(room / own, 1.0), np.ceil(own / room)
-    filled = np.where(np.greater(spanned, 1.0) & np.less_equal(ranks, 1.0),
-                      np.minimum(spanned * room / own - 1.0, 1.0), 0.0)
+    room = budget if engine.own_steps else num.maximum(budget - rows, 1.0)
+    most, spanned = num.maximum(room / own, 1.0), num.ceil(own / room)
+    filled = num.where((spanned > 1.0) & (ranks <= 1.0),
+                      num.minimum(spanned * room / own - 1.0, 1.0), 0.0)
     gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most, longer)
-    chunks, burst = (np.ceil(own * n / budget) for n in (at_once, whole))
-    shared = np.maximum(own * together / room, 1.0)
+    chunks, burst = (num.ceil(own * n / budget) for n in (at_once, whole))
+    shared = num.maximum(own * together / room, 1.0)
     chunk = own * together / shared
     chunk_all = own * together_all / shared / ranks
-    fewer = np.maximum(FEWER * busy, 1.0)
+    fewer = num.maximum(FEWER * busy, 1.0)
     mixed, mixed_sampled = (0.0, together) if engine.own_steps else (rows, rows)
     tokens = rows, mixed + chunk, own * at_once / chunks, own * whole / burst
     # Experts of all ranks share what each rank hands them: of a prompt alone, of all, or of fewer than there are ranks.
-    fewest = np.minimum(running, 1.0) if experts else 1.0
-    first, all_first = (fewest, fewest) if load.kind == "batch" else (1.0 / ranks, np.where(ranks > 1.0, fewest, 1.0))
+    fewest = num.minimum(running, 1.0) if experts else 1.0
+    first, all_first = (fewest, fewest) if load.kind == "batch" else (1.0 / ranks, num.where(ranks > 1.0, fewest, 1.0))
     handed = rows, mixed + chunk_all, tokens[2] * first, tokens[3] * all_first
     bare = _side_by_side(lambda m, n: own_pass(arch, device, by, layout, m, n, flight),
                          tokens, (rows, mixed_sampled, at_once, whole))
@@ -142,8 +143,8 @@ def time_parts(
 
 
 def in_step(ranks: Num) -> bool:
-    """Whether any ranks step together; one number is asked without an array, as a plan asks some six times."""
-    return ranks > 1.0 if isinstance(ranks, float) else bool(np.any(np.greater(ranks, 1.0)))
+    """Whether any ranks step together."""
+    return num.any(ranks > 1.0)
 
 
 def _ranks(load: Load, layout: ServeLayout, experts: int) -> Num:
@@ -161,37 +162,33 @@ def _sharing(
     As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
     its passes, within the budget. One more step goes by while they wait for it. On each rank they come by chance.
     """
-    whole = np.maximum(running / layout.pipeline, 1.0)
-    others = np.maximum(running / layout.pipeline * ranks - 1.0, 0.0)
+    whole = num.maximum(running / layout.pipeline, 1.0)
+    others = num.maximum(running / layout.pipeline * ranks - 1.0, 0.0)
     gathered: Num = 0.0
     held: Num = 0.0
     if load.pool == "both":
         gathered = gathered_steps(engine, ranks, whole, load.output)
-        held = np.maximum(np.minimum(held_steps(engine, running * layout.data), load.output - 1.0), gathered)
-    more = others * np.minimum(np.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
+        held = num.maximum(num.minimum(held_steps(engine, running * layout.data), load.output - 1.0), gathered)
+    more = others * num.minimum(num.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
     of_all = at_least_one(more), 1.0 + more
     if not in_step(ranks):
-        together = np.minimum(of_all[0], most), np.minimum(of_all[1], most)
+        together = num.minimum(of_all[0], most), num.minimum(of_all[1], most)
         return gathered, together, together
-    more = in_long_rounds(more, longer / np.maximum(held, 1.0)) if np.any(longer) else more
+    more = in_long_rounds(more, longer / num.maximum(held, 1.0)) if num.any(longer) else more
     of_all = at_least_one(more), 1.0 + more
     slowest = fullest(more / ranks, ranks)
     # What a step's budget does not hold goes with the next step, or where ranks wait for each other with the next look.
     by_step, by_prompt = (
-        np.where(np.greater(gathered, 0.0), np.minimum(n, ranks * most), n * np.minimum(1.0, most / of_rank))
+        num.where(gathered > 0.0, num.minimum(n, ranks * most), n * num.minimum(1.0, most / of_rank))
         for n, of_rank in zip(of_all, slowest, strict=True))
-    return gathered, (np.minimum(slowest[0], most), np.minimum(slowest[1], most)), (by_step, by_prompt)
+    return gathered, (num.minimum(slowest[0], most), num.minimum(slowest[1], most)), (by_step, by_prompt)
 
 
 def _side_by_side(of: Callable[..., Taken], *rows: tuple[Num, ...]) -> list[Taken]:
-    """Parts of several passes at once, on an axis before those of the numbers."""
+    """Parts of several passes at once, of arrays on an axis before those of the numbers."""
     shape = np.broadcast_shapes(*(np.shape(one) for each in rows for one in each))
-    if shape:
-        fields = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in rows))
-    else:
-        fields = of(*(np.array(each, dtype=float)[:, np.newaxis] for each in rows))
-    full = np.broadcast_shapes((len(rows[0]), *(shape or (1,))), *map(np.shape, fields))
-    spread = [field if np.shape(field) == full else np.broadcast_to(field, full) for field in fields]
-    if full[1:] == (1,) and not shape:
-        spread = [field.ravel() for field in spread]
-    return list(zip(*spread, strict=True))
+    if not shape:
+        return [of(*each) for each in zip(*rows, strict=True)]
+    fields = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in rows))
+    full = np.broadcast_shapes((len(rows[0]), *shape), *map(np.shape, fields))
+    return list(zip(*(np.broadcast_to(field, full) for field in fields), strict=True))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from msgspec import Struct
+
+from outlay.physics import num
 
 Num = Any
 
@@ -31,18 +32,18 @@ class Pass(Struct, frozen=True, eq=False):
 
     def own(self, constant: Any) -> Num:
         """What goes with the tokens of one attention rank."""
-        read = np.maximum(constant("flow") * self.flow, self.least)
+        read = num.maximum(constant("flow") * self.flow, self.least)
         work = constant("work") * self.work
-        return self._with_host(np.maximum(read, work), work, self.link) + constant("floor") * self.floor
+        return self._with_host(num.maximum(read, work), work, self.link) + constant("floor") * self.floor
 
     def routed(self, constant: Any) -> Num:
         """What goes with the tokens of all ranks together."""
         work = constant("expert_work") * self.expert_work
-        experts = self._with_host(np.maximum(constant("experts") * self.experts, work), work, self.expert_link)
+        experts = self._with_host(num.maximum(constant("experts") * self.experts, work), work, self.expert_link)
         return experts + constant("copies") * self.copies + constant("exchange") * self.exchange
 
     def _with_host(self, here: Num, work: Num, link: Num) -> Num:
         """Kernels whose weights lie on the host compute while they read these: the longer of both is waited for."""
         if type(self.away) is float:  # nothing is there
             return here
-        return (1.0 - self.away) * here + np.maximum(link, self.away * work)
+        return (1.0 - self.away) * here + num.maximum(link, self.away * work)

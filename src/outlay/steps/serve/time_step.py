@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from outlay.architecture import Architecture, LayerKind
+from outlay.physics import num
 from outlay.physics.queueing import busiest_rank, busiest_touched, experts_touched
 from outlay.physics.roofline import Grid, look_up, matmul_time_s
 from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
@@ -30,7 +31,6 @@ WIDENED_S = 2e-5  # a layer's experts of 4 bits take longer, whatever their rows
 # 60 us beside 20 (moe_perf tables of H100 and H200, as engine.widened_experts)
 FULL_ROWS = 4096.0  # of a product that fills the device
 READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no engine flows faster
-FEW_NUMBERS = 16  # so few are looked up side by side
 WIDE = 8  # ranks up to which every rank is handed all tokens, beyond which only those of its experts
 
 Job = tuple[tuple[Shape, ...], Num]  # shapes of one number of rows, and bytes of a weight
@@ -97,14 +97,14 @@ def small(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
 
 def precision_of(element_bytes: Num, device: TimeDevice) -> str:
     """bf16, fp8 or nvfp4, as the width of weights says and the device can."""
-    size = element_bytes if isinstance(element_bytes, float) else float(np.mean(element_bytes))
+    size = num.mean(element_bytes)
     wanted = "nvfp4" if size < 0.9 else "fp8" if size < 1.5 else "bf16"
     return wanted if wanted in device.peaks else "bf16"
 
 
 def is_widened(element_bytes: Num, device: TimeDevice) -> bool:
     """Whether weights of 4 bits are multiplied in 16, since the device has no arithmetic as narrow."""
-    return float(np.mean(element_bytes)) < 0.9 and precision_of(element_bytes, device) == "bf16"
+    return num.mean(element_bytes) < 0.9 and precision_of(element_bytes, device) == "bf16"
 
 
 class Rates:
@@ -117,14 +117,14 @@ class Rates:
     @cached_property
     def read_share(self) -> Num:
         """Of bandwidth. What is bound by reading flows as a 16-bit product of as many bytes, whatever its precision."""
-        return look_up(self.device.grids["bf16"], np.minimum(self.rows, FEW_ROWS), LARGE_BYTES)
+        return look_up(self.device.grids["bf16"], num.minimum(self.rows, FEW_ROWS), LARGE_BYTES)
 
     def busy_flop_per_s(self, element_bytes: Num) -> Num:
         """What is bound by arithmetic runs at the share of its own peak that many rows reach."""
         name = precision_of(element_bytes, self.device)
         if name not in self._busy:
             peak, grid = arithmetic(element_bytes, self.device)
-            self._busy[name] = peak * look_up(grid, np.maximum(self.rows, MANY_ROWS), LARGE_BYTES)
+            self._busy[name] = peak * look_up(grid, num.maximum(self.rows, MANY_ROWS), LARGE_BYTES)
         return self._busy[name]
 
 
@@ -133,16 +133,10 @@ def products(jobs: Sequence[Job], rates: Rates) -> Iterable[Taken]:
 
     Of each job: shapes of `rates.rows` rows, and bytes of one weight.
     """
-    if np.size(rates.rows) <= FEW_NUMBERS and all(map(_is_plain, jobs)):
-        return _side_by_side(jobs, rates)
-    return (_one_by_one(shapes, element_bytes, rates) for shapes, element_bytes in jobs)
+    return (_product(shapes, element_bytes, rates) for shapes, element_bytes in jobs)
 
 
-def _is_plain(job: Job) -> bool:
-    return all(isinstance(each, (float, int)) for each in (job[1], *(n for shape in job[0] for n in shape[1:])))
-
-
-def _one_by_one(shapes: tuple[Shape, ...], element_bytes: Num, rates: Rates) -> Taken:
+def _product(shapes: tuple[Shape, ...], element_bytes: Num, rates: Rates) -> Taken:
     if not shapes:
         return NOTHING
     peak, grid = small(element_bytes, rates.device)
@@ -156,38 +150,10 @@ def _one_by_one(shapes: tuple[Shape, ...], element_bytes: Num, rates: Rates) -> 
     return _taken(whole, moved, flop, element_bytes, rates)
 
 
-def _side_by_side(jobs: Sequence[Job], rates: Rates) -> list[Taken]:
-    """The same for few numbers: all shapes of a precision on an axis before theirs, as one shape.
-
-    numpy takes about as long for one number as for fifty.
-    """
-    found = [NOTHING] * len(jobs)
-    alike: dict[str, list[int]] = {}
-    for place, (shapes, element_bytes) in enumerate(jobs):
-        if shapes:
-            alike.setdefault(precision_of(element_bytes, rates.device), []).append(place)
-    for places in alike.values():
-        each = [(*shape[1:], jobs[place][1]) for place in places for shape in jobs[place][0]]
-        columns = np.array(each, dtype=float).T.reshape(5, len(each), *(1,) * np.ndim(rates.rows))
-        n, k, count, result, element_bytes = columns
-        m = rates.rows
-        peak, grid = small(jobs[places[0]][1], rates.device)
-        rate = rates.device.memory_bytes_per_s
-        whole = matmul_time_s(((m, n, k, count, result),), element_bytes, peak, rate, np.inf, grid, 1.0, 0.0)
-        moved = count * ((m * k + n * k) * element_bytes + m * n * result)
-        flop = 2.0 * count * m * n * k
-        start = 0
-        for place in places:
-            own = slice(start, start := start + len(jobs[place][0]))
-            took, bytes_, work = (column[own].sum(axis=0) for column in (whole, moved, flop))
-            found[place] = _taken(took, bytes_, work, jobs[place][1], rates)
-    return found
-
-
 def _taken(whole_s: Num, moved_bytes: Num, flop: Num, element_bytes: Num, rates: Rates) -> Taken:
     bare = moved_bytes / rates.device.memory_bytes_per_s
     read, work = bare / rates.read_share, flop / rates.busy_flop_per_s(element_bytes)
-    return read, bare / READ_SHARE, work, np.maximum(whole_s - np.maximum(read, work), 0.0)
+    return read, bare / READ_SHARE, work, num.maximum(whole_s - num.maximum(read, work), 0.0)
 
 
 def expert_s(
@@ -209,8 +175,8 @@ def expert_s(
     """
     tokens = rows * layout.data
     touched = experts_touched(kind.experts, kind.experts_per_token, tokens, spread)
-    held = np.maximum(touched / layout.expert, 1.0)
-    most = np.maximum(busiest_touched(touched, kind.experts, layout.expert), 1.0)
+    held = num.maximum(touched / layout.expert, 1.0)
+    most = num.maximum(busiest_touched(touched, kind.experts, layout.expert), 1.0)
     each = tokens * kind.experts_per_token / layout.expert / held
     cut = layout.tensor * layout.data / layout.expert
     inner, gates, narrow = kind.expert_hidden or arch.hidden, 2.0 if kind.gated else 1.0, kind.expert_ffn / cut
@@ -222,7 +188,7 @@ def expert_s(
     flop = 2.0 * ((widened if wide else 1.0) * each + HALF_TILE) * weights * held
     busiest = busiest_rank(kind.experts, layout.expert, spread)
     call = WIDENED_S if wide else 0.0
-    operand = np.minimum(element_bytes, HALF)
+    operand = num.minimum(element_bytes, HALF)
     copy = inner * (3.0 * HALF + 2.0 * operand) + narrow * (2.0 * gates * HALF + 2.0 * operand)
     return (
         call + weights * most * element_bytes / (device.memory_bytes_per_s * share),
@@ -239,9 +205,9 @@ def exchange_s(
     parts = int(kind.mixer != "none") + int(kind.mlp != "none")
     if kind.mlp == "moe":
         ranks = layout.tensor * layout.data
-        copies = np.where(np.greater(ranks, WIDE), np.minimum(kind.experts_per_token, layout.expert), ranks)
-        sent = np.where(
-            np.greater(layout.data, 1),
+        copies = num.where(ranks > WIDE, num.minimum(kind.experts_per_token, layout.expert), ranks)
+        sent = num.where(
+            layout.data > 1,
             2.0 * all_to_all_s(size * copies, layout.tensor * layout.data, device),
             reduce,
         )
@@ -251,19 +217,19 @@ def exchange_s(
 
 def all_reduce_s(size_bytes: Num, devices: Num, device: TimeDevice) -> Num:
     """Latency and 2(n-1)/n of the bytes at the measured bus rate; further out, the links between domains."""
-    latency, rate = measured(device.reduce, np.minimum(devices, device.scale_up_devices))
-    inside = latency + 2.0 * (1.0 - 1.0 / np.maximum(devices, 1)) * size_bytes / rate
+    latency, rate = measured(device.reduce, num.minimum(devices, device.scale_up_devices))
+    inside = latency + 2.0 * (1.0 - 1.0 / num.maximum(devices, 1)) * size_bytes / rate
     outside = device.slow_latency_s + 2.0 * size_bytes / device.slow_bytes_per_s / device.scale_up_devices
-    found = inside + np.where(np.greater(devices, device.scale_up_devices), outside, 0.0)
-    return np.where(np.greater(devices, 1), found, 0.0)
+    found = inside + num.where(devices > device.scale_up_devices, outside, 0.0)
+    return num.where(devices > 1, found, 0.0)
 
 
 def all_to_all_s(size_bytes: Num, devices: Num, device: TimeDevice) -> Num:
     """Each rank sends its tokens' copies to the ranks that hold their experts."""
-    latency, rate = measured(device.exchange, np.minimum(devices, device.scale_up_devices))
-    away = np.clip(1.0 - device.scale_up_devices / np.maximum(devices, 1), 0.0, 1.0)
-    inside = latency + (1.0 - 1.0 / np.maximum(devices, 1)) * size_bytes / rate
-    return inside + np.where(
+    latency, rate = measured(device.exchange, num.minimum(devices, device.scale_up_devices))
+    away = num.clip(1.0 - device.scale_up_devices / num.maximum(devices, 1), 0.0, 1.0)
+    inside = latency + (1.0 - 1.0 / num.maximum(devices, 1)) * size_bytes / rate
+    return inside + num.where(
         away > 0, device.slow_latency_s + away * size_bytes / device.slow_bytes_per_s, 0.0
     )
 
@@ -274,8 +240,8 @@ def measured(links: Links, devices: Num) -> tuple[Num, Num]:
 
 
 def _measured(links: Links, devices: Num) -> tuple[Num, Num]:
-    at, known = np.log2(np.maximum(devices, 1)), np.log2(links.devices)
-    latency = np.interp(at, known, links.latency_s) * np.maximum(1.0, at / known[-1])
+    at, known = num.log2(num.maximum(devices, 1)), num.log2(links.devices)
+    latency = np.interp(at, known, links.latency_s) * num.maximum(1.0, at / known[-1])
     return latency, np.interp(at, known, links.bytes_per_s)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from outlay.physics import num
 from outlay.physics.queueing import (
     accepted_tokens,
     gated_wait_s,
@@ -40,7 +39,7 @@ def known(engine: EngineTime) -> Num:
 def some(load: Load, others: Num) -> Num:
     """Share of those who come that find one there, of so many on average: as many as that in a loop, about Poisson's
     number at a rate."""
-    return -np.expm1(-others) if load.kind == "open" else np.clip(others, 0.0, 1.0)
+    return -num.expm1(-others) if load.kind == "open" else num.clip(others, 0.0, 1.0)
 
 
 def held(engine: EngineTime, inside: Num, rest: Num, answering: Num, gathered: Num = 0.0) -> Num:
@@ -49,13 +48,13 @@ def held(engine: EngineTime, inside: Num, rest: Num, answering: Num, gathered: N
     Nobody is held back longer than others are being answered, nor where there are none. answering: share of those who
     come while there are; gathered: steps between two looks of ranks that wait for each other.
     """
-    steps = np.minimum(let_pass(engine, inside, gathered), rest) * answering
+    steps = num.minimum(let_pass(engine, inside, gathered), rest) * answering
     return steps * accepted_tokens(engine.acceptance, engine.drafted)
 
 
 def taken_up(engine: EngineTime, inside: Num, rest: Num) -> Num:
     """Tokens answered until a request is taken up: until it is known, and as long as it is held back."""
-    return known(engine) + held(engine, inside, rest, np.clip(inside - 1.0, 0.0, 1.0))
+    return known(engine) + held(engine, inside, rest, num.clip(inside - 1.0, 0.0, 1.0))
 
 
 def beside_s(parts: Parts, carried: Num, step: Num, passes: Num, others: Num, decoding: Num) -> Num:
@@ -63,8 +62,8 @@ def beside_s(parts: Parts, carried: Num, step: Num, passes: Num, others: Num, de
 
     carried: what the steps that carry it take longer.
     """
-    answered = 0.0 if parts.own_steps else np.minimum(others * decoding, 1.0) * step * parts.spanned
-    return np.minimum(others, 1.0) * np.maximum(carried + answered - passes, 0.0)
+    answered = 0.0 if parts.own_steps else num.minimum(others * decoding, 1.0) * step * parts.spanned
+    return num.minimum(others, 1.0) * num.maximum(carried + answered - passes, 0.0)
 
 
 def filled_s(parts: Parts, inside: Num, waited: Num, rate: Num) -> Num:
@@ -80,12 +79,12 @@ def away_s(parts: Parts, decoding: Num, oneself: Num, shorter: Num, shortest: Nu
 
     oneself: 1 while one waits, 0 where it is one's own token.
     """
-    away = (1.0 - decoding) * np.maximum(parts.sequences - 1.0, 0.0) + oneself
+    away = (1.0 - decoding) * num.maximum(parts.sequences - 1.0, 0.0) + oneself
     if in_step(parts.ranks):
         of_all = (1.0 - decoding) * parts.sequences
-        least = largest_normal(parts.ranks) * np.sqrt(np.maximum(of_all, 0.0))
-        away = np.where(np.greater(parts.ranks, 1.0), np.maximum(of_all - least, 0.0), away)
-    return np.minimum(away * shorter, shortest)
+        least = largest_normal(parts.ranks) * num.sqrt(num.maximum(of_all, 0.0))
+        away = num.where(parts.ranks > 1.0, num.maximum(of_all - least, 0.0), away)
+    return num.minimum(away * shorter, shortest)
 
 
 def looks_of(engine: EngineTime, parts: Parts, inside: Num, rest: Num) -> tuple[Num, Num]:
@@ -94,10 +93,10 @@ def looks_of(engine: EngineTime, parts: Parts, inside: Num, rest: Num) -> tuple[
     Where they are shorter all end before it, and a server that answers nobody looks at once. Ranks that wait for each
     other have looks of their own.
     """
-    every = np.maximum(held_steps(engine, inside), 1.0) * accepted_tokens(engine.acceptance, engine.drafted)
+    every = num.maximum(held_steps(engine, inside), 1.0) * accepted_tokens(engine.acceptance, engine.drafted)
     if not any(steps > 0.0 for _, steps in engine.holds):
         return every, 0.0
-    return every, np.where(np.greater(parts.ranks, 1.0), 0.0, np.clip(rest / every - 1.0, 0.0, 1.0))
+    return every, num.where(parts.ranks > 1.0, 0.0, num.clip(rest / every - 1.0, 0.0, 1.0))
 
 
 def between_looks_s(
@@ -109,10 +108,10 @@ def between_looks_s(
     so many from look to look. Of more prompts than a pass takes, half are through before, half come while one is
     answered.
     """
-    rate = others / np.maximum(e2e, every * step + others * inside)
+    rate = others / num.maximum(e2e, every * step + others * inside)
     wait = polled_wait_s(rate, tokens, every, step, inside, 1.0 if load.kind == "open" else 0.0)
     more = polled_others(rate, every * step, inside)
-    behind = 0.5 * np.maximum(1.0 + more - parts.most, 0.0)
+    behind = 0.5 * num.maximum(1.0 + more - parts.most, 0.0)
     return wait + inside * (1.0 + more - behind - parts.met), inside * behind
 
 
@@ -123,13 +122,13 @@ def waiting_s(
     """Until the prompts under way or before one's own are done; where the server looks for requests only now and then
     that is part of the wait for its next look, but for arrivals in bursts (Kingman 1961)."""
     looks: Num = float(any(steps > 0.0 for _, steps in engine.holds))
-    if np.any(parts.gathered):
-        looks = np.where(np.greater(parts.gathered, 0.0), 1.0, looks)
+    if num.any(parts.gathered):
+        looks = num.where(parts.gathered > 0.0, 1.0, looks)
     if load.kind == "closed":
-        return (1.0 - looks) * engine.constants["meet"] * passes * np.minimum(others * passes / e2e, 1.0)
+        return (1.0 - looks) * engine.constants["meet"] * passes * num.minimum(others * passes / e2e, 1.0)
     bursts, rate = 0.5 * (load.arrival_cv**2 + 1.0), load.rate / layout.data * parts.ranks
     # A step that has no room for two takes one after another, each with what it answers; others take all who came.
     once = inside if parts.own_steps else inside + step
-    single = np.minimum(service_wait_s(rate, once), gated_wait_s(rate, once))
-    one = np.less(parts.most, 2.0) & np.less_equal(parts.ranks, 1.0)
-    return np.where(one, single, gated_wait_s(rate, inside)) * (bursts - looks)
+    single = num.minimum(service_wait_s(rate, once), gated_wait_s(rate, once))
+    one = (parts.most < 2.0) & (parts.ranks <= 1.0)
+    return num.where(one, single, gated_wait_s(rate, inside)) * (bursts - looks)
