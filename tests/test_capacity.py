@@ -16,7 +16,7 @@ from outlay.planner.capacity import verify as capacity_verify
 from outlay.planner.capacity.option import Equal, Option, ranked
 from outlay.planner.capacity.pools import Pooled
 from outlay.planner.capacity.search import Found, search
-from outlay.planner.capacity.verify import held, verify
+from outlay.planner.capacity.verify import SURE, held, verify
 from outlay.scenario_io import scenario_from
 
 BASE: dict[str, Any] = {
@@ -159,6 +159,45 @@ def test_the_next_step_up_is_the_cheapest_of_all() -> None:
     assert step["usd_per_hour"] <= min(prices) * (1 + 1e-9)
     assert step["requests_per_s"] >= 1.5 * holds * (1 - 1e-9)
     assert step["usd_per_hour"] >= whole.best.numbers["usd_per_hour"]
+
+
+@pytest.mark.parametrize("percentile", [None, 99])
+def test_the_surer_one_is_likely_to_keep_what_the_best_may_not(percentile: float | None) -> None:
+    document = asked(percentile=percentile)
+    tight = found(document).best.numbers["ttft_s"] * 1.05
+    document["serve"]["slo"]["ttft"] = f"{tight}s"
+    whole = found(document)
+    assert whole.best.verified and whole.best.likely is not None and whole.best.likely < SURE
+    row = whole.shown()["surer"]
+    assert row is not None and row["meets_slo_probability"] >= SURE
+    assert row["usd_per_hour"] >= whole.best.numbers["usd_per_hour"]
+    result = on_row(document, row)["serve"]
+    assert result["meets_slo"] is True
+    assert result["meets_slo_probability"] == pytest.approx(row["meets_slo_probability"], abs=0.02)
+
+
+def test_where_the_best_is_sure_no_other_is_named() -> None:
+    easy = asked()
+    easy["serve"]["slo"] = {"ttft": "20s", "tpot": "400ms"}
+    whole = found(easy)
+    assert whole.best.likely is not None and whole.best.likely >= SURE and whole.shown()["surer"] is None
+
+
+def test_how_likely_promises_are_kept_is_their_share_of_the_draws() -> None:
+    def at(ttft: str, tpot: str) -> dict[str, Any]:
+        work = {"rate": 2, "input": 1000, "output": 200}
+        serve = {"tensor": 4, "workload": work, "slo": {"ttft": ttft, "tpot": tpot}}
+        result: dict[str, Any] = plan({"model": "llama-3.1-70b", "fleet": "4xh100-sxm", "serve": serve}).to_dict()
+        return result["serve"]
+
+    sure, never = at("1h", "1h"), at("1us", "1us")
+    assert (sure["meets_slo_probability"], never["meets_slo_probability"]) == (1.0, 0.0)
+    middle = at(f"{sure['ttft_s']['value']}s", f"{sure['tpot_s']['value']}s")
+    shares = [seen["met_probability"] for seen in middle["slo"].values()]
+    assert all(0.2 < share < 0.8 for share in shares)
+    assert sum(shares) - 1.0 <= middle["meets_slo_probability"] <= min(shares)  # Fréchet's bounds
+    high = at(f"{sure['ttft_s']['high']}s", "1h")
+    assert high["meets_slo_probability"] == pytest.approx(0.9, abs=0.01)  # 80 % intervals end there
 
 
 def test_a_promise_out_of_reach_is_said() -> None:

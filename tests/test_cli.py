@@ -51,6 +51,17 @@ def test_every_flag_is_a_field(planner: Any) -> None:
         assert str(value) == text, flag
 
 
+def test_flags_as_other_tools_spell_them(planner: Any) -> None:
+    assert run(["train", "llama-3.1-8b", "--gpu", "64xh100", "-n", "1T", "--quantization=fp8", "--json"]) == 0
+    document = planner.asked[0]
+    assert (document["fleet"], document["pretrain"]["precision"]) == ("64xh100", "fp8")
+
+
+def test_ours_are_not_taken_for_theirs_where_a_command_lacks_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "llama-3.1-8b", "--osl", "5"]) == 2
+    assert "'--osl'" in capsys.readouterr().err
+
+
 def test_flag_wins_over_file_and_set_wins_over_flag(planner: Any, tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text("model: llama-3.1-8b\nfleet: 8xh200\nsite: FR\npretrain: {tokens: 1T, precision: bf16}\n")

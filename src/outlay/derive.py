@@ -247,11 +247,12 @@ def derive(fn: Callable[..., Any], label: str, unit: str, /, **inputs: Any) -> A
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 kept.append(Quantity(float(value), "", name, basis="given"))
     nominal = fn(**plain)
-    samples = _full(fn(**{name: _drawn(value) for name, value in inputs.items()})) if drawn else None
+    samples = _full(fn(**{name: drawn_of(value) for name, value in inputs.items()})) if drawn else None
     return Quantity(float(nominal), unit, label, formula_of(fn), tuple(kept), samples=samples, basis=basis)
 
 
-def _drawn(value: Any) -> Any:
+def drawn_of(value: Any) -> Any:
+    """A number's value on each draw; the number itself where it is certain."""
     if not isinstance(value, Quantity):
         return value
     return value.value if value.samples is None else value.samples
@@ -302,7 +303,7 @@ def add_all(label: str, unit: str, *terms: Any) -> Any:
             basis = "assumed" if term.basis == "assumed" else basis
         else:
             nominal, rest = nominal + term, rest + term
-    samples = _full(sum(_drawn(term) for term in terms)) if drawn else None
+    samples = _full(sum(drawn_of(term) for term in terms)) if drawn else None
     if float(rest):
         kept.append(Quantity(float(rest), unit, COUNTED, sources=(COUNTED_FROM,), basis="derived"))
     return Quantity(float(nominal), unit, label, "sum", tuple(kept), samples=samples, basis=basis)

@@ -129,7 +129,29 @@ ANSWERS: tuple[Flag, ...] = (
 )
 
 
+# flags as benchmark clients and engines spell them, and ours; of use where a command has ours and not theirs
+ELSEWHERE = {
+    "--gpu": "--fleet", "--gpus": "--fleet", "--device": "--fleet", "--devices": "--fleet",
+    "--isl": "--in", "--input-len": "--in", "--random-input-len": "--in", "--input": "--in",
+    "--osl": "--out", "--output-len": "--out", "--random-output-len": "--out",
+    "--request-rate": "--rate", "--max-concurrency": "--concurrency", "--batch-size": "--batch",
+    "--model-len": "--max-model-len", "--context-length": "--max-model-len",
+    "--kv-dtype": "--kv", "--dtype": "--precision", "--quantization": "--precision",
+    "--expert-parallel-size": "--ep", "--lora-rank": "--rank", "--region": "--site",
+}
+
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _ours(word: str, known: set[str]) -> str:
+    """A word of a command line, another tool's flag in our spelling where that is one of the command's.
+
+    >>> _ours("--isl=512", {"--in"}), _ours("--isl", {"--isl", "--in"}), _ours("--isl", set())
+    ('--in=512', '--isl', '--isl')
+    """
+    flag, equals, value = word.partition("=")
+    own = ELSEWHERE.get(flag, flag)
+    return own + equals + value if flag not in known and own in known else word
 
 
 class Shared(click.Command):
@@ -139,6 +161,10 @@ class Shared(click.Command):
         # a command keeps the help flags of its first call: the same ones with and without the group around it
         kwargs["context_settings"] = SETTINGS | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {spelling for parameter in self.get_params(ctx) for spelling in parameter.opts}
+        return super().parse_args(ctx, [_ours(word, known) for word in args])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}

@@ -72,7 +72,8 @@ def verdict(result: Mapping[str, Any]) -> Verdict:
     if phase.get("fits") is False:
         lines = [screen.binding(phase.get("binding")), _turn(phase)]
     else:
-        lines = [*under.said(phase), under.next_step(phase), _margin(phase), _layout(phase, screen.device(result))]
+        lines = [*under.said(phase), under.surer(phase), under.next_step(phase), _margin(phase),
+                 _layout(phase, screen.device(result))]
         text += _headline(phase)
     return Verdict(text, mood, tuple(line for line in lines if line))
 

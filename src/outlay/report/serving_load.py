@@ -162,6 +162,16 @@ def _ms(value: Any) -> str:
     return "–" if nominal is None else f"{1e3 * nominal:,.0f}" if nominal >= 0.1 else f"{1e3 * nominal:.3g}"
 
 
+def surer(phase: Mapping[str, Any]) -> str:
+    """What keeps the promises more likely than the best does."""
+    found = (phase.get("search") or {}).get("surer")
+    if not found:
+        return ""
+    pools = pools_told(found.get("pools") or {}, str(found["device"]))
+    return (f"Surer: {pools or found['fleet']} in {found['precision']}, {100 * found['meets_slo_probability']:.0f} % "
+            f"likely to keep them, for ${found['usd_per_hour']:,.2f} an hour")
+
+
 def next_step(phase: Mapping[str, Any]) -> str:
     """What one would take for half as much again."""
     found = (phase.get("search") or {}).get("next_step")
@@ -217,8 +227,14 @@ def said(phase: Mapping[str, Any]) -> list[str]:
         value = number(found.get("value"))
         seen = "no latency, saturated" if value is None else f"{one(found['value'], 's')} ({found['of']})"
         word = "kept" if found["met"] else "broken"
-        lines.append(f"Promise {name.upper()} ≤ {one(found['limit_s'], 's')}: {word}, {seen}")
+        lines.append(f"Promise {name.upper()} ≤ {one(found['limit_s'], 's')}: {word}, {seen}{_likely(found)}")
     return lines
+
+
+def _likely(found: Mapping[str, Any]) -> str:
+    """How likely a promise is kept, where that is open."""
+    chance = float(found["met_probability"])
+    return f"; {100 * chance:.0f} % likely{'' if found['met'] else ' kept'}" if 0.02 <= chance < 0.98 else ""
 
 
 def times_over(phase: Mapping[str, Any]) -> str:

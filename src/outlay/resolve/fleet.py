@@ -73,7 +73,7 @@ def fleet_record(fleet: str | Fleet) -> Fleet:
     if isinstance(fleet, Fleet):
         return fleet
     count, device = split_fleet(fleet)
-    if not 1 <= count <= MOST_DEVICES or not device:
+    if not 1 <= count <= MOST_DEVICES or not device or device.isdecimal():  # a bare number names no device
         raise BadValue(f"fleet: {fleet!r} is not a count (1 to {MOST_DEVICES:,}) and a device, such as "
                        "64xh100-sxm5-80gb", "fleet")
     return Fleet(device=device, devices=count)

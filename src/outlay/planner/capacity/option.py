@@ -44,6 +44,8 @@ class Option(Struct, frozen=True, eq=False, kw_only=True):
     phase: ServePhase
     verified: bool | None = None  # by the plan's own answer, replayed where a percentile is promised; None: not yet
     seen: dict[str, str] = field(default_factory=dict)  # what was held against each promise: mean, p99
+    likely: float | None = None  # to keep all its promises, of its plan's draws; None: no plan was made
+    above: dict[str, float] = field(default_factory=dict)  # each promised time with that chance, over its middle
 
     @property
     @abstractmethod
@@ -99,6 +101,7 @@ class Option(Struct, frozen=True, eq=False, kw_only=True):
             "precision": self.precision,
             **self.degrees(),
             "meets_slo": self.meets,
+            "meets_slo_probability": self.likely,
             "users_per_replica": self.most.rate_per_s * HOUR_S / per_user_hour,
             "requests_per_s_per_replica": self.most.rate_per_s,
             "breaks_first": self.most.breaks,

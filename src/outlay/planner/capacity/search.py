@@ -21,7 +21,7 @@ from outlay.errors import Inconsistent, OutlayError
 from outlay.planner.capacity.option import Option, fleet_of, option_of, ranked
 from outlay.planner.capacity.pools import no_pools, pooled
 from outlay.planner.capacity.rate import most_load
-from outlay.planner.capacity.verify import verify
+from outlay.planner.capacity.verify import surer, verify
 from outlay.planner.layouts.pareto import front
 from outlay.planner.replay.spread import of_trace
 from outlay.planner.serve.extras import with_extras
@@ -49,6 +49,7 @@ class Found(Struct, frozen=True, eq=False):
     aim: str
     skipped: dict[str, str]
     per_user_hour: float
+    surer: Option | None  # the best that is likely to keep its promises, where `best` is not
 
     @property
     def best(self) -> Option:
@@ -94,6 +95,7 @@ class Found(Struct, frozen=True, eq=False):
             "verified_by": self.best.seen,
             "best": [o.shown(self.per_user_hour) for o in kept[:SHOWN]],
             "front": [o.shown(self.per_user_hour) for o in on_front(self.options)],
+            "surer": None if self.surer is None else self.surer.shown(self.per_user_hour),
             "next_step": _next(self, self.best),
             "skipped": self.skipped,
         }
@@ -135,7 +137,7 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
         why = "; ".join(f"{device}: {reason}" for device, reason in list(skipped.items())[:3])
         raise Inconsistent(f"fleet: none was named and no option serves this ({why}); name one", "fleet")
     best = verify(ranked(options, AIMS[aim]), AIMS[aim], space.most_devices)
-    return Found(best, aim, skipped, per_user)
+    return Found(best, aim, skipped, per_user, surer(best, AIMS[aim], space.most_devices))
 
 
 def _resolved(

@@ -7,14 +7,19 @@ replayed one by one; where that breaks a promise it gets more replicas, and is w
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from msgspec.structs import replace
 
+from outlay.derive import drawn_of
 from outlay.planner.capacity.option import Option, rank, ranked
 from outlay.planner.serve.speed import promises
 
 TRIED = 12  # plans made until one keeps its promises
+SURE = 0.8  # chance with which a deployment is said to keep them
+SURER_TRIED = 4  # plans made until one is so likely to
 
 
 def verify(options: Sequence[Option], aim: str, most_devices: int) -> tuple[Option, ...]:
@@ -60,15 +65,42 @@ def _put(kept: list[Option], old: Option, new: Option) -> list[Option]:
     return [new if option is old else option for option in kept]
 
 
+def surer(options: Sequence[Option], aim: str, most_devices: int) -> Option | None:
+    """The best by the aim that is likely to keep its promises, where the first of the options is not.
+
+    Those are tried whose times would leave the room that the first one's spread asks for; None where a few tries find
+    none.
+    """
+    first = options[0]
+    if not first.verified or first.likely is None or first.likely >= SURE:
+        return None
+    more = first.grown(first.phase.asked.slo, most_devices)
+    others = [*options[1:], *([] if more is None else [more])]
+    for option in ranked([o for o in others if o.meets and _roomy(o, first.above)], aim)[:SURER_TRIED]:
+        tried = held(option)
+        if tried.verified and tried.likely is not None and tried.likely >= SURE:
+            return tried
+    return None
+
+
+def _roomy(option: Option, above: Mapping[str, float]) -> bool:
+    """Whether its times stay within the promises when they turn out so much longer."""
+    return all(option.numbers[f"{name}_s"] * above.get(name, 1.0) <= limit
+               for name, limit in option.phase.asked.slo.items())
+
+
 def held(option: Option) -> Option:
     """The option with the times its own plan has, and whether they keep what is promised."""
     asked, values = option.phase.asked, option.answered()
     told = promises(asked.slo, asked.percentile, values)
     kept = bool(told.get("meets_slo", True)) and values.get("e2e_s") is not None
     slo = told.get("slo", {})
-    numbers = option.numbers | {f"{name}_s": float(seen["value"].value) for name, seen in slo.items()
-                                if seen["value"] is not None}
-    return replace(option, numbers=numbers, meets=kept, verified=kept, seen={n: str(x["of"]) for n, x in slo.items()})
+    times = {name: seen["value"] for name, seen in slo.items() if seen["value"] is not None}
+    edges = {name: float(np.quantile(drawn_of(time), SURE)) for name, time in times.items()}
+    return replace(option, numbers=option.numbers | {f"{name}_s": float(time.value) for name, time in times.items()},
+                   meets=kept, verified=kept, seen={n: str(x["of"]) for n, x in slo.items()},
+                   likely=told.get("meets_slo_probability"),
+                   above={name: edge / times[name].value for name, edge in edges.items() if math.isfinite(edge)})
 
 
 def broken(option: Option) -> set[str]:

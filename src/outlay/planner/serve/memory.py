@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from outlay.architecture import Architecture
-from outlay.derive import DRAWS, Num, Quantity, derive, exact, value_of
+from outlay.derive import DRAWS, Num, Quantity, derive, drawn_of, exact, value_of
 from outlay.resolve.serve.phase import ServePhase
 from outlay.steps.serve.cache import model_state_bytes
 from outlay.steps.serve.inputs import ServeLayout
@@ -73,11 +73,11 @@ def _stage_values(stage: ServeStage) -> dict[str, Any]:
 
 def verdict(phase: ServePhase, memory: ServeMemory) -> dict[str, Any]:
     """Fits when the cache holds one longest sequence, or all asked for, and the device everything."""
-    limit = _draws(phase.usable_bytes)
+    limit = drawn_of(phase.usable_bytes)
     yes = np.ones(DRAWS, dtype=bool)
     for stage in memory.stages:
-        yes &= _draws(stage.room_bytes) >= _draws(stage.need_bytes)
-        yes &= _draws(stage.memory_per_device_bytes) <= limit
+        yes &= drawn_of(stage.room_bytes) >= drawn_of(stage.need_bytes)
+        yes &= drawn_of(stage.memory_per_device_bytes) <= limit
     probability = float(yes.mean())
     tight, full = memory.tightest, memory.fullest
     spare = as_q(tight.room_bytes, BYTES, "room for cache").value - as_q(tight.need_bytes, BYTES, "needed").value
@@ -158,12 +158,6 @@ def _finite(value: Num, unit: str, label: str) -> Quantity | None:
     """None where there is no limit: a model that keeps only state, asked without one."""
     found = as_q(value, unit, label)
     return found if found.value != float("inf") else None
-
-
-def _draws(value: Num) -> Any:
-    if isinstance(value, Quantity):
-        return value.value if value.samples is None else value.samples
-    return value
 
 
 def replica_weights(values: dict[str, Any], devices: int) -> Quantity:

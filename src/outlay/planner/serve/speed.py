@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
-from outlay.derive import Quantity, derive, value_of
+from outlay.derive import DRAWS, Quantity, derive, drawn_of, value_of
 from outlay.physics import stream as st
 from outlay.planner.replay.told import tell_replay
 from outlay.planner.serve.energy import PHASES, power_values
@@ -226,24 +226,30 @@ def power_shown(watts: dict[str, Quantity]) -> dict[str, Any]:
 
 
 def promises(slo: dict[str, float], percentile: float | None, values: dict[str, Any]) -> dict[str, Any]:
-    """Each limit with what is expected, and whether all are kept; nothing where none was set.
+    """Each limit with what is expected, whether all are kept and how likely; nothing where none was set.
 
     A percentile is held against that percentile where it is known, else against the mean, and `of` says which.
     """
     if not slo:
         return {}
-    told = {}
+    import numpy as np
+
+    told, all_kept = {}, np.ones(DRAWS, dtype=bool)
     for name, limit in slo.items():
         key = "" if percentile is None else f"{name}_p{percentile:g}_s"
         of = f"p{percentile:g}" if values.get(key) is not None else "mean"
         value = values.get(key) if of != "mean" else values.get(f"{name}_s")
+        kept = np.broadcast_to(value is not None and drawn_of(value) <= limit, DRAWS)
+        all_kept &= kept
         told[name] = {
             "limit_s": limit,
             "value": value,
             "of": of,
             "met": value is not None and value.value <= limit,
+            "met_probability": float(kept.mean()),
         }
-    return {"slo": told, "meets_slo": all(x["met"] for x in told.values())}
+    return {"slo": told, "meets_slo": all(x["met"] for x in told.values()),
+            "meets_slo_probability": float(all_kept.mean())}
 
 
 def saturation(asked: Asked, values: dict[str, Any]) -> str:
