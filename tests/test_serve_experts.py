@@ -10,7 +10,9 @@ from outlay.architecture import LayerKind
 from outlay.catalog import load
 from outlay.physics.queueing import busiest_touched
 from outlay.readers import architecture_from_mapping
+from outlay.resolve import resolve
 from outlay.resolve.serve.time import time_constants, time_device
+from outlay.scenario_io import scenario_from
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load
@@ -73,6 +75,15 @@ def test_weights_of_four_bits_take_longer_where_they_are_widened() -> None:
 
     assert rate("h200-sxm-141gb", 2.0) < 0.9 * rate("h200-sxm-141gb", 1.0)
     assert rate("b200-sxm", 2.0) == rate("b200-sxm", 1.0)
+
+
+@pytest.mark.parametrize(("device", "widened"), [
+    ("h100-sxm5-80gb", 2.3), ("a100-sxm4-80gb", 2.3), ("l40s", 1.2), ("rtx-4090", 1.2)])
+def test_kernels_that_widen_are_slow_beside_warp_group_arithmetic(device: str, widened: float) -> None:
+    """Cards of GDDR have none, so plain kernels gain nothing by it (moe_perf tables of L40S and RTX PRO 6000)."""
+    serve = {"precision": "awq-int4", "max_model_len": 4096, "workload": {"concurrency": 8}}
+    found = resolve(scenario_from({"model": "qwen3-30b-a3b", "fleet": f"1x{device}", "serve": serve}), load()).serve
+    assert found is not None and found.speed.engine.widened == widened
 
 
 def test_boards_of_four_share_a_third_of_their_links_by_pair() -> None:

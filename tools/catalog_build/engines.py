@@ -85,22 +85,18 @@ _CONTEXT_EAGER = Value(
 )
 _COMM = Value(
     0.41 * GIB,
-    "byte",
-    _LOGS,
-    "measured",
-    0.25 * GIB,
-    0.9 * GIB,
+    "byte", _LOGS, "measured", 0.25 * GIB, 0.9 * GIB,
     "collective library buffers and graphs' all-reduce space, once devices work together",
 )
 
+_GDDR = "L40S and RTX PRO 6000"
+_WIDENED = ("aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA), moe_perf tables of {}, power_law_1.2, to 16,384 tokens "
+            "and 16 ranks: {}")
 
-_WIDENED = ("aiconfigurator-core 0.12.0 (Apache-2.0, NVIDIA), moe_perf tables of H100 and H200, power_law_1.2, to "
-            "16,384 tokens and 16 ranks: {}")
 
-
-def _widened(value: float, tables: str) -> Value:
-    return Value(value, "ratio", _WIDENED.format(tables), "derived", note="time of a row through experts whose 4-bit "
-                 "weights are widened to 16 bits on the way, over that of 16-bit weights")
+def _widened(value: float, tables: str, devices: str = "H100 and H200") -> Value:
+    return Value(value, "ratio", _WIDENED.format(devices, tables), "derived", note="time of a row through experts "
+                 "whose 4-bit weights are widened to 16 bits on the way, over that of 16-bit weights")
 
 
 def _text(value: str, source: str, note: str = "") -> Value:
@@ -156,6 +152,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "sampling": GREEDY,
         "stream_allreduce_s": _ALLREDUCE,
         "widened_experts": _widened(2.3, "vllm 0.24.0, between w4a16_mxfp4 (1.8) and int4_wo (3.0)"),
+        "widened_experts_gddr": _widened(1.2, "vllm 0.24.0, int4_wo; w4a16_mxfp4 to 1.7", _GDDR),
         "joint_attention_on": Value(
             "ampere|ampere-hbm|ada|blackwell-gddr", "list", _VLLM_ATTENTION,
             note="compute capabilities 8 and 12: one FlashAttention 2 call for a step's prompts and answers"),
@@ -234,6 +231,7 @@ ENGINES: dict[str, dict[str, Value]] = {
             "0:10|16:30", _RECIPES,
             "scheduler-recv-interval as published serving recipes set it; SGLang's own default is 1"),
         "widened_experts": _widened(3.0, "sglang 0.5.14, int4_wo; w4a16_mxfp4 is two to three times as slow"),
+        "widened_experts_gddr": _widened(2.2, "sglang 0.5.14, int4_wo", _GDDR),
         "static_reserve_bytes": Value(512 * MIB, "byte", _SGL, note="left free: constant part"),
         "static_token_bytes": Value(1.5 * MIB, "byte", _SGL, note="left free: for each token of a prefill chunk"),
         "static_graph_bytes": Value(2 * MIB, "byte", _SGL, note="left free: for each sequence of the largest graph"),

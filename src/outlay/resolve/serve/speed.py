@@ -191,7 +191,7 @@ def resolve_speed(
         prefix_hit=float(given.prefix_cache_hit or 0.0),
         draft_share=_draft_share(drafter, recipe, arch),
         joint_rows=_joint_rows(engine, facts),
-        widened=engine.number("widened_experts", 1.0),
+        widened=engine.number(f"widened_experts_{device.generation}", engine.number("widened_experts", 1.0)),
         reserve=engine.number("schedule_reserve"),
         host_bytes=recipe.host_weight_bytes,
         own_steps=engine.text("schedule", "mixed") == "prefill_first",
