@@ -34,7 +34,7 @@ from outlay.steps.serve.memory import serve_memory
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load
 from outlay.steps.serve.time_parts import PROMPT_SHARE
-from outlay.steps.serve.time_step import READ_SHARE
+from outlay.steps.serve.time_products import READ_SHARE
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.serve_time_cases import TABLES, serve_time_cases
 from outlay.validate.tables import read_rows

@@ -5,6 +5,7 @@ A frozen value, filled by `resolve` from a catalogue row, a reader or a user's m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
@@ -117,10 +118,25 @@ class Architecture(Struct, frozen=True, dict=True):  # dict: what is kept of cac
     @cached_property
     def routed_groups(self) -> tuple[tuple[LayerKind, int], ...]:
         """Kinds summed whose layers route and exchange tokens alike, one of each standing for all."""
+        return self._alike(lambda kind: (kind.mixer == "none", kind.mlp, kind.gated, kind.experts,
+                                         kind.experts_per_token, kind.expert_ffn, kind.expert_hidden))
+
+    @cached_property
+    def mixer_groups(self) -> tuple[tuple[LayerKind, int], ...]:
+        """Kinds summed whose mixers multiply alike, whatever they attend to, one of each standing for all."""
+        return self._alike(lambda kind: (
+            kind.mixer, kind.heads, kind.kv_heads, kind.head_dim, kind.v_head_dim, kind.kv_lora_rank, kind.q_lora_rank,
+            kind.qk_rope_head_dim, kind.state, kind.groups, kind.output_gate, kind.shared_kv, kind.indexer_heads,
+            kind.indexer_head_dim, kind.o_groups, kind.o_lora_rank))
+
+    @cached_property
+    def mlp_groups(self) -> tuple[tuple[LayerKind, int], ...]:
+        """Kinds summed whose dense MLPs or shared experts are alike, one of each standing for all."""
+        return self._alike(lambda kind: (kind.mlp, kind.ffn, kind.gated, kind.shared_ffn, kind.expert_hidden))
+
+    def _alike(self, of: Callable[[LayerKind], object]) -> tuple[tuple[LayerKind, int], ...]:
         found: dict[object, tuple[LayerKind, int]] = {}
         for kind, count in self.groups:
-            alike = (kind.mixer == "none", kind.mlp, kind.gated, kind.experts, kind.experts_per_token, kind.expert_ffn,
-                     kind.expert_hidden)
-            one, before = found.get(alike, (kind, 0))
-            found[alike] = one, before + count
+            one, before = found.get(of(kind), (kind, 0))
+            found[of(kind)] = one, before + count
         return tuple(found.values())

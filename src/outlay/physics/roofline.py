@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from outlay.physics import num
 
 Value = Any  # float or array: every formula here takes both
+Place = tuple[Value, Any]  # how far beyond a line of a table, of the way to the next, and which line
 
 
 class Grid(Struct, frozen=True, eq=False):
@@ -64,9 +65,26 @@ def look_up(grid: Grid, rows: Value, weight_bytes: Value) -> Value:
     >>> round(float(look_up(grid, 2.0, 2.0**21)), 3), round(float(look_up(grid, 1e6, 1.0)), 3)
     (0.8, 0.4)
     """
-    table = grid.log_utilisation
-    x, i = _position(rows, grid.first_row_log2, grid.row_step_log2, table.shape[0])
-    y, j = _position(weight_bytes, grid.first_bytes_log2, grid.bytes_step_log2, table.shape[1])
+    return utilisation_at(grid, row_place(grid, rows), bytes_place(grid, weight_bytes))
+
+
+def row_place(grid: Grid, rows: Value) -> Place:
+    """Between which lines of rows."""
+    return _position(rows, grid.first_row_log2, grid.row_step_log2, grid.log_utilisation.shape[0])
+
+
+def bytes_place(grid: Grid, weight_bytes: Value) -> Place:
+    """Between which lines of weight bytes."""
+    return _position(weight_bytes, grid.first_bytes_log2, grid.bytes_step_log2, grid.log_utilisation.shape[1])
+
+
+def utilisation_at(grid: Grid, row: Place, size: Place) -> Value:
+    """`look_up` where both places are known, of which one may stand for many of the other."""
+    (x, i), (y, j), table = row, size, grid.log_utilisation
+    if isinstance(j, int) and not isinstance(i, int):  # many rows of one size
+        line = table[:, j] + (table[:, j + 1] - table[:, j]) * y
+        low, high = line.take(i), line.take(i + 1)
+        return num.exp(low + (high - low) * x)
     width = table.shape[1]
     at = i * width + j
     take = table.item if isinstance(at, int) else table.ravel().take
@@ -76,7 +94,7 @@ def look_up(grid: Grid, rows: Value, weight_bytes: Value) -> Value:
     return num.exp(low + (high - low) * x)
 
 
-def _position(value: Value, first: float, step: float, size: int) -> tuple[Value, Any]:
+def _position(value: Value, first: float, step: float, size: int) -> Place:
     at = num.log2(num.maximum(value, 1.0))
     if isinstance(at, float):
         at = min(max((at - first) / step, 0.0), size - 1.0)

@@ -18,7 +18,7 @@ from outlay.steps.serve.time import HOP_S
 from outlay.steps.serve.time_inputs import Load
 from outlay.steps.serve.time_parts import Parts, time_parts
 from outlay.steps.serve.time_pass import Pass
-from outlay.steps.serve.time_step import precision_of
+from outlay.steps.serve.time_products import precision_of
 from outlay.steps.serve.time_waits import read_s
 
 CONSTANTS = "serve_time_constants"

@@ -26,7 +26,7 @@ from outlay.steps.serve.inputs import ServeLayout, part_names
 from outlay.steps.serve.time_costs import prompt_s
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_parts import ROUTING_SPREAD, time_parts
-from outlay.steps.serve.time_step import arithmetic
+from outlay.steps.serve.time_products import arithmetic
 
 Num = Any
 NARROW_BYTES = 1.5  # of a weight: below, 8 bits or fewer

@@ -21,7 +21,8 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_host import with_host
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, gathered_steps, held_steps
 from outlay.steps.serve.time_pass import Pass
-from outlay.steps.serve.time_step import Taken, own_pass, routed_pass
+from outlay.steps.serve.time_products import Taken, own_products
+from outlay.steps.serve.time_step import own_pass, routed_pass
 
 Num = Any
 ROUTING_SPREAD = 0.8  # of the logarithm of how often an expert is chosen
@@ -101,8 +102,7 @@ def time_parts(
     # Those that run take their tokens out of the budget first: a prompt as long as that ends with the next step.
     room = budget if engine.own_steps else num.maximum(budget - rows, 1.0)
     most, spanned = num.maximum(room / own, 1.0), num.ceil(own / room)
-    filled = num.where((spanned > 1.0) & (ranks <= 1.0),
-                      num.minimum(spanned * room / own - 1.0, 1.0), 0.0)
+    filled = num.where((spanned > 1.0) & (ranks <= 1.0), num.minimum(spanned * room / own - 1.0, 1.0), 0.0)
     gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most, longer)
     chunks, burst = (num.ceil(own * n / budget) for n in (at_once, whole))
     shared = num.maximum(own * together / room, 1.0)
@@ -115,7 +115,8 @@ def time_parts(
     fewest = num.minimum(running, 1.0) if experts else 1.0
     first, all_first = (fewest, fewest) if load.kind == "batch" else (1.0 / ranks, num.where(ranks > 1.0, fewest, 1.0))
     handed = rows, mixed + chunk_all, tokens[2] * first, tokens[3] * all_first
-    bare = _side_by_side(lambda m, n: own_pass(arch, device, by, layout, m, n, flight),
+    products = own_products(arch, device, by, layout)
+    bare = _side_by_side(lambda m, n: own_pass(products, device, m, n, flight),
                          tokens, (rows, mixed_sampled, at_once, whole))
     passing = (*handed, fewer * (1.0 + engine.drafted))
     routed = _side_by_side(lambda m: routed_pass(arch, device, by, layout, m, ROUTING_SPREAD, engine.widened), passing)

@@ -6,8 +6,8 @@ is put on by `serve_time`. Everything is a float or an array of one shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,52 +15,27 @@ import numpy as np
 from outlay.architecture import Architecture, LayerKind
 from outlay.physics import num
 from outlay.physics.queueing import busiest_rank, busiest_touched, experts_touched
-from outlay.physics.roofline import Grid, look_up, matmul_time_s
-from outlay.steps.layers import HALF, Shape, Split, mixer_shapes, mlp_shapes
-from outlay.steps.serve.attention import index_shapes
-from outlay.steps.serve.inputs import ServeLayout, part_names
+from outlay.physics.roofline import look_up
+from outlay.steps.layers import HALF
+from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_inputs import Links, TimeDevice
+from outlay.steps.serve.time_products import LARGE_BYTES, OwnProducts, Taken, arithmetic, precision_of, taken
 
 Num = Any
-LARGE_BYTES = 2.0**28  # weights of a kernel beyond its launch
 HALF_TILE = 64.0  # rows by which the last tile of an expert is padded, of tiles of 128
-# Small products of 8 and 4 bits: tables of others hold a kernel beside each that quantises, which engines fuse away.
-SMALL = "fp8-block"
-FEW_ROWS, MANY_ROWS = 64.0, 1024.0  # to which reading weights, and from which arithmetic, is what was measured
 WIDENED_S = 2e-5  # a layer's experts of 4 bits take longer, whatever their rows, where they are multiplied in 16: 30 to
 # 60 us beside 20 (moe_perf tables of H100 and H200, as engine.widened_experts)
 FULL_ROWS = 4096.0  # of a product that fills the device
-READ_SHARE = 0.95  # of a memory's bandwidth that its longest reads reach: no engine flows faster
 WIDE = 8  # ranks up to which every rank is handed all tokens, beyond which only those of its experts
 
-Job = tuple[tuple[Shape, ...], Num]  # shapes of one number of rows, and bytes of a weight
-Taken = tuple[Num, Num, Num, Num]
-NOTHING: Taken = (0.0, 0.0, 0.0, 0.0)
 
-
-def own_pass(
-    arch: Architecture, device: TimeDevice, part_bytes: Mapping[str, Num], layout: ServeLayout, rows: Num, sampled: Num,
-    flight: Num = 1.0,
-) -> Taken:
+def own_pass(own: OwnProducts, device: TimeDevice, rows: Num, sampled: Num, flight: Num = 1.0) -> Taken:
     """Of a `Pass` what goes with `rows` tokens of a rank, `sampled` of them answered: flow, least, work, floor.
 
     flight: passes in the pipeline at once; each waits for the last stage, which has the head beside its layers.
     """
-    split = Split(rows, layout.tensor, 1.0, 1.0, 1.0, False)
-    head = (((sampled, arch.vocab / layout.tensor, arch.hidden, 1.0, HALF),), part_bytes["head"])
-    ((flow, least, work, floor),) = products([head], Rates(device, sampled))
-    flow, least, work, floor = flight * flow, flight * least, flight * work, flight * floor
-    jobs: list[Job] = []
-    counts: list[int] = []
-    for kind, count in arch.groups:
-        mixer, dense = part_names(kind)
-        mixing = (*mixer_shapes(kind, arch.hidden, split), *index_shapes(kind, arch.hidden, rows))
-        jobs += [(mixing, part_bytes[mixer]),
-                 (mlp_shapes(kind, arch.hidden, split), part_bytes[dense])]
-        counts += [count, count]
-    for count, (read, bare, busy, small) in zip(counts, products(jobs, Rates(device, rows)), strict=True):
-        flow, least = flow + count * read, least + count * bare
-        work, floor = work + count * busy, floor + count * small
+    layers, head = taken(own.layers, device, rows), taken(own.head, device, sampled)
+    flow, least, work, floor = (flight * last + each for last, each in zip(head, layers, strict=True))
     return flow, least, work, floor
 
 
@@ -82,78 +57,9 @@ def routed_pass(
     return experts, expert_work, copies, exchange
 
 
-def arithmetic(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
-    """Peak and utilisation of the precision that weights of this width are multiplied in on this device."""
-    name = precision_of(element_bytes, device)
-    return device.peaks[name], device.grids.get(name) or device.grids["bf16"]
-
-
-def small(element_bytes: Num, device: TimeDevice) -> tuple[Num, Grid]:
-    """The same for what small kernels take: narrow ones as the block-scaled 8-bit products do, where they are known."""
-    name = precision_of(element_bytes, device)
-    peak, grid = arithmetic(element_bytes, device)
-    return peak, grid if name == "bf16" else device.grids.get(SMALL, grid)
-
-
-def precision_of(element_bytes: Num, device: TimeDevice) -> str:
-    """bf16, fp8 or nvfp4, as the width of weights says and the device can."""
-    size = num.mean(element_bytes)
-    wanted = "nvfp4" if size < 0.9 else "fp8" if size < 1.5 else "bf16"
-    return wanted if wanted in device.peaks else "bf16"
-
-
 def is_widened(element_bytes: Num, device: TimeDevice) -> bool:
     """Whether weights of 4 bits are multiplied in 16, since the device has no arithmetic as narrow."""
     return num.mean(element_bytes) < 0.9 and precision_of(element_bytes, device) == "bf16"
-
-
-class Rates:
-    """What products of so many rows reach on a device, each number looked up once for all products of a step."""
-
-    def __init__(self, device: TimeDevice, rows: Num) -> None:
-        self.device, self.rows = device, rows
-        self._busy: dict[str, Num] = {}
-
-    @cached_property
-    def read_share(self) -> Num:
-        """Of bandwidth. What is bound by reading flows as a 16-bit product of as many bytes, whatever its precision."""
-        return look_up(self.device.grids["bf16"], num.minimum(self.rows, FEW_ROWS), LARGE_BYTES)
-
-    def busy_flop_per_s(self, element_bytes: Num) -> Num:
-        """What is bound by arithmetic runs at the share of its own peak that many rows reach."""
-        name = precision_of(element_bytes, self.device)
-        if name not in self._busy:
-            peak, grid = arithmetic(element_bytes, self.device)
-            self._busy[name] = peak * look_up(grid, num.maximum(self.rows, MANY_ROWS), LARGE_BYTES)
-        return self._busy[name]
-
-
-def products(jobs: Sequence[Job], rates: Rates) -> Iterable[Taken]:
-    """Matrix products: reading weights, the same at the memory's best, arithmetic, what small kernels take beyond.
-
-    Of each job: shapes of `rates.rows` rows, and bytes of one weight.
-    """
-    return (_product(shapes, element_bytes, rates) for shapes, element_bytes in jobs)
-
-
-def _product(shapes: tuple[Shape, ...], element_bytes: Num, rates: Rates) -> Taken:
-    if not shapes:
-        return NOTHING
-    peak, grid = small(element_bytes, rates.device)
-    rate = rates.device.memory_bytes_per_s
-    whole = matmul_time_s(shapes, element_bytes, peak, rate, np.inf, grid, 1.0, 0.0)
-    moved: Num = 0.0
-    flop: Num = 0.0
-    for m, n, k, count, result in shapes:
-        moved = moved + count * ((m * k + n * k) * element_bytes + m * n * result)
-        flop = flop + 2.0 * count * m * n * k
-    return _taken(whole, moved, flop, element_bytes, rates)
-
-
-def _taken(whole_s: Num, moved_bytes: Num, flop: Num, element_bytes: Num, rates: Rates) -> Taken:
-    bare = moved_bytes / rates.device.memory_bytes_per_s
-    read, work = bare / rates.read_share, flop / rates.busy_flop_per_s(element_bytes)
-    return read, bare / READ_SHARE, work, num.maximum(whole_s - num.maximum(read, work), 0.0)
 
 
 def expert_s(
