@@ -164,7 +164,9 @@ def _sharing(
     its passes, within the budget. One more step goes by while they wait for it. On each rank they come by chance.
     """
     whole = num.maximum(running / layout.pipeline, 1.0)
-    others = num.maximum(running / layout.pipeline * ranks - 1.0, 0.0)
+    # Who comes at a rate is counted beside those inside; where ranks step together each has room for him, one has him.
+    others = num.maximum((running / layout.pipeline - 1.0) * ranks if load.kind == "open" else
+                         running / layout.pipeline * ranks - 1.0, 0.0)
     gathered: Num = 0.0
     held: Num = 0.0
     if load.pool == "both":

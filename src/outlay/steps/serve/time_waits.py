@@ -90,13 +90,13 @@ def away_s(parts: Parts, decoding: Num, oneself: Num, shorter: Num, shortest: Nu
 def looks_of(engine: EngineTime, parts: Parts, inside: Num, rest: Num) -> tuple[Num, Num]:
     """Tokens answered from one look to the next, and share of answers that go on beyond the next.
 
-    Where they are shorter all end before it, and a server that answers nobody looks at once. Ranks that wait for each
-    other have looks of their own.
+    Where they are shorter all end before it, and a server that answers nobody looks at once. Ranks that wait until each
+    has a prompt have looks of their own.
     """
     every = num.maximum(held_steps(engine, inside), 1.0) * accepted_tokens(engine.acceptance, engine.drafted)
     if not any(steps > 0.0 for _, steps in engine.holds):
         return every, 0.0
-    return every, num.where(parts.ranks > 1.0, 0.0, num.clip(rest / every - 1.0, 0.0, 1.0))
+    return every, num.where(parts.gathered > 0.0, 0.0, num.clip(rest / every - 1.0, 0.0, 1.0))
 
 
 def between_looks_s(
@@ -111,8 +111,8 @@ def between_looks_s(
     rate = others / num.maximum(e2e, every * step + others * inside)
     wait = polled_wait_s(rate, tokens, every, step, inside, 1.0 if load.kind == "open" else 0.0)
     more = polled_others(rate, every * step, inside)
-    behind = 0.5 * num.maximum(1.0 + more - parts.most, 0.0)
-    return wait + inside * (1.0 + more - behind - parts.met), inside * behind
+    behind = 0.5 * num.maximum(1.0 + more - parts.most * parts.ranks, 0.0)
+    return wait + inside * (1.0 + more - behind - parts.met_all), inside * behind
 
 
 def waiting_s(
