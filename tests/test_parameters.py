@@ -47,7 +47,7 @@ def test_count_equals_the_known_total(case: dict[str, Any]) -> None:
         total += arch.vision_parameters - arch.vocab * arch.hidden
     if case["name"].startswith("stepfun"):
         total += STEP_TOWER - 81 * arch.hidden
-    if case["name"] == "google/gemma-4-26B-A4B":
+    if case["name"] == "google/gemma-4-26B-A4B" or case.get("tower"):
         total += arch.vision_parameters
     assert total == case["parameters"]
     assert not assumed, "a configuration states everything"
@@ -66,6 +66,33 @@ def test_every_shipped_configuration_is_read_without_assumption() -> None:
         assert not assumed, identifier
         assert arch.layers == fields["layers"]
         assert not [n for n in notes if n["what"] == "model.model_type"], identifier
+
+
+# What makers state of a model, in billions: in all and for a token, and whether tables of the vocabulary are in it.
+STATED: dict[str, tuple[float, float | None, bool]] = {
+    "qwen2-57b-a14b": (57.0, 14.0, True),  # arXiv:2407.10671
+    "moonlight-16b-a3b": (15.29, 2.24, False),  # arXiv:2502.16982, Table 5
+    "ling-mini-2.0": (16.0, 1.4, True),  # inclusionAI/Ling-V2 README; 0.789 without embeddings
+    "ling-flash-2.0": (100.0, 6.1, True), "ling-1t": (1000.0, 50.0, True),
+    "minimax-text-01": (456.0, None, True),  # MiniMax-AI/MiniMax-01 README
+    "kimi-linear-48b-a3b": (48.0, None, True), "ernie-4.5-300b-a47b": (300.0, 47.0, True),
+    "granite-4.0-h-small": (32.0, 9.0, True), "phi-3.5-moe": (42.0, 6.6, True),  # cards
+    "solar-10.7b": (10.73, None, True), "command-r7b": (8.03, None, True),  # load logs of llama.cpp
+    "command-r-plus": (104.0, None, True), "llama-3.1-nemotron-ultra-253b": (253.0, None, True),
+    "nemotron-4-340b": (340.0, None, True), "nemotron-4-15b": (15.6, None, True),  # arXiv:2402.16819
+    "nemotron-h-8b": (8.1, None, True), "nemotron-h-47b": (47.0, None, True),  # arXiv:2504.03624
+    "deepseek-llm-67b": (67.0, None, True), "deepseek-coder-33b": (33.0, None, True), "yi-34b": (34.0, None, True),
+}
+
+
+@pytest.mark.parametrize("identifier", STATED)
+def test_counts_meet_what_the_makers_state(identifier: str) -> None:
+    billions, active, tables = STATED[identifier]
+    arch, _ = architecture_from_mapping(read_hf_config(SHIPPED_CONFIGS[identifier])[0])
+    off = 0 if tables else 2 * arch.vocab * arch.hidden
+    assert arch.parameters - off == pytest.approx(billions * 1e9, rel=0.03)
+    if active is not None:
+        assert arch.active_parameters - off == pytest.approx(active * 1e9, rel=0.03)
 
 
 def test_published_vision_towers() -> None:

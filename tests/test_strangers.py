@@ -27,12 +27,18 @@ from outlay.scenario_io import set_path
     ("nvidia/Qwen3-235B-A22B-FP4", "qwen3-235b-a22b"),
     ("Qwen/Qwen3-Next-80B-A3B-Instruct", "qwen3-next-80b-a3b"),
     ("zai-org/GLM-4.6", "glm-4.7"),
+    ("amd/Llama-3.1-405B-Instruct-FP8-KV", "llama-3.1-405b"),
+    ("01-ai/Yi-6B-Chat-4bits", "yi-6b"),
+    ("Qwen/Qwen2.5-VL-72B-Instruct-AWQ", "qwen2.5-vl-72b"),
+    ("llama2-70b-99.9", "llama-2-70b"), ("gptj-99", "gpt-j-6b"),
+    ("mistralai/Devstral-Small-2507", "mistral-small-24b"),
+    ("ibm-granite/granite-3.3-8b-instruct", "granite-3-8b"),
 ])
 def test_a_checkpoint_is_known_by_anybodys_name(spelled: str, meant: str) -> None:
     assert load().find("model", spelled).id == meant
 
 
-@pytest.mark.parametrize("name", ["Qwen/Qwen3-7B", "01-ai/Yi-34B-Chat", "NousResearch/Hermes-3-Llama-3.1-8B", "chat"])
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-7B", "01-ai/Yi-13B-Chat", "NousResearch/Hermes-3-Llama-3.1-8B", "chat"])
 def test_another_model_is_not_taken_for_one_that_is_known(name: str) -> None:
     with pytest.raises(OutlayError) as caught:
         load().find("model", name)

@@ -276,14 +276,14 @@ def formula_of(fn: Callable[..., Any]) -> str:
 
 
 def _sum(*terms: Any) -> Any:
-    return sum(terms[1:], start=terms[0])
+    return sum(terms[1:], start=terms[0]) if terms else 0.0
 
 
 def add_all(label: str, unit: str, *terms: Any) -> Any:
     """Sum terms, keeping lineage and draws.
 
-    >>> add_all("total", "s", exact(1.0, "s", "a"), 2.0).value
-    3.0
+    >>> add_all("total", "s", exact(1.0, "s", "a"), 2.0).value, add_all("of nothing", "s")
+    (3.0, 0.0)
     """
     for term in terms:
         if isinstance(term, Quantity):

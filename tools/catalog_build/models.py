@@ -28,19 +28,16 @@ _COUNTED_OTHERWISE = {
     "google/gemma-4-26B-A4B": ("vision",),
     # Counted with the class default tower of 1,981,014,784 and a vocabulary of 128,815 instead of 128,896.
     "stepfun-ai/Step-3.7-Flash": ("no head", 1_981_014_784 - 81 * 4096),
+    # Counted with the class's default biases of queries, keys and values, which its configuration switches off.
+    "GLM-4-32B-0414": (61 * (6144 + 2 * 256),),
 }
 # Known active counts that differ on purpose: biases of idle experts counted (gpt-oss; its card agrees with
 # ours), or the experts of a dense layer taken off (MiMo).
 _ACTIVE_OTHERWISE = ("openai/gpt-oss-120b", "openai/gpt-oss-20b", "XiaomiMiMo/MiMo-V2-Flash",
                      *_COUNTED_OTHERWISE)
 # Rows of the raw table whose dimensions no text at hand confirms.
-HOLES = ("Yi-9B", "Yi-34B", "DeepSeek-LLM-67B", "deepseek-llm-7b", "EuroLLM-1.7B", "EuroLLM-9B",
-         "Qwen1.5-32B",
-         "OPT-2.7B", "BLOOM-1B1", "BLOOM-1B7", "BLOOM-3B", "StarCoder2-3B", "StarCoder2-7B", "StarCoder2-15B",
-         "OLMo-2-0325-32B", "granite-3.0-2b", "granite-3.0-8b", "granite-3.0-1b-a400m",
-         "granite-3.0-3b-a800m",
-         "GLM-4-32B-0414", "mamba2-2.7b", "falcon-mamba-7b", "command-r-35B", "Seed-OSS-36B",
-         "MiniMax-Text-01-456B")
+HOLES = ("EuroLLM-1.7B", "EuroLLM-9B", "OPT-2.7B", "BLOOM-1B1", "BLOOM-1B7", "BLOOM-3B", "mamba2-2.7b",
+         "falcon-mamba-7b")
 
 
 def build(data_dir: Path, models_dir: Path) -> list[Row]:
@@ -52,7 +49,8 @@ def build(data_dir: Path, models_dir: Path) -> list[Row]:
         architecture, _ = architecture_from_mapping(fields, entry["id"])
         _check(entry["raw"], known.get(entry["raw"]), architecture)
         aliases = _aliases(entry["hf"], entry["ollama"])
-        rows += _rows(entry["id"], entry["name"], entry["hf"][0], aliases, fields, entry["source"], "")
+        rows += _rows(entry["id"], entry["name"], entry["hf"][0], aliases, fields, entry["source"], "",
+                      entry.get("retrieved", CATALOG_DATE))
     for shape in shapes():
         rows += _shape_rows(shape)
     return rows
@@ -92,32 +90,30 @@ def _aliases(hugging_face: list[str], ollama: list[str]) -> list[str]:
 
 
 def _rows(identifier: str, name: str, hf_id: str, aliases: list[str], fields: dict[str, Any], source: str,
-          note: str) -> list[Row]:
+          note: str, date: str = CATALOG_DATE) -> list[Row]:
     architecture, assumed = architecture_from_mapping(fields, identifier)
     if assumed:
         raise ValueError(f"{identifier}: assumed {assumed}")
-    rows = [Row(identifier, "name", name, "text", source, CATALOG_DATE, "published", note=note)]
+    rows = [Row(identifier, "name", name, "text", source, date, "published", note=note)]
     distinct = list({alias.lower(): alias for alias in aliases if alias.lower() != identifier}.values())
     if distinct:
-        rows.append(Row(identifier, "aliases", "|".join(distinct), "list", "names hubs and tools use",
-                        CATALOG_DATE,
-                        "derived"))
+        rows.append(Row(identifier, "aliases", "|".join(distinct), "list", "names hubs and tools use", date, "derived"))
     if hf_id:
-        rows.append(Row(identifier, "hf_id", hf_id, "text", "Hugging Face", CATALOG_DATE, "published"))
-    rows += [_fact(identifier, field, value, source) for field, value in fields.items()]
+        rows.append(Row(identifier, "hf_id", hf_id, "text", "Hugging Face", date, "published"))
+    rows += [_fact(identifier, field, value, source, date) for field, value in fields.items()]
     for field in ("parameters", "active_parameters"):
         rows.append(Row(identifier, field, float(getattr(architecture, field)), "parameter",
-                        "counted from the shapes by physics.parameters", CATALOG_DATE, "derived"))
+                        "counted from the shapes by physics.parameters", date, "derived"))
     return rows
 
 
-def _fact(identifier: str, field: str, value: Any, source: str) -> Row:
+def _fact(identifier: str, field: str, value: Any, source: str, date: str) -> Row:
     how = "derived" if field in ("vision_parameters",) else "published"
     if isinstance(value, bool):
-        return Row(identifier, field, float(value), "bool", source, CATALOG_DATE, how)
+        return Row(identifier, field, float(value), "bool", source, date, how)
     if isinstance(value, (dict, list)):
         text = json.dumps(value, separators=(",", ":"))
-        return Row(identifier, field, text, "text", source, CATALOG_DATE, how)
+        return Row(identifier, field, text, "text", source, date, how)
     if isinstance(value, str):
-        return Row(identifier, field, value, "text", source, CATALOG_DATE, how)
-    return Row(identifier, field, float(value), "", source, CATALOG_DATE, how)
+        return Row(identifier, field, value, "text", source, date, how)
+    return Row(identifier, field, float(value), "", source, date, how)

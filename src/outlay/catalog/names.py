@@ -82,8 +82,8 @@ def _beginnings(identifier: str) -> set[str]:
 # What a checkpoint's name says of how it is tuned, packed and kept, which leaves its dimensions as they are.
 _TUNED = "instruct chat it base pt sft dpo"
 _KEPT = (
-    "bf16 fp16 fp8 fp4 nvfp4 mxfp4 awq gptq bnb int4 int8 4bit 8bit w8a8 w4a16 w8a16 "
-    "quantized quant dynamic block static"
+    "bf16 fp16 fp8 fp4 nvfp4 mxfp4 awq gptq bnb int4 int8 4bit 8bit 4bits 8bits w8a8 w4a16 w8a16 "
+    "quantized quant dynamic block static kv pertensor perchannel ptpc"
 )
 _PACKED = "hf gguf mlx original unsloth"
 _VARIANT = frozenset(f"{_TUNED} {_KEPT} {_PACKED}".split())
@@ -96,6 +96,8 @@ def stem(name: str) -> str:
     True
     >>> stem("RedHatAI/Llama-3.3-70B-Instruct-quantized.w8a8"), stem("unsloth/Meta-Llama-3.1-8B-bnb-4bit")
     ('llama-3.3-70b', 'meta-llama-3.1-8b')
+    >>> stem("amd/Llama-3.1-405B-Instruct-FP8-KV"), stem("Qwen/Qwen3-32B-FP8-Static-PerTensor")
+    ('llama-3.1-405b', 'qwen3-32b')
     """
     words = re.split(r"[^a-z0-9.]+", name.lower().rstrip("/").rsplit("/", 1)[-1].replace("quantized.", "quantized-"))
     return "-".join(word for word in words if word and word not in _VARIANT)

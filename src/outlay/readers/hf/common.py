@@ -63,7 +63,7 @@ def expert_fields(c: Config, traits: Traits, fields: dict[str, Any]) -> None:
     else:
         if c.text("model_type").startswith("llama4"):
             shared = width  # one shared expert, as wide as a routed one
-        copies = c.count("n_shared_experts", c.count("num_shared_experts", c.count("num_shared_expert", 0, 0), 0), 0)
+        copies = c.count("shared_experts", 0, 0)
         shared = shared or copies * width
     fields.update(experts=c.count("experts"), experts_per_token=c.count("per_token"), expert_ffn=width,
                   shared_expert_ffn=shared, shared_gate=traits.shared_gate, router_bias=traits.router_bias)

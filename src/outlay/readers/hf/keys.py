@@ -22,6 +22,7 @@ NAMES = {
     "per_token": ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk", "moe_k",
                   "top_k_experts"),
     "expert_ffn": ("moe_intermediate_size", "expert_intermediate_size"),
+    "shared_experts": ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"),
 }
 _LARGEST = 10**9
 _MOST = {"layers": 10_000}

@@ -70,10 +70,11 @@ def opt(c: Config, traits: Traits, fields: Fields) -> None:
 
 
 def deci(c: Config, traits: Traits, fields: Fields) -> None:
-    """Nemotron NAS: each block has its own attention grouping and MLP width, or none."""
+    """Nemotron NAS: each block has its own attention grouping and MLP width, or none; one without both is no layer."""
     heads, hidden = c.count("heads"), fields["hidden"]
     blocks = c.items("block_configs", c.count("layers"))
     rows = [_deci_row(Config(block, c.name), heads, hidden) for block in blocks if isinstance(block, dict)]
+    rows = [row for row in rows if row["norms"]]
     if not rows:
         raise Unreadable(f"{c.name} lacks block_configs", "block_configs")
     fields.update(layers=len(rows), heads=heads, kv_heads=heads, ffn=4 * hidden,

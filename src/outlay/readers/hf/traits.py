@@ -47,15 +47,18 @@ _QWEN3 = Traits(qk_norm="head")
 _GLM4 = Traits(qkv_bias=("attention_bias", True), out_bias=False, mlp_bias=False)
 _ERNIE = replace(_PLAIN, qkv_bias=("use_bias", False), out_bias=("use_bias", False), mlp_bias=("use_bias", False),
                  tied=True)
+_BAILING = Traits(qkv_bias=("use_qkv_bias", False), out_bias=("use_bias", False), mlp_bias=("use_bias", False),
+                  qk_norm="head", qk_norm_key="use_qk_norm")
 
 FAMILIES: dict[str, Traits] = {
-    "llama": _LLAMA, "mistral": _PLAIN, "ministral": _PLAIN, "mistral3": _PLAIN, "mixtral": _PLAIN,
+    "llama": _LLAMA, "mistral": _PLAIN, "ministral": _PLAIN, "ministral3": _PLAIN, "mistral3": _PLAIN,
+    "mixtral": _PLAIN, "internlm3": replace(_PLAIN, qkv_bias=("qkv_bias", False), out_bias=("bias", False)),
     "internlm2": replace(_PLAIN, qkv_bias=("bias", False), out_bias=("bias", False)),
     "internlm": replace(_PLAIN, qkv_bias=("bias", True), out_bias=("bias", True)),
     "baichuan": _PLAIN, "xverse": _PLAIN, "minicpm": _LLAMA, "aquila": _LLAMA, "yi": _LLAMA,
     "exaone": replace(_PLAIN, wide_ffn=4), "arcee": replace(_PLAIN, gated=False), "helium": _LLAMA,
     "apertus": replace(_PLAIN, gated=False, qk_norm="head"),
-    "ernie4_5": _ERNIE, "ernie4_5_moe": replace(_ERNIE, tied=False),
+    "ernie4_5": _ERNIE, "ernie4_5_moe": replace(_ERNIE, tied=False, router_bias=True),
     "exaone4": replace(_PLAIN, qk_norm="head"),
     "qwen": replace(_PLAIN, qkv_bias=True),
     "qwen2": _QWEN2, "qwen2_vl": _QWEN2, "qwen2_5_vl": _QWEN2, "qwen2_vl_text": _QWEN2,
@@ -105,6 +108,7 @@ FAMILIES: dict[str, Traits] = {
     "cohere": Traits(norm="layer_nobias", norms=1, tied=True, qk_norm="full", qk_norm_key="use_qk_norm"),
     "cohere2": Traits(norm="layer_nobias", norms=1, tied=True, window_every=4, window_default=4096),
     "smollm3": replace(_LLAMA, tied=True),
+    "bailing_moe": _BAILING, "bailing_moe_v2": _BAILING,
     "seed_oss": replace(_LLAMA, qkv_bias=("attention_bias", True), out_bias=("attention_out_bias", False)),
     "minimax": _PLAIN, "minimax_text_01": _PLAIN,
     "minimax_m2": replace(_PLAIN, qk_norm="full", qk_norm_key="use_qk_norm"),

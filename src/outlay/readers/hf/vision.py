@@ -38,6 +38,40 @@ def _qwen(tower: Config, text_hidden: int) -> int:
             + tower.count("depth") * _block(hidden, ffn) + merger + 2 * hidden + deep)
 
 
+def _qwen2(tower: Config, text_hidden: int) -> int:
+    """Qwen2-VL: blocks of biases and layer norms, four patches merged to one token."""
+    hidden = tower.count("embed_dim")
+    return _merged_patches(tower, hidden, text_hidden, 2 * hidden,
+                           _block(hidden, tower.count("mlp_ratio", 4) * hidden))
+
+
+def _qwen2_5(tower: Config, text_hidden: int) -> int:
+    """Qwen2.5-VL: gated blocks of biases and RMS norms, four patches merged to one token."""
+    hidden = tower.count("hidden_size")
+    block = (attention_parameters(hidden, 1, 1, hidden, qkv_bias=1, out_bias=1)
+             + mlp_parameters(hidden, tower.count("intermediate_size"), bias=1) + 2 * hidden)
+    return _merged_patches(tower, hidden, text_hidden, hidden, int(block))
+
+
+def _merged_patches(tower: Config, hidden: int, text_hidden: int, norm: int, block: int) -> int:
+    """Patches over space and time, the blocks, and a merger behind its norm."""
+    patch = tower.count("in_chans", 3) * tower.count("temporal_patch_size", 2) * tower.count("patch_size") ** 2
+    merged = hidden * tower.count("spatial_merge_size", 2) ** 2
+    return (patch * hidden + tower.count("depth") * block
+            + norm + _linear(merged, merged) + _linear(merged, tower.count("out_hidden_size", text_hidden)))
+
+
+def _pixtral(tower: Config, text_hidden: int) -> int:
+    """Mistral Small 3.1 and Ministral 3: a Pixtral tower without biases, a patch merger and two projections."""
+    hidden = tower.count("hidden_size")
+    block = (attention_parameters(hidden, 1, 1, hidden) + mlp_parameters(hidden, tower.count("intermediate_size"))
+             + 2 * hidden)
+    patch = tower.count("num_channels", 3) * tower.count("patch_size") ** 2
+    merged = hidden * tower.count("spatial_merge_size", 2) ** 2
+    return int(patch * hidden + hidden + tower.count("num_hidden_layers") * block
+               + hidden + merged * hidden + hidden * text_hidden + text_hidden**2)
+
+
 def _kimi(tower: Config, text_hidden: int) -> int:
     """Kimi-K2.5: a MoonViT tower with a learned position grid and a patch merger."""
     hidden, ffn = tower.count("vt_hidden_size"), tower.count("vt_intermediate_size")
@@ -62,5 +96,5 @@ def _gemma4(tower: Config, text_hidden: int) -> int:
 
 _TOWERS: dict[str, Callable[[Config, int], int]] = {
     "qwen3_vl": _qwen, "qwen3_vl_moe": _qwen, "qwen3_5": _qwen, "qwen3_5_moe": _qwen,
-    "kimi_k25": _kimi, "gemma4": _gemma4,
+    "qwen2_vl": _qwen2, "qwen2_5_vl": _qwen2_5, "mistral3": _pixtral, "kimi_k25": _kimi, "gemma4": _gemma4,
 }
