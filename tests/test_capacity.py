@@ -147,6 +147,46 @@ def test_what_a_replica_holds_is_what_it_holds() -> None:
         assert row["users_per_replica"] == pytest.approx(rate * 3600 / 10)
 
 
+POOLS = {"disaggregated": {"prefill": {"tensor": 2}, "decode": {"tensor": 2}}}
+
+
+@pytest.mark.parametrize("layout", [{"tensor": 2}, POOLS], ids=["replicas", "pools"])
+@pytest.mark.parametrize("slo", [{"ttft": "150ms"}, {"tpot": "14ms"}])
+def test_promises_are_kept_as_far_as_is_said_and_no_farther(layout: dict[str, Any], slo: dict[str, Any]) -> None:
+    def at(rate: float) -> dict[str, Any]:
+        work = {"rate": rate, "input": 1024, "output": 256}
+        serve = {"max_model_len": 8192, "workload": work, "slo": slo, **layout}
+        result: dict[str, Any] = plan({"model": "llama-3.1-8b", "fleet": "4xh100-sxm", "serve": serve}).to_dict()
+        return result["serve"]
+
+    within = at(2.0)["within_slo"]
+    assert within["breaks_first"] == next(iter(slo)) and within["users"] > 0
+    least, beyond = at(0.97 * within["requests_per_s"]), at(1.1 * within["requests_per_s"])
+    assert (least["meets_slo"], beyond["meets_slo"]) == (True, False)
+    assert beyond["within_slo"]["requests_per_s"] == pytest.approx(within["requests_per_s"], rel=0.02)
+
+
+def test_a_promise_no_load_keeps_has_no_users() -> None:
+    serve = {"workload": {"rate": 1}, "slo": {"ttft": "1ms"}}
+    result = plan({"model": "llama-3.1-8b", "fleet": "1xh100-sxm", "serve": serve}).to_dict()["serve"]
+    assert result["within_slo"] == {"requests_per_s": 0.0, "concurrency": 0.0, "users": 0.0, "breaks_first": None}
+
+
+def test_what_replayed_requests_break_is_not_said_to_be_kept() -> None:
+    """At a percentile the answer's own replay goes before the quick answer."""
+    def at(ttft_s: float) -> dict[str, Any]:
+        serve = {"tensor": 4, "workload": {"rate": 3, "input": 1000, "output": 250},
+                 "slo": {"ttft": f"{ttft_s}s", "percentile": 99}}
+        result: dict[str, Any] = plan({"model": "llama-3.1-70b", "fleet": "4xh100-sxm", "serve": serve}).to_dict()
+        return result["serve"]
+
+    seen = at(1.0)["slo"]["ttft"]["value"]["value"]
+    kept, broken = at(seen * 1.001), at(seen * 0.999)
+    assert kept["meets_slo"] and kept["within_slo"]["requests_per_s"] >= 3.0
+    assert not broken["meets_slo"]
+    assert broken["within_slo"] is None or broken["within_slo"]["requests_per_s"] < 3.0
+
+
 def test_the_next_step_up_is_the_cheapest_of_all() -> None:
     whole = found(asked())
     step = whole.shown()["next_step"]

@@ -38,7 +38,13 @@ def load(phase: Mapping[str, Any]) -> Table | None:
         (f"users, busiest hour{_each(phase)}", count(phase.get("users")), count(phase.get("capacity_users"))),
         ("output tokens a second", count(phase.get("output_tokens_per_s")), _capacity_tokens(phase)),
     ]
-    return Table("The load", ("", "now", "at most"), tuple(rows))
+    within = phase.get("within_slo")
+    if not within:
+        return Table("The load", ("", "now", "at most"), tuple(rows))
+    rate, tokens = within["requests_per_s"], within["requests_per_s"] * phase["output"]
+    kept = (f"{rate:,.2f}", f"{within['concurrency']:,.1f}", f"{within['users']:,.0f}", f"{tokens:,.0f}")
+    return Table("The load", ("", "now", "promises kept", "at most"),
+                 tuple((row[0], row[1], held, row[2]) for row, held in zip(rows, kept, strict=True)))
 
 
 def _each(phase: Mapping[str, Any]) -> str:
@@ -228,7 +234,19 @@ def said(phase: Mapping[str, Any]) -> list[str]:
         seen = "no latency, saturated" if value is None else f"{one(found['value'], 's')} ({found['of']})"
         word = "kept" if found["met"] else "broken"
         lines.append(f"Promise {name.upper()} ≤ {one(found['limit_s'], 's')}: {word}, {seen}{_likely(found)}")
-    return lines
+    return [*lines, *filter(None, [_within(phase)])]
+
+
+def _within(phase: Mapping[str, Any]) -> str:
+    """The most users for whom the promises are kept, and what is broken first beyond."""
+    found = phase.get("within_slo")
+    if not found:
+        return ""
+    if not found["users"]:
+        return "No load keeps what is promised"
+    first = found["breaks_first"]
+    then = "it is full" if first == "capacity" else f"{first.upper()} breaks"
+    return f"Promises are kept up to {found['users']:,.0f} users{_each(phase)}; then {then}"
 
 
 def _likely(found: Mapping[str, Any]) -> str:

@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.derive import value_of
 from outlay.planner.capacity.option import Option, an_hour, an_hour_of_many, is_replayed, more_of
-from outlay.planner.capacity.rate import CAPACITY, Most, tails
+from outlay.planner.capacity.rate import tails
 from outlay.planner.layouts.pareto import front
 from outlay.planner.replay.own_load import replayed_pools
 from outlay.planner.replay.spread import spread_pools
 from outlay.planner.serve.extras import with_extras
-from outlay.planner.serve.pool_hours import standing_of_pools
+from outlay.planner.serve.pool_hours import most_of, standing_of_pools
 from outlay.planner.serve.pool_needs import Answers, Needs, Prompts, answers_of, needed_per_s, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, pooled_times, pools_power_w
 from outlay.planner.serve.replicas import Replicas
@@ -354,13 +354,3 @@ def _hours(
     facts = None if resolved.power is None else serve_power_facts(resolved.power)
     standing = standing_of_pools(phase.asked, pools, facts, needs if needs.kept else None)
     return an_hour_of_many(resolved, phase, standing)
-
-
-def most_of(asked: Asked, pools: Pools, needs: Needs) -> Most:
-    """The largest load both pools take within the promises, and which promise the next step breaks."""
-    first, second = needs.holds_per_s(float(pools.first.replicas), float(pools.second.replicas))
-    breaks = CAPACITY if needs.answers.by_slots else "tpot" if "tpot" in asked.slo else "e2e"
-    if first < second:
-        breaks = "ttft" if "ttft" in asked.slo else CAPACITY
-    rate = min(first, second)
-    return Most(rate, rate * (needs.prompts.alone_s + needs.answers.stay_s), breaks)

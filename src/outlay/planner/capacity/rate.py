@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from outlay.derive import value_of
 from outlay.planner.serve.replicas import Replicas
-from outlay.planner.serve.times import load_of
+from outlay.planner.serve.times import HOUR_S, load_of
 from outlay.resolve.workload import Asked
 from outlay.steps.serve.time_inputs import Load
 
@@ -57,6 +58,31 @@ def most_load(asked: Asked, one: Replicas) -> Most | None:
         points = np.linspace(low, points[first], REFINED)
     rate = float(low) if by_rate else _at(kept["output_tokens_per_s"], at) / asked.output
     return Most(rate, _at(kept["running"], at) if by_rate else float(low), breaks)
+
+
+def within_promises(
+    asked: Asked, most_of_one: Callable[[], Most | None], count: int, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The most that `count` replicas take while promises are kept, and which of them the next step breaks.
+
+    most_of_one: of one replica; None where no load keeps them. What the answer itself says of the load asked about goes
+    first: a percentile of replayed requests may break a promise that the quick answer keeps, and then how much less
+    would keep it is not known (None).
+    """
+    if not asked.slo or asked.kind not in ("open", "closed") or asked.own_times:
+        return {}
+    most = most_of_one()
+    if most is None:
+        return {"within_slo": {"requests_per_s": 0.0, "concurrency": 0.0, "users": 0.0, "breaks_first": None}}
+    rate = min(most.rate_per_s * count, value_of(values["capacity_requests_per_s"]))
+    inside = most.concurrency * count
+    over = rate < asked.rate if asked.kind == "open" else inside < asked.concurrency
+    if values["meets_slo"] and over:
+        rate, inside = value_of(values["rate"]), value_of(values["concurrency"])
+    elif not values["meets_slo"] and not over:
+        return {"within_slo": None}
+    return {"within_slo": {"requests_per_s": rate, "concurrency": inside, "breaks_first": most.breaks,
+                           "users": rate * HOUR_S / asked.per_user_hour.value}}
 
 
 def _at(values: Any, place: int) -> float:

@@ -34,6 +34,7 @@ def table_of_loads(asked: Asked, whole: Replicas) -> list[dict[str, Any]]:
                 "ttft_s": ttft,
                 "tpot_s": tpot,
                 "e2e_s": e2e,
+                "requests_per_s": rate,
                 "output_tokens_per_s": rate * asked.output,
                 "users": rate * HOUR_S / asked.per_user_hour.value,
             }

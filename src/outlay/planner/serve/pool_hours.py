@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from outlay.planner.capacity.rate import CAPACITY, Most
 from outlay.planner.serve.hours import Floats, Hours, Standing
 from outlay.planner.serve.pool_needs import Needs, answers_of, prompts_of
 from outlay.planner.serve.pool_times import Pools, load_of_pools, side_load
@@ -28,6 +29,26 @@ def needs_of(asked: Asked, pools: Pools) -> Needs:
                          float(np.min(prompts.alone_s)))
     found = Needs(asked, prompts.at(0), answers.at(0))
     return found if found.kept or not asked.slo else needs_of(replace(asked, slo={}), pools)
+
+
+def most_of(asked: Asked, pools: Pools, needs: Needs) -> Most:
+    """The largest load both pools take within the promises, and which promise the next step breaks."""
+    first, second = needs.holds_per_s(float(pools.first.replicas), float(pools.second.replicas))
+    breaks = CAPACITY if needs.answers.by_slots else "tpot" if "tpot" in asked.slo else "e2e"
+    if first < second:
+        breaks = "ttft" if "ttft" in asked.slo else CAPACITY
+    rate = min(first, second)
+    return Most(rate, rate * (needs.prompts.alone_s + needs.answers.stay_s), breaks)
+
+
+def most_within(asked: Asked, pools: Pools) -> Most | None:
+    """The same of these layouts, and requests in flight as they then are; None where no load keeps the promises."""
+    needs = needs_of(asked, pools)
+    if not needs.kept or needs.asked.slo != asked.slo:
+        return None
+    most = most_of(asked, pools, needs)
+    found = pools.at(replace(load_of_pools(asked), kind="open", rate=most.rate_per_s))
+    return replace(most, concurrency=float(found["running"]))
 
 
 def standing_of_pools(

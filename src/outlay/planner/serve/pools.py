@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
+from outlay.planner.capacity.rate import within_promises
 from outlay.planner.replay.spread import of_trace, spread_pools
 from outlay.planner.replay.told import tell_replay, unfit
 from outlay.planner.replay.use import own_load_of_pools
@@ -16,7 +17,7 @@ from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch_pools
 from outlay.planner.serve.launch_more import as_started
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
-from outlay.planner.serve.pool_hours import standing_of_pools
+from outlay.planner.serve.pool_hours import most_within, standing_of_pools
 from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.speed import alone, finish, held_to_one_stream, held_tokens
@@ -68,6 +69,7 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         way, found["day"] = plan_day(resolved, phase, standing, found, traffic, watts, idle, weights)
         traffic, watts, billed = way.traffic, way.watts, way.lines
     found, lines = finish(resolved, phase, found, traffic, watts, held, idle, billed)
+    found |= within_promises(phase.asked, lambda: most_within(phase.asked, both), 1, found)
     return {
         **pools["decode"],
         **{key: tight[key] for key in VERDICT if key in tight},

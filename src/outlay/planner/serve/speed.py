@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from outlay.architecture import Architecture
 from outlay.derive import DRAWS, Quantity, derive, drawn_of, value_of
 from outlay.physics import stream as st
+from outlay.planner.capacity.rate import most_load, within_promises
 from outlay.planner.replay.told import tell_replay
 from outlay.planner.serve.energy import PHASES, power_values
 from outlay.planner.serve.loads import table_of_loads
@@ -182,6 +183,7 @@ def under_load(
         way, values["day"] = plan_day(resolved, phase, standing, values, traffic, watts, left, weights_bytes)
         traffic, watts, own = way.traffic, way.watts, way.lines
     use, lines = finish(resolved, phase, values, traffic, watts, held, left, own)
+    use |= within_promises(asked, lambda: most_load(asked, replace(whole, count=1)), whole.count, use)
     return use | loads_shown(phase, whole), lines, traffic
 
 
