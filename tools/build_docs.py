@@ -118,6 +118,9 @@ def describe(hint: Any) -> tuple[str, list[Any]]:
     return " or ".join(text for text, _ in options), [r for _, inner in options for r in inner]
 
 
+ARITHMETIC = ("outlay.physics.num",)  # what equations are written with, and none itself
+
+
 def formulas_page() -> str:
     """Every public formula with its first line, its equation where it has one, and its source."""
     parts = [
@@ -127,7 +130,7 @@ def formulas_page() -> str:
     for package in ("physics", "valuation"):
         for module in modules(f"outlay.{package}"):
             found = list(formulas(module))
-            if not found:
+            if not found or module.__name__ in ARITHMETIC:
                 continue
             parts.append(f"## {package}.{module.__name__.rpartition('.')[2]}\n\n{first_line(module)}\n")
             parts += [f"- `{name}{signature}`: {line}" for name, signature, line in found]
