@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from outlay.api import plan
+from outlay.catalog import load
 from outlay.errors import BadValue, Inconsistent
+from outlay.resolve import resolve
 from outlay.resolve.serve.time import (
     GROUPS,
     PENALTIES,
@@ -15,6 +19,7 @@ from outlay.resolve.serve.time import (
     time_residual,
     version_constant,
 )
+from outlay.scenario_io import scenario_from
 
 
 def test_an_older_vllm_takes_longer_for_experts():
@@ -119,3 +124,15 @@ def test_an_age_takes_longer_on_devices_whose_kernels_are_borrowed_too(device, c
         return found["tpot_s"]["value"]
 
     assert token_s("0.5.1") > token_s("0.19") + 0.005
+
+
+@pytest.mark.parametrize(("version", "more", "own"), [
+    ("0.6", {}, True), ("0.6", {"max_num_batched_tokens": 512}, False), ("0.6", {"max_model_len": 65536}, False),
+    ("0.19", {}, False)])
+def test_prompts_of_old_vllm_ran_in_steps_of_their_own_unless_chunked(
+    version: str, more: dict[str, Any], own: bool
+) -> None:
+    serve = {"engine_version": version, "max_model_len": 4096, "workload": {"concurrency": 32}} | more
+    document = {"model": "llama-3.1-8b", "fleet": "1xh100-sxm5-80gb", "serve": serve}
+    found = resolve(scenario_from(document), load()).serve
+    assert found is not None and found.speed.engine.own_steps is own

@@ -208,6 +208,7 @@ ENGINES: dict[str, dict[str, Value]] = {
         "max_num_batched_tokens_large": _count(512, _VLLM),
         "max_num_batched_tokens": _count(512, _VLLM, "once prefill is chunked"),
         "batched_is_length_to": _count(32768, _VLLM, "profiles one prompt of max_model_len up to here"),
+        "schedule": _text("whole_first", _VLLM, "prompts run in steps of their own unless they are chunked"),
         "logit_bytes": Value(2.0, "byte", _LOGS, "measured", 2.0, 4.0, "sampling is not profiled"),
         "window_ahead": Value(0.0, "bool", _VLLM),
         "non_torch_bytes": Value(

@@ -264,7 +264,7 @@ def _fields(
         "max_model_len": int(phase.recipe.max_model_len), "prefix_hit": float(engine.prefix_hit),
         "accepted": float(accepted_tokens(engine.acceptance, engine.drafted)),
         "drafted": round(float(engine.drafted)),
-        "policy": phase.engine.text("schedule", "mixed"), "reserve": phase.engine.number("schedule_reserve"),
+        "policy": "prefill_first" if engine.own_steps else "mixed", "reserve": engine.reserve,
     } | {name: value * slower_first if name.endswith("_s") else value for name, value in before.items()} | (
         _held(engine, inside) | {"gathers": round(float(engine.gathers)) if ranks > 1 else 0})
 

@@ -194,7 +194,7 @@ def resolve_speed(
         widened=engine.number(f"widened_experts_{device.generation}", engine.number("widened_experts", 1.0)),
         reserve=engine.number("schedule_reserve"),
         host_bytes=recipe.host_weight_bytes,
-        own_steps=engine.text("schedule", "mixed") == "prefill_first",
+        own_steps=_own_steps(engine, recipe),
         holds=_holds(given, engine, notes),
         gathers=_gathers(given, engine, arch, notes),
     )
@@ -246,6 +246,13 @@ def _eager(name: str, constants: dict[str, float], notes: Notes, without: str) -
                      "seconds of the host, as vLLM took before it captured graphs; slower kernels of a model that is "
                      "not compiled are not counted", "serve_time_constants: vllm@0.4 layer_s, all prompt_layer_s")
     return found
+
+
+def _own_steps(engine: Engine, recipe: ServeRecipe) -> bool:
+    """Whether prompts run in steps of their own; of "whole_first" only while a step takes the longest one whole."""
+    schedule = engine.text("schedule", "mixed")
+    whole = recipe.max_num_batched_tokens >= recipe.max_model_len
+    return schedule == "prefill_first" or (schedule == "whole_first" and whole)
 
 
 def _joint_rows(engine: Engine, facts: DeviceFacts) -> float:
