@@ -61,15 +61,26 @@ def quantile(samples: Any, q: float) -> float:
     >>> quantile([3.0, 1.0, 2.0, 5.0], 0.5)
     2.5
     """
+    return quantiles(samples, q)[0]
+
+
+def quantiles(samples: Any, *shares: float) -> list[float]:
+    """Several, sorted once.
+
+    >>> quantiles([3.0, 1.0, 2.0, 5.0], 0.5, 1.0)
+    [2.5, 5.0]
+    """
     import numpy as np
 
     ordered = np.sort(samples)
-    at = q * (len(ordered) - 1)
-    below = min(int(at), len(ordered) - 2)
-    under, over, part = ordered[below], ordered[min(below + 1, len(ordered) - 1)], at - below
-    if part == 0 or under == over:  # also where both are infinite
-        return float(under)
-    return float(under + part * (over - under))
+    found = []
+    for q in shares:
+        at = q * (len(ordered) - 1)
+        below = min(int(at), len(ordered) - 2)
+        under, over, part = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)]), at - below
+        # also where both are infinite
+        found.append(under if part == 0 or under == over else under + part * (over - under))
+    return found
 
 
 class Quantity(Struct, frozen=True, eq=False):
@@ -93,20 +104,23 @@ class Quantity(Struct, frozen=True, eq=False):
 
     @property
     def low(self) -> float:
-        return self._quantile((1 - COVERAGE) / 2)
+        return self.interval[0]
 
     @property
     def high(self) -> float:
-        return self._quantile((1 + COVERAGE) / 2)
+        return self.interval[1]
 
-    def _quantile(self, q: float) -> float:
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Both edges, which hold the value between them."""
         if self.samples is None:
-            return self.value
-        edge = quantile(self.samples, q)
-        return min(edge, self.value) if q < 0.5 else max(edge, self.value)
+            return self.value, self.value
+        low, high = quantiles(self.samples, (1 - COVERAGE) / 2, (1 + COVERAGE) / 2)
+        return min(low, self.value), max(high, self.value)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"value": self.value, "low": self.low, "high": self.high, "unit": self.unit}
+        low, high = self.interval
+        return {"value": self.value, "low": low, "high": high, "unit": self.unit}
 
     def named(self, label: str, unit: str | None = None) -> Quantity:
         return Quantity(self.value, self.unit if unit is None else unit, label, self.formula, self.inputs,

@@ -15,6 +15,7 @@ from outlay.errors import UnknownName, suggestion
 from outlay.usage import Line
 
 PHASES = ("data", "pretrain", "finetune", "serve", "maintain")
+AS_THEY_ARE = frozenset((str, int, bool, type(None)))  # in JSON
 
 
 class Result(Struct, frozen=True):
@@ -103,6 +104,8 @@ class Result(Struct, frozen=True):
 
 def plain_values(value: Any) -> Any:
     """Quantities, tuples and infinities as JSON can hold them."""
+    if type(value) in AS_THEY_ARE:  # most of them
+        return value
     if isinstance(value, Quantity):
         return {k: plain_values(v) for k, v in value.to_dict().items()}
     if isinstance(value, Mapping):

@@ -20,39 +20,39 @@ MAX_BYTES = 64_000_000
 class Facts(Mapping[str, Fact]):
     """The facts of one entry by parameter. A line stays text until its fact is first looked at."""
 
-    __slots__ = ("_id", "_made", "_raw")
+    __slots__ = ("_id", "_made", "raw")
 
     def __init__(self, identifier: str) -> None:
         self._id = identifier
-        self._raw: dict[str, str | list[str]] = {}  # the cells after the parameter, parsed or not
+        self.raw: dict[str, str | list[str]] = {}  # the cells after the parameter, parsed or not
         self._made: dict[str, Fact] = {}
 
     def put(self, parameter: str, cells: str | list[str]) -> None:
-        self._raw[parameter] = cells
+        self.raw[parameter] = cells
 
     def text(self, parameter: str) -> str | None:
         """The value as it is written."""
-        cells = self._raw.get(parameter)
+        cells = self.raw.get(parameter)
         return None if cells is None else _cells(cells)[0]
 
     def __getitem__(self, parameter: str) -> Fact:
         fact = self._made.get(parameter)
         if fact is None:
-            row = [self._id, parameter, *_cells(self._raw[parameter])]
+            row = [self._id, parameter, *_cells(self.raw[parameter])]
             fact = self._made[parameter] = fact_from(row, self._id)
         return fact
 
     def get(self, parameter: str, default: Any = None) -> Any:
-        return self[parameter] if parameter in self._raw else default
+        return self[parameter] if parameter in self.raw else default
 
     def __contains__(self, parameter: object) -> bool:
-        return parameter in self._raw
+        return parameter in self.raw
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._raw)
+        return iter(self.raw)
 
     def __len__(self) -> int:
-        return len(self._raw)
+        return len(self.raw)
 
 
 def _cells(cells: str | list[str]) -> list[str]:
@@ -78,13 +78,13 @@ class Table:
 
     def _read_shipped(self, path: Path) -> None:
         """Our own tables: a row a line, ids and parameters without quotes, so a line need not be parsed to be filed."""
-        rows = self.rows
+        before = ""
+        raw: dict[str, str | list[str]] = {}
         for line in filter(None, path.read_text(encoding="utf-8").split("\n")[1:]):
             identifier, parameter, cells = line.split(",", 2)
-            facts = rows.get(identifier)
-            if facts is None:
-                facts = rows[identifier] = Facts(identifier)
-            facts.put(parameter, cells)
+            if identifier != before:  # the rows of an entry stand together, a hundred of them
+                before, raw = identifier, self.rows.setdefault(identifier, Facts(identifier)).raw
+            raw[parameter] = cells
 
     def _read_own(self, path: Path) -> None:
         for line, row in read_checked(path, COLUMNS, ("id", "parameter", "value", "source")):

@@ -9,7 +9,7 @@ from outlay.derive import Quantity, exact
 from outlay.planner.books import budgets_kept, in_currency, tagged
 from outlay.planner.influence import influence
 from outlay.resolve import Resolved, resolve
-from outlay.resolve.pay.phase import without_how
+from outlay.resolve.pay.how import without_how
 from outlay.result import PHASES, Result
 from outlay.scenario import Scenario
 from outlay.usage import Line

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outlay.derive import COUNTED_FROM, DRAWS, Num, Quantity, derive, exact, value_of
 from outlay.steps.inputs import Hardware
-from outlay.steps.train.memory import MemoryResult, StageMemory
+
+if TYPE_CHECKING:
+    from outlay.steps.train.memory import MemoryResult, StageMemory
 
 STAGE_NUMBERS = ("memory_per_device_bytes", "memory_allocated_bytes", "memory_reserved_bytes", "memory_resident_bytes")
 

@@ -7,12 +7,15 @@ answer hangs on, assumptions, next commands.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from outlay.report import books, parts
 from outlay.report.blocks import Block, Bullets, Commands, Mood, Note, Pair, Verdict, few_of
 from outlay.report.numbers import number, one, scale_for, share, short
 from outlay.units import duration, si
+
+SUMMARY = Path(__file__).parents[1] / "validate" / "summary.json"  # how published results were met
 
 
 def phase_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -230,11 +233,10 @@ def _room(phase: Mapping[str, Any]) -> Block | None:
 def brackets() -> Note:
     """What the brackets mean, and how often published runs fell inside where that has been scored."""
     import json
-    from importlib.resources import files
 
     said = "Brackets hold 80 % intervals"
     try:
-        scored = json.loads(files("outlay.validate").joinpath("summary.json").read_text(encoding="utf-8"))
+        scored = json.loads(SUMMARY.read_text(encoding="utf-8"))
         return Note(
             f"{said}; {100 * scored['inside']:.0f} % of {scored['n']:,} published results fell inside."
         )

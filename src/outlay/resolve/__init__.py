@@ -129,7 +129,8 @@ def _by_the_hour(serve: Any, fleet: Fleet | None, facts: DeviceFacts | None, har
 
 def _paid(scenario: Scenario, catalog: Catalog, seed: int, shown: dict[str, Any]) -> Scenario:
     """Ways to pay as the scenario shows them; a serving section that only says how to serve is no phase."""
-    from outlay.resolve.pay.phase import known_model, resolve_pay, without_how
+    from outlay.resolve.pay.how import without_how
+    from outlay.resolve.pay.phase import known_model, resolve_pay
 
     defaults = Defaults(catalog, Notes(), seed)
     shown["pay"] = resolve_pay(scenario, catalog, defaults, known_model(scenario, catalog)).shown

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from outlay.planner.replay.scaling import STARTS, Scaling
 from outlay.resolve.hourly import START
 from outlay.resolve.notes import Notes
 from outlay.resolve.record import Resolved
@@ -15,6 +14,9 @@ from outlay.resolve.serve.phase import ServePhase
 from outlay.resolve.serve.replay import FIELD, LEAST_LOADED, ROUTER
 from outlay.resolve.serve.scale import SCALE
 from outlay.resolve.workload import Asked
+
+if TYPE_CHECKING:
+    from outlay.planner.replay.scaling import Scaling
 
 PREFIX = "prefix"  # the router that looks for what a replica has cached
 
@@ -57,6 +59,8 @@ def tell_replay(
 
 def tell_scaling(resolved: Resolved, found: Mapping[str, Any], scaling: Scaling) -> None:
     """What the autoscaler of a replay aims at, and whether the replay was long enough to show it."""
+    from outlay.planner.replay.scaling import STARTS
+
     notes, start = resolved.notes, scaling.start
     if not scaling.target_given:
         share = 100.0 * scaling.share

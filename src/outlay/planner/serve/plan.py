@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Num, Quantity, value_of
-from outlay.planner.capacity.rate import most_load
 from outlay.planner.replay.told import unfit
 from outlay.planner.serve.extras import with_extras
 from outlay.planner.serve.launch import launch
@@ -126,6 +125,8 @@ def best_under_promises(
 
     fitting: tokens in the cache of a replica, by tensor degree.
     """
+    from outlay.planner.capacity.rate import most_load
+
     holds: dict[int, float] = {}
     for tensor, tokens in fitting.items():
         own = replace(layout, tensor=tensor)

@@ -8,7 +8,6 @@ from datetime import date as Date
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from outlay.catalog import Catalog
 from outlay.catalog.prices import STALE_DAYS
@@ -273,14 +272,6 @@ def price_age_days(as_of: str, day: str) -> int | None:
         return (Date.fromisoformat(day) - Date.fromisoformat(as_of)).days
     except ValueError:
         return None
-
-
-def without_how(scenario: Scenario) -> Scenario:
-    """Beside ways to pay, a serving section without a load says how to serve, and is no phase of its own."""
-    serve = scenario.serve
-    if scenario.pay is None or serve is None or serve.workload is not None:
-        return scenario
-    return replace(scenario, serve=None)
 
 
 def known_model(scenario: Scenario, catalog: Catalog) -> str:

@@ -31,6 +31,7 @@ from outlay.steps.serve.time_costs import (
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
 from outlay.steps.serve.time_parts import Parts, in_step, sequences_at_once, time_parts
+from outlay.steps.serve.time_products import OwnProducts, own_products
 from outlay.steps.serve.time_waits import (
     away_s,
     beside_s,
@@ -71,8 +72,15 @@ def serve_time(
                 for name in found[0]}
     if load.kind == "open":
         return _open(arch, device, engine, layout, load)
+    return _full(arch, device, engine, layout, load, own_products(arch, device, engine.part_bytes, layout))
+
+
+def _full(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, products: OwnProducts
+) -> dict[str, Num]:
+    """With as many running as are asked and fit."""
     running = sequences_at_once(engine, layout, load)
-    parts = time_parts(arch, device, engine, layout, load, running)
+    parts = time_parts(arch, device, engine, layout, load, running, products=products)
     return closed(parts, engine, layout, load, running)
 
 
@@ -180,7 +188,8 @@ def _open(
 
     Load is the rate over what the replica sustains with every slot taken; from one on latency is infinite.
     """
-    most = serve_time(arch, device, engine, layout, replace(load, kind="queued", varied=True))
+    products = own_products(arch, device, engine.part_bytes, layout)
+    most = _full(arch, device, engine, layout, replace(load, kind="queued", varied=True), products)
     busy = load.rate * load.output / most["output_tokens_per_s"]
     rate = load.rate / layout.data
     ceiling = most["running"] / layout.data
@@ -190,7 +199,8 @@ def _open(
     longer: Num = 0.0
     for _ in range(ROUNDS):
         # One who comes finds as many as there are on average (Poisson arrivals see time averages: Wolff 1982).
-        parts = time_parts(arch, device, engine, layout, load, num.minimum(running + 1.0, ceiling), longer)
+        meets = num.minimum(running + 1.0, ceiling)
+        parts = time_parts(arch, device, engine, layout, load, meets, longer, products)
         ttft, tpot = looped(parts, engine, layout, load, running * parts.ranks)
         e2e = ttft + tpot * num.maximum(load.output - 1.0, 0.0)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}

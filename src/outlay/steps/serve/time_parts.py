@@ -21,7 +21,7 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_host import with_host
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice, gathered_steps, held_steps
 from outlay.steps.serve.time_pass import Pass
-from outlay.steps.serve.time_products import Taken, own_products
+from outlay.steps.serve.time_products import OwnProducts, Taken, own_products
 from outlay.steps.serve.time_step import own_pass, routed_pass
 
 Num = Any
@@ -79,9 +79,9 @@ def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Nu
 
 def time_parts(
     arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, running: Num,
-    longer: Num = 0.0,
+    longer: Num = 0.0, products: OwnProducts | None = None,
 ) -> Parts:
-    """The parts at a number of running sequences a rank.
+    """The parts at a number of running sequences a rank; products, where they are told already.
 
     longer: what steps with prompts of ranks take longer, over a step without; more prompts come in those.
     """
@@ -115,8 +115,8 @@ def time_parts(
     fewest = num.minimum(running, 1.0) if experts else 1.0
     first, all_first = (fewest, fewest) if load.kind == "batch" else (1.0 / ranks, num.where(ranks > 1.0, fewest, 1.0))
     handed = rows, mixed + chunk_all, tokens[2] * first, tokens[3] * all_first
-    products = own_products(arch, device, by, layout)
-    bare = _side_by_side(lambda m, n: own_pass(products, device, m, n, flight),
+    told = products or own_products(arch, device, by, layout)
+    bare = _side_by_side(lambda m, n: own_pass(told, device, m, n, flight),
                          tokens, (rows, mixed_sampled, at_once, whole))
     passing = (*handed, fewer * (1.0 + engine.drafted))
     routed = _side_by_side(lambda m: routed_pass(arch, device, by, layout, m, ROUTING_SPREAD, engine.widened), passing)
@@ -192,6 +192,14 @@ def _side_by_side(of: Callable[..., Taken], *rows: tuple[Num, ...]) -> list[Take
     shape = np.broadcast_shapes(*(np.shape(one) for each in rows for one in each))
     if not shape:
         return [of(*each) for each in zip(*rows, strict=True)]
-    fields = of(*(np.stack([np.broadcast_to(one, shape) for one in each]) for each in rows))
+    fields = of(*(_stacked(each, shape) for each in rows))
     full = np.broadcast_shapes((len(rows[0]), *shape), *map(np.shape, fields))
-    return list(zip(*(np.broadcast_to(field, full) for field in fields), strict=True))
+    return list(zip(*(field if np.shape(field) == full else np.broadcast_to(field, full) for field in fields),
+                    strict=True))
+
+
+def _stacked(each: tuple[Num, ...], shape: tuple[int, ...]) -> Num:
+    found = np.empty((len(each), *shape))
+    for place, one in enumerate(each):
+        found[place] = one
+    return found

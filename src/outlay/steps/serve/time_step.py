@@ -142,7 +142,7 @@ def all_to_all_s(size_bytes: Num, devices: Num, device: TimeDevice) -> Num:
 
 def measured(links: Links, devices: Num) -> tuple[Num, Num]:
     """Latency and rate at a number of devices: linear in its logarithm, latency growing beyond the measured."""
-    return _measured_at(links, devices) if isinstance(devices, float) else _measured(links, devices)
+    return _measured_at(links, devices) if isinstance(devices, num.ONE) else _measured(links, devices)
 
 
 def _measured(links: Links, devices: Num) -> tuple[Num, Num]:
