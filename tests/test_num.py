@@ -18,7 +18,7 @@ NUMBERS = (0.25, 1.0, 3, 7.5, 1e6)
 ODD = (*NUMBERS, -2.0, 0.0, math.inf, math.nan)
 
 
-@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "log2", "sqrt", "ceil"])
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "log2", "sqrt", "ceil", "floor"])
 def test_functions_of_one(name: str) -> None:
     of: Callable[[Any], Any] = getattr(num, name)
     for each in NUMBERS[:4]:
@@ -45,6 +45,7 @@ def test_conditions() -> None:
     assert num.where(np.array([True, False]), 1.0, 2.0).tolist() == [1.0, 2.0]
     assert [num.any(each) for each in (0.0, 2.0, False, np.zeros(2), np.array([0, 1]))] == [False, True, False, False,
                                                                                             True]
+    assert num.power(2.0, 3.0) == 8.0 and num.power(np.array([4.0, 9.0]), 0.5).tolist() == [2.0, 3.0]
     assert num.clip(np.array([-1.0, 5.0]), 0.0, 2.0).tolist() == [0.0, 2.0]
     assert num.like(np.zeros(2), 1.0).tolist() == [1.0, 1.0]
     assert (num.clip(5, 0.0, 2.0), num.mean(np.array([1.0, 3.0])), num.like(7.0, 1.0)) == (2.0, 2.0, 1.0)

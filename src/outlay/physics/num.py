@@ -73,6 +73,15 @@ def ceil(a: Value) -> Value:
     return float(math.ceil(a)) if isinstance(a, ONE) else np.ceil(a)
 
 
+def floor(a: Value) -> Value:
+    return float(math.floor(a)) if isinstance(a, ONE) else np.floor(a)
+
+
+def power(a: Value, exponent: Value) -> Value:
+    """Of what is not negative."""
+    return a**exponent if isinstance(a, ONE) and isinstance(exponent, ONE) else np.power(a, exponent)
+
+
 def any(condition: Value) -> bool:
     """Whether it holds anywhere."""
     return bool(condition) if isinstance(condition, (np.bool_, *ONE)) else bool(np.any(condition))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from outlay.physics import num
+
 Num = float | NDArray[np.float64]
 
 
@@ -16,7 +18,7 @@ def compute_activity(flop: Num, seconds: Num, peak_flop_per_s: Num) -> Num:
     >>> round(float(compute_activity(400e12, 1.0, 989e12)), 2)
     0.4
     """
-    share: Num = np.minimum(1.0, flop / (seconds * peak_flop_per_s))
+    share: Num = num.minimum(1.0, flop / (seconds * peak_flop_per_s))
     return share
 
 
@@ -28,7 +30,7 @@ def memory_activity(moved_bytes: Num, seconds: Num, memory_bytes_per_s: Num) -> 
     >>> round(float(memory_activity(16e9, 8e-3, 3.35e12)), 2)
     0.6
     """
-    share: Num = np.minimum(1.0, moved_bytes / (seconds * memory_bytes_per_s))
+    share: Num = num.minimum(1.0, moved_bytes / (seconds * memory_bytes_per_s))
     return share
 
 
@@ -44,8 +46,8 @@ def activity_level(compute_activity: Num, memory_activity: Num, compute_weight: 
     >>> round(float(activity_level(0.0, 0.6, 2.57, 0.97, 0.6)), 2)
     0.71
     """
-    level: Num = np.minimum(1.0, compute_weight * np.power(compute_activity, compute_exponent)
-                            + memory_weight * np.power(memory_activity, memory_exponent) + busy)
+    level: Num = num.minimum(1.0, compute_weight * num.power(compute_activity, compute_exponent)
+                            + memory_weight * num.power(memory_activity, memory_exponent) + busy)
     return level
 
 
@@ -63,8 +65,8 @@ def clock_share(cap_w: Num, demand_w: Num, idle_w: Num, exponent: Num) -> Num:
     >>> float(clock_share(350.0, 340.0, 70.7, 2.0))
     1.0
     """
-    room = np.maximum(cap_w - idle_w, 0.0) / np.maximum(demand_w - idle_w, 1e-9)
-    share: Num = np.minimum(1.0, np.power(room, 1.0 / exponent))
+    room = num.maximum(cap_w - idle_w, 0.0) / num.maximum(demand_w - idle_w, 1e-9)
+    share: Num = num.minimum(1.0, num.power(room, 1.0 / exponent))
     return share
 
 
@@ -81,7 +83,7 @@ def device_power_w(rated_w: Num, level: Num, idle_share: Num, ceiling_share: Num
     >>> float(device_power_w(700.0, 1.0, 0.105, 0.955, 500.0))
     500.0
     """
-    power: Num = np.minimum(cap_w, rated_w * (idle_share + (ceiling_share - idle_share) * level))
+    power: Num = num.minimum(cap_w, rated_w * (idle_share + (ceiling_share - idle_share) * level))
     return power
 
 

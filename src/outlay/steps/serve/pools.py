@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
+from outlay.physics import num
 from outlay.physics.queueing import service_wait_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time import serve_time
@@ -55,7 +56,7 @@ def pools_time(
     prompt_s, capacity = prompt_pool(arch, device, first, load)
     moving = transfer_s(moved_bytes, link_bytes_per_s)
     most = _decode(arch, device, second, replace(load, kind="queued"), 1.0)
-    limit = np.minimum(capacity, most["output_tokens_per_s"] * second.replicas / load.output)
+    limit = num.minimum(capacity, most["output_tokens_per_s"] * second.replicas / load.output)
     if load.kind == "queued":
         each = most
         rate: Num = limit
@@ -64,19 +65,19 @@ def pools_time(
         rate, ttft, each, begun = _balance(arch, device, first, second, load, prompt_s, capacity, moving)
     tpot = each["tpot_s"]
     busy = rate / limit
-    ttft = np.where(np.less(busy, 1.0) | (load.kind != "open"), ttft, np.inf)
-    e2e = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+    ttft = num.where((busy < 1.0) | (load.kind != "open"), ttft, np.inf)
+    e2e = ttft + tpot * num.maximum(load.output - 1.0, 0.0)
     return {
         "ttft_s": ttft,
         "tpot_s": tpot,
         "e2e_s": e2e,
-        "output_tokens_per_s": np.minimum(rate, limit) * load.output,
+        "output_tokens_per_s": num.minimum(rate, limit) * load.output,
         "running": each["running"] * second.replicas,
         "load": busy,
         "transfer_s": moving,
         "begun_s": begun,
-        "prefill_load": np.minimum(rate / capacity, 1.0),
-        "decode_load": np.minimum(rate * load.output / (most["output_tokens_per_s"] * second.replicas), 1.0),
+        "prefill_load": num.minimum(rate / capacity, 1.0),
+        "decode_load": num.minimum(rate * load.output / (most["output_tokens_per_s"] * second.replicas), 1.0),
         "capacity_per_s": limit,
     }
 
@@ -92,12 +93,12 @@ def prompt_pool(arch: Architecture, device: TimeDevice, first: Side, load: Load)
         load, kind="closed", concurrency=first.layout.data, cache_tokens=np.inf, output=1.0, pool="prefill"
     )
     own = serve_time(arch, device, first.engine, first.layout, alone)
-    left = np.maximum(load.input * (1.0 - first.engine.prefix_hit), 1.0)
-    fits = np.maximum(np.floor(first.engine.max_num_batched_tokens / left), 1.0)
-    together = np.minimum(fits, first.engine.max_num_seqs)
+    left = num.maximum(load.input * (1.0 - first.engine.prefix_hit), 1.0)
+    fits = num.maximum(num.floor(first.engine.max_num_batched_tokens / left), 1.0)
+    together = num.minimum(fits, first.engine.max_num_seqs)
     full = replace(alone, kind="batch", concurrency=together * first.layout.data)
     busy = serve_time(arch, device, first.engine, first.layout, full)["service_s"] / together
-    return own["ttft_s"] * first.slower, first.replicas * first.layout.data / np.maximum(busy * first.slower, 1e-9)
+    return own["ttft_s"] * first.slower, first.replicas * first.layout.data / num.maximum(busy * first.slower, 1e-9)
 
 
 def _decode(
@@ -127,28 +128,28 @@ def _balance(
     service = 1.0 / capacity
     waiting: Num = 0.0
     open_loop = load.kind == "open"
-    inside: Num = np.maximum(load.rate * load.output * 0.02, 1.0) if open_loop else 0.8 * load.concurrency
+    inside: Num = num.maximum(load.rate * load.output * 0.02, 1.0) if open_loop else 0.8 * load.concurrency
     each: Mapping[str, Num] = {}
     rate: Num = load.rate
     ttft: Num = prompt_s
     handed: Num = moving
     # A loop starts with all of its prompts at once; each waits for its share of them, spread over its requests.
     bursts = 0.5 * (load.arrival_cv**2 + 1.0)  # of arrivals, over Poisson's (Kingman 1961)
-    burst = first.engine.constants["queue"] * np.maximum(load.concurrency - 1.0, 0.0)
-    rest = np.maximum(load.output - 1.0, 0.0)
+    burst = first.engine.constants["queue"] * num.maximum(load.concurrency - 1.0, 0.0)
+    rest = num.maximum(load.output - 1.0, 0.0)
     for _ in range(ROUNDS):
         each = _decode(
-            arch, device, second, replace(load, kind="closed"), np.maximum(inside / second.replicas, 1e-6)
+            arch, device, second, replace(load, kind="closed"), num.maximum(inside / second.replicas, 1e-6)
         )
         handed = moving + taken_up(second.engine, inside / second.replicas, rest) * each["tpot_s"]
-        stay = each["tpot_s"] * np.maximum(load.output - 1.0, 0.0) + handed
+        stay = each["tpot_s"] * num.maximum(load.output - 1.0, 0.0) + handed
         if open_loop:
             ttft = prompt_s + bursts * service_wait_s(load.rate, service)
             inside = load.rate * stay
         else:
             ttft = prompt_s + service * (waiting + burst)
-            rate = np.minimum(load.concurrency / (ttft + stay), capacity)
-            ttft = np.maximum(ttft, load.concurrency / rate - stay)
-            waiting = 0.5 * waiting + 0.5 * np.maximum(rate * (ttft - prompt_s + service) - 1.0, 0.0)
+            rate = num.minimum(load.concurrency / (ttft + stay), capacity)
+            ttft = num.maximum(ttft, load.concurrency / rate - stay)
+            waiting = 0.5 * waiting + 0.5 * num.maximum(rate * (ttft - prompt_s + service) - 1.0, 0.0)
             inside = 0.5 * inside + 0.5 * rate * stay
     return rate, ttft + handed, each, handed

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from msgspec import Struct
 
 from outlay.architecture import Architecture, LayerKind
+from outlay.physics import num
 from outlay.physics import power as pw
 from outlay.physics.flops import attention_flop
 from outlay.physics.queueing import accepted_tokens, experts_touched
@@ -84,7 +84,7 @@ def _experts(
     """Routed experts of one layer on one device: the weights of those touched, the arithmetic of their tokens."""
     tokens = rows * layout.data
     touched = experts_touched(kind.experts, kind.experts_per_token, tokens, ROUTING_SPREAD)
-    held = np.maximum(touched / layout.expert, 1.0)
+    held = num.maximum(touched / layout.expert, 1.0)
     cut = layout.tensor * layout.data / layout.expert
     inner, wide = kind.expert_hidden or hidden, (3.0 if kind.gated else 2.0) * kind.expert_ffn / cut
     peak, _ = arithmetic(element_bytes, device)
@@ -152,7 +152,7 @@ def serve_power(
     within each phase; the shares of time stand beside. Energies add up to energy_per_output_token_j. Accelerators
     alone: host, network and cooling are the account's. Saturated loads are those of full work.
     """
-    rate, running = np.maximum(result["output_tokens_per_s"], 1e-12), np.maximum(result["running"], 1e-12)
+    rate, running = num.maximum(result["output_tokens_per_s"], 1e-12), num.maximum(result["running"], 1e-12)
     spent, idle = phases(arch, device, engine, layout, load, rate, running)
     watts = {name: _power_w(facts, arch, engine, layout, one) for name, one in spent.items()}
     watts["idle"] = _within(facts, facts.idle_share * facts.rated_w)
@@ -186,23 +186,23 @@ def phases(
     Requests that come by themselves find the replica empty as often as a Poisson number of mean `running` is 0.
     """
     alone = load.kind == "open" or load.pool == "decode"
-    idle = np.exp(-running) if alone else 0.0 * running
-    inside = running / np.maximum(1.0 - idle, 1e-9)  # of those times when there is any
+    idle = num.exp(-running) if alone else 0.0 * running
+    inside = running / num.maximum(1.0 - idle, 1e-9)  # of those times when there is any
     rank = inside / layout.data
     requests = rate / load.output / layout.data / layout.pipeline  # of one rank and stage, a second
     parts = time_parts(arch, device, engine, layout, load, rank)
-    together = np.maximum(rank / layout.pipeline, 1.0) if load.kind == "batch" else 1.0
-    own = np.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
+    together = num.maximum(rank / layout.pipeline, 1.0) if load.kind == "batch" else 1.0
+    own = num.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     each_s = prompt_s(parts, engine.constants, load.kind == "batch" or load.pool == "prefill") / together
-    prefill = np.minimum(requests * each_s, 1.0) if load.pool != "decode" else 0.0 * requests
+    prefill = num.minimum(requests * each_s, 1.0) if load.pool != "decode" else 0.0 * requests
     if load.pool == "prefill":
         idle, decode = 1.0 - prefill, 0.0 * prefill
     else:
-        idle = np.minimum(idle, 1.0 - prefill)
+        idle = num.minimum(idle, 1.0 - prefill)
         decode = 1.0 - prefill - idle
     asked = prompt_work(arch, device, engine.part_bytes, layout, own * together, load.input, parts.chunks)
     spent = {"prefill": _activity(prefill, requests / together, asked, device)}
-    busy = np.maximum(rank / layout.pipeline, 1.0)
+    busy = num.maximum(rank / layout.pipeline, 1.0)
     rows = busy * (1.0 + engine.drafted)
     step = pass_work(arch, device, engine.part_bytes, layout, rows, rows)
     context = load.input + 0.5 * load.output
@@ -214,11 +214,11 @@ def phases(
 
 def _activity(share: Num, passes_per_s: Num, work: Work, device: TimeDevice) -> Phase:
     """Activities while a device is in a phase; none where it never is."""
-    per_s = np.where(np.greater(share, 0.0), passes_per_s / np.maximum(share, 1e-12), 0.0)
+    per_s = num.where(share > 0.0, passes_per_s / num.maximum(share, 1e-12), 0.0)
     return Phase(
         share,
-        np.minimum(per_s * work.peak_s, 1.0),
-        np.minimum(per_s * work.moved_bytes / device.memory_bytes_per_s, 1.0),
+        num.minimum(per_s * work.peak_s, 1.0),
+        num.minimum(per_s * work.moved_bytes / device.memory_bytes_per_s, 1.0),
     )
 
 
@@ -226,9 +226,9 @@ def _power_w(facts: PowerFacts, arch: Architecture, engine: EngineTime, layout: 
     """Power of a device in a phase."""
     busy: Num = 0.0
     if any(kind.mlp == "moe" for kind, _ in arch.groups):
-        narrow = float(np.mean(engine.part_bytes["experts"])) < NARROW_BYTES
-        busy = (facts.busy_narrow if narrow else facts.busy_plain) / np.power(
-            1.0 * np.asarray(layout.tensor), facts.split_exponent
+        narrow = num.mean(engine.part_bytes["experts"]) < NARROW_BYTES
+        busy = (facts.busy_narrow if narrow else facts.busy_plain) / num.power(
+            1.0 * layout.tensor, facts.split_exponent
         )
     level = pw.activity_level(
         phase.compute, phase.memory, facts.compute_weight, facts.memory_weight, facts.memory_exponent,
@@ -241,4 +241,4 @@ def _power_w(facts: PowerFacts, arch: Architecture, engine: EngineTime, layout: 
 
 def _within(facts: PowerFacts, power_w: Num) -> Num:
     """Modelled power times what measured devices drew beyond it, never above the cap."""
-    return np.minimum(power_w * facts.residual, facts.cap_w)
+    return num.minimum(power_w * facts.residual, facts.cap_w)
