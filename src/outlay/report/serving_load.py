@@ -246,7 +246,9 @@ def _within(phase: Mapping[str, Any]) -> str:
         return "No load keeps what is promised"
     first = found["breaks_first"]
     then = "it is full" if first == "capacity" else f"{first.upper()} breaks"
-    return f"Promises are kept up to {found['users']:,.0f} users{_each(phase)}; then {then}"
+    rate, users = found["requests_per_s"], found["users"]
+    return (f"Promises hold up to {rate:,.3g} requests/s, {users:,.0f} users of {rate * 3600.0 / users:.3g} an hour; "
+            f"then {then}")
 
 
 def _likely(found: Mapping[str, Any]) -> str:

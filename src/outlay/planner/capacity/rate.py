@@ -61,28 +61,38 @@ def most_load(asked: Asked, one: Replicas) -> Most | None:
 
 
 def within_promises(
-    asked: Asked, most_of_one: Callable[[], Most | None], count: int, values: Mapping[str, Any]
+    asked: Asked, own: Callable[[Load], Mapping[str, Any]], load: Load, most_of: Callable[[Asked], Most | None],
+    count: int, values: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The most that `count` replicas take while promises are kept, and which of them the next step breaks.
 
-    most_of_one: of one replica; None where no load keeps them. What the answer itself says of the load asked about goes
-    first: a percentile of replayed requests may break a promise that the quick answer keeps, and then how much less
-    would keep it is not known (None).
+    own: times under a load, `load` the one asked about; most_of: of one replica, None where no load keeps them. At a
+    percentile the quick answer is held to what replayed requests say of the load asked about.
     """
     if not asked.slo or asked.kind not in ("open", "closed") or asked.own_times:
         return {}
-    most = most_of_one()
+    most = most_of(replace(asked, slo=_as_replayed(asked, own, load, values)))
     if most is None:
         return {"within_slo": {"requests_per_s": 0.0, "concurrency": 0.0, "users": 0.0, "breaks_first": None}}
     rate = min(most.rate_per_s * count, value_of(values["capacity_requests_per_s"]))
     inside = most.concurrency * count
-    over = rate < asked.rate if asked.kind == "open" else inside < asked.concurrency
-    if values["meets_slo"] and over:
-        rate, inside = value_of(values["rate"]), value_of(values["concurrency"])
-    elif not values["meets_slo"] and not over:
-        return {"within_slo": None}
+    if values["meets_slo"]:  # loads are looked at in steps
+        rate, inside = max(rate, value_of(values["rate"])), max(inside, value_of(values["concurrency"]))
     return {"within_slo": {"requests_per_s": rate, "concurrency": inside, "breaks_first": most.breaks,
                            "users": rate * HOUR_S / asked.per_user_hour.value}}
+
+
+def _as_replayed(
+    asked: Asked, own: Callable[[Load], Mapping[str, Any]], load: Load, values: Mapping[str, Any]
+) -> dict[str, float]:
+    """The limits, as much tighter as replayed requests take longer than the quick answer has it."""
+    replayed = {name: seen["value"].value for name, seen in values["slo"].items()
+                if seen["of"] != "mean" and seen["value"] is not None}
+    if not replayed:
+        return asked.slo
+    quick = tails(asked, own(load), own(replace(load, kind="closed", concurrency=1.0)))
+    return {name: limit * float(quick[name]) / replayed[name] if name in replayed else limit
+            for name, limit in asked.slo.items()}
 
 
 def _at(values: Any, place: int) -> float:

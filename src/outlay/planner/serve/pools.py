@@ -18,7 +18,7 @@ from outlay.planner.serve.launch import launch_pools
 from outlay.planner.serve.launch_more import as_started
 from outlay.planner.serve.memory import memory_values, replica_weights, shown_layout, verdict
 from outlay.planner.serve.pool_hours import most_within, standing_of_pools
-from outlay.planner.serve.pool_times import Pools, pooled_power, pooled_times
+from outlay.planner.serve.pool_times import Pools, load_of_pools, pooled_power, pooled_times
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.speed import alone, finish, held_to_one_stream, held_tokens
 from outlay.resolve.power import serve_power_facts
@@ -69,7 +69,8 @@ def plan_pools(resolved: Resolved) -> tuple[dict[str, Any], list[Line]]:
         way, found["day"] = plan_day(resolved, phase, standing, found, traffic, watts, idle, weights)
         traffic, watts, billed = way.traffic, way.watts, way.lines
     found, lines = finish(resolved, phase, found, traffic, watts, held, idle, billed)
-    found |= within_promises(phase.asked, lambda: most_within(phase.asked, both), 1, found)
+    found |= within_promises(phase.asked, both.at, load_of_pools(phase.asked), lambda at: most_within(at, both), 1,
+                             found)
     return {
         **pools["decode"],
         **{key: tight[key] for key in VERDICT if key in tight},

@@ -183,7 +183,8 @@ def under_load(
         way, values["day"] = plan_day(resolved, phase, standing, values, traffic, watts, left, weights_bytes)
         traffic, watts, own = way.traffic, way.watts, way.lines
     use, lines = finish(resolved, phase, values, traffic, watts, held, left, own)
-    use |= within_promises(asked, lambda: most_load(asked, replace(whole, count=1)), whole.count, use)
+    use |= within_promises(asked, whole.own, load_of(asked, whole),
+                           lambda at: most_load(at, replace(whole, count=1)), whole.count, use)
     return use | loads_shown(phase, whole), lines, traffic
 
 
