@@ -43,6 +43,7 @@ def _device(chip: dict[str, str], memory_gb: int) -> list[Row]:
         row("memory_type", "LPDDR5 unified", "text"),
         row("memory_bytes_per_s", float(chip["bandwidth_gbs"]) * 1e9, "byte/s"),
         row("link", "unified", "text"),
+        row("gpu_cores", float(chip["gpu_cores"]), "", "published", "the most this chip is sold with"),
     ]
     return rows + _memory(me, memory_gb) + _compute(me, chip) + _machine(me, memory_gb, chip)
 

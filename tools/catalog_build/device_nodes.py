@@ -315,6 +315,7 @@ def node_of(identifier: str, form: str, kind: str, link: str) -> Node:
         "gb200": "gb200-nvl72",
         "gb300": "gb300-nvl72",
         "gh200-96gb": "gh200",
+        "gh200-144gb": "gh200",
         "mi300a": "mi300a",
         "gaudi2": "gaudi2",
         "gaudi3": "gaudi3",

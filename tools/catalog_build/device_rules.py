@@ -61,6 +61,7 @@ _MEASURED = {
 _BORROWED = {
     "ampere-hbm": Donor("a100_sxm", 1.15, "same generation"),
     "hopper": Donor("h100_sxm", 1.15, "same generation"),
+    "hopper-HBM3e": Donor("h200_sxm", 1.15, "same generation and memory"),
     "blackwell": Donor("b200_sxm", 1.1, "same generation"),
     "blackwell-ultra": Donor("b300_sxm", 1.1, "same generation"),
     "volta": Donor("a100_sxm", 1.4, "neighbouring generation"),
@@ -83,13 +84,14 @@ _CALIBRATED = {"tpu-v4": "h100_sxm", "tpu-v5e": "h100_sxm", "tpu-v5p": "h100_sxm
 _UNKNOWN = Donor("h100_sxm", 2.0, "no kernel table for this architecture or a relative")
 
 
-def donor(identifier: str) -> Donor:
+def donor(identifier: str, memory_type: str = "") -> Donor:
     """Reference: spread of utilisation between covered devices, reference table of borrowed curves."""
     if identifier in _MEASURED:
         return Donor(_MEASURED[identifier], 1.0, _SAME)
     if identifier in _CALIBRATED:
         return Donor(_CALIBRATED[identifier], 1.0, "no kernel table; the level is fitted to public MaxText step times")
-    return _BORROWED.get(architecture(identifier), _UNKNOWN)
+    family = architecture(identifier)
+    return _BORROWED.get(f"{family}-{memory_type}") or _BORROWED.get(family, _UNKNOWN)
 
 
 # Best large matrix multiplication over dense bf16 peak (maximum achievable matmul, ml-engineering, stas00)

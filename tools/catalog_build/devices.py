@@ -25,7 +25,8 @@ def build(data_dir: Path, models_dir: Path) -> list[Row]:
     for row in read_csv(Path(__file__).with_name("device_specs.csv")):
         specs.setdefault(row["id"], {})[row["field"]] = row
     rows: list[Row] = []
-    for raw in shippable(data_dir / "accelerators.csv"):
+    tabled = {raw["id"]: raw for raw in shippable(data_dir / "accelerators.csv")}
+    for raw in (*tabled.values(), *_variants(specs, tabled)):
         rows += _device(raw, specs.get(device_names.catalogue_id(raw["id"]), {}))
     prices = _chip_prices(data_dir / "nvidia_chip_sale_price_by_year.csv")
     priced = {r.id for r in prices}
@@ -33,12 +34,22 @@ def build(data_dir: Path, models_dir: Path) -> list[Row]:
     return rows + prices
 
 
+def _variants(specs: dict[str, dict[str, dict[str, str]]], tabled: dict[str, dict[str, str]]) -> list[dict[str, str]]:
+    """Devices sold with another memory than a tabled one, `variant_of`, and alike otherwise."""
+    return [
+        tabled[of["variant_of"]["value"]]
+        | {"id": me, "name": of["name"]["value"], "memory_type": of["memory_type"]["value"],
+           "release_date": of["release_date"]["value"]}
+        for me, of in specs.items() if "variant_of" in of
+    ]
+
+
 def _device(raw: dict[str, str], specs: dict[str, dict[str, str]]) -> list[Row]:
     me = device_names.catalogue_id(raw["id"])
     unverified = set(raw["unverified_fields"].split())
     source = _source(raw)
     rows = [
-        Row(me, "name", raw["name"], "text", source, READ, "vendor"),
+        _written(me, "name", "text", "vendor", raw, specs, source),
         Row(
             me,
             "aliases",
@@ -59,7 +70,7 @@ def _device(raw: dict[str, str], specs: dict[str, dict[str, str]]) -> list[Row]:
             READ,
             "derived",
         ),
-        Row(me, "release_date", raw["release_date"], "date", source, READ, "published"),
+        _written(me, "release_date", "date", "published", raw, specs, source),
         Row(me, "form_factor", raw["form_factor"], "text", source, READ, "vendor"),
     ]
     known = {f: raw[f] for f in raw if raw[f] and f not in unverified}
@@ -67,9 +78,18 @@ def _device(raw: dict[str, str], specs: dict[str, dict[str, str]]) -> list[Row]:
     rows += _memory(me, raw, known, specs, source)
     rows += _link_and_power(me, raw, known, specs, source)
     rows += _node(me, raw)
-    rows += _utilization(me)
+    rows += _utilization(me, raw["memory_type"])
     rows += _body_and_price(me, raw, known, specs, source)
     return rows
+
+
+def _written(me: str, field: str, unit: str, how: str, raw: dict[str, str], specs: dict[str, dict[str, str]],
+             source: str) -> Row:
+    """A text of the raw table, with the source that was read for it where there is one."""
+    spec = specs.get(field)
+    if spec is None:
+        return Row(me, field, raw[field], unit, source, READ, how)
+    return Row(me, field, raw[field], unit, spec["source"], spec["retrieved"], spec["how"], note=spec["note"])
 
 
 def _source(raw: dict[str, str]) -> str:
@@ -263,8 +283,8 @@ def _node(me: str, raw: dict[str, str]) -> list[Row]:
     return rows
 
 
-def _utilization(me: str) -> list[Row]:
-    donor = device_rules.donor(me)
+def _utilization(me: str, memory_type: str) -> list[Row]:
+    donor = device_rules.donor(me, memory_type)
     how = "measured" if donor.widening == 1.0 else "derived" if donor.widening <= 1.5 else "assumed"
     source = "aiconfigurator-core 0.12.0 operator tables (Apache-2.0, NVIDIA)"
     rows = [

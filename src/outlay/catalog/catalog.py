@@ -95,7 +95,7 @@ class Catalog:
         table = self.table("device")
         if name in table.rows:
             return DeviceMatch(table.entry(name), None, None)
-        found = names.match(name, table.index(), table.rows) or self._with_memory(name, table)
+        found = names.match(name, table.index(), table.rows) or self._as_said(name, table)
         if len(found) == 1:
             return DeviceMatch(table.entry(found[0]), None, None)
         sliced = mig.split(name)
@@ -124,13 +124,13 @@ class Catalog:
         often = offers[ordered[0]] > offers[ordered[1]]
         return ordered, f"; {ordered[0]} is the one most clouds rent" if often else ""
 
-    def _with_memory(self, name: str, table: Table) -> list[str]:
-        """Devices of a name that ends in their memory: "RTX 4090 24GB"."""
-        plain, memory_gb = names.memory_apart(name)
-        if memory_gb is None:
+    def _as_said(self, name: str, table: Table) -> list[str]:
+        """Devices of a name that says their memory, cores or watts beside: "RTX 4090 24GB"."""
+        plain, said = names.said_apart(name)
+        if not said:
             return []
         found = names.match(plain, table.index(), table.rows)
-        found = [i for i in found if table.entry(i).value("memory_sold_gb", -1.0) == memory_gb]
+        found = [i for i in found if all(names.holds(table.entry(i), fact, value) for fact, value in said)]
         return _shortest(found, plain) or found
 
     def prices(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from outlay.catalog.records import Entry
+
 _TOKENS = re.compile(r"[^a-z0-9.]+")
 _NOISE = frozenset(
     (
@@ -24,7 +26,16 @@ _NOISE = frozenset(
         "quadro",
     )
 )
-_MEMORY = re.compile(r"^(.*?)[\s_-]*\(?(\d{1,4})\s*gi?b\)?$", re.I)
+_WORDS = re.compile(r"[\s_(),/\-\u2010-\u2015]+")
+_CORES = re.compile(r"\b(\d{1,3})[\s_\-\u2010-\u2015]*cores?\b", re.I)
+# What a word of a device's name may say of it: the fact, and the word it is written as.
+_SAID = (
+    ("memory_sold_gb", re.compile(r"(\d{1,4})gi?b?")),
+    ("power_w", re.compile(r"(\d{2,4})w")),
+    ("gpu_cores", re.compile(r"(\d{1,3})cores")),
+    ("memory_type", re.compile(r"((?:hbm|gddr|lpddr)\d*\w?)")),
+    ("whole", re.compile(r"(spx|nps1)")),  # AMD's modes in which a device is one partition
+)
 
 
 def plain(name: str) -> str:
@@ -103,11 +114,36 @@ def stem(name: str) -> str:
     return "-".join(word for word in words if word and word not in _VARIANT)
 
 
-def memory_apart(name: str) -> tuple[str, float | None]:
-    """A name without the memory at its end, and that memory in GB.
+def said_apart(name: str) -> tuple[str, list[tuple[str, str]]]:
+    """A device's name without what it says of the device, and that: its memory in GB, watts, cores, kind of memory.
 
-    >>> memory_apart("RTX 4090 24GB"), memory_apart("rtx-4090")
-    (('RTX 4090', 24.0), ('rtx-4090', None))
+    >>> said_apart("RTX 4090 24GB"), said_apart("rtx-4090")
+    (('RTX 4090', [('memory_sold_gb', '24')]), ('rtx 4090', []))
+    >>> said_apart("M1 Max 32\u2011Core GPU 64G")
+    ('M1 Max GPU', [('gpu_cores', '32'), ('memory_sold_gb', '64')])
+    >>> said_apart("MI300X-NPS1-SPX-192GB-750W")[1][-2:]
+    [('memory_sold_gb', '192'), ('power_w', '750')]
     """
-    found = _MEMORY.match(name)
-    return (found[1], float(found[2])) if found and found[1] else (name, None)
+    spaced = re.sub(r"(\d)\s+(gi?b)\b", r"\1\2", name, flags=re.I)
+    rest: list[str] = []
+    said: list[tuple[str, str]] = []
+    for word in _WORDS.split(_CORES.sub(r"\1cores", spaced)):
+        for fact, pattern in _SAID:
+            if found := pattern.fullmatch(word.lower()):
+                said.append((fact, found[1]))
+                break
+        else:
+            rest.append(word)
+    return " ".join(filter(None, rest)), said
+
+
+def holds(entry: Entry, fact: str, value: str) -> bool:
+    """Whether a device is what a word of its name says."""
+    if fact == "whole":
+        return str(entry.value("vendor", "")) == "amd"
+    known = entry.value(fact, None)
+    if known is None:
+        return False
+    if isinstance(known, str):
+        return known.lower() == value
+    return abs(float(known) - float(value)) <= 0.01 * float(value)
