@@ -56,7 +56,7 @@ def whole_scenario(
         if given is not None:
             if flag.path == "goal.deadline" and given.strip().isdigit():
                 say(f"note: --deadline {given} is read as {given} seconds; write {given}d for days")
-            document = set_path(document, flag.path.format(phase=phase), literal(given))
+            document = set_path(document, full_path(flag.short_path, phase), literal(given))
     document = _books(document, flags)
     for text in flags.get("opt_set") or ():
         path, value = _assignment(text, "--set", phase)

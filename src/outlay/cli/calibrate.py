@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from outlay.readers.bench.file import BenchReading
     from outlay.readers.bench.record import BenchRun
 
-LEFT_OUT = ("--vary", "--save", "--csv", "-o")
+LEFT_OUT = ("--vary", "--save", "--csv", "-o", "--tokens", "--seq", "--global-batch", "--optimizer", "--framework",
+            "--device-hours", "--cp", "--vpp", "--zero", "--micro-batch", "--recompute", "--for", "--deadline",
+            "--budget", "--top-k")  # of training, and of a search
 
 
 @click.command(cls=Launching, name="calibrate", short_help="Own benchmarks into factors.")

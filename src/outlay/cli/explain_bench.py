@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from outlay.errors import BadValue, Inconsistent, Unreadable
 
 if TYPE_CHECKING:
     from outlay.advise.bench import Comparison
+    from outlay.catalog import Catalog
     from outlay.readers.bench.file import BenchReading
     from outlay.readers.bench.record import BenchRun
     from outlay.result import Result
@@ -48,9 +50,13 @@ def explain_bench(reading: BenchReading, flags: dict[str, Any]) -> int:
     left: list[str] = []
     for run in runs_to_plan(reading, left):
         result = ask(scenario_of_run(run, reading, flags), flags)
-        documents.append(document_of(run, reading, result, compare_bench(run, result)))
+        compared = compare_bench(run, result)
+        if compared.rows:
+            documents.append(document_of(run, reading, result, compared))
+        else:
+            left.append(f"{reading.name} {run.place}".strip() + ": no number of it is one that is planned")
     if not documents:
-        raise Inconsistent(f"no run has a load that can be planned: {'; '.join(left)}", "BENCHMARK")
+        raise Inconsistent(f"no run can be set beside a plan: {'; '.join(left)}", "BENCHMARK")
     if form_of(flags) == "json":
         write(to_json({"file": reading.name, "runs": documents, "left_out": left}) + "\n", flags)
     elif flags.get("opt_quiet"):
@@ -79,7 +85,6 @@ def scenario_of_run(run: BenchRun, reading: BenchReading, flags: dict[str, Any],
     """The run's load and what its file says, with the flags over it; what neither says is asked for by name."""
     from outlay.catalog import load
     from outlay.cli.ask import plan_options, whole_scenario
-    from outlay.cli.explain_log import known_model
     from outlay.cli.subjects import merged
     from outlay.readers.bench.record import scenario_parts
     from outlay.subject import Subject, with_fleet
@@ -101,10 +106,28 @@ def scenario_of_run(run: BenchRun, reading: BenchReading, flags: dict[str, Any],
     if lacking:
         raise BadValue(f"the {title} does not name {', nor '.join(lacking)}",
                        "fleet" if document.get("model") else "model")
+    for name, flag in (("input", "--set workload.input=N"), ("output", "--set workload.output=N")):
+        if name not in document["serve"]["workload"]:
+            raise BadValue(f"the {title} does not say how many tokens of {name} its requests had: {flag}",
+                           f"serve.workload.{name}")
     if not given.get("model"):
         catalog = load(tuple(plan_options(flags).get("extra", ())))
-        document["model"] = known_model(str(document["model"]), catalog, title)
+        document["model"] = _model_of(run, str(document["model"]), catalog, title)
     return with_fleet(document, [Subject("log", document, run.engine, reading.name)], "serve")
+
+
+def _model_of(run: BenchRun, named: str, catalog: Catalog, title: str) -> str:
+    """By the name the server has for it, or by its tokenizer's, which is the published one."""
+    from outlay.cli.explain_log import known_model
+    from outlay.errors import UnknownName
+
+    if run.tokenizer and run.tokenizer != named:
+        try:
+            return known_model(named, catalog, title)
+        except UnknownName:
+            with suppress(UnknownName):
+                return known_model(run.tokenizer, catalog, title)
+    return known_model(named, catalog, title)
 
 
 def document_of(run: BenchRun, reading: BenchReading, result: Result, compared: Comparison) -> dict[str, Any]:

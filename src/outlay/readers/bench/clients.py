@@ -21,6 +21,7 @@ from outlay.readers.bench.record import (
     not_read,
     over,
     text,
+    unanswered,
 )
 
 VLLM, SGLANG = "vllm bench serve", "SGLang bench_serving"
@@ -42,16 +43,20 @@ _PASSED = ("input_lens", "output_lens", "ttfts", "itls", "latencies", "start_tim
            "total_input_vision_tokens", "total_input_text", "total_input_vision", "max_itl_ms", "rtfx",
            "spec_decode_acceptance_rate", "spec_decode_num_drafts", "spec_decode_draft_tokens",
            "spec_decode_accepted_tokens", "spec_decode_per_position_acceptance_rates", "cached_tokens",
-           "cached_tokens_details", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps", "rps_change_events")
+           "cached_tokens_details", "ramp_up_strategy", "ramp_up_start_rps", "ramp_up_end_rps", "rps_change_events",
+           "best_of", "run_number")
 _BESIDE = ("probe_", "diffusion_")  # of other requests than the load's, and of models that do not answer by the token
+# What `vllm bench sweep serve` writes beside the numbers: the server's own flags.
+_FLAGS = {"max_num_seqs": "max_num_seqs", "max_num_batched_tokens": "max_num_batched_tokens",
+          "pipeline_parallel_size": "pipeline", "data_parallel_size": "data", "max_model_len": "max_model_len"}
 _SERVER = {"tp_size": "tensor", "pp_size": "pipeline", "dp_size": "data", "ep_size": "expert",
            "max_running_requests": "max_num_seqs", "chunked_prefill_size": "max_num_batched_tokens"}
 
 
 def is_client(given: Mapping[str, Any]) -> bool:
-    """Whether a mapping is a run of either client."""
+    """Whether a mapping is a run of either client, also one of those that keep no counts."""
     timed = any(f"{kind}_{stem}_ms" in given for kind in ("mean", "median") for stem in ("ttft", "tpot", "itl"))
-    return timed and "completed" in given
+    return timed and ("completed" in given or {"request_rate", "num_prompts"} <= set(given))
 
 
 def read_client(given: Mapping[str, Any]) -> BenchRun:
@@ -66,15 +71,18 @@ def read_client(given: Mapping[str, Any]) -> BenchRun:
     server = mapping(given.get("server_info"))
     backend = given.get("backend", given.get("endpoint_type", ""))
     completed = amount(given.get("completed"))
-    known = {*_NAMED, *_PASSED, *(n for n in given if _is_time(str(n)) or str(n).startswith(_BESIDE))}
+    known = {*_NAMED, *_PASSED, *_FLAGS, *(n for n in given if _is_time(str(n)) or str(n).startswith(_BESIDE))}
     load, remarks = _load(given)
     engine = engine_of(backend)
+    if nobody := unanswered(given.get("completed"), amount(given.get("failed"))):
+        load, remarks = {"load": ""}, (nobody,)
     if not engine and OPENAI not in str(backend).lower() and backend:
         remarks = (*remarks, f"the engine {text(backend, 40)!r} is not one that is planned")
     return BenchRun(
         tool=SGLANG if sglang else VLLM,
         engine=engine,
         model=text(given.get("model_id") or given.get("model") or server.get("model_path")),
+        tokenizer=text(given.get("tokenizer_id")),
         date=_date(text(given.get("date"))),
         **load,
         input_tokens=over(amount(given.get("total_input_tokens", given.get("total_input"))), completed),
@@ -84,7 +92,7 @@ def read_client(given: Mapping[str, Any]) -> BenchRun:
         duration_s=amount(given.get("duration")),
         times={name: _spread(given, stems) for name, stems in _STEMS.items()},
         output_tokens_per_s=amount(given.get("output_throughput")),
-        requests_per_s=amount(given.get("request_throughput")),
+        requests_per_s=amount(given.get("request_throughput")) or over(completed, amount(given.get("duration"))),
         in_flight=amount(given.get("concurrency")) if sglang else None,
         prefix_hit=_hit(given),
         tokens_a_step=amount(given.get("spec_decode_acceptance_length", given.get("accept_length"))),
@@ -152,6 +160,10 @@ def _served(given: Mapping[str, Any], server: Mapping[str, Any], engine: str) ->
     tensor = count_of(given.get("tensor_parallel_size", given.get("tp")))
     if tensor is not None:
         found["tensor"] = tensor
+    for name, ours in _FLAGS.items():
+        value = count_of(given.get(name))
+        if value is not None:
+            found[ours] = value
     version = text(given.get("version") or server.get("version"), 40)
     if engine and any(character.isdigit() for character in version):
         found["engine_version"] = version

@@ -41,6 +41,7 @@ class BenchRun(Struct, frozen=True):
     place: str = ""  # which run of its file, where there are several
     engine: str = ""
     model: str = ""
+    tokenizer: str = ""  # whose id often says the model where a server has a name of its own for it
     date: str = ""
     load: str = ""
     concurrency: float | None = None
@@ -148,6 +149,20 @@ def not_read(given: Mapping[str, Any], known: Iterable[str]) -> tuple[str, ...]:
     """Names of fields that no rule reads."""
     names = frozenset(known)
     return tuple(sorted(str(key)[:60] for key in given if str(key) not in names))
+
+
+NOBODY = "no request was answered"
+
+
+def unanswered(answered: Any, failed: float | None) -> str:
+    """What to say of a run whose count of answered requests is zero; nothing of others.
+
+    >>> unanswered(0, 8.0), unanswered(8, None), unanswered(None, None)
+    ('no request was answered, 8 failed', '', '')
+    """
+    if isinstance(answered, bool) or not isinstance(answered, (int, float)) or answered != 0:
+        return ""
+    return NOBODY + (f", {failed:,.0f} failed" if failed else "")
 
 
 def doubts(run: BenchRun) -> tuple[str, ...]:
