@@ -276,7 +276,7 @@ class Slo(Record, frozen=True):
     ttft: Seconds | None = None
     tpot: Seconds | None = None
     e2e: Seconds | None = None
-    percentile: Annotated[float, _number("percentile", 1, 100)] | None = None
+    percentile: Annotated[float, _number("percentile", 1, 99.99)] | None = None
 
 
 class Workload(Record, frozen=True):

@@ -241,12 +241,19 @@ def _union(options: list[Any], value: object, path: str) -> Any:
     return convert(rest[0], value, path)
 
 
+TINY = 1e-6  # a least value as small only keeps nothing out
+
+
 def _number(extra: dict[str, Any], value: object, path: str) -> float | int:
     number = parse(value, extra["kind"], path)
     low, high = extra["low"], extra["high"]
     if not low <= number <= high and not (extra["kind"] == "rate_per_s" and number == math.inf):
-        raise BadValue(f"{path}: {_shown(value)} must be {'at least' if number < low else 'at most'} "
-                       f"{low if number < low else high:g}", path)
+        limit = f"at least {low:g}" if number < low else f"at most {high:g}"
+        if number <= 0.0 < low <= TINY:
+            limit = "more than 0"
+        elif extra["kind"] == "percentile" and 0.0 < number < low:
+            limit += f"; for {number:.4g} of all requests write {100 * number:.6g}"
+        raise BadValue(f"{path}: {_shown(value)} must be {limit}", path)
     if not extra["integer"]:
         return number
     if number != int(number):

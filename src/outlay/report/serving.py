@@ -111,7 +111,7 @@ def _word(phase: Mapping[str, Any]) -> tuple[Mood, str]:
     if phase.get("fits") is False:
         return "bad", "Does not fit"
     if phase.get("sustained") is False:
-        return "bad", f"Fits, but saturates at {under.times_over(phase)} of what it sustains"
+        return "bad", f"Fits, but saturates at {under.times_over(phase)} what it sustains"
     broken = [name.upper() for name, found in (phase.get("slo") or {}).items() if not found["met"]]
     return ("bad", f"Fits, but breaks the promised {' and '.join(broken)}") if broken else ("good", "Fits")
 

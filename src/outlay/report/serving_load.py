@@ -121,7 +121,7 @@ def options(phase: Mapping[str, Any]) -> list[Table]:
         aim, many = found.get("aim"), found.get("considered")
         title = f"Best by {aim}, of {many} deployments planned{_replayed(found)}"
         if not any(row.get("meets_slo", True) for row in [*best, *front]):
-            title = f"None of {many} deployments planned keeps the promise; best by {aim}"
+            title = f"None of {many} deployments planned keeps the promise; the nearest first"
         title += " (a+b: two pools)" if any(row.get("pools") for row in [*best, *front]) else ""
         tables.append(Table(title, _OPTION_HEAD, tuple(_option(row) for row in best), mark=0))
     others = [row for row in front if row not in best]
@@ -233,7 +233,8 @@ def said(phase: Mapping[str, Any]) -> list[str]:
         value = number(found.get("value"))
         seen = "no latency, saturated" if value is None else f"{one(found['value'], 's')} ({found['of']})"
         word = "kept" if found["met"] else "broken"
-        lines.append(f"Promise {name.upper()} ≤ {one(found['limit_s'], 's')}: {word}, {seen}{_likely(found)}")
+        lines.append(f"Promise {name.upper()} ≤ {one(found['limit_s'], 's')}: {word}, {seen}{_likely(found)}"
+                     f"{_beyond(phase, name, found)}")
     return [*lines, *filter(None, [_within(phase)])]
 
 
@@ -251,28 +252,44 @@ def _within(phase: Mapping[str, Any]) -> str:
             f"then {then}")
 
 
+def _beyond(phase: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> str:
+    """Where no load is light enough for a promise: what a request takes that is alone."""
+    lightest: Mapping[str, Any] = next(iter(phase.get("loads") or ()), {})
+    first, token = number(lightest.get("ttft_s")), number(lightest.get("tpot_s"))
+    alone = {"ttft": first, "tpot": token}.get(name)
+    if name == "e2e" and first is not None and token is not None:
+        alone = first + token * max((number(phase.get("output")) or 1.0) - 1.0, 0.0)
+    if found["met"] or alone is None or alone <= found["limit_s"] or lightest.get("concurrency") != 1:
+        return ""
+    return f"; out of reach, {one(alone, 's')} for one request alone"
+
+
 def _likely(found: Mapping[str, Any]) -> str:
     """How likely a promise is kept, where that is open."""
     chance = float(found["met_probability"])
     return f"; {100 * chance:.0f} % likely{'' if found['met'] else ' kept'}" if 0.02 <= chance < 0.98 else ""
 
 
+MANY = 10.0  # times what is sustained, from where on a share is no longer read
+
+
 def times_over(phase: Mapping[str, Any]) -> str:
-    """The load as a share of what is sustained, with its interval."""
+    """The load over what is sustained, with its interval: a share, or how many times as much."""
     load_q = phase.get("offered_load") or phase.get("load")
     at = number(load_q) or 0.0
     if at < 0.01:
-        return "less than 1 %"
+        return "less than 1 % of"
     low, high = (number(load_q.get(k)) for k in ("low", "high")) if isinstance(load_q, Mapping) else (None, None)
-    if low is None or high is None or round(100 * low) == round(100 * high):
-        return f"{100 * at:,.0f} %"
-    return f"{100 * at:,.0f} % [{100 * low:,.0f}–{100 * high:,.0f}]"
+    by, unit = (1.0, "times") if at >= MANY else (100.0, "% of")
+    if low is None or high is None or round(by * low) == round(by * high):
+        return f"{by * at:,.0f} {unit}"
+    return f"{by * at:,.0f} {unit.partition(' ')[0]} [{by * low:,.0f}–{by * high:,.0f}]{' of' * (at < MANY)}"
 
 
 def _load_line(phase: Mapping[str, Any]) -> str:
-    text = f"Load: {times_over(phase)} of what it sustains"
+    text = f"Load: {times_over(phase)} what it sustains"
     if phase.get("sustained") is False:
-        return f"Saturated: asked {times_over(phase)} of what it sustains; the queue grows without end"
+        return f"Saturated: asked {times_over(phase)} what it sustains; the queue grows without end"
     chance = number(phase.get("saturation_probability")) or 0.0
     return text + (f"; {100 * chance:.0f} % likely saturated" if 0.02 <= chance < 1.0 else "")
 

@@ -267,6 +267,16 @@ def rank(option: Option, aim: str) -> tuple[bool, float, int]:
     return (not option.meets, math.inf if math.isnan(value) else value, option.devices)
 
 
+def nearest(options: Sequence[Option], aim: str) -> tuple[Option, ...]:
+    """Of options that all break a promise: those first whose worst time is the fewest times its limit (two digits)."""
+    def misses(option: Option) -> float:
+        over = [option.numbers[f"{name}_s"] / limit for name, limit in option.phase.asked.slo.items()]
+        worst = max(over, default=math.inf)
+        return float(f"{worst:.2g}") if math.isfinite(worst) else math.inf
+
+    return tuple(sorted(options, key=lambda option: (misses(option), rank(option, aim))))
+
+
 def ranked(options: Sequence[Option], aim: str) -> tuple[Option, ...]:
     """The best by the aim first."""
     return tuple(sorted(options, key=lambda option: rank(option, aim)))

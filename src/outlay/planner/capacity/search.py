@@ -18,7 +18,7 @@ from outlay.architecture import Architecture
 from outlay.catalog import Catalog
 from outlay.derive import value_of
 from outlay.errors import Inconsistent, OutlayError
-from outlay.planner.capacity.option import Option, fleet_of, option_of, ranked
+from outlay.planner.capacity.option import Option, fleet_of, nearest, option_of, ranked
 from outlay.planner.capacity.pools import no_pools, pooled
 from outlay.planner.capacity.rate import most_load
 from outlay.planner.capacity.verify import surer, verify
@@ -39,6 +39,7 @@ from outlay.steps.serve.memory import ServeMemory, serve_memory
 SPARE = 0.01  # of the device, kept free so that what fits here fits with confidence
 SHOWN = 8
 MOST = "serve.options.max_devices"
+NO_LIMIT = 10**9
 AIMS = {"money": "usd_per_hour", "energy": "power_w", "carbon": "co2e_kg_per_hour", "time": "e2e_s"}
 
 
@@ -70,7 +71,7 @@ class Found(Struct, frozen=True, eq=False):
         why = f"least {least} of the {kept} of {len(self.options)} options that keep their promises"
         if not kept:
             why = (
-                f"none of {len(self.options)} options keeps its promises: the nearest to the aim, {self.aim}"
+                f"none of {len(self.options)} options keeps its promises; the one nearest to them is planned"
             )
             notes.warn(f"serve.slo: {why}")
         replayed = sorted({of for of in self.best.seen.values() if of != "mean"})
@@ -132,12 +133,27 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
             raise refused[0]  # whatever the device: it is what was asked, not where it would run
         few = _too_few(space)
         if skipped and set(skipped.values()) == {few}:
-            raise Inconsistent(f"{MOST}: {few.replace('of them', f'of any of {len(skipped)} devices')}; allow more of "
-                               "them, or ask for less", MOST)
+            raise Inconsistent(f"{MOST}: {few.replace('of them', f'of any of {len(skipped)} devices')}; "
+                               f"{_enough(scenario, space, catalog, without)}or ask for less", MOST)
         why = "; ".join(f"{device}: {reason}" for device, reason in list(skipped.items())[:3])
         raise Inconsistent(f"fleet: none was named and no option serves this ({why}); name one", "fleet")
     best = verify(ranked(options, AIMS[aim]), AIMS[aim], space.most_devices)
+    if not any(option.meets for option in best):
+        best = nearest(best, AIMS[aim])
     return Found(best, aim, skipped, per_user, surer(best, AIMS[aim], space.most_devices))
+
+
+def _enough(scenario: Scenario, space: Space, catalog: Catalog, without: str) -> str:
+    """How many devices would carry it, at the least, where there is such a number."""
+    boundless = replace(space, most_devices=NO_LIMIT)
+    found = [option for resolved, device in _resolved(scenario, boundless, catalog, without, {}, [])
+             if resolved.serve is not None and resolved.architecture is not None
+             for option in _of_device(resolved, resolved.serve, resolved.architecture, device, boundless)[0]]
+    if not found:
+        return ""
+    least = min(found, key=lambda option: (not option.meets, option.devices))
+    return (f"the fewest are {least.devices:,} of {least.device} in {least.precision}: allow them with "
+            f"options.max_devices, ")
 
 
 def _resolved(

@@ -23,6 +23,7 @@ from outlay.simulate import Arrivals, SimResult, Slo, Synthetic, Trace
 REPLAYED = 8  # replicas of one deployment; their router has as good as nothing to gain from more
 MOST_POOLED = 400  # replicas of two pools whose proportion few of each do not show
 REQUESTS = 1000  # enough for a 99th percentile of ten
+BEYOND = 5  # of them, at least, beyond a percentile that is promised
 MOST_OWN = 60_000  # of a load that is replayed for its own times, where it does not say how many; not worth compiling
 MOST_ASKED = 1_000_000  # where it does
 EACH = 125  # requests for a replica, at least, where so many share a load that is replayed for its own times
@@ -165,21 +166,30 @@ def workload_of(asked: Asked, replicas: int = 1, span_s: float = 0.0) -> Synthet
     """
     if asked.trace is not None:
         return Trace(asked.trace)
-    kinds = {"constant": "even"}
+    kinds, least = {"constant": "even"}, least_requests(asked.percentile)
     if asked.kind in ("batch", "queued"):
         arrivals, count = Arrivals("all_at_once"), int(asked.concurrency)
     elif asked.kind == "closed":
         arrivals = Arrivals("closed", concurrency=max(int(asked.concurrency), 1))
         inside = int(asked.concurrency)
-        count = max(REQUESTS, min(10 * inside, max(4 * inside, MOST_REQUESTS)))
-        if count > MOST_REQUESTS:
+        count = max(least, min(10 * inside, max(4 * inside, MOST_REQUESTS)))
+        if count > max(least, MOST_REQUESTS):
             raise Unsupported("serve.workload.concurrency: too many to replay", "serve.workload.concurrency")
     else:
         arrivals = Arrivals(kinds.get(asked.arrivals, asked.arrivals), rate=max(asked.rate, FASTEST), cv=2.0)
-        count = REQUESTS
+        count = least
     if asked.replay.own:
         count = count if asked.kind == "batch" else _wanted(asked, count, max(EACH * replicas, asked.rate * span_s))
     return Synthetic(arrivals, asked.input_lengths, asked.output_lengths, count)
+
+
+def least_requests(percentile: float | None) -> int:
+    """Requests whose replay shows a percentile.
+
+    >>> [least_requests(p) for p in (None, 99, 99.9, 99.99)]
+    [1000, 1000, 5000, 50000]
+    """
+    return REQUESTS if percentile is None else max(REQUESTS, round(BEYOND / (1.0 - percentile / 100.0)))
 
 
 def _wanted(asked: Asked, least: int, shown: float) -> int:

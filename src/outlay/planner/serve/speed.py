@@ -216,6 +216,9 @@ def finish(
         lines = serving_lines(resolved, traffic, kept, used, watts, idle) if own is None else own
         values |= unit_prices(asked, traffic, kept, lines, values.get("users"))
     values |= promises(asked.slo, asked.percentile, values)
+    for name in by_mean(asked.percentile, values):
+        resolved.notes.warn(f"serve.slo.{name}: the percentile {asked.percentile:g} of this load is not known; the "
+                            "mean is held against the promise")
     values["sustained"] = not (values["saturated"] and asked.kind == "open")
     if not values["sustained"]:
         resolved.notes.warn(saturation(asked, values))
@@ -253,6 +256,13 @@ def promises(slo: dict[str, float], percentile: float | None, values: dict[str, 
         }
     return {"slo": told, "meets_slo": all(x["met"] for x in told.values()),
             "meets_slo_probability": float(all_kept.mean())}
+
+
+def by_mean(percentile: float | None, values: dict[str, Any]) -> list[str]:
+    """Promises of a percentile that only a mean is held against."""
+    if percentile is None:
+        return []
+    return [name for name, told in (values.get("slo") or {}).items() if told["of"] == "mean" and told["value"]]
 
 
 def saturation(asked: Asked, values: dict[str, Any]) -> str:
