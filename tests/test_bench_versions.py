@@ -147,3 +147,19 @@ def test_lengths_that_nobody_said_are_asked_for(tmp_path: Path, capsys: pytest.C
     assert run(["explain", *words, *told, "--json"]) == YES
     work = json.loads(capsys.readouterr().out)["runs"][0]["workload"]
     assert (work["input"], work["output"], work["concurrency"]) == (512, 128, 16)
+
+
+def test_early_sglang_has_medians_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No mean of the first token and none a token: the median and the whole request are set beside the plan."""
+    runs = [{"backend": "sglang", "dataset_name": "random", "request_rate": rate, "max_concurrency": None,
+             "total_input_tokens": 150000, "total_output_tokens": 60000, "total_output_tokens_retokenized": 59000,
+             "mean_e2e_latency_ms": 1600.0, "median_e2e_latency_ms": 1590.0, "median_ttft_ms": 35.0,
+             "median_itl_ms": 7.1, "output_throughput": 200.0 * rate, "random_input_len": 1024,
+             "random_output_len": 512, "random_range_ratio": 0.0, "duration": 300.0 / rate, "completed": 300}
+            for rate in (1.0, 2.0)]
+    path = tmp_path / "online.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in runs))
+    assert run(["explain", str(path), "-g", FLEET, "--set", "model=llama-3.1-8b"]) == YES
+    page = " ".join(capsys.readouterr().out.split())
+    assert "first token whole request output tokens" in page
+    assert "35.0 ms (median)" in page and "of 4 numbers inside" in page and "1.60 s" in page

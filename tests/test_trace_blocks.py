@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from outlay.api import plan
 from outlay.errors import BadValue, OutlayError, Unreadable
 from outlay.simulate import Trace
 from outlay.simulate.trace_blocks import Columns
@@ -87,7 +88,7 @@ def test_plain_files_do_go_by_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "2024-05-10 00:00:{i:02d}.009930+00:00,374,44"),
         ("time;prompt_tokens;completion_tokens\n", "2024-05-10T00:00:{i:02d}Z;374;44"),
         ("Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n", "{i},GPT-4,396,109,505,API log"),
-        ("\ufeff" + HEAD, "{i},0,3"),
+        ("\ufeff" + HEAD, "{i},1,3"), ("arrival_s|input|output\n", "{i}|1|3"),
     ):
         path = tmp_path / "trace.csv"
         path.write_text(head + "".join(row.format(i=i) + "\n" for i in range(50)), newline="")
@@ -148,6 +149,7 @@ def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path) -> None:
     (b"\x28\xb5\x2f\xfd\x00", "zstd"), (b"PK\x03\x04\x00", "zip"), (b"\xfd7zXZ\x00", "xz"), (b"PAR1\x00", "Parquet"),
     ('arrival_s,input_tokens,output_tokens\n1,2,3\n'.encode("utf-16"), "UTF-8"),
     (b'[{"timestamp": 0, "input_length": 1, "output_length": 1}]', "one object a line"),
+    (b"0,10,20\n1,10,20\n", "first line is to name the columns: arrival_s,input_tokens,output_tokens"),
     (HEAD.encode() + b'1,2,"' + b"x" * 200_000 + b'"\n', "line 2"),
     (b'{"timestamp": 0, "input_length": 1, "output_length": 1, "hash_ids": [1e999]}', "prefix blocks"),
     (b'{"timestamp": 1' + b"0" * 400 + b', "input_length": 1, "output_length": 1}', "is no time"),
@@ -166,3 +168,29 @@ def test_a_zero_byte_in_a_number(tmp_path: Path) -> None:
     path.write_bytes(HEAD.encode() + b"0,1,1\n1,2\x00,1\n2,3,1\n")
     with pytest.raises(BadValue, match="line 3"):
         requests(path)
+
+
+def test_a_plan_of_the_first_so_many_requests(tmp_path: Path) -> None:
+    """The load, the replay and what is billed are theirs; more than there are is told."""
+    path = tmp_path / "trace.csv"
+    path.write_text(HEAD + "".join(f"{i / 4},{100 if i < 80 else 5000},20\n" for i in range(200)))
+    work = {"trace": str(path), "requests": 80}
+    asked = {"model": "llama-3.1-8b", "fleet": "1xh100-sxm", "serve": {"workload": work, "tensor": 1}}
+    result = plan(asked)
+    phase = result.phases["serve"]
+    assert phase["replay"]["requests"] == 80 and phase["input"] == 100.0
+    assert any("the first 80 requests" in text for text in result.warnings)
+    path.write_text(HEAD + "".join(f"{i / 4},100,20\n" for i in range(60)))
+    result = plan(asked)
+    assert result.phases["serve"]["replay"]["requests"] == 60
+    assert any("the trace has 60, fewer than the 80 asked for" in text for text in result.warnings)
+
+
+@pytest.mark.parametrize("more", ["", ",prefix_ids"])
+def test_prompts_of_nothing_are_told(more: str, tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(HEAD.strip() + more + "\n0,0,3\n1,0,0\n2,5,3\n")
+    found, notes = requests(path)
+    assert [row[1] for row in found] == [1, 5]
+    assert any("1 requests of the trace have no prompt" in note for note in notes)
+    assert any("1 requests of the trace have no answer" in note for note in notes)

@@ -9,7 +9,12 @@ from outlay.report.blocks import Block, Bullets, Mood, Note, Table, Verdict, few
 from outlay.report.numbers import number, one, plain
 
 NEAR = 0.15  # of the plan: called as expected though outside a narrow interval
-HEADS = ("ttft_s", "tpot_s", "output_tokens_per_s")
+# Of each column the number that counts, or what stands in for it where the file has no mean
+FIRST, TOKEN, WHOLE = ("ttft_s", "ttft_p50_s"), ("tpot_s", "tpot_p50_s"), ("e2e_s", "e2e_p50_s")
+THROUGHPUT = ("output_tokens_per_s",)
+TITLES = {FIRST: "first token", TOKEN: "per token", WHOLE: "whole request", THROUGHPUT: "output tokens"}
+MEDIANS = {"ttft_p50_s": "median time to the first token", "tpot_p50_s": "median time per output token",
+           "e2e_p50_s": "median whole request"}
 
 
 def pages(documents: Sequence[Mapping[str, Any]], left: Sequence[str], verbose: bool = False) -> list[Block]:
@@ -44,7 +49,7 @@ def page(document: Mapping[str, Any], verbose: bool = False) -> list[Block]:
 
 def verdict(document: Mapping[str, Any]) -> Verdict:
     """How far the run is from the plan in the numbers that matter."""
-    rows = [row for row in document["rows"] if row["name"] in HEADS]
+    rows = [row for names in _heads([document]) if (row := _row(document, names)) is not None]
     outside = [row for row in rows if not row["inside"]]
     ran = f"{document['model']} with {document['engine']} on {document['fleet']}"
     ran += f", {_load(document)}" + (f" ({document['run']})" if document["run"] else "")
@@ -53,8 +58,19 @@ def verdict(document: Mapping[str, Any]) -> Verdict:
     near = all(abs(row["ratio"] - 1.0) <= NEAR for row in outside)
     mood: Mood = "good" if not outside else "doubtful" if near or len(outside) < len(rows) else "bad"
     word = "As expected" if not outside else "Partly as expected" if len(outside) < len(rows) else "Not as expected"
-    said = ", ".join(f"{row['label']} {_times(row['ratio'])}" for row in rows)
+    said = ", ".join(f"{MEDIANS.get(row['name'], row['label'])} {_times(row['ratio'])}" for row in rows)
     return Verdict(f"{word}: {ran}", mood, (f"Seen over expected: {said}",))
+
+
+def _heads(documents: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """What the runs are told by; a file without times of a token has whole requests in their place."""
+    by_token = any(_row(document, TOKEN) is not None for document in documents)
+    return [FIRST, TOKEN if by_token else WHOLE, THROUGHPUT]
+
+
+def _row(document: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any] | None:
+    rows = {row["name"]: row for row in document["rows"]}
+    return next((rows[name] for name in names if name in rows), None)
 
 
 def _times(ratio: float) -> str:
@@ -94,16 +110,14 @@ def _value(row: Mapping[str, Any], value: Any) -> str:
 def _together(documents: Sequence[Mapping[str, Any]]) -> list[Block]:
     """Several runs: a row each."""
     first = documents[0]
-    inside = sum(row["inside"] for d in documents for row in d["rows"] if row["name"] in HEADS)
-    every = sum(1 for d in documents for row in d["rows"] if row["name"] in HEADS)
+    heads = _heads(documents)
+    seen = [row for d in documents for names in heads if (row := _row(d, names)) is not None]
+    inside, every = sum(row["inside"] for row in seen), len(seen)
     text = f"{inside} of {every} numbers inside the plan's 80 % interval: {first['model']} with {first['engine']} on " \
            f"{first['fleet']}, {len(documents)} runs of {first['file']}"
     mood: Mood = "good" if inside >= 0.7 * every else "doubtful" if inside >= 0.4 * every else "bad"
-    cells = []
-    for document in documents:
-        rows = {row["name"]: row for row in document["rows"]}
-        cells.append((_load(document), *(_cell(rows.get(name)) for name in HEADS)))
-    head = ("", "first token", "per token", "output tokens")
+    cells = [(_load(document), *(_cell(_row(document, names)) for names in heads)) for document in documents]
+    head = ("", *(TITLES[names] for names in heads))
     hints = list(dict.fromkeys(hint for d in documents for hint in (*d["hints"], *d["remarks"])))
     table = Table("Seen, and over expected (* outside the interval)", head, tuple(cells))
     blocks: list[Block] = [Verdict(text, mood), table]
@@ -116,4 +130,5 @@ def _together(documents: Sequence[Mapping[str, Any]]) -> list[Block]:
 def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
-    return f"{_value(row, row['seen'])} {_times(row['ratio'])}{' ' if row['inside'] else '*'}"
+    median = " (median)" if row["name"] in MEDIANS else ""
+    return f"{_value(row, row['seen'])}{median} {_times(row['ratio'])}{' ' if row['inside'] else '*'}"

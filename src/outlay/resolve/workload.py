@@ -44,7 +44,7 @@ class Asked(Struct, frozen=True):
     hours: Quantity | None = None  # None: the requests say how long it takes
     per_user_hour: Quantity = field(default_factory=lambda: exact(1.0, "1/h"))
     users: float | None = None  # as asked; else they follow from the rate
-    trace: str | None = None  # a file of requests; the planner reads it
+    trace: str | None = None  # a file of requests; the planner reads it, or the first so many as `requests` says
     input_lengths: Lengths = field(default_factory=lambda: Lengths(1.0))
     output_lengths: Lengths = field(default_factory=lambda: Lengths(1.0))
     prefix_hit: float = 0.0
@@ -154,8 +154,8 @@ def _longer(work: Workload, prompt: float, by: float) -> Lengths:
 
 
 def _alone(work: Workload) -> None:
-    """A trace has its own lengths, arrivals and number of requests."""
-    for name in ("input", "output", "arrivals", "requests", "images"):
+    """A trace has its own lengths and arrivals; of its requests the first so many may be asked for."""
+    for name in ("input", "output", "arrivals", "images"):
         if getattr(work, name) is not None:
             raise Inconsistent(f"{FIELD}.{name}: the trace says that itself; leave it out", f"{FIELD}.{name}")
 

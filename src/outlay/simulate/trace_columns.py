@@ -27,6 +27,7 @@ OWN: dict[str, tuple[str, ...]] = {
 UNITS_S = {"ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # at the end of a time's name; seconds else
 EPOCH_MS = 1e11  # a count of seconds as large is of the year 5138, of milliseconds of 1973
 LONGEST_DATE = 40  # characters, in a block
+_NUMBER = re.compile(r"[-+.eE\d]+")
 _ZONE = re.compile(rb"(Z|[+-]\d\d:?\d\d)$")
 _SINCE_S = 946684800  # from 1970 to 2000, which dates are counted from
 
@@ -135,6 +136,9 @@ def format_of(names: list[str], file: str) -> Format:
         return own
     if {"num_prefill_tokens", "num_decode_tokens"} <= set(names):
         raise UnknownField(f"{FIELD}: {file} holds lengths without times; a trace has a time for each request", FIELD)
+    if all(_NUMBER.fullmatch(name) for name in names):
+        raise UnknownField(f"{FIELD}: {file} begins with numbers; its first line is to name the columns: "
+                           f"{','.join(OWN)}", FIELD)
     columns, _ = _own_columns(names)
     missing = [name for name in OWN if name not in columns]
     raise UnknownField(

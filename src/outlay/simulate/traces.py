@@ -94,7 +94,7 @@ class _Reader:
         self.trace, self.notes, self.name = trace, notes, Path(trace.path).name
         self.first: float | None = None
         self.latest = -math.inf
-        self.unsorted, self.empty = 0, 0
+        self.unsorted, self.empty, self.unprompted = 0, 0, 0
         self.text: Text
 
     def error(self, text: str, line: int | None = None) -> BadValue:
@@ -118,6 +118,8 @@ class _Reader:
             self.notes.append(f"{self.unsorted:,} requests of the trace were not in the order of time; sorted")
         if self.empty:
             self.notes.append(f"{self.empty:,} requests of the trace have no answer (0 tokens); left out")
+        if self.unprompted:
+            self.notes.append(f"{self.unprompted:,} requests of the trace have no prompt (0 tokens); taken as 1 token")
 
     def filled(self) -> Iterator[Part]:
         """Parts of so many requests as a batch has; the last of fewer."""
@@ -159,7 +161,7 @@ class _Reader:
             yield from self.table(head)
 
     def table(self, head: str) -> Iterator[Part]:
-        between = max(",;\t", key=head.count)
+        between = max(",;\t|", key=head.count)
         names = [name.strip().lstrip("\ufeff") for name in next(csv.reader([head], delimiter=between))]
         known = format_of(names, self.name)
         columns = [names.index(name) for name in (known.time, known.input, known.output)]
@@ -178,6 +180,7 @@ class _Reader:
         last, none = self.text.line, np.zeros(len(times), dtype=np.int64)
         part = Part(times, np.maximum(inputs, 1), outputs, np.arange(last - len(times), last) + 1, none, none[:0])
         kept = outputs > 0
+        self.unprompted += int(np.count_nonzero(kept & (inputs == 0)))
         if kept.all():
             return part
         self.empty += int(np.count_nonzero(~kept))
@@ -259,6 +262,7 @@ class _Reader:
         if counts[1] == 0:
             self.empty += 1
             return None
+        self.unprompted += counts[0] == 0
         return seconds, max(counts[0], 1), counts[1], ids, self.text.line
 
 

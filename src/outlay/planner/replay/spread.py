@@ -33,7 +33,7 @@ MOST_REQUESTS = 40_000  # of a loop that is replayed; each place is filled ten t
 
 
 def of_trace(asked: Asked, notes: Notes) -> Asked:
-    """The load of a trace as the closed form takes it: mean lengths, mean rate, as many requests.
+    """The load of a trace as the closed form takes it: mean lengths, mean rate, as many requests or the first of them.
 
     Raises what is wrong with the file, by line.
     """
@@ -41,7 +41,8 @@ def of_trace(asked: Asked, notes: Notes) -> Asked:
     said: list[str] = []
     prefixes = False
     count, tokens_in, tokens_out, first, last = 0, 0.0, 0.0, None, 0.0
-    for batch in Trace(asked.trace).batches(0, said):
+    most = None if asked.requests is None else int(asked.requests)
+    for batch in Trace(asked.trace, limit=most).batches(0, said):
         count += len(batch.arrival_s)
         tokens_in += float(batch.input_tokens.sum())
         tokens_out += float(batch.output_tokens.sum())
@@ -55,6 +56,8 @@ def of_trace(asked: Asked, notes: Notes) -> Asked:
         notes.warn(f"serve.workload.trace: {text}")
     if count < 2 or first is None or last <= first:
         raise BadValue("serve.workload.trace: needs two requests or more at different times", "serve.workload.trace")
+    if most is not None and count < most:
+        notes.warn(f"serve.workload.requests: the trace has {count:,}, fewer than the {most:,} asked for")
     rate = (count - 1) / (last - first)
     notes.assume("serve.workload.trace", f"{count:,} requests, {tokens_in / count:,.0f} tokens in, "
                  f"{tokens_out / count:,.0f} out, {rate:.3g} a second", "as the file holds them")
@@ -165,7 +168,7 @@ def workload_of(asked: Asked, replicas: int = 1, span_s: float = 0.0) -> Synthet
     span_s: seconds that they are to come in, at least.
     """
     if asked.trace is not None:
-        return Trace(asked.trace)
+        return Trace(asked.trace, limit=None if asked.requests is None else int(asked.requests))
     kinds, least = {"constant": "even"}, least_requests(asked.percentile)
     if asked.kind in ("batch", "queued"):
         arrivals, count = Arrivals("all_at_once"), int(asked.concurrency)
