@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
@@ -34,6 +35,7 @@ BLOCK_TOKENS = 16.0  # where an engine names no block size: sizes are then round
 KNOTS = 2.0**0.25  # ratio of the prompt sizes at which a step is timed; linear between
 PLACES = 4096  # of an engine that are kept, or as many as there are requests
 MOST_PLACES = 20_000_000  # over all engines; each is held in memory
+Floats = NDArray[np.float64]
 FAR = 2.0**30  # tokens: beyond every window
 
 
@@ -55,7 +57,10 @@ def step_time(
     bare = decode_step_s(replace(parts, reading=counts * kept, reading_floor=floor), engine.constants) + hops
     tokens = _knots(budget, KNOTS)
     running = _knots(max(most, 2), 2.0)
-    rows = [_chunk_s(arch, device, engine, layout, float(max(n, 1)), tokens, n == 0, hops, context) for n in running]
+    sizes = np.maximum(np.array(tokens), 1.0)
+    alone = _alone_s(arch, device, engine, layout, sizes, hops)
+    takes, of_all = (np.vstack(rows) for rows in zip(alone, _chunks_s(
+        arch, device, engine, layout, np.array(running[1:]), sizes, context), strict=True))
     routed = parts.decode.routed(engine.constants.__getitem__) * drafting
     pair, window_pair, window, chosen, after = _attention(arch, device, layout)
     attention = _parts(arch, device, engine, layout, 1.0, 1.0)
@@ -63,10 +68,10 @@ def step_time(
         inside_s(replace(attention, prompt_attention=1.0), engine.constants) - inside_s(attention, engine.constants))
     return StepTime(
         (0.0, *(float(s) for s in bare * drafting)), float(slope * read * drafting), tokens, running,
-        tuple(tuple(float(s) * slower_first for s in row) for row, _ in rows),
+        tuple(map(tuple, (takes * slower_first).tolist())),
         pair * prompt, window_pair * prompt, window, chosen * prompt, after,
         (0.0, *(float(s) for s in routed * np.ones(most))),
-        tuple(tuple(float(s) * slower_first for s in row) for _, row in rows))
+        tuple(map(tuple, (of_all * slower_first).tolist())))
 
 
 def _knots(most: float, ratio: float) -> tuple[float, ...]:
@@ -86,24 +91,33 @@ def _parts(arch: Architecture, device: TimeDevice, engine: EngineTime, layout: S
     return replace(found, prompt_attention=0.0, joint=0.0)
 
 
-def _chunk_s(
-    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, running: float,
-    tokens: tuple[float, ...], alone: bool, hops: float, context: float,
-) -> tuple[Any, Any]:
-    """What chunks of so many tokens add to a step, by themselves a step of their own; and of it what goes with the
-    tokens of all attention ranks."""
-    sizes, c = np.maximum(np.array(tokens), 1.0), engine.constants.__getitem__
-    parts = _parts(arch, device, engine, layout, np.full_like(sizes, running), sizes)
-    if alone:
-        return passes_s(parts, engine.constants) + hops + 0.0 * sizes, parts.alone.routed(c) + 0.0 * sizes
+def _alone_s(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, tokens: Floats, hops: float
+) -> tuple[Floats, Floats]:
+    """Chunks of so many tokens in steps of their own, and of those what goes with the tokens of all attention ranks."""
+    parts = _parts(arch, device, engine, layout, np.ones_like(tokens), tokens)
+    routed = parts.alone.routed(engine.constants.__getitem__)
+    return passes_s(parts, engine.constants) + hops + 0.0 * tokens, routed + 0.0 * tokens
+
+
+def _chunks_s(
+    arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, running: Floats, tokens: Floats,
+    context: float,
+) -> tuple[Floats, Floats]:
+    """What chunks of so many tokens add to a step beside as many as run, a row for each number of those; and of it what
+    goes with the tokens of all attention ranks."""
+    shape, c = (len(running), len(tokens)), engine.constants.__getitem__
+    beside, sizes = np.repeat(running, len(tokens)), np.tile(tokens, len(running))
+    parts = _parts(arch, device, engine, layout, beside, sizes)
     takes = inside_s(parts, engine.constants) + 0.0 * sizes
     if engine.joint_rows:
-        joint = joint_attention_s(arch, device, layout, engine.joint_rows, running, context, PROMPT_SHARE)
+        joint = joint_attention_s(arch, device, layout, engine.joint_rows, beside, context, PROMPT_SHARE)
         reading = decode_attention_s(
-            arch, device, engine.cache_bytes, layout, running, context, 1.0 + engine.drafted)[0]
+            arch, device, engine.cache_bytes, layout, beside, context, 1.0 + engine.drafted)[0]
         takes = takes + joint_s(joint, reading, engine.constants)
-    beside = 0.0 if engine.own_steps else parts.decode.routed(c)
-    return takes, np.clip(parts.mixed.routed(c) - beside, 0.0, takes)
+    answers = 0.0 if engine.own_steps else parts.decode.routed(c)
+    routed = np.clip(parts.mixed.routed(c) - answers, 0.0, takes)
+    return takes.reshape(shape), np.broadcast_to(routed, takes.shape).reshape(shape)
 
 
 def _reading(
