@@ -26,6 +26,9 @@ from outlay.errors import OutlayError
     ("llama2-70b-99.9", "llama-2-70b"), ("gptj-99", "gpt-j-6b"),
     ("mistralai/Devstral-Small-2507", "mistral-small-24b"),
     ("ibm-granite/granite-3.3-8b-instruct", "granite-3-8b"),
+    ("mistralai/Mistral-7B-Instruct-v0.2", "mistral-7b-v0.2"),
+    ("MiniMaxAI/MiniMax-M1-80k", "minimax-text-01"),
+    ("stepfun-ai/Step-3.5-Flash-FP8", "step-3.5-flash"),
 ])
 def test_a_checkpoint_is_known_by_anybodys_name(spelled: str, meant: str) -> None:
     assert load().find("model", spelled).id == meant

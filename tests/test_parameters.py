@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from outlay.catalog import load
 from outlay.model_size import layer_parts, model_parts
 from outlay.physics import parameters as count
 from outlay.readers import architecture_from_mapping, read_hf_config
@@ -77,6 +78,8 @@ STATED: dict[str, tuple[float, float | None, bool]] = {
     "minimax-text-01": (456.0, None, True),  # MiniMax-AI/MiniMax-01 README
     "kimi-linear-48b-a3b": (48.0, None, True), "ernie-4.5-300b-a47b": (300.0, 47.0, True),
     "granite-4.0-h-small": (32.0, 9.0, True), "phi-3.5-moe": (42.0, 6.6, True),  # cards
+    "snowflake-arctic": (480.0, 17.0, True), "hunyuan-a13b": (80.0, 13.0, True),  # READMEs
+    "dots.llm1": (142.0, 14.0, True), "step-3.5-flash": (196.0, 11.0, True), "ling-lite-1.5": (16.8, 2.75, True),
     "solar-10.7b": (10.73, None, True), "command-r7b": (8.03, None, True),  # load logs of llama.cpp
     "command-r-plus": (104.0, None, True), "llama-3.1-nemotron-ultra-253b": (253.0, None, True),
     "nemotron-4-340b": (340.0, None, True), "nemotron-4-15b": (15.6, None, True),  # arXiv:2402.16819
@@ -93,6 +96,11 @@ def test_counts_meet_what_the_makers_state(identifier: str) -> None:
     assert arch.parameters - off == pytest.approx(billions * 1e9, rel=0.03)
     if active is not None:
         assert arch.active_parameters - off == pytest.approx(active * 1e9, rel=0.03)
+
+
+def test_a_shape_without_a_configuration_meets_what_its_maker_states() -> None:
+    (grok,) = (shape for shape in load().entries("model") if shape.id == "grok-1")
+    assert float(grok.value("parameters")) == pytest.approx(314e9, rel=0.01)  # xai-org/grok-1 README
 
 
 def test_published_vision_towers() -> None:

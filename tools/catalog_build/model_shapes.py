@@ -93,4 +93,10 @@ def shapes() -> list[Shape]:
                            "ffn": 11008,
                            "gated": True, "vocab": 151_936, "tied_embeddings": False, "biases": "qkv",
                            "max_positions": 8192}))
+    found.append(Shape("grok-1", "Grok-1", ("xai-org/grok-1", "hpcai-tech/grok-1", "grok-1-314b"),
+                       "xai-org/grok-1 run.py and model.py @7050ed20 (Apache-2.0)", {
+                           "layers": 64, "hidden": 6144, "heads": 48, "kv_heads": 8, "head_dim": 128, "gated": True,
+                           "experts": 8, "experts_per_token": 2, "expert_ffn": 32_768, "vocab": 131_072,
+                           "tied_embeddings": True, "norms_per_layer": 4, "max_positions": 8192},
+                       "experts of 8 x 6144 x 2 / 3; its maker states 314B"))
     return found

@@ -243,6 +243,14 @@ def _kimi_linear(c: Config, traits: Traits, fields: Fields) -> None:
     fields.update(as_pattern([row if i in full else row | mixer for i, row in enumerate(rows)], c))
 
 
+def _arctic(c: Config, traits: Traits, fields: Fields) -> None:
+    """Arctic: beside the experts of every layer a dense MLP as wide as the model."""
+    rows = base_rows(c, traits, fields)
+    if c.flag("use_residual", True):
+        fields["shared_expert_ffn"] = fields["hidden"]
+    shortened(rows, fields, c)
+
+
 SPECIAL: dict[str, Callable[[Config, Traits, Fields], None]] = {
     "falcon": odd.falcon, "mpt": odd.mpt, "dbrx": odd.dbrx, "chatglm": odd.chatglm, "stablelm": odd.stablelm,
     "opt": odd.opt, "nemotron-nas": odd.deci,
@@ -251,5 +259,5 @@ SPECIAL: dict[str, Callable[[Config, Traits, Fields], None]] = {
     "qwen3_next": _delta, "qwen3_5_text": _delta, "qwen3_5_moe_text": _delta,
     "minimax": _minimax, "minimax_text_01": _minimax, "minimax_m3": _minimax_m3,
     "gemma4_text": _gemma4, "mimo_v2_flash": _mimo_v2, "step3p7": _step, "deepseek_v4": _deepseek_v4,
-    "kimi_linear": _kimi_linear,
+    "kimi_linear": _kimi_linear, "arctic": _arctic,
 }

@@ -49,6 +49,7 @@ _ERNIE = replace(_PLAIN, qkv_bias=("use_bias", False), out_bias=("use_bias", Fal
                  tied=True)
 _BAILING = Traits(qkv_bias=("use_qkv_bias", False), out_bias=("use_bias", False), mlp_bias=("use_bias", False),
                   qk_norm="head", qk_norm_key="use_qk_norm")
+_HUNYUAN = replace(_LLAMA, tied=True, qk_norm="head", qk_norm_key="use_qk_norm")
 
 FAMILIES: dict[str, Traits] = {
     "llama": _LLAMA, "mistral": _PLAIN, "ministral": _PLAIN, "ministral3": _PLAIN, "mistral3": _PLAIN,
@@ -108,7 +109,8 @@ FAMILIES: dict[str, Traits] = {
     "cohere": Traits(norm="layer_nobias", norms=1, tied=True, qk_norm="full", qk_norm_key="use_qk_norm"),
     "cohere2": Traits(norm="layer_nobias", norms=1, tied=True, window_every=4, window_default=4096),
     "smollm3": replace(_LLAMA, tied=True),
-    "bailing_moe": _BAILING, "bailing_moe_v2": _BAILING,
+    "bailing_moe": _BAILING, "bailing_moe_v2": _BAILING, "arctic": replace(_PLAIN, norms=3), "dots1": _QWEN3,
+    "hunyuan_v1_dense": _HUNYUAN, "hunyuan_v1_moe": _HUNYUAN,
     "seed_oss": replace(_LLAMA, qkv_bias=("attention_bias", True), out_bias=("attention_out_bias", False)),
     "minimax": _PLAIN, "minimax_text_01": _PLAIN,
     "minimax_m2": replace(_PLAIN, qk_norm="full", qk_norm_key="use_qk_norm"),

@@ -62,14 +62,26 @@ def _merged_patches(tower: Config, hidden: int, text_hidden: int, norm: int, blo
 
 
 def _pixtral(tower: Config, text_hidden: int) -> int:
-    """Mistral Small 3.1 and Ministral 3: a Pixtral tower without biases, a patch merger and two projections."""
+    """Mistral Small 3.1 and Ministral 3: a Pixtral tower, a patch merger behind its norm and two projections."""
     hidden = tower.count("hidden_size")
-    block = (attention_parameters(hidden, 1, 1, hidden) + mlp_parameters(hidden, tower.count("intermediate_size"))
-             + 2 * hidden)
-    patch = tower.count("num_channels", 3) * tower.count("patch_size") ** 2
     merged = hidden * tower.count("spatial_merge_size", 2) ** 2
-    return int(patch * hidden + hidden + tower.count("num_hidden_layers") * block
-               + hidden + merged * hidden + hidden * text_hidden + text_hidden**2)
+    return _pixtral_blocks(tower, hidden) + hidden + merged * hidden + hidden * text_hidden + text_hidden**2
+
+
+def _pixtral_12b(tower: Config, text_hidden: int) -> int:
+    """Pixtral 12B: the same tower at its own sizes, and two projections with biases."""
+    if tower.text("model_type") != "pixtral":
+        return 0
+    hidden = tower.count("hidden_size", 1024)
+    return _pixtral_blocks(tower, hidden) + _linear(hidden, text_hidden) + _linear(text_hidden, text_hidden)
+
+
+def _pixtral_blocks(tower: Config, hidden: int) -> int:
+    """Patches, a norm and gated blocks, all without biases."""
+    block = (attention_parameters(hidden, 1, 1, hidden)
+             + mlp_parameters(hidden, tower.count("intermediate_size", 4096)) + 2 * hidden)
+    patch = tower.count("num_channels", 3) * tower.count("patch_size") ** 2
+    return int(patch * hidden + hidden + tower.count("num_hidden_layers", 24) * block)
 
 
 def _kimi(tower: Config, text_hidden: int) -> int:
@@ -96,5 +108,6 @@ def _gemma4(tower: Config, text_hidden: int) -> int:
 
 _TOWERS: dict[str, Callable[[Config, int], int]] = {
     "qwen3_vl": _qwen, "qwen3_vl_moe": _qwen, "qwen3_5": _qwen, "qwen3_5_moe": _qwen,
-    "qwen2_vl": _qwen2, "qwen2_5_vl": _qwen2_5, "mistral3": _pixtral, "kimi_k25": _kimi, "gemma4": _gemma4,
+    "qwen2_vl": _qwen2, "qwen2_5_vl": _qwen2_5, "mistral3": _pixtral, "llava": _pixtral_12b,
+    "kimi_k25": _kimi, "gemma4": _gemma4,
 }
