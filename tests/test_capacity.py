@@ -169,7 +169,7 @@ def test_promises_are_kept_as_far_as_is_said_and_no_farther(layout: dict[str, An
 def test_a_promise_no_load_keeps_has_no_users() -> None:
     serve = {"workload": {"rate": 1}, "slo": {"ttft": "1ms"}}
     result = plan({"model": "llama-3.1-8b", "fleet": "1xh100-sxm", "serve": serve}).to_dict()["serve"]
-    assert result["within_slo"] == {"requests_per_s": 0.0, "concurrency": 0.0, "users": 0.0, "breaks_first": None}
+    assert result["within_slo"] == {"requests_per_s": 0.0, "concurrency": 0.0, "users": 0.0, "breaks_first": "ttft"}
 
 
 def test_what_replayed_requests_break_is_not_said_to_be_kept() -> None:

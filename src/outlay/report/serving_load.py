@@ -244,7 +244,7 @@ def _within(phase: Mapping[str, Any]) -> str:
     if not found:
         return ""
     if not found["users"]:
-        return "No load keeps what is promised"
+        return f"No load keeps the promised {found['breaks_first'].upper()}"
     first = found["breaks_first"]
     then = "it is full" if first == "capacity" else f"{first.upper()} breaks"
     rate, users = found["requests_per_s"], found["users"]

@@ -73,13 +73,19 @@ def within_promises(
         return {}
     most = most_of(replace(asked, slo=_as_replayed(asked, own, load, values)))
     if most is None:
-        return {"within_slo": {"requests_per_s": 0.0, "concurrency": 0.0, "users": 0.0, "breaks_first": None}}
+        nearest = max(asked.slo, key=lambda name: _used(values["slo"][name]))
+        most = Most(0.0, 0.0, nearest)
     rate = min(most.rate_per_s * count, value_of(values["capacity_requests_per_s"]))
     inside = most.concurrency * count
     if values["meets_slo"]:  # loads are looked at in steps
         rate, inside = max(rate, value_of(values["rate"])), max(inside, value_of(values["concurrency"]))
     return {"within_slo": {"requests_per_s": rate, "concurrency": inside, "breaks_first": most.breaks,
                            "users": rate * HOUR_S / asked.per_user_hour.value}}
+
+
+def _used(promise: Mapping[str, Any]) -> float:
+    """A time over its limit."""
+    return math.inf if promise["value"] is None else float(promise["value"].value) / float(promise["limit_s"])
 
 
 def _as_replayed(
