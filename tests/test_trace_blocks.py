@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import math
 import os
 import random
 import time
@@ -14,15 +16,19 @@ import pytest
 from outlay.api import plan
 from outlay.errors import BadValue, OutlayError, Unreadable
 from outlay.simulate import Trace
-from outlay.simulate.trace_blocks import Columns
+from outlay.simulate.trace_blocks import Columns, Objects
 
 HEAD = "arrival_s,input_tokens,output_tokens\n"
 
 
 def requests(path: Path, **more: Any) -> tuple[list[tuple[float, int, int]], list[str]]:
     notes: list[str] = []
-    found = [row for batch in Trace(str(path), **more).batches(0, notes) for row in zip(
+    batches = list(Trace(str(path), **more).batches(0, notes))
+    found = [row for batch in batches for row in zip(
         batch.arrival_s.round(6).tolist(), batch.input_tokens.tolist(), batch.output_tokens.tolist(), strict=True)]
+    assert all(int(batch.prefix_counts.sum()) == len(batch.prefix_ids) for batch in batches)
+    notes += [str([one for batch in batches for one in batch.prefix_ids.tolist()])] * any(
+        len(batch.prefix_ids) for batch in batches)
     return found, notes
 
 
@@ -76,6 +82,41 @@ def test_blocks_read_what_rows_read(odd: float, tmp_path: Path, monkeypatch: pyt
         fast = outcome(path)
         with monkeypatch.context() as patch:
             patch.setattr(Columns, "read", lambda *_: None)
+            assert outcome(path) == fast
+
+
+def lines_of_json(rng: random.Random, count: int, odd: float) -> str:
+    """The same in JSON, of Mooncake's keys or one's own, with the blocks that prompts begin with."""
+    keys = rng.choice([("timestamp", "input_length", "output_length", "hash_ids"),
+                       ("arrival_s", "prompt_tokens", "completion_tokens", "prefix_ids")])
+    lines, at = [], 0.0
+    for row in range(count):
+        at += rng.expovariate(0.01)
+        values: list[Any] = [at, rng.randrange(1, 9000), rng.randrange(1, 900),
+                             [rng.randrange(2**40) for _ in range(rng.randrange(4))]]
+        if rng.random() < odd:
+            values[rng.randrange(3)] = rng.choice([None, "x", "7", -1, 1.5, True, 1e99, 0, math.nan, 10**400])
+        if rng.random() < odd:
+            values[3] = rng.choice([None, "1 2", [-1], ["3"], [1.0], [2**60], [10**30], {}])
+        found = dict(zip(keys, values, strict=True)) | {"more": row}
+        if rng.random() < odd:
+            del found[rng.choice(keys)]
+        lines.append(json.dumps(found))
+        if rng.random() < odd:
+            lines.append(rng.choice(["", "[]", "{", "null"]))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("odd", [0.0, 0.003])
+def test_blocks_of_json_read_what_lines_read(odd: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, path = random.Random(7), tmp_path / "trace.jsonl"
+    monkeypatch.setattr("outlay.simulate.traces.ROWS", 64)
+    for _ in range(60):
+        path.write_text(lines_of_json(rng, rng.randrange(2, 200), odd))
+        monkeypatch.setattr("outlay.simulate.trace_blocks.BLOCK", rng.choice((200, 5000)))
+        fast = outcome(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(Objects, "read", lambda *_: None)
             assert outcome(path) == fast
 
 

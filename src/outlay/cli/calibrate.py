@@ -31,7 +31,7 @@ LEFT_OUT = ("--vary", "--save", "--csv", "-o", "--tokens", "--seq", "--global-ba
               help="Write there; give it to --catalog of later plans. Without it nothing is written.")
 @shared_flags(*LEFT_OUT)
 def command(files: tuple[str, ...], folder: str | None, **flags: Any) -> int:
-    """Set results of vllm bench serve, SGLang's bench_serving, guidellm or aiperf against the model of the same loads.
+    """Set results of vllm bench serve, SGLang's bench_serving, guidellm, aiperf or genai-perf against the model.
 
     What was measured over what is modelled is kept by model, device and engine, one row a run and number. Plans with
     --catalog FOLDER then follow these runs: the more, and the more alike their loads, the closer, and the narrower the

@@ -25,7 +25,8 @@ def command(subject: str | None, number: str | None, depth: int, **flags: Any) -
 
     SUBJECT is what `outlay train` takes; without NUMBER, the numbers that can be asked are listed. A start-up
     log of vLLM, SGLang, llama.cpp or TensorRT-LLM (- is standard input) is laid beside what was to be expected,
-    and so is a result of vllm bench serve, SGLang's bench_serving, guidellm or aiperf.
+    and so is a result of vllm bench serve, SGLang's bench_serving, guidellm, aiperf or
+    genai-perf.
 
     \b
     outlay explain llama-3.1-8b -g 64xh100-sxm -n 1T

@@ -20,6 +20,7 @@ from outlay.simulate.trace_columns import FIELD, LONGEST_DATE, Format
 BLOCK = 2**20  # characters
 LONGEST_LINE = 4 * 2**20  # characters; a request with a million prefix blocks has fewer
 MOST = 1e9  # tokens of a request
+MOST_BLOCKS = 2**48  # numbers of blocks of prompts
 ODD = ('"', "\0")
 
 
@@ -121,6 +122,36 @@ class Columns:
                               comments=None, ndmin=2 if kind.names is None else 1)
         except ValueError:
             return None
+
+
+class Objects:
+    """What is read of lines of JSON, by their keys."""
+
+    def __init__(self, known: Format) -> None:
+        import msgspec
+
+        self.known = known
+        keys = {"time": known.time, "input": known.input, "output": known.output, "ids": known.prefix}
+        row = msgspec.defstruct("Request", [("time", float), ("input", float), ("output", float),
+                                            ("ids", list[int] | None, None)], rename=keys)
+        self.decoder: Any = msgspec.json.Decoder(row)
+        self.wrong: Any = msgspec.MsgspecError
+
+    def read(self, block: str) -> tuple[Any, Any, Any, tuple[Any, Any]] | None:
+        """Seconds, tokens in and out, and blocks of the prompts (how many, which) of every line; None where a line is
+        not plain."""
+        try:
+            rows = self.decoder.decode_lines(block)
+            ids = np.array([one for row in rows for one in row.ids or ()], dtype=np.int64)
+        except (self.wrong, UnicodeError, OverflowError, RecursionError):
+            return None
+        times = self.known.seconds.of_numbers(np.array([row.time for row in rows], dtype=np.float64))
+        inputs, outputs = (np.array([getattr(row, name) for row in rows]) for name in ("input", "output"))
+        fine = len(rows) == ends(block) and np.isfinite(times).all() and _whole(inputs) and _whole(outputs)
+        if not fine or (len(ids) and not 0 <= ids.min() <= ids.max() < MOST_BLOCKS):
+            return None
+        counts = np.array([len(row.ids or ()) for row in rows], dtype=np.int64)
+        return times, inputs.astype(np.int64), outputs.astype(np.int64), (counts, ids)
 
 
 def _whole(tokens: NDArray[np.float64]) -> bool:

@@ -30,7 +30,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from outlay.errors import BadValue, UnknownField, Unreadable
-from outlay.simulate.trace_blocks import MOST, Columns, Text
+from outlay.simulate.trace_blocks import MOST, MOST_BLOCKS, Columns, Objects, Text
 from outlay.simulate.trace_columns import FIELD, Format, format_of, mooncake, own_format
 from outlay.simulate.workload import ROWS, Batch, batch
 
@@ -156,7 +156,7 @@ class _Reader:
         if begin.startswith("["):
             raise self.error("begins a list in JSON; write one object a line (jq -c '.[]')")
         if begin.startswith("{"):
-            yield from self.gathered(self.objects(head))
+            yield from self.objects(head)
         else:
             yield from self.table(head)
 
@@ -175,10 +175,12 @@ class _Reader:
             cells = csv.reader(self.text.again(block, '"' in block), delimiter=between)
             yield from self.gathered(self.rows(cells, known, [*columns, prefix], len(names)))
 
-    def plain(self, times: NDArray[np.float64], inputs: NDArray[np.int64], outputs: NDArray[np.int64]) -> Part:
-        """A part of requests that say nothing of prefixes."""
+    def plain(self, times: NDArray[np.float64], inputs: NDArray[np.int64], outputs: NDArray[np.int64],
+              prefixes: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None) -> Part:
+        """A part of requests that were read at once, the last of them in the line that was handed out last."""
         last, none = self.text.line, np.zeros(len(times), dtype=np.int64)
-        part = Part(times, np.maximum(inputs, 1), outputs, np.arange(last - len(times), last) + 1, none, none[:0])
+        counts, ids = prefixes or (none, none[:0])
+        part = Part(times, np.maximum(inputs, 1), outputs, np.arange(last - len(times), last) + 1, counts, ids)
         kept = outputs > 0
         self.unprompted += int(np.count_nonzero(kept & (inputs == 0)))
         if kept.all():
@@ -207,38 +209,46 @@ class _Reader:
                 continue
             if len(cells) <= last:
                 raise self.error(f"has {len(cells)} columns, the first line {wide}")
-            ids = self.ids(cells[prefix].replace(";", " ").split()) if 0 <= prefix < len(cells) else []
+            ids = self.ids(cells[prefix]) if 0 <= prefix < len(cells) else []
             row = self.row(known, cells[time], cells[inputs], cells[outputs], ids)
             if row is not None:
                 yield row
 
-    def objects(self, head: str) -> Iterator[Row]:
-        known = mooncake()
-        text = begin = head.lstrip("\ufeff")
-        while text:
-            if text.strip():
-                try:
-                    found = json.loads(text)
-                    if text is begin and isinstance(found, dict) and not {known.input, known.output} <= set(found):
-                        known = own_format(list(found)) or known
-                    cells = [found[name] for name in (known.time, known.input, known.output)]
-                except (ValueError, RecursionError):
-                    raise self.error("is no JSON object") from None
-                except (KeyError, TypeError) as missing:
-                    raise UnknownField(
-                        f"{FIELD}: {self.name} line {self.text.line}: no {missing.args[0]} in it; it is to be "
-                        '{"timestamp": ms, "input_length": …, "output_length": …, "hash_ids": […]}', FIELD) from None
-                row = self.row(known, cells[0], cells[1], cells[2], self.ids(found.get(known.prefix) or []))
-                if row is not None:
-                    yield row
-            text = self.text.next_line()
+    def objects(self, head: str) -> Iterator[Part]:
+        begin = head.lstrip("\ufeff")
+        known = _object_format(begin)
+        yield from self.gathered(self.object_rows(iter([begin]), known))
+        plain = Objects(known)
+        while block := self.text.next_block():
+            found = plain.read(block)
+            if found is not None:
+                yield self.plain(*found)
+            else:
+                yield from self.gathered(self.object_rows(self.text.again(block, False), known))
+
+    def object_rows(self, lines: Iterator[str], known: Format) -> Iterator[Row]:
+        for text in lines:
+            if not text.strip():
+                continue
+            try:
+                found = json.loads(text)
+                cells = [found[name] for name in (known.time, known.input, known.output)]
+            except (ValueError, RecursionError):
+                raise self.error("is no JSON object") from None
+            except (KeyError, TypeError) as missing:
+                raise UnknownField(
+                    f"{FIELD}: {self.name} line {self.text.line}: no {missing.args[0]} in it; it is to be "
+                    '{"timestamp": ms, "input_length": …, "output_length": …, "hash_ids": […]}', FIELD) from None
+            row = self.row(known, cells[0], cells[1], cells[2], self.ids(found.get(known.prefix) or []))
+            if row is not None:
+                yield row
 
     def ids(self, cells: Any) -> list[int]:
         try:
-            found = [int(cell) for cell in cells]
+            found = [int(cell) for cell in (cells.replace(";", " ").split() if isinstance(cells, str) else cells)]
         except (ValueError, TypeError, OverflowError):
             raise self.error("prefix blocks are whole numbers") from None
-        if found and not 0 <= min(found) <= max(found) < 2**48:
+        if found and not 0 <= min(found) <= max(found) < MOST_BLOCKS:
             raise self.error("prefix blocks are numbers from 0 to 2^48")
         return found
 
@@ -264,6 +274,18 @@ class _Reader:
             return None
         self.unprompted += counts[0] == 0
         return seconds, max(counts[0], 1), counts[1], ids, self.text.line
+
+
+def _object_format(head: str) -> Format:
+    """By the keys of the first line: Mooncake's, or one's own."""
+    known = mooncake()
+    try:
+        found = json.loads(head)
+    except (ValueError, RecursionError):
+        return known  # said where the line is read
+    if isinstance(found, dict) and not {known.input, known.output} <= set(found):
+        return own_format(list(found)) or known
+    return known
 
 
 def _opened(path: str) -> io.TextIOBase:

@@ -22,7 +22,7 @@ MAX_BYTES = 64 * 2**20
 MAX_RUNS = 5_000
 WITHOUT_REQUESTS = ("too large: leave out what is kept of each request (vllm bench serve without --save-detailed, "
                     "bench_serving without --output-details, guidellm with a sample size of 0)")
-WHAT = "a result of vllm bench serve, SGLang's bench_serving, guidellm or aiperf"
+WHAT = "a result of vllm bench serve, SGLang's bench_serving, guidellm, aiperf or genai-perf"
 ENDINGS = (".json", ".jsonl", ".ndjson")
 
 
