@@ -152,22 +152,60 @@ def fullest(mean: Value, groups: Value) -> tuple[Value, Value]:
     return any_ + far, own + far
 
 
-def gathered(rate: Value, groups: Value, most: Value) -> Value:
+def gathered(rate: Value, groups: Value, most: Value, empty: Value = 1.0) -> Value:
     """Steps until each of `groups` has one of what comes to it at a rate a step, or `most` have passed.
 
-    The mean of the lesser of both: the integral of 1 - (1 - e^-rt)^groups, H_groups/r where there is no `most`:
+    empty: how likely a group has none left over to begin with. The mean of the lesser of both: the integral of
+    1 - (1 - empty·e^-rt)^groups, H_groups/r where all are empty and there is no `most`:
 
     >>> round(float(gathered(0.01, 8.0, 1e6)), 1), round(float(gathered(0.001, 8.0, 60.0)), 1)
     (271.8, 60.0)
     """
     often = num.maximum(rate, 1e-9)
-    share = -num.expm1(-often * most)
+    end, start = 1.0 - empty * num.exp(-often * most), 1.0 - empty
     total: Value = 0.0
-    power: Value = 1.0
+    late: Value = 1.0
+    early: Value = 1.0
     for k in range(1, int(np.max(groups)) + 1):
-        power = power * share
-        total = total + num.where(groups >= k, power / k, 0.0)
+        late, early = late * end, early * start
+        total = total + num.where(groups >= k, (late - early) / k, 0.0)
     return total / often
+
+
+def left_over(load: Value, places: Value, sources: Value = np.inf) -> Value:
+    """Mean number left when rounds of equal length each serve up to `places` of those who came by chance.
+
+    What is left follows the recursion of a queue with so many servers and a constant time of service (Crommelin 1932),
+    whose mean is about load^sqrt(2(c + 1))/(1 - load) (Sakasegawa 1977), and half of that as service does not vary.
+    One place is exact: load²/(2(1 - load)). Of so many `sources` each comes once in a turn: a queue then is longer than
+    x as often as e^(-2x²/n - 2x(1 - load)), not e^(-2x(1 - load)) (COST 242, 1996), and its mean shorter by √π·u·erfcx(u)
+    at u = (1 - load)·sqrt(n/2), which Abramowitz and Stegun's 7.1.13 bounds closely.
+
+    >>> round(left_over(0.8, 1.0), 3), round(left_over(0.8, 4.0), 3), round(left_over(0.8, 1.0, 16.0), 3)
+    (1.6, 1.234, 0.99)
+    """
+    busy = num.minimum(load, 0.99)
+    apart = (1.0 - busy) * num.sqrt(0.5 * num.minimum(sources, 1e12))
+    shorter = 2.0 * apart / (apart + num.sqrt(apart**2 + 4.0 / math.pi))
+    return 0.5 * shorter * busy ** num.sqrt(2.0 * (places + 1.0)) / (1.0 - busy)
+
+
+def none_empty(mean: Value, groups: Value) -> Value:
+    """How likely none of `groups` is empty that hold a Poisson number of a mean each, dealt to the emptiest.
+
+    All would hold some where there are as many as groups, if they left as evenly as they come; if each group were by
+    itself, in (1 - e^-m)^groups of cases. They leave by chance: half way between both.
+
+    >>> round(float(none_empty(1.0, 2.0)), 4), float(none_empty(1e6, 8.0))
+    (0.4968, 1.0)
+    """
+    total = mean * groups
+    term = num.exp(-total)
+    fewer: Value = 0.0
+    for k in range(int(np.max(groups))):
+        fewer = fewer + num.where(groups > k, term, 0.0)
+        term = term * total / (k + 1.0)
+    return 0.5 * (num.clip(1.0 - fewer, 0.0, 1.0) + (-num.expm1(-mean)) ** groups)
 
 
 def in_flight(rate_per_s: Value, time_s: Value) -> Value:

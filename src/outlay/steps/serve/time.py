@@ -151,7 +151,7 @@ def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ot
     for _ in range(FEW_ROUNDS):
         e2e = tpot * rest + ttft
         answering = some(load, (replica - 1.0) * decoding)
-        back = 0.0 if load.pool == "prefill" else held(engine, replica, rest, answering, parts.gathered)
+        back = 0.0 if load.pool == "prefill" else held(engine, replica, rest, answering, parts.held)
         waiting = waiting_s(engine, parts, layout, load, others, passes, inside, step, e2e)
         waiting = waiting + batch_wait_s(on_rank / e2e, launches)
         if polled:

@@ -62,6 +62,7 @@ class Parts(Struct, frozen=True, eq=False):
     flight: Num  # passes in the pipeline at once
     ranks: Num  # that step together, each with prompts of its own
     gathered: Num  # decode steps from one look of those ranks for prompts to the next
+    held: Num  # those that a prompt waits for one
     layers: float  # by the kernels of each
     expert_layers: int
     mixer_layers: int  # whose mixer is not plain attention
@@ -103,7 +104,8 @@ def time_parts(
     room = budget if engine.own_steps else num.maximum(budget - rows, 1.0)
     most, spanned = num.maximum(room / own, 1.0), num.ceil(own / room)
     filled = num.where((spanned > 1.0) & (ranks <= 1.0), num.minimum(spanned * room / own - 1.0, 1.0), 0.0)
-    gathered, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most, longer)
+    looks, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most, spanned,
+                                                                longer)
     chunks, burst = (num.ceil(own * n / budget) for n in (at_once, whole))
     shared = num.maximum(own * together / room, 1.0)
     chunk = own * together / shared
@@ -138,7 +140,7 @@ def time_parts(
     kernels = arch.layers + (MORE_KERNELS - 1.0) * mixers + INDEX_KERNELS * indexers
     return Parts(
         decoded, few, reading, floor, inside, alone, burst_pass, attention, joint, at_once, chunks, together, met,
-        together_all, met_all, most, shared, spanned, filled, burst, busy, fewer, whole, flight, ranks, gathered,
+        together_all, met_all, most, shared, spanned, filled, burst, busy, fewer, whole, flight, ranks, *looks,
         kernels, experts, mixers, engine.own_steps,
     )
 
@@ -155,10 +157,10 @@ def _ranks(load: Load, layout: ServeLayout, experts: int) -> Num:
 
 
 def _sharing(
-    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, most: Num, longer: Num
-) -> tuple[Num, tuple[Num, Num], tuple[Num, Num]]:
-    """Steps between two looks of ranks for prompts, and how many prompts share a step: of the rank with most, and of
-    all that step together; each by the step that has any, and by a prompt in it.
+    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, most: Num, spanned: Num, longer: Num
+) -> tuple[tuple[Num, Num], tuple[Num, Num], tuple[Num, Num]]:
+    """Steps between two looks of ranks for prompts and until one, and how many prompts share a step: of the rank with
+    most, and of all that step together; each by the step that has any, and by a prompt in it.
 
     As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
     its passes, within the budget. One more step goes by while they wait for it. On each rank they come by chance.
@@ -168,15 +170,17 @@ def _sharing(
     others = num.maximum((running / layout.pipeline - 1.0) * ranks if load.kind == "open" else
                          running / layout.pipeline * ranks - 1.0, 0.0)
     gathered: Num = 0.0
+    waited: Num = 0.0
     held: Num = 0.0
     if load.pool == "both":
-        gathered = gathered_steps(engine, ranks, whole, load.output)
+        on_each = others / ranks if load.kind == "open" else whole
+        gathered, waited, most = gathered_steps(engine, ranks, on_each, load.output, (most, spanned), load.kind == "open")
         held = num.maximum(num.minimum(held_steps(engine, running * layout.data), load.output - 1.0), gathered)
     more = others * num.minimum(num.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
     of_all = at_least_one(more), 1.0 + more
     if not in_step(ranks):
         together = num.minimum(of_all[0], most), num.minimum(of_all[1], most)
-        return gathered, together, together
+        return (gathered, waited), together, together
     more = in_long_rounds(more, longer / num.maximum(held, 1.0)) if num.any(longer) else more
     of_all = at_least_one(more), 1.0 + more
     slowest = fullest(more / ranks, ranks)
@@ -184,7 +188,7 @@ def _sharing(
     by_step, by_prompt = (
         num.where(gathered > 0.0, num.minimum(n, ranks * most), n * num.minimum(1.0, most / of_rank))
         for n, of_rank in zip(of_all, slowest, strict=True))
-    return gathered, (num.minimum(slowest[0], most), num.minimum(slowest[1], most)), (by_step, by_prompt)
+    return (gathered, waited), (num.minimum(slowest[0], most), num.minimum(slowest[1], most)), (by_step, by_prompt)
 
 
 def _side_by_side(of: Callable[..., Taken], *rows: tuple[Num, ...]) -> list[Taken]:

@@ -26,9 +26,8 @@ def read_s(engine: EngineTime, load: Load) -> Num:
 
 
 def let_pass(engine: EngineTime, inside: Num, gathered: Num = 0.0) -> Num:
-    """Decode steps that requests are kept waiting as the server is set to, or until ranks take prompts up together:
-    half of those between two looks."""
-    return engine.constants["hold"] * held_steps(engine, inside) + 0.5 * gathered
+    """Decode steps that requests are kept waiting as the server is set to, and until ranks take prompts up together."""
+    return engine.constants["hold"] * held_steps(engine, inside) + gathered
 
 
 def known(engine: EngineTime) -> Num:
@@ -46,7 +45,7 @@ def held(engine: EngineTime, inside: Num, rest: Num, answering: Num, gathered: N
     """Tokens answered while it is held back, with `inside` in a replica that have `rest` tokens each to come.
 
     Nobody is held back longer than others are being answered, nor where there are none. answering: share of those who
-    come while there are; gathered: steps between two looks of ranks that wait for each other.
+    come while there are; gathered: steps until ranks that wait for each other look.
     """
     steps = num.minimum(let_pass(engine, inside, gathered), rest) * answering
     return steps * accepted_tokens(engine.acceptance, engine.drafted)
@@ -90,13 +89,13 @@ def away_s(parts: Parts, decoding: Num, oneself: Num, shorter: Num, shortest: Nu
 def looks_of(engine: EngineTime, parts: Parts, inside: Num, rest: Num) -> tuple[Num, Num]:
     """Tokens answered from one look to the next, and share of answers that go on beyond the next.
 
-    Where they are shorter all end before it, and a server that answers nobody looks at once. Ranks that wait until each
-    has a prompt have looks of their own.
+    Where they are shorter all end before it, and a server that answers nobody looks at once.
     """
-    every = num.maximum(held_steps(engine, inside), 1.0) * accepted_tokens(engine.acceptance, engine.drafted)
-    if not any(steps > 0.0 for _, steps in engine.holds):
+    every = num.maximum(num.maximum(held_steps(engine, inside), parts.gathered), 1.0)
+    every = every * accepted_tokens(engine.acceptance, engine.drafted)
+    if not (any(steps > 0.0 for _, steps in engine.holds) or num.any(parts.gathered)):
         return every, 0.0
-    return every, num.where(parts.gathered > 0.0, 0.0, num.clip(rest / every - 1.0, 0.0, 1.0))
+    return every, num.clip(rest / every - 1.0, 0.0, 1.0)
 
 
 def between_looks_s(
@@ -106,13 +105,14 @@ def between_looks_s(
 
     others: who come, each once in e2e and no more than once in a round; tokens: answered while one waits, and `every`
     so many from look to look. Of more prompts than a pass takes, half are through before, half come while one is
-    answered.
+    answered; but ranks that wait until each has a prompt take no more than a pass.
     """
     rate = others / num.maximum(e2e, every * step + others * inside)
     wait = polled_wait_s(rate, tokens, every, step, inside, 1.0 if load.kind == "open" else 0.0)
     more = polled_others(rate, every * step, inside)
     behind = 0.5 * num.maximum(1.0 + more - parts.most * parts.ranks, 0.0)
-    return wait + inside * (1.0 + more - behind - parts.met_all), inside * behind
+    whole = num.where(parts.gathered > 0.0, 0.0, inside)
+    return wait + whole * (1.0 + more - behind - parts.met_all), whole * behind
 
 
 def waiting_s(
