@@ -178,8 +178,8 @@ def left_over(load: Value, places: Value, sources: Value = np.inf) -> Value:
     What is left follows the recursion of a queue with so many servers and a constant time of service (Crommelin 1932),
     whose mean is about load^sqrt(2(c + 1))/(1 - load) (Sakasegawa 1977), and half of that as service does not vary.
     One place is exact: load²/(2(1 - load)). Of so many `sources` each comes once in a turn: a queue then is longer than
-    x as often as e^(-2x²/n - 2x(1 - load)), not e^(-2x(1 - load)) (COST 242, 1996), and its mean shorter by √π·u·erfcx(u)
-    at u = (1 - load)·sqrt(n/2), which Abramowitz and Stegun's 7.1.13 bounds closely.
+    x as often as e^(-2x²/n - 2x(1 - load)), not e^(-2x(1 - load)) (COST 242, 1996), and its mean shorter by
+    √π·u·erfcx(u) at u = (1 - load)·sqrt(n/2), which Abramowitz and Stegun's 7.1.13 bounds closely.
 
     >>> round(left_over(0.8, 1.0), 3), round(left_over(0.8, 4.0), 3), round(left_over(0.8, 1.0, 16.0), 3)
     (1.6, 1.234, 0.99)

@@ -13,7 +13,7 @@ from outlay.physics.queueing import accepted_tokens, gathered, left_over, none_e
 from outlay.physics.roofline import Grid
 
 Num = Any
-HALVINGS = 6  # of where the steps between two looks lie
+HALVINGS = 6  # of the load at which steps between two looks are sought
 # Seconds of launching a layer kernel by kernel, a layer's experts beyond it, and a mixer that is not plain attention:
 # among an engine's constants where its decode steps are not captured in graphs.
 LAUNCHES = ("launch_layer_s", "launch_expert_layer_s", "launch_mixer_layer_s")
@@ -97,9 +97,9 @@ class Load(Struct, frozen=True, eq=False):
 
 def gathered_steps(
     engine: EngineTime, ranks: Num, running: Num, output: Num, passing: tuple[Num, Num], by_chance: bool
-) -> tuple[Num, Num, Num]:
-    """Decode steps from one look for prompts to the next where ranks that step together wait until each has one, those
-    that a prompt waits (half of that, and whole ones where more came than are taken), and prompts that a look takes.
+) -> tuple[Num, Num]:
+    """Decode steps from one look for prompts to the next where ranks that step together wait until each has one, and
+    those that a prompt waits: half of that, and whole ones where more came than are taken.
 
     running: on each, as many of which ask anew in an answer's steps. A rank that has prompts left over needs no new
     one. passing: prompts that a pass takes, and passes of one; where these are two, and all ranks have one under way,
@@ -107,14 +107,15 @@ def gathered_steps(
     the rank of the one before. Where a rank has nobody to answer nobody waits.
     """
     if not num.any(engine.gathers):
-        return 0.0, 0.0, passing[0]
+        return 0.0, 0.0
     steps = 1.0 + output / accepted_tokens(engine.acceptance, engine.drafted)
-    limit, met = engine.gathers, num.maximum(running - 1.0, 1e-3) / num.maximum(running, 1e-3)
-    all_have = -num.expm1(-running * limit / (steps + 0.5 * limit))
-    places = num.ceil(passing[0]) + num.where(passing[1] > 1.0, all_have**ranks, 0.0)
+    limit, met = engine.gathers, num.maximum(running - 1.0, 1e-3) / num.maximum(running, 1e-3)  # who comes meets others
+    none_new, whole = num.exp(-running * limit / (steps + 0.5 * limit)), num.ceil(passing[0])
     low, high, above, below = 0.0, 1.0, gathered(running / steps, ranks, limit), 0.0
     for turn in range(HALVINGS + 1):  # of the load: the higher, the more are left over, and the sooner all have one
         load = 0.5 * (low + high) if turn < HALVINGS else low + (high - low) * above / num.maximum(above - below, 1e-9)
+        all_have = (1.0 - none_new / (1.0 + left_over(load * met, whole, running))) ** ranks
+        places = whole + num.where(passing[1] > 1.0, all_have, 0.0)
         left = left_over(load * met, places, running) / met
         asking = num.maximum(running - left - 0.5 * load * places, 1e-3)
         every, rate = load * places * steps / asking, asking / steps
@@ -123,7 +124,7 @@ def gathered_steps(
         high, below = num.where(more > 0.0, high, load), num.where(more > 0.0, below, more)
     answering = none_empty(running, ranks) if by_chance else num.clip(running - 1.0, 0.0, 1.0)
     every = num.where(ranks > 1.0, every * answering, 0.0)
-    return every, every * (0.5 + left / num.maximum(load * places, 1e-9)), num.where(every > 0.0, places, passing[0])
+    return every, every * (0.5 + left / num.maximum(load * places, 1e-9))
 
 
 def held_steps(engine: EngineTime, inside: Num) -> Num:

@@ -102,10 +102,9 @@ def time_parts(
     ranks = _ranks(load, layout, experts)
     # Those that run take their tokens out of the budget first: a prompt as long as that ends with the next step.
     room = budget if engine.own_steps else num.maximum(budget - rows, 1.0)
-    most, spanned = num.maximum(room / own, 1.0), num.ceil(own / room)
+    most, spanned = passing = num.maximum(room / own, 1.0), num.ceil(own / room)
     filled = num.where((spanned > 1.0) & (ranks <= 1.0), num.minimum(spanned * room / own - 1.0, 1.0), 0.0)
-    looks, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, most, spanned,
-                                                                longer)
+    looks, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, passing, longer)
     chunks, burst = (num.ceil(own * n / budget) for n in (at_once, whole))
     shared = num.maximum(own * together / room, 1.0)
     chunk = own * together / shared
@@ -157,14 +156,16 @@ def _ranks(load: Load, layout: ServeLayout, experts: int) -> Num:
 
 
 def _sharing(
-    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, most: Num, spanned: Num, longer: Num
+    engine: EngineTime, layout: ServeLayout, load: Load, running: Num, ranks: Num, passing: tuple[Num, Num], longer: Num
 ) -> tuple[tuple[Num, Num], tuple[Num, Num], tuple[Num, Num]]:
     """Steps between two looks of ranks for prompts and until one, and how many prompts share a step: of the rank with
     most, and of all that step together; each by the step that has any, and by a prompt in it.
 
     As many prompts come in during a step as answers end in it; those of all steps until the next look for them share
     its passes, within the budget. One more step goes by while they wait for it. On each rank they come by chance.
+    passing: prompts that a pass takes, and passes of one.
     """
+    most = passing[0]
     whole = num.maximum(running / layout.pipeline, 1.0)
     # Who comes at a rate is counted beside those inside; where ranks step together each has room for him, one has him.
     others = num.maximum((running / layout.pipeline - 1.0) * ranks if load.kind == "open" else
@@ -174,7 +175,7 @@ def _sharing(
     held: Num = 0.0
     if load.pool == "both":
         on_each = others / ranks if load.kind == "open" else whole
-        gathered, waited, most = gathered_steps(engine, ranks, on_each, load.output, (most, spanned), load.kind == "open")
+        gathered, waited = gathered_steps(engine, ranks, on_each, load.output, passing, load.kind == "open")
         held = num.maximum(num.minimum(held_steps(engine, running * layout.data), load.output - 1.0), gathered)
     more = others * num.minimum(num.maximum(held, 1.0) / (load.output + 1.0 + held), 1.0)
     of_all = at_least_one(more), 1.0 + more
