@@ -102,9 +102,9 @@ def time_parts(
     ranks = _ranks(load, layout, experts)
     # Those that run take their tokens out of the budget first: a prompt as long as that ends with the next step.
     room = budget if engine.own_steps else num.maximum(budget - rows, 1.0)
-    most, spanned = passing = num.maximum(room / own, 1.0), num.ceil(own / room)
+    most, spanned = taken_in = num.maximum(room / own, 1.0), num.ceil(own / room)
     filled = num.where((spanned > 1.0) & (ranks <= 1.0), num.minimum(spanned * room / own - 1.0, 1.0), 0.0)
-    looks, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, passing, longer)
+    looks, (together, met), (together_all, met_all) = _sharing(engine, layout, load, running, ranks, taken_in, longer)
     chunks, burst = (num.ceil(own * n / budget) for n in (at_once, whole))
     shared = num.maximum(own * together / room, 1.0)
     chunk = own * together / shared
