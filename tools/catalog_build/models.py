@@ -17,9 +17,6 @@ from outlay.readers import architecture_from_mapping, read_hf_config
 
 KIND = "model"
 HERE = Path(__file__).resolve().parent
-_SUFFIXES = ("-Instruct", "-Chat", "-chat", "-it", "-Base", "-Instruct-FP8", "-FP8", "-Instruct-AWQ", "-AWQ",
-             "-NVFP4",
-             "-Instruct-NVFP4", "-GPTQ-Int4", "-Instruct-GPTQ-Int4", "-BF16")
 _ENDINGS = ("-Instruct", "-Base", "-it", "-pt", "-hf", "-BF16", "-FP8")
 # Known totals that count something else than the text model with its head: what to add to ours.
 _COUNTED_OTHERWISE = {
@@ -77,13 +74,14 @@ def _check(name: str, known: dict[str, str] | None, architecture: Any) -> None:
 
 
 def _aliases(hugging_face: list[str], ollama: list[str]) -> list[str]:
-    """Full names, names without the organisation, and the usual endings on each."""
-    found = dict.fromkeys(hugging_face)
+    """Full names, names without the organisation, and both without their endings; how a checkpoint is tuned or kept
+    is left off any name when it is looked up (`outlay.catalog.names.stem`)."""
+    found: dict[str, None] = {}
     for name in hugging_face:
         stem = name
         for ending in _ENDINGS:
             stem = stem.removesuffix(ending)
-        for full in (name, stem, *(stem + suffix for suffix in _SUFFIXES)):
+        for full in (name, stem):
             found[full] = None
             found[full.split("/")[-1]] = None
     return list(found) + ollama
