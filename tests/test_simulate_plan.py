@@ -270,3 +270,35 @@ def test_ranks_wait_until_each_has_a_prompt() -> None:
         system = System(Pool(2, 8, 8192, 100_000, ranks=2), 10_000, gathers=gathers)
         ends.append(simulate(given, system, steps, fast=False).requests["first_token_s"][2] - 0.9)
     assert ends[0] < 0.05 < ends[2] < ends[1] < 0.05 + 41 * float(steps.base_s[1]) * 1.5
+
+
+ON_RANKS: dict[str, Any] = {
+    "model": "qwen3-30b-a3b", "fleet": "4xh100-sxm5-80gb",
+    "serve": {"precision": "fp8", "replicas": 1, "tensor": 1, "data": 4, "expert": 4, "max_model_len": 16384,
+              "max_num_seqs": 256}}
+
+
+@pytest.mark.parametrize(("engine", "asked", "apart"), [
+    ("sglang", {"arrivals": "poisson", "rate": 28.0, "input": 2048, "output": 256}, 0.05),
+    ("sglang", {"concurrency": 64, "input": 1024, "output": 1024}, 0.05),
+    ("tensorrt-llm", {"concurrency": 64, "input": 1024, "output": 1024}, 0.08),
+    ("tensorrt-llm", {"concurrency": 64, "input": 8192, "output": 1024}, 0.12),
+], ids=["looks under arrivals", "looks in a loop", "until each has one", "some are left over"])
+def test_the_first_token_on_ranks_agrees_with_the_closed_form(engine: str, asked: dict[str, Any], apart: float) -> None:
+    """Steady: ranks of SGLang wait for its next look, those of TensorRT-LLM until each has a prompt, while the steps
+    that pass have none in them. TPOT within 5 %."""
+    found = resolve(scenario_from({**ON_RANKS, "serve": {**ON_RANKS["serve"], "engine": engine, "workload": asked}}),
+                    load())
+    phase, arch = found.serve, found.architecture
+    later = replace(phase.speed.engine, constants={**phase.speed.engine.constants, "queue": 0.0})
+    told = phase.asked
+    form = serve_time(arch, phase.speed.device, later, phase.layout, Load(
+        told.kind, told.input, told.output, told.concurrency, told.rate, cache_tokens=1e7))
+    inside = int(told.concurrency) if told.kind == "closed" else 0
+    came = Arrivals("closed", concurrency=inside) if inside else Arrivals("poisson", rate=told.rate)
+    work = Synthetic(came, Lengths(told.input), Lengths(told.output, 0.3), 12 * inside or 2500)
+    run = replay(arch, phase, phase.layout, 1, 1e7, work, 5)
+    steady = run.requests["request"] >= max(inside, 600)
+    times = {name: float(np.nanmean(column[steady])) for name, column in run.times().items()}
+    assert times["tpot_s"] == pytest.approx(float(form["tpot_s"]), rel=0.05)
+    assert times["ttft_s"] == pytest.approx(float(form["ttft_s"]), rel=apart)
