@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from msgspec import Struct, field
@@ -66,6 +67,12 @@ class Asked(Struct, frozen=True):
     def own_times(self) -> bool:
         """Whether the plan's times are those of its own requests, replayed."""
         return self.trace is not None or self.replay.own
+
+
+def is_live(given: Serve) -> bool:
+    """Whether requests come by themselves, not from a loop or a queue that keeps a server busy."""
+    work = given.workload or Workload()
+    return work.users is not None or work.trace is not None or (work.rate is not None and isfinite(work.rate))
 
 
 def resolve_workload(given: Serve, length: int, defaults: Defaults) -> Asked:

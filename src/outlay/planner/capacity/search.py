@@ -140,7 +140,8 @@ def search(scenario: Scenario, catalog: Catalog, without: str = "") -> Found:
     best = verify(ranked(options, AIMS[aim]), AIMS[aim], space.most_devices)
     if not any(option.meets for option in best):
         best = nearest(best, AIMS[aim])
-    return Found(best, aim, skipped, per_user, surer(best, AIMS[aim], space.most_devices))
+    best, sure = surer(best, AIMS[aim], space.most_devices)
+    return Found(best, aim, skipped, per_user, sure)
 
 
 def _enough(scenario: Scenario, space: Space, catalog: Catalog, without: str) -> str:

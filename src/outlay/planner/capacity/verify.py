@@ -65,22 +65,24 @@ def _put(kept: list[Option], old: Option, new: Option) -> list[Option]:
     return [new if option is old else option for option in kept]
 
 
-def surer(options: Sequence[Option], aim: str, most_devices: int) -> Option | None:
-    """The best by the aim that is likely to keep its promises, where the first of the options is not.
+def surer(options: tuple[Option, ...], aim: str, most_devices: int) -> tuple[tuple[Option, ...], Option | None]:
+    """The options, and the best by the aim that is likely to keep its promises where the first of them is not.
 
     Those are tried whose times would leave the room that the first one's spread asks for; None where a few tries find
-    none.
+    none. One that is as good by the aim as the first takes its place.
     """
     first = options[0]
     if not first.verified or first.likely is None or first.likely >= SURE:
-        return None
+        return options, None
     more = first.grown(first.phase.asked.slo, most_devices)
     others = [*options[1:], *([] if more is None else [more])]
     for option in ranked([o for o in others if o.meets and _roomy(o, first.above)], aim)[:SURER_TRIED]:
         tried = held(option)
         if tried.verified and tried.likely is not None and tried.likely >= SURE:
-            return tried
-    return None
+            if tried.numbers[aim] > first.numbers[aim] * (1.0 + 1e-9):
+                return options, tried
+            return (tried, *(other for other in options if other is not option)), None
+    return options, None
 
 
 def _roomy(option: Option, above: Mapping[str, float]) -> bool:

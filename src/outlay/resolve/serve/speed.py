@@ -38,6 +38,7 @@ from outlay.resolve.serve.time import (
     version_constant,
 )
 from outlay.resolve.serve.untold import constants as pool_constants
+from outlay.resolve.workload import is_live
 from outlay.scenario import Fleet, Serve
 from outlay.steps.inputs import Hardware
 from outlay.steps.serve.inputs import ServeRecipe
@@ -268,6 +269,10 @@ def _holds(given: Serve, engine: Engine, notes: Notes) -> tuple[tuple[float, flo
     if own is None:
         found = tuple((float(start), float(steps)) for start, _, steps in
                       (each.partition(":") for each in filter(None, usual.split("|"))))
+        if any(steps for _, steps in found) and is_live(given):
+            notes.assume("serve.hold_steps", 1, "the engine's own default, for requests that come by themselves; "
+                         "recipes for loops set more", engine.source("hold_steps_by_requests"))
+            return ()
         if any(steps for _, steps in found):
             told = ", ".join(f"{steps:g} from {start:g} requests on" for start, steps in found)
             notes.assume("serve.hold_steps", told, engine.facts["hold_steps_by_requests"].note,
