@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from outlay.cli.shell import BAD_INPUT, YES, run
+from outlay.readers.bench.clients import read_client
 from outlay.readers.bench.file import runs_of
+from outlay.readers.bench.record import scenario_parts
 
 FLEET = "1xh100-sxm5-80gb"
 
@@ -163,3 +165,11 @@ def test_early_sglang_has_medians_only(tmp_path: Path, capsys: pytest.CaptureFix
     page = " ".join(capsys.readouterr().out.split())
     assert "first token whole request output tokens" in page
     assert "35.0 ms (median)" in page and "of 4 numbers inside" in page and "1.60 s" in page
+
+
+@pytest.mark.parametrize(("server", "steps"), [({}, 1), ({"scheduler_recv_interval": 10}, 10)])
+def test_one_s_own_sglang_looks_at_every_step_unless_it_says_otherwise(server: dict[str, Any], steps: int) -> None:
+    found = read_client({"backend": "sglang", "completed": 100, "mean_ttft_ms": 45.0, "mean_e2e_latency_ms": 900.0,
+                         "request_rate": "inf", "max_concurrency": 8, "total_output_tokens": 25600,
+                         "server_info": server})
+    assert scenario_parts(found)["serve"]["hold_steps"] == steps

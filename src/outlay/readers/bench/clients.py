@@ -50,7 +50,8 @@ _BESIDE = ("probe_", "diffusion_")  # of other requests than the load's, and of 
 _FLAGS = {"max_num_seqs": "max_num_seqs", "max_num_batched_tokens": "max_num_batched_tokens",
           "pipeline_parallel_size": "pipeline", "data_parallel_size": "data", "max_model_len": "max_model_len"}
 _SERVER = {"tp_size": "tensor", "pp_size": "pipeline", "dp_size": "data", "ep_size": "expert",
-           "max_running_requests": "max_num_seqs", "chunked_prefill_size": "max_num_batched_tokens"}
+           "max_running_requests": "max_num_seqs", "chunked_prefill_size": "max_num_batched_tokens",
+           "scheduler_recv_interval": "hold_steps"}
 
 
 def is_client(given: Mapping[str, Any]) -> bool:

@@ -88,6 +88,8 @@ def scenario_parts(run: BenchRun) -> dict[str, Any]:
     work |= {name: _whole(value) for name, value in
              (("input", run.input_tokens), ("output", run.output_tokens), ("requests", run.completed)) if value}
     serve: dict[str, Any] = {**({"engine": run.engine} if run.engine else {}), **run.serve}
+    if run.engine == "sglang":
+        serve.setdefault("hold_steps", 1)  # of one's own server, where nothing is said, the engine's default
     if run.prefix_hit is not None:
         serve["prefix_cache_hit"] = run.prefix_hit
     return {**({"model": run.model} if run.model else {}), "serve": {**serve, "workload": work}}
