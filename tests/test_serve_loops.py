@@ -132,3 +132,17 @@ def test_a_queue_of_short_answers_drains_as_in_the_simulator(engine: str, output
     form = serve_time(arch, phase.speed.device, phase.speed.engine, ServeLayout(1),
                       Load("queued", 6000.0, float(output), cache_tokens=1e6, requests=400.0))
     assert run.seconds == pytest.approx(400.0 * output / float(form["output_tokens_per_s"]), rel=0.06)
+
+
+@pytest.mark.parametrize(("work", "holds"), [
+    ({"rate": 2}, ()), ({"users": 100}, ()), ({"concurrency": 8}, ((0.0, 10.0), (16.0, 30.0))),
+    ({"rate": "inf"}, ((0.0, 10.0), (16.0, 30.0))), ({}, ((0.0, 10.0), (16.0, 30.0)))])
+def test_requests_that_come_by_themselves_find_sglang_as_it_is_by_default(work: dict[str, Any], holds: Any) -> None:
+    """Published recipes set it for loops that keep a server full; a person's rate is another matter."""
+    serve = {"engine": "sglang", "max_model_len": 8192, "workload": work}
+    document = {"model": "llama-3.1-8b", "fleet": "1xh100-sxm5-80gb", "serve": serve}
+    found = resolve(scenario_from(document), load()).serve
+    assert found is not None and found.speed.engine.holds == holds
+    document["serve"] = serve | {"hold_steps": 5}
+    told = resolve(scenario_from(document), load()).serve
+    assert told is not None and told.speed.engine.holds == ((0.0, 5.0),)
