@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from tests.test_serve_time import DENSE, PARTS
 
+from outlay import plan
 from outlay.catalog import load
 from outlay.derive import value_of
 from outlay.planner.replay.simulate import replay
@@ -146,3 +147,13 @@ def test_requests_that_come_by_themselves_find_sglang_as_it_is_by_default(work: 
     document["serve"] = serve | {"hold_steps": 5}
     told = resolve(scenario_from(document), load()).serve
     assert told is not None and told.speed.engine.holds == ((0.0, 5.0),)
+
+
+@pytest.mark.parametrize(("work", "steps"), [({"rate": 2}, 0.0), ({"concurrency": 64}, 60.0)])
+def test_ranks_wait_for_one_another_only_in_loops(work: dict[str, Any], steps: float) -> None:
+    serve = {"engine": "tensorrt-llm", "data": 4, "expert": 4, "max_model_len": 8192, "workload": work}
+    document = {"model": "qwen3-30b-a3b", "fleet": "4xh100-sxm5-80gb", "serve": serve}
+    found = resolve(scenario_from(document), load()).serve
+    assert found is not None and found.speed.engine.gathers == steps
+    told = " ".join(plan(document).to_dict()["serve"]["launch"]["notes"])
+    assert ("gather_steps: 0" in told) is bool(steps)  # said where the plan counts on more than the engine does

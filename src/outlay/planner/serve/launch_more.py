@@ -94,4 +94,6 @@ def as_started(resolved: Resolved, phase: ServePhase) -> dict[str, Any]:
         told["speculative"] = {**told["speculative"], "draft_model": phase.draft_id}
     if told.get("hold_steps") is None and not phase.speed.engine.holds and phase.engine.text("hold_steps_by_requests"):
         told["hold_steps"] = 1  # what the plan counts on, whatever the engine's default becomes
+    if told.get("gather_steps") is None and not phase.speed.engine.gathers:
+        told["gather_steps"] = 0
     return told | ({} if resolved.hardware is None else {"devices_per_node": resolved.hardware.devices_per_node})

@@ -54,6 +54,7 @@ IN_POOLS = " in two pools"  # behind the engine, of runs with prompts and answer
 PATCHES = 4.0  # of an image behind each token it becomes (Qwen2.5-VL, arXiv:2502.13923: two by two are merged)
 EARLY = (0, 6)  # versions before it launched a step kernel by kernel
 EARLY_SCOPES = {"vllm": "vllm@0.4"}
+OWN_DEFAULT = "the engine's own default, as requests come by themselves; published recipes of loops set more"
 NARROW_EXPERTS = (0.9, 1.5)  # bytes of a weight in 8 bits, with its scales
 HOST_LINK = "host_link_bytes_per_s"
 PRECISION_BYTES = {"bf16": 2.0, "fp8": 1.0, "nvfp4": 0.5625}
@@ -270,8 +271,7 @@ def _holds(given: Serve, engine: Engine, notes: Notes) -> tuple[tuple[float, flo
         found = tuple((float(start), float(steps)) for start, _, steps in
                       (each.partition(":") for each in filter(None, usual.split("|"))))
         if any(steps for _, steps in found) and is_live(given):
-            notes.assume("serve.hold_steps", 1, "the engine's own default, for requests that come by themselves; "
-                         "recipes for loops set more", engine.source("hold_steps_by_requests"))
+            notes.assume("serve.hold_steps", 1, OWN_DEFAULT, engine.source("hold_steps_by_requests"))
             return ()
         if any(steps for _, steps in found):
             told = ", ".join(f"{steps:g} from {start:g} requests on" for start, steps in found)
@@ -298,6 +298,9 @@ def _gathers(given: Serve, engine: Engine, arch: Architecture, notes: Notes) -> 
                            "leave it out", f"serve.{name}")
     if own is not None or name not in engine.facts:
         return float(own or 0.0)
+    if waits and is_live(given):
+        notes.assume(f"serve.{name}", 0, OWN_DEFAULT, engine.source(name))
+        return 0.0
     if waits:
         notes.assume(f"serve.{name}", f"{engine.number(name):g}, until every attention rank has a prompt",
                      engine.facts[name].note, engine.source(name))
