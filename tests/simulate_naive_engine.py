@@ -170,7 +170,7 @@ class Engine:
             whole = request.target if self.naive.system.whole_prompt else known + now
             kept = 0.0
             if self.running:
-                rest = sum(r.left - r.steps for r in self.running if r.joined) + request.left
+                rest = sum(r.left - (r.steps if r.joined else 0) for r in self.running) + request.left
                 kept = self.naive.system.reserve * self.per_step * rest / block
             if math.ceil(whole / block) - len(hits) * self.hashed + idle + kept > self.free:
                 break

@@ -8,6 +8,7 @@ from outlay.simulate.core_kv import (
     BLOCK,
     BUDGET,
     BUSY,
+    COMING,
     DRAFTED,
     ENGINE_FLOATS,
     ENGINE_INTS,
@@ -98,6 +99,7 @@ def end_prompts(st: Any, e: int, head: int) -> None:
     while slot >= 0:
         row, floats = (slot * SLOT_INTS, slot * SLOT_FLOATS)
         after = st.si[row + NEXTW]
+        st.ei[e * ENGINE_INTS + COMING] -= st.si[row + LEFT]
         over = st.si[row + STAGE] == 0 and st.g[FIRST_POOL] < st.g[ENGINES] and (st.si[row + OUT] > 1)
         if st.sf[floats + FIRST] < 0.0:
             st.sf[floats + FIRST] = -1.0 if over else now

@@ -18,6 +18,7 @@ from outlay.simulate.core_kv import (
     BLOCK,
     CACHED,
     CLOSED,
+    COMING,
     CROSS,
     DONE,
     ENG,
@@ -193,6 +194,7 @@ def give_way(st: Any, e: int) -> int:
     row, needed = (slot * SLOT_INTS, 0)
     if st.ei[engine + PART] == slot:
         st.ei[engine + PART] = -1
+        st.ei[engine + COMING] -= st.si[row + LEFT]
     else:
         done = st.ei[engine + STEP] - st.si[row + START]
         period = st.pi[st.ei[engine + POOL] * POOL_INTS + PERIOD]
@@ -279,7 +281,8 @@ def offer(st: Any, e: int, budget: int, free: int) -> tuple[bool, int, int, int,
     end = st.si[row + TGT] if st.pi[pi + WHOLE] == 1 else known + now
     need = float((end + block - 1) // block - hits * st.pi[pi + HASHED] + idle)
     if st.pf[pf + RESERVE] > 0.0:
-        rest = max(st.ei[engine + KEYS] - st.ei[engine + NDEC] * st.ei[engine + STEP], 0) + st.si[row + LEFT]
+        rest = max(st.ei[engine + KEYS] - st.ei[engine + NDEC] * st.ei[engine + STEP], 0)
+        rest += st.ei[engine + COMING] + st.si[row + LEFT]
         if st.ei[engine + NRUN] > 0:
             need += st.pf[pf + RESERVE] * st.pf[pf + YIELD] * rest / block
     return (need <= free, hits, known, now, need - free)
@@ -364,6 +367,7 @@ def prompts(st: Any, e: int, budget: int, gave: bool) -> tuple[int, float, int]:
                 st.sf[slot * SLOT_FLOATS + FIRST] = st.ef[e * ENGINE_FLOATS + TIME]
             into_decode(st, e, slot, 1 - st.pi[pi + PREFILL_FIRST])
             continue
+        st.ei[engine + COMING] += st.si[row + LEFT]
         attention += attention_s(st, pool, now, known)
         tokens, budget = (tokens + now, budget - now)
         if st.si[row + DONE] < st.si[row + TGT]:
