@@ -75,7 +75,8 @@ def cell(found: Any, concurrency: int, lengths: tuple[int, int], cv: float, wave
     phase = replace(phase, asked=replace(phase.asked, kind="closed", input=prompt, output=output,
                                          concurrency=float(concurrency)))
     cache = cache_tokens(found)
-    engine, asked = phase.speed.engine, Load("closed", prompt, output, float(concurrency), cache_tokens=cache)
+    engine, asked = phase.speed.engine, Load("closed", prompt, output, float(concurrency), cache_tokens=cache,
+                                        spread=cv if output > 1.0 else 0.0)
     steady = replace(engine, constants={**engine.constants, "queue": 0.0})
     form, later = (serve_time(arch, phase.speed.device, one, phase.layout, asked) for one in (engine, steady))
     ttft, tpot, e2e, out = (float(form[name]) for name in ("ttft_s", "tpot_s", "e2e_s", "output_tokens_per_s"))

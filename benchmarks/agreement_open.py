@@ -35,7 +35,7 @@ def cell(
     phase, arch = found.serve, found.architecture
     prompt, output = float(lengths[0]), float(lengths[1])
     cache = cache_tokens(found)
-    asked = Load("open", prompt, output, rate=1.0, cache_tokens=cache)
+    asked = Load("open", prompt, output, rate=1.0, cache_tokens=cache, spread=cv)
     rate = share / float(serve_time(arch, phase.speed.device, phase.speed.engine, phase.layout, asked)["load"])
     form = serve_time(arch, phase.speed.device, phase.speed.engine, phase.layout, replace(asked, rate=rate))
     phase = replace(phase, asked=replace(phase.asked, kind="open", input=prompt, output=output, rate=rate))

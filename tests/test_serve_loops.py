@@ -132,7 +132,7 @@ def test_a_queue_of_short_answers_drains_as_in_the_simulator(engine: str, output
     run = replay(arch, phase, ServeLayout(1), 1, 1e6, work)
     form = serve_time(arch, phase.speed.device, phase.speed.engine, ServeLayout(1),
                       Load("queued", 6000.0, float(output), cache_tokens=1e6, requests=400.0))
-    assert run.seconds == pytest.approx(400.0 * output / float(form["output_tokens_per_s"]), rel=0.06)
+    assert run.seconds == pytest.approx(400.0 * output / float(form["output_tokens_per_s"]), rel=0.07)
 
 
 @pytest.mark.parametrize(("work", "holds"), [

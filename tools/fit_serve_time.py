@@ -27,7 +27,8 @@ from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.memory import serve_memory
 from outlay.steps.serve.time import closed
 from outlay.steps.serve.time_inputs import EngineTime, Load
-from outlay.steps.serve.time_parts import Parts, sequences_at_once, time_parts
+from outlay.steps.serve.time_parts import Parts, time_parts
+from outlay.steps.serve.time_room import room_of
 from outlay.validate.latency_cases import latency_case, merge_copies
 from outlay.validate.serve_time_cases import group_of
 
@@ -60,7 +61,6 @@ BASE = {
     "expert_work": (1.1, "ratio", 1.6, "experts bound by arithmetic against single products of their tiles"),
     "copies": (1.0, "ratio", 1.6, "tokens' copies handed to experts and back against those of the measured kernels"),
     "prompt_attention": (1.0, "ratio", 1.6, "attention of a prompt against half the 16-bit peak"),
-    "share": (1.0, "ratio", 1.2, "of other requests' prompts that falls between one's own tokens"),
     "prompt_layer_s": (100e-6, "s", 8.0, "launching the kernels of a layer one by one, outside a captured graph"),
     "prompt_expert_layer_s": (250e-6, "s", 8.0, "the same of a layer's experts"),
     "prompt_mixer_layer_s": (1000e-6, "s", 8.0, "the same of a layer whose mixer is not plain attention"),
@@ -98,8 +98,8 @@ class Item(Struct):
     engine: EngineTime
     layout: ServeLayout
     load: Load
-    running: Any
-    first: Any = None  # of a disaggregated row: parts, engine, layout, load, running of the prefill pool
+    room: Any
+    first: Any = None  # of a disaggregated row: parts, engine, layout, load, room of the prefill pool
     generation: str = ""
     weight: float = 1.0
 
@@ -151,16 +151,16 @@ def build(case: dict[str, Any], catalog: Any, kept: dict[Any, Any]) -> Item:
     replicas = side.get("replicas", 1)
     load_ = Load(kind, work["input"], work["output"], max(count / replicas, 1.0), 0.0, cache,
                  "decode" if split else "both", float(work.get("requests", math.inf)))
-    running = sequences_at_once(engine, layout, load_)
-    parts = time_parts(resolved.architecture, device, engine, layout, load_, running)
+    room = room_of(engine, layout, load_)
+    parts = time_parts(resolved.architecture, device, engine, layout, load_, room.running)
     first = None
     if first_side:
         one = layout_of(first_side)
         share = max(count / first_side.get("replicas", 1), 1.0)
         pre = replace(load_, concurrency=share, pool="prefill")
-        at = sequences_at_once(engine, one, pre)
-        first = time_parts(resolved.architecture, device, engine, one, pre, at), one, pre, at
-    return Item(case, parts, engine, layout, load_, running, first, device.generation)
+        at = room_of(engine, one, pre)
+        first = time_parts(resolved.architecture, device, engine, one, pre, at.running), one, pre, at
+    return Item(case, parts, engine, layout, load_, room, first, device.generation)
 
 
 def holds_of(serve: dict[str, Any], speed: Any) -> tuple[tuple[float, float], ...]:
@@ -206,11 +206,11 @@ def _stack(values: list[Any]) -> Any:
 
 def answer(item: Item, constants: dict[str, Any]) -> dict[str, Any]:
     """The model's answer for a stack of rows; of two pools the first token comes from the prefill pool."""
-    found = closed(item.parts, replace(item.engine, constants=constants), item.layout, item.load, item.running)
+    found = closed(item.parts, replace(item.engine, constants=constants), item.layout, item.load, item.room)
     if item.first is not None:
-        parts, layout, load_, running = item.first
+        parts, layout, load_, room = item.first
         engine = replace(item.engine, constants=constants)
-        found["ttft_s"] = closed(parts, engine, layout, load_, running)["ttft_s"]
+        found["ttft_s"] = closed(parts, engine, layout, load_, room)["ttft_s"]
     return found
 
 

@@ -284,6 +284,25 @@ def busiest_touched(touched: Value, experts: Value, ranks: Value) -> Value:
                     num.minimum(mean + deviation * largest_normal(ranks), experts / num.maximum(ranks, 1.0)), touched)
 
 
+def short_of(level: Value, mean: Value, deviation: Value) -> tuple[Value, Value]:
+    """How likely a normal number is below a level, and how far below it lies on average, nothing where it is above.
+
+    The second is d·(φ(z) + z·Φ(z)), z = (level - mean)/d; Φ to 2.5e-5 (Hastings 1955, sheet 43; Abramowitz and Stegun
+    7.1.25). At the mean, and two deviations below it:
+
+    >>> [round(float(each), 3) for each in (*short_of(5.0, 5.0, 2.0), *short_of(1.0, 5.0, 2.0))]
+    [0.5, 0.798, 0.023, 0.017]
+    """
+    spread = num.maximum(deviation, 1e-9)
+    z = num.clip((level - mean) / spread, -38.0, 38.0)
+    far = num.maximum(z, -z)
+    density = num.exp(-0.5 * far**2)
+    t = 1.0 / (1.0 + 0.47047 * math.sqrt(0.5) * far)
+    tail = 0.5 * density * t * (0.3480242 + t * (-0.0958798 + t * 0.7478556))
+    below = num.maximum(math.sqrt(0.5 / math.pi) * density - far * tail, 0.0)
+    return num.where(z > 0.0, 1.0 - tail, tail), spread * below + num.maximum(level - mean, 0.0)
+
+
 def accepted_tokens(acceptance: Value, drafted: Value) -> Value:
     """Tokens a verifying step yields: (1 - a^(g+1))/(1 - a) (Leviathan et al. 2022, arXiv:2211.17192, eq. 1).
 
@@ -294,13 +313,13 @@ def accepted_tokens(acceptance: Value, drafted: Value) -> Value:
     return (1.0 - a ** (drafted + 1.0)) / (1.0 - a)
 
 
-def closed_loop_tpot_s(step_s: Value, prompt_s: Value, others: Value, output: Value, share: Value) -> Value:
+def closed_loop_tpot_s(step_s: Value, prompt_s: Value, others: Value, output: Value, again: Value = 0.0) -> Value:
     """Time per output token when every other request's prompt passes once while one request is answered.
 
-    Work in a closed loop is conserved: over the `output` tokens of one request each of the `others` puts in
-    its own prompt, `share` of which falls between this request's tokens.
+    Work in a closed loop is conserved: over the `output` tokens of one request each of the `others` puts in its own
+    prompt. again: of each prompt, what is computed once more, also of one's own.
 
-    >>> closed_loop_tpot_s(0.010, 0.040, 10.0, 100.0, 1.0)
+    >>> closed_loop_tpot_s(0.010, 0.040, 10.0, 100.0)
     0.014
     """
-    return step_s + share * others * prompt_s / output
+    return step_s + (others * (1.0 + again) + again) * prompt_s / output

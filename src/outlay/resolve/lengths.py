@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from msgspec import Struct
 from outlay.errors import BadValue, Inconsistent, UnknownField, suggestion
 from outlay.units import parse
 
+QUANTILES = 512  # at which a log-normal that is cut is summed up
 KEYS = ("mean", "cv", "std", "min", "max", "values", "weights")
 EXAMPLES = ("1024, {mean: 1024, cv: 0.8}, {mean: 1024, std: 800}, {min: 100, max: 2000} or "
             "{values: [128, 1024], weights: [3, 1]}")
@@ -33,6 +35,35 @@ class Lengths(Struct, frozen=True):
     @property
     def constant(self) -> bool:
         return self.cv == 0 and not self.even and not self.values
+
+    @property
+    def spread(self) -> float:
+        """Deviation over mean, of what is drawn.
+
+        >>> round(Lengths(200.0, low=100.0, high=300.0, even=True).spread, 3), Lengths(100.0, 0.5).spread
+        (0.289, 0.5)
+        >>> round(Lengths(20.0, values=(10.0, 40.0), weights=(2.0, 1.0)).spread, 3), Lengths(100.0).spread
+        (0.707, 0.0)
+        >>> 0.4 < Lengths(100.0, 0.5, high=200.0).spread < 0.5
+        True
+        """
+        if self.values:
+            shares = self.weights or (1.0,) * len(self.values)
+            return _spread(self.values, shares)
+        if self.even:
+            return (self.high - self.low) / math.sqrt(12.0) / self.mean
+        if self.cv == 0.0 or (self.low <= 1.0 and math.isinf(self.high)):
+            return self.cv
+        sigma = math.sqrt(math.log1p(self.cv**2))
+        drawn = [self.mean * math.exp(sigma * NormalDist().inv_cdf((i + 0.5) / QUANTILES) - 0.5 * sigma**2)
+                 for i in range(QUANTILES)]
+        return _spread([min(max(each, self.low), self.high) for each in drawn], (1.0,) * QUANTILES)
+
+
+def _spread(values: Sequence[float], shares: Sequence[float]) -> float:
+    whole = sum(shares)
+    mean = sum(x * y for x, y in zip(values, shares, strict=True)) / whole
+    return math.sqrt(sum(y * (x - mean) ** 2 for x, y in zip(values, shares, strict=True)) / whole) / mean
 
 
 def parse_lengths(value: Any, field: str) -> Lengths:

@@ -201,7 +201,7 @@ def replay(
     length = phase.recipe.max_model_len
     pool = pool_of(arch, layout, engine, replicas, cache_tokens, _block(phase), length)
     _fitting(pool)
-    mean = phase.asked.input + 0.5 * phase.asked.output if context is None else context
+    mean = _context(phase) if context is None else context
     steps = step_time(arch, speed.device, engine, layout, mean, pool.max_num_seqs, pool.max_num_batched_tokens, slower,
                       slower_first)
     inside = _inside(arch, phase, engine, layout, replicas, cache_tokens)
@@ -217,7 +217,7 @@ def replay_pools(
 ) -> SimResult:
     """The same for a pool that computes prompts and one that answers. moved_bytes: cache of a mean prompt, over a link
     of an engine's own; `Side.cache_tokens` and the rest are of one replica."""
-    context = phase.asked.input + 0.5 * phase.asked.output
+    context = _context(phase)
     pools, length = [], phase.recipe.max_model_len
     for side in (first, second):
         cache = float(value_of(side.cache_tokens))
@@ -250,7 +250,8 @@ def _inside(arch: Architecture, phase: ServePhase, engine: EngineTime, layout: S
     asked = phase.asked
     if asked.kind != "open":
         return asked.concurrency / replicas
-    load = Load("open", asked.input, asked.output, rate=asked.rate / replicas, cache_tokens=cache_tokens)
+    load = Load("open", asked.input, asked.output, rate=asked.rate / replicas, cache_tokens=cache_tokens,
+                spread=asked.output_lengths.spread)
     return float(serve_time(arch, phase.speed.device, engine, layout, load)["running"])
 
 
@@ -261,6 +262,12 @@ def _answered(arch: Architecture, phase: ServePhase, first: Side, second: Side, 
     found = pools_time(arch, phase.speed.device, first, second, load_of_pools(phase.asked), moved_bytes,
                        link_bytes_per_s)
     return float(found["running"] / second.replicas)
+
+
+def _context(phase: ServePhase) -> float:
+    """Mean tokens in the cache of a running request, of the load planned."""
+    asked = phase.asked
+    return float(Load("closed", asked.input, asked.output, spread=asked.output_lengths.spread).context)
 
 
 def _block(phase: ServePhase) -> float:

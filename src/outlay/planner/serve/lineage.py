@@ -43,7 +43,7 @@ def token_parts(whole: Replicas, load: Load, running: float, token_s: float) -> 
     parts, c = _parts(whole, load, running), whole.speed.engine.constants
     engine, rows = whole.speed.engine, float(parts.sequences) * (1.0 + float(whole.speed.engine.drafted))
     work = pass_work(whole.arch, whole.speed.device, engine.part_bytes, whole.layout, rows, rows)
-    context = load.input + 0.5 * load.output
+    context = load.context
     cache = cache_work(whole.arch, whole.speed.device, engine.cache_bytes, whole.layout, parts.sequences, context)
     whole_s = float(parts.decode.total(c.__getitem__) - c["floor"] * parts.decode.floor
                     - c["exchange"] * parts.decode.exchange)

@@ -196,4 +196,5 @@ def _at(values: Num, place: Num) -> Num:
 
 
 def _load(asked: Asked) -> Load:
-    return Load("closed", asked.input, asked.output, 1.0, asked.rate, arrival_cv=ARRIVALS[asked.arrivals])
+    return Load("closed", asked.input, asked.output, 1.0, asked.rate, arrival_cv=ARRIVALS[asked.arrivals],
+                spread=asked.output_lengths.spread)

@@ -105,6 +105,7 @@ def load_of_pools(asked: Asked) -> Load:
         max(asked.concurrency, 1e-9),
         asked.rate,
         arrival_cv=ARRIVALS[asked.arrivals],
+        spread=asked.output_lengths.spread,
     )
 
 
@@ -133,7 +134,8 @@ def pools_power_w(power: PowerInputs | None, pools: Pools, asked: Asked, found: 
 def side_load(asked: Asked, pool: str, running: Any, replicas: Any) -> Load:
     """What one replica of a pool is asked."""
     kind = "closed" if asked.kind == "queued" else asked.kind
-    return Load(kind, asked.input, asked.output, np.maximum(running, 1e-9), asked.rate / replicas, pool=pool)
+    return Load(kind, asked.input, asked.output, np.maximum(running, 1e-9), asked.rate / replicas, pool=pool,
+                spread=asked.output_lengths.spread)
 
 
 def pooled_times(asked: Asked, pools: Pools) -> tuple[dict[str, Any], Traffic]:

@@ -148,7 +148,8 @@ def held_to_one_stream(whole: Replicas, phase: ServePhase) -> Replicas:
 
 def held_tokens(arch: Architecture, phase: ServePhase, layout: ServeLayout, tokens: float) -> float:
     """Tokens that the cache holds in requests of the lengths asked for, of those counted at the greatest length."""
-    return tokens_at(arch, phase.recipe, layout, tokens, phase.speed.engine.held(phase.asked.input, phase.asked.output))
+    return tokens_at(arch, phase.recipe, layout, tokens, phase.speed.engine.held(
+        phase.asked.input, phase.asked.output, phase.asked.output_lengths.spread))
 
 
 def under_load(

@@ -12,11 +12,25 @@ FULL = 0.999  # of capacity, the most at which a draw's times are finite
 BACK, MOST_BACK = 0.97, 100  # a step back from a queue that does not end
 
 
-def waited(first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any) -> Any:
+def waited(
+    first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any, before: Any = 1.0
+) -> Any:
     """First token of a loop, which waits where more are inside than run at once: a loop of N is never answered
-    faster than N over what is sustained at most (Denning and Buzen 1978, the bottleneck's bound)."""
-    rest_s = token_s * np.maximum(output - 1.0, 0.0)
-    return np.maximum(waves * (first_s + rest_s), inside / most_per_s) - rest_s
+    faster than N over what is sustained at most (Denning and Buzen 1978, the bottleneck's bound).
+
+    before: how much of that is waited for before the first token."""
+    whole_s = first_s + token_s * np.maximum(output - 1.0, 0.0)
+    return first_s + before * (np.maximum(waves * whole_s, inside / most_per_s) - whole_s)
+
+
+def waited_between(
+    first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any, between: Any
+) -> Any:
+    """Further tokens of the same: what gives way to others for want of room waits between them."""
+    rest = np.maximum(output - 1.0, 0.0)
+    whole_s = first_s + token_s * rest
+    waits_s = np.maximum(waves * whole_s, inside / most_per_s) - whole_s
+    return token_s + between * waits_s / np.maximum(rest, 1.0)
 
 
 def stay(slower: Any, first: Any, ttft_s: Any, rest_s: Any) -> Any:

@@ -30,6 +30,7 @@ from outlay.planner.serve.sums import (
     scaled,
     users_of,
     waited,
+    waited_between,
 )
 from outlay.resolve.serve.speed import HOST_LINK
 from outlay.resolve.workload import ARRIVALS, Asked
@@ -66,6 +67,7 @@ def load_of(asked: Asked, whole: Replicas) -> Load:
         requests=_all_at_once(asked, whole) if asked.kind == "queued" else np.inf,
         arrival_cv=ARRIVALS[asked.arrivals],
         varied=not (asked.input_lengths.constant and asked.output_lengths.constant),
+        spread=asked.output_lengths.spread,
     )
 
 
@@ -107,14 +109,12 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
         values, rate = _loop(asked, *whole.own_alone(at))
     else:
         slots = float(found["running"])
-        inside = whole.found(replace(load, concurrency=min(load.concurrency, slots)))
-        first = derive(scaled, FIRST, "s", slower=slow_first, modelled_s=first_parts(whole, load, float(
-            inside["running"]), float(inside["ttft_s"])))
-        token = derive(scaled, TOKEN, "s", slower=slow, modelled_s=token_parts(whole, load, float(
-            inside["running"]), float(inside["tpot_s"])))
+        first_s, token_s = (float(found[name] * (1.0 - found[waits])) for name, waits in (
+            ("ttft_s", "waits_first"), ("tpot_s", "waits_rest")))
+        first = derive(scaled, FIRST, "s", slower=slow_first, modelled_s=first_parts(whole, load, slots, first_s))
+        token = derive(scaled, TOKEN, "s", slower=slow, modelled_s=token_parts(whole, load, slots, token_s))
         if asked.kind == "closed" or load.concurrency > slots:
-            first = derive(waited, FIRST, "s", first_s=first, token_s=token, output=asked.output,
-                           waves=max(load.concurrency / slots, 1.0), inside=asked.concurrency, most_per_s=capacity)
+            first, token = _waited(asked, first, token, load.concurrency / slots, capacity, found)
         values, rate = _loop(asked, first, token)
         if asked.kind == "batch":
             capacity = derive(most_of, "requests a second of batches one after another", "requests/s", one=capacity,
@@ -122,6 +122,17 @@ def times(asked: Asked, whole: Replicas) -> tuple[dict[str, Any], Traffic]:
     values |= loads_of(asked, values, rate, capacity, most, whole)
     traffic = Traffic(rate, *_shares(load, found, rate, whole))
     return values | rates_of(asked, rate, whole.devices), traffic
+
+
+def _waited(
+    asked: Asked, first: Quantity, token: Quantity, waves: float, capacity: Quantity, found: Mapping[str, Any]
+) -> tuple[Quantity, Quantity]:
+    """The times of a loop with what is waited for, since more are inside than run at once."""
+    given = {"first_s": first, "token_s": token, "output": asked.output, "waves": max(waves, 1.0),
+             "inside": asked.concurrency, "most_per_s": capacity}
+    between = float(found["between"])
+    later = derive(waited_between, TOKEN, "s", **given, between=between) if between > 0.0 and waves > 1.0 else token
+    return derive(waited, FIRST, "s", **given, before=float(found["before"])), later
 
 
 def _over_link(whole: Replicas, load: Load, most: Mapping[str, Any], rate_slow: Quantity) -> Quantity:

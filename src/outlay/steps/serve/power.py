@@ -205,7 +205,7 @@ def phases(
     busy = num.maximum(rank / layout.pipeline, 1.0)
     rows = busy * (1.0 + engine.drafted)
     step = pass_work(arch, device, engine.part_bytes, layout, rows, rows)
-    context = load.input + 0.5 * load.output
+    context = load.context
     step += cache_work(arch, device, engine.cache_bytes, layout, busy, context, 1.0 + engine.drafted)
     made = accepted_tokens(engine.acceptance, engine.drafted) * busy * layout.data * layout.pipeline
     spent["decode"] = _activity(decode, rate / made, step, device)

@@ -21,8 +21,8 @@ from outlay.steps.serve.time_costs import (
     alone_s,
     answered_s,
     bare_s,
-    burst_s,
     carried_s,
+    first_wave_s,
     inside_and_met_s,
     inside_s,
     launched_s,
@@ -30,8 +30,9 @@ from outlay.steps.serve.time_costs import (
     shorter_s,
 )
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
-from outlay.steps.serve.time_parts import Parts, in_step, sequences_at_once, time_parts
+from outlay.steps.serve.time_parts import Parts, in_step, time_parts
 from outlay.steps.serve.time_products import OwnProducts, own_products
+from outlay.steps.serve.time_room import Room, room_of
 from outlay.steps.serve.time_waits import (
     away_s,
     beside_s,
@@ -40,6 +41,7 @@ from outlay.steps.serve.time_waits import (
     held,
     known,
     looks_of,
+    meanwhile_s,
     read_s,
     some,
     waiting_s,
@@ -58,7 +60,8 @@ def serve_time(
 ) -> dict[str, Num]:
     """ttft_s, tpot_s, e2e_s (means), output_tokens_per_s of the replica, its load (0..1) and what runs at once.
 
-    service_s, but for an open loop, is how long one prompt (all of a static batch's) keeps the replica.
+    But for an open loop: service_s is how long one prompt (all of a static batch's) keeps the replica, waits_first and
+    waits_rest are shares of ttft_s and tpot_s that are waited for room, before and between how much of that is in each.
     """
     given = [getattr(each, name) for each in (layout, load, engine) for name in each.__struct_fields__]
     arrays = [value for value in given if isinstance(value, np.ndarray)]
@@ -79,9 +82,9 @@ def _full(
     arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, products: OwnProducts
 ) -> dict[str, Num]:
     """With as many running as are asked and fit."""
-    running = sequences_at_once(engine, layout, load)
-    parts = time_parts(arch, device, engine, layout, load, running, products=products)
-    return closed(parts, engine, layout, load, running)
+    room = room_of(engine, layout, load)
+    parts = time_parts(arch, device, engine, layout, load, room.running, products=products)
+    return closed(parts, engine, layout, load, room)
 
 
 def _block(record: Any, own: slice, many: int) -> Any:
@@ -91,86 +94,109 @@ def _block(record: Any, own: slice, many: int) -> Any:
     return replace(record, **cut)
 
 
-def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, running: Num) -> dict[str, Num]:
+def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, room: Room) -> dict[str, Num]:
     """A closed loop, a static batch, or everything queued at once, from the parts."""
-    c = engine.constants
+    c, running = engine.constants, room.running
     step = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
     others = num.maximum(running / layout.pipeline * parts.ranks - 1.0, 0.0)
     rest = num.maximum(load.output - 1.0, 0.0)
     if load.kind == "batch" or load.pool == "decode":
         tpot, ttft = step, alone_s(parts, c) + c["first_s"] + read_s(engine, load)
+        begun = ttft
     elif load.kind == "queued":  # prompts of others that do not fall between one's own tokens come before the first
         inside = inside_s(parts, c)
-        tpot = closed_loop_tpot_s(step, inside, others, load.output, c["share"])
-        ttft = inside + c["share"] * others * inside / load.output + bare_s(parts, c, others + 1.0, rest)
+        tpot = closed_loop_tpot_s(step, inside, others, load.output, room.again)
+        ttft = inside + others * (1.0 + room.again) * inside / load.output + bare_s(parts, c, others + 1.0, rest)
+        begun = ttft
     else:
-        ttft, tpot = looped(parts, engine, layout, load, others)
-    e2e = ttft + tpot * rest
-    asked = running * layout.data
+        begun, tpot, ttft = looped(parts, engine, layout, load, others, room)
+    stay = begun + tpot * rest
+    asked, waits, before = running * layout.data, 0.0 * stay, 1.0
+    between = num.where(rest > 0.0, room.between, 0.0)
     if load.kind == "closed":
         waves = num.maximum(load.concurrency / asked, 1.0)
-        ttft, e2e = ttft + (waves - 1.0) * e2e, waves * e2e
-        asked = load.concurrency
+        waits, stay, asked = (waves - 1.0) * stay, waves * stay, load.concurrency
+        first = at_once(engine, load)
+        before = (1.0 - first) * (1.0 - between) + first * (0.5 - 0.5 / waves)  # the first wave waits for itself alone
+        ttft = ttft + before * waits
+        tpot = tpot + between * waits / num.maximum(rest, 1.0)
+    e2e = ttft + tpot * rest
     return {
         "ttft_s": ttft,
         "tpot_s": tpot,
         "e2e_s": e2e,
-        "output_tokens_per_s": asked * load.output / e2e / drained(load, asked, step, e2e),
+        "output_tokens_per_s": asked * load.output / stay / drained(load, asked, step, stay),
         "running": running * layout.data,
         "service_s": alone_s(parts, c),
+        "waits_first": before * waits / ttft,
+        "waits_rest": between * waits / num.maximum(rest, 1.0) / tpot,
+        "before": before + 0.0 * tpot,
+        "between": between,
         "load": num.like(tpot, 0.0 if load.kind == "batch" else 1.0),
     }
 
 
-def looped(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, others: Num) -> tuple[Num, Num]:
-    """Time to the first token and per token of a request that meets `others`, on all ranks that step with its own.
+def looped(
+    parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, others: Num, room: Room | None = None
+) -> tuple[Num, Num, Num]:
+    """Time to the first token and per token of a request that meets `others`, on all ranks that step with its own; and
+    the first over all of a loop, with its first wave, which comes at once and waits for its own prompts.
 
     Those that wait for their first token do not decode, and prompts that come meanwhile fall between nobody's tokens.
+    Whoever waits for room has been read and is known of when there is some.
     """
     c = engine.constants
+    again, crowd = (0.0, 0.0) if room is None else (room.again, room.waiting)
     whole = answered_s(parts, engine, (layout.pipeline - 1) * HOP_S)
     shorter, shortest = shorter_s(parts, engine)
     (inside, carried), passes, launches = inside_and_met_s(parts, c), passes_s(parts, c), launched_s(parts, c)
     rest = num.maximum(load.output - 1.0, 0.0)
-    met = c["share"] * others * inside / load.output
+    met = (others * (1.0 + again) + again) * inside / load.output
     replica = (others + 1.0) * (layout.data / parts.ranks) * layout.pipeline
     loop = load.kind == "closed"
     on_rank = num.maximum((others + loop) / parts.ranks - loop, 0.0)
-    # The first wave of a loop comes as a burst, and waits for its own prompts instead of for what others do.
-    burst = c["queue"] * num.maximum(burst_s(parts, c) - passes, 0.0) if loop else 0.0
-    later = 1.0 - 2.0 * c["queue"] if loop else 1.0
-    came = c["first_s"] + read_s(engine, load) + passes + parts.chunks * launches + burst
+    came = c["first_s"] + read_s(engine, load) + parts.chunks * launches
     ahead = 0.0 if load.pool == "prefill" else known(engine)
     every, lasting = looks_of(engine, parts, replica, rest) if load.pool != "prefill" else (1.0, 0.0)
-    polled, behind = num.any(lasting), 0.0
+    polled, crowded, behind = num.any(lasting), num.any(crowd), 0.0
     # Answers begin with a look: half a round fewer of others' prompts falls between one's own tokens.
     crossed = 1.0 - 0.5 * lasting * every / num.maximum(rest, 1.0)
     tpot = mean = whole + met  # a token's time, and that of the others' while one waits
-    step, ttft = whole, came
+    step, ttft, early = whole, came + passes, at_once(engine, load)
     decoding: Num = num.minimum(rest, 1.0)  # share of those inside
     for _ in range(FEW_ROUNDS):
         e2e = tpot * rest + ttft
         answering = some(load, (replica - 1.0) * decoding)
         back = 0.0 if load.pool == "prefill" else held(engine, replica, rest, answering, parts.held)
         waiting = waiting_s(engine, parts, layout, load, others, passes, inside, step, e2e)
-        waiting = waiting + batch_wait_s(on_rank / e2e, launches)
+        waiting, until = waiting + batch_wait_s(on_rank / e2e, launches), back * mean
         if polled:
             bare, lasts = mean - met * decoding, answering * lasting
             looked, behind = between_looks_s(parts, load, others, e2e, ahead + back, every, bare, inside)
-            waiting, behind = waiting + lasts * (looked - (ahead + back) * mean), lasts * behind
+            until, behind = until + lasts * (looked - (ahead + back) * mean), lasts * behind
         if load.pool == "both":
             waiting = waiting + beside_s(parts, carried, step, passes, others, decoding)
             if not loop:
-                waiting = waiting + filled_s(parts, inside, (ahead + back) * mean + waiting, others / e2e)
-        ttft = came + ahead * mean + later * (back * mean + waiting)
+                waiting = waiting + filled_s(parts, inside, ahead * mean + until + waiting, others / e2e)
+        taken = came + ahead * mean + until
+        if crowded:
+            taken = taken - meanwhile_s(taken, crowd * e2e)
+        ttft = taken + waiting + passes
         decoding = tpot * rest / (tpot * rest + ttft)
         step = whole - away_s(parts, decoding, 0.0, shorter, shortest)
         mean = whole - away_s(parts, decoding, 1.0, shorter, shortest) + met * decoding
         tpot = step + met * decoding * crossed + behind / num.maximum(rest, 1.0)
+    over_all = (1.0 - early) * ttft + early * (came + ahead * mean + first_wave_s(parts, c)) if loop else ttft
     if load.pool == "both" and loop:  # a loop is no faster than a queue of as many, whose work is the same
-        least = inside + met * load.output + rest * step + bare_s(parts, c, others + 1.0, rest)
-        ttft = num.maximum(ttft, least - rest * tpot)
-    return ttft, tpot
+        least = inside + met * load.output + rest * step + bare_s(parts, c, (others + 1.0) * (1.0 + again), rest)
+        ttft = num.maximum(ttft, least - rest * tpot)  # half of the first wave's prompts are behind one's own
+        over_all = num.maximum(over_all, least - rest * tpot - 0.5 * early * others * inside)
+    return ttft, tpot, over_all
+
+
+def at_once(engine: EngineTime, load: Load) -> Num:
+    """Share of a loop's requests that come at once: of ten waves the first."""
+    return 2.0 * engine.constants["queue"] if load.kind == "closed" and load.pool != "decode" else 0.0
 
 
 def drained(load: Load, running: Num, step: Num, e2e: Num) -> Num:
@@ -201,7 +227,7 @@ def _open(
         # One who comes finds as many as there are on average (Poisson arrivals see time averages: Wolff 1982).
         meets = num.minimum(running + 1.0, ceiling)
         parts = time_parts(arch, device, engine, layout, load, meets, longer, products)
-        ttft, tpot = looped(parts, engine, layout, load, running * parts.ranks)
+        ttft, tpot, _ = looped(parts, engine, layout, load, running * parts.ranks)
         e2e = ttft + tpot * num.maximum(load.output - 1.0, 0.0)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}
         if in_step(parts.ranks):

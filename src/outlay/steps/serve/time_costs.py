@@ -161,6 +161,12 @@ def burst_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     return parts.burst_chunks * (parts.burst.total(c) + _launch_s(parts, constants)) + attention
 
 
+def first_wave_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
+    """Mean time until the prompts of all that run are through, which come at once: the first passes alone while others
+    are read, the last with the last pass."""
+    return 0.5 * (passes_s(parts, constants) + num.maximum(burst_s(parts, constants), passes_s(parts, constants)))
+
+
 def _launch_s(parts: Parts, constants: Mapping[str, Num]) -> Num:
     """What a pass with prompts in it takes beside its products: small kernels, their launches and scheduling."""
     return _kernels_s(parts, constants) + _mixed_s(parts, constants) + constants["step_s"]

@@ -69,9 +69,13 @@ class EngineTime(Struct, frozen=True, eq=False):
     holds: tuple[tuple[float, float], ...] = ()  # requests from which on the server lets so many decode steps pass
     gathers: Num = 0.0  # decode steps that prompts are held back at most, until every attention rank has one
 
-    def held(self, prompt: Num, answer: Num) -> Num:
-        """Tokens in the cache of a running request, half answered on average, with what is set aside for the rest."""
-        return prompt + 0.5 * (1.0 + self.reserve) * answer
+    def held(self, prompt: Num, answer: Num, spread: Num = 0.0) -> Num:
+        """Tokens in the cache of a running request, half answered on average, with what is set aside for the rest.
+
+        spread: of answers' lengths, deviation over mean. Longer ones run longer: of those that run the mean is
+        E[L²]/E[L].
+        """
+        return prompt + 0.5 * (1.0 + self.reserve) * answer * (1.0 + spread**2)
 
     def constant(self, name: str) -> Num:
         return self.constants[name]
@@ -93,6 +97,12 @@ class Load(Struct, frozen=True, eq=False):
     requests: Num = np.inf  # of a replica, where everything is queued at once
     arrival_cv: Num = 1.0  # deviation of the gaps between arrivals over their mean; 1 is Poisson
     varied: bool = False  # requests differ in length; those of one length fill and empty all attention ranks in step
+    spread: Num = 0.0  # of answers' lengths, deviation over mean
+
+    @property
+    def context(self) -> Num:
+        """Tokens that a running request has in the cache on average: longer answers run longer."""
+        return self.input + 0.5 * self.output * (1.0 + self.spread**2)
 
 
 def gathered_steps(

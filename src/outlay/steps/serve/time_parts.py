@@ -69,15 +69,6 @@ class Parts(Struct, frozen=True, eq=False):
     own_steps: bool  # prompts run in steps of their own: then `mixed` is one of those
 
 
-def sequences_at_once(engine: EngineTime, layout: ServeLayout, load: Load) -> Num:
-    """Of one attention rank: what is asked, within the engine's limit and what the cache holds."""
-    room = load.cache_tokens / layout.data / engine.held(load.input, load.output)
-    limit = num.maximum(num.minimum(engine.max_num_seqs, room), 1.0)
-    if load.kind == "queued":
-        return num.minimum(limit, num.maximum(load.requests / layout.data, 1.0))
-    return num.minimum(num.maximum(load.concurrency / layout.data, 1.0 / layout.data), limit)
-
-
 def time_parts(
     arch: Architecture, device: TimeDevice, engine: EngineTime, layout: ServeLayout, load: Load, running: Num,
     longer: Num = 0.0, products: OwnProducts | None = None,
@@ -127,7 +118,7 @@ def time_parts(
         passes = [with_host(one, n, arch, device, engine, layout, ROUTING_SPREAD)
                   for one, n in zip(passes, passing, strict=True)]
     decoded, inside, alone, burst_pass, few = passes
-    context = load.input + 0.5 * load.output
+    context = load.context
     queries = 1.0 + engine.drafted
     reading, floor = decode_attention_s(arch, device, engine.cache_bytes, layout, busy, context, queries)
     attention = prompt_attention_s(arch, device, layout, own, load.input, PROMPT_SHARE)

@@ -73,6 +73,17 @@ def filled_s(parts: Parts, inside: Num, waited: Num, rate: Num) -> Num:
     return parts.filled * inside * rate * waited / (1.0 + rate * waited)
 
 
+def meanwhile_s(taken_s: Num, waits_s: Num) -> Num:
+    """How much of what passes until a request is taken up passes while it waits for room: the lesser of both, waits
+    being about exponential.
+
+    >>> round(float(meanwhile_s(0.1, 0.1)), 4), round(float(meanwhile_s(0.1, 100.0)), 4)
+    (0.0632, 0.1)
+    """
+    waits_s = num.maximum(waits_s, 1e-12)
+    return waits_s * -num.expm1(-taken_s / waits_s)
+
+
 def away_s(parts: Parts, decoding: Num, oneself: Num, shorter: Num, shortest: Num) -> Num:
     """How much sooner a token is answered while some are away from decode steps; ranks wait for the fullest of them.
 
