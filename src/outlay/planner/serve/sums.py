@@ -13,14 +13,14 @@ BACK, MOST_BACK = 0.97, 100  # a step back from a queue that does not end
 
 
 def waited(
-    first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any, before: Any = 1.0
+    first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any, between: Any = 0.0
 ) -> Any:
     """First token of a loop, which waits where more are inside than run at once: a loop of N is never answered
     faster than N over what is sustained at most (Denning and Buzen 1978, the bottleneck's bound).
 
-    before: how much of that is waited for before the first token."""
+    between: how much of that is waited for between further tokens."""
     whole_s = first_s + token_s * np.maximum(output - 1.0, 0.0)
-    return first_s + before * (np.maximum(waves * whole_s, inside / most_per_s) - whole_s)
+    return first_s + (1.0 - between) * (np.maximum(waves * whole_s, inside / most_per_s) - whole_s)
 
 
 def waited_between(

@@ -128,11 +128,11 @@ def _waited(
     asked: Asked, first: Quantity, token: Quantity, waves: float, capacity: Quantity, found: Mapping[str, Any]
 ) -> tuple[Quantity, Quantity]:
     """The times of a loop with what is waited for, since more are inside than run at once."""
-    given = {"first_s": first, "token_s": token, "output": asked.output, "waves": max(waves, 1.0),
-             "inside": asked.concurrency, "most_per_s": capacity}
     between = float(found["between"])
-    later = derive(waited_between, TOKEN, "s", **given, between=between) if between > 0.0 and waves > 1.0 else token
-    return derive(waited, FIRST, "s", **given, before=float(found["before"])), later
+    given = {"first_s": first, "token_s": token, "output": asked.output, "waves": max(waves, 1.0),
+             "inside": asked.concurrency, "most_per_s": capacity, "between": between}
+    later = derive(waited_between, TOKEN, "s", **given) if between > 0.0 and waves > 1.0 else token
+    return derive(waited, FIRST, "s", **given), later
 
 
 def _over_link(whole: Replicas, load: Load, most: Mapping[str, Any], rate_slow: Quantity) -> Quantity:

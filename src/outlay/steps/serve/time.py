@@ -61,7 +61,7 @@ def serve_time(
     """ttft_s, tpot_s, e2e_s (means), output_tokens_per_s of the replica, its load (0..1) and what runs at once.
 
     But for an open loop: service_s is how long one prompt (all of a static batch's) keeps the replica, waits_first and
-    waits_rest are shares of ttft_s and tpot_s that are waited for room, before and between how much of that is in each.
+    waits_rest are shares of ttft_s and tpot_s that are waited for room, between how much of that is in the latter.
     """
     given = [getattr(each, name) for each in (layout, load, engine) for name in each.__struct_fields__]
     arrays = [value for value in given if isinstance(value, np.ndarray)]
@@ -130,7 +130,6 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ro
         "service_s": alone_s(parts, c),
         "waits_first": before * waits / ttft,
         "waits_rest": between * waits / num.maximum(rest, 1.0) / tpot,
-        "before": before + 0.0 * tpot,
         "between": between,
         "load": num.like(tpot, 0.0 if load.kind == "batch" else 1.0),
     }
