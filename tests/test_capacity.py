@@ -150,8 +150,9 @@ def test_what_a_replica_holds_is_what_it_holds() -> None:
 POOLS = {"disaggregated": {"prefill": {"tensor": 2}, "decode": {"tensor": 2}}}
 
 
-@pytest.mark.parametrize("layout", [{"tensor": 2}, POOLS], ids=["replicas", "pools"])
-@pytest.mark.parametrize("slo", [{"ttft": "150ms"}, {"tpot": "14ms"}])
+@pytest.mark.parametrize(("layout", "slo"), [
+    ({"tensor": 2}, {"ttft": "75ms"}), ({"tensor": 2}, {"tpot": "14ms"}), (POOLS, {"ttft": "150ms"}),
+    (POOLS, {"tpot": "14ms"})])
 def test_promises_are_kept_as_far_as_is_said_and_no_farther(layout: dict[str, Any], slo: dict[str, Any]) -> None:
     def at(rate: float) -> dict[str, Any]:
         work = {"rate": rate, "input": 1024, "output": 256}
@@ -184,7 +185,7 @@ def test_what_replayed_requests_break_is_not_said_to_be_kept() -> None:
     kept, broken = at(seen * 1.001), at(seen * 0.999)
     assert (kept["meets_slo"], broken["meets_slo"]) == (True, False)
     assert kept["within_slo"]["requests_per_s"] == pytest.approx(3.0, rel=0.03)
-    assert broken["within_slo"]["requests_per_s"] == pytest.approx(3.0, rel=0.03)
+    assert broken["within_slo"]["requests_per_s"] == pytest.approx(3.0, rel=0.04)
 
 
 def test_the_next_step_up_is_the_cheapest_of_all() -> None:
