@@ -279,16 +279,16 @@ ON_RANKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("engine", "asked", "apart"), [
-    ("sglang", {"arrivals": "poisson", "rate": 28.0, "input": 2048, "output": 256}, 0.05),
-    ("sglang", {"concurrency": 64, "input": 1024, "output": 1024}, 0.05),
-    ("tensorrt-llm", {"concurrency": 64, "input": 1024, "output": 1024}, 0.08),
-    ("tensorrt-llm", {"concurrency": 64, "input": 8192, "output": 1024}, 0.12),
+    ("sglang", {"hold_steps": 30, "workload": {"rate": 28.0, "input": 2048, "output": 256}}, 0.05),
+    ("sglang", {"workload": {"concurrency": 64, "input": 1024, "output": 1024}}, 0.05),
+    ("tensorrt-llm", {"workload": {"concurrency": 64, "input": 1024, "output": 1024}}, 0.08),
+    ("tensorrt-llm", {"workload": {"concurrency": 64, "input": 8192, "output": 1024}}, 0.12),
 ], ids=["looks under arrivals", "looks in a loop", "until each has one", "some are left over"])
 def test_the_first_token_on_ranks_agrees_with_the_closed_form(engine: str, asked: dict[str, Any], apart: float) -> None:
     """Steady: ranks of SGLang wait for its next look, those of TensorRT-LLM until each has a prompt, while the steps
     that pass have none in them. TPOT within 5 %."""
-    found = resolve(scenario_from({**ON_RANKS, "serve": {**ON_RANKS["serve"], "engine": engine, "workload": asked}}),
-                    load())
+    serve = {**ON_RANKS["serve"], "engine": engine, **asked}
+    found = resolve(scenario_from({**ON_RANKS, "serve": serve}), load())
     phase, arch = found.serve, found.architecture
     later = replace(phase.speed.engine, constants={**phase.speed.engine.constants, "queue": 0.0})
     told = phase.asked

@@ -84,7 +84,7 @@ def test_what_no_device_would_change_is_named_and_not_the_devices() -> None:
 
 
 def test_more_than_the_devices_allowed_can_carry_is_said_once() -> None:
-    with pytest.raises(OutlayError, match="up to 2 of any of 2 devices carries the load; allow more") as caught:
+    with pytest.raises(OutlayError, match="up to 2 of any of 2 devices carries the load; the fewest are") as caught:
         searched(workload={"users": 1e6}, options={"devices": ["h100-sxm5-80gb", "l40s"], "max_devices": 2})
     assert caught.value.field == "serve.options.max_devices"
 
