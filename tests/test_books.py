@@ -34,7 +34,7 @@ def test_money_is_shown_at_the_stated_rate_and_stays_in_dollars_inside() -> None
     [
         ("EUR", "currency.per_usd", "--exchange-rate"),
         ({"code": "EURO", "per_usd": 1.0}, "currency.code", "three letters"),
-        ({"code": "EUR", "per_usd": 0}, "currency.per_usd", "at least"),
+        ({"code": "EUR", "per_usd": 0}, "currency.per_usd", "more than 0"),
         ({"code": "EUR", "per_usd": 0.9, "as_of": "2999-01-01"}, "currency.as_of", "future"),
         ({"code": "EUR", "per_usd": 0.9, "as_of": "soon"}, "currency.as_of", "not a date"),
         ({"code": "USD", "per_usd": 0.9}, "currency.per_usd", "dollar"),
