@@ -25,6 +25,16 @@ FAR_MEAN = 16.0  # of a Poisson number, from which on its largest grows as that 
 _NORMAL = (*_RULE, *((-node, weight) for node, weight in _RULE[1:]))
 
 
+def request_s(first_s: Value, token_s: Value, output: Value) -> Value:
+    """A whole request: its first token, and each further one of `output`, which one token has none of.
+
+    >>> round(request_s(0.2, 0.02, 101.0), 3), request_s(0.2, math.inf, 1.0)
+    (2.2, 0.2)
+    """
+    further = num.maximum(output - 1.0, 0.0)
+    return first_s + num.where(further > 0.0, token_s, 0.0) * further
+
+
 def service_wait_s(rate_per_s: Value, service_s: Value, service_cv: Value = 0.0) -> Value:
     """Mean wait before service with Poisson arrivals and one server; infinite from saturation on.
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from outlay.derive import value_of
+from outlay.physics.queueing import request_s
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import HOUR_S, load_of
 from outlay.resolve.workload import Asked
@@ -140,4 +141,4 @@ def tails(asked: Asked, found: Mapping[str, Any], quick: Mapping[str, Any]) -> d
         alone_s, step_s = np.asarray(quick["ttft_s"]), np.asarray(quick["tpot_s"])
         ttft = alone_s + (ttft - alone_s) * in_waits(asked.percentile)
         tpot = step_s + (tpot - step_s) * in_steps(asked.percentile)
-    return {"ttft": ttft, "tpot": tpot, "e2e": ttft + tpot * max(asked.output - 1.0, 0.0)}
+    return {"ttft": ttft, "tpot": tpot, "e2e": request_s(ttft, tpot, asked.output)}

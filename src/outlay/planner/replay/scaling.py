@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from outlay.derive import Quantity, value_of
 from outlay.errors import BadValue, Unsupported
+from outlay.physics.queueing import request_s
 from outlay.planner.replay.spread import MOST_POOLED
 from outlay.planner.serve.day import start_of
 from outlay.planner.serve.hours import one_holds
@@ -55,7 +56,7 @@ def inside_at(asked: Asked, whole: Replicas, rate_per_s: Any) -> Any:
     """Requests inside one replica at a rate of its own (Little 1961); endless beyond what it sustains."""
     one = replace(whole, count=1)
     found = one.own(replace(load_of(asked, one), rate=rate_per_s))
-    inside = rate_per_s * (found["ttft_s"] + found["tpot_s"] * max(asked.output - 1.0, 0.0))
+    inside = rate_per_s * request_s(found["ttft_s"], found["tpot_s"], asked.output)
     return np.where(np.less(found["load"], 1.0), inside, np.inf)
 
 
@@ -102,7 +103,7 @@ def inside_pools(asked: Asked, pools: Pools, rates_per_s: Any) -> tuple[Any, Any
         return own.at(replace(load_of_pools(asked), rate=rates_per_s))
 
     prompts, answers = beside(1.0, MANY), beside(MANY, 1.0)
-    stay_s = answers["begun_s"] + answers["tpot_s"] * max(asked.output - 1.0, 0.0)
+    stay_s = request_s(answers["begun_s"], answers["tpot_s"], asked.output)
     first_s = np.where(np.less(prompts["load"], 1.0), prompts["ttft_s"] - prompts["begun_s"], np.inf)
     return rates_per_s * first_s, np.where(np.less(answers["load"], 1.0), rates_per_s * stay_s, np.inf)
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import value_of
+from outlay.physics.queueing import request_s
 from outlay.planner.serve.plan import choose_layout
 from outlay.planner.serve.pool_times import Pools, load_of_pools
 from outlay.planner.serve.pools import pools_of
@@ -57,7 +58,7 @@ def serve_factors(resolved: Resolved, seen: Mapping[str, float]) -> Factors:
     load = load_of(phase.asked, whole)
     rate, stay = seen.get("output_tokens_per_s", 0.0) / load.output, None
     if "ttft_s" in seen and "tpot_s" in seen:
-        stay = seen["ttft_s"] + seen["tpot_s"] * max(load.output - 1.0, 0.0)
+        stay = request_s(seen["ttft_s"], seen["tpot_s"], load.output)
     kept = answered_per_s(phase.asked.rate, phase.asked.requests, stay) if load.kind == "open" else 0.0
     crowded = 0.0 < rate < FULL * kept
     if crowded:
@@ -139,7 +140,7 @@ def _ratios(load: Load, whole: Replicas, seen: Mapping[str, float]) -> tuple[dic
     if "output_tokens_per_s" in seen:
         out = float(found["output_tokens_per_s"]) * whole.count / slow
         if load.kind != "queued" and "ttft_s" in planned:
-            stay = planned["ttft_s"] + planned["tpot_s"] * max(load.output - 1.0, 0.0)
+            stay = request_s(planned["ttft_s"], planned["tpot_s"], load.output)
             out = load.concurrency * whole.count * load.output / stay
         ratios["output_tokens_per_s"] = seen["output_tokens_per_s"] / out
     return ratios, without

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from outlay.derive import value_of
+from outlay.physics.queueing import request_s
 from outlay.planner.serve.replicas import Replicas
 from outlay.planner.serve.times import HOUR_S, load_of
 from outlay.resolve.workload import Asked
@@ -26,7 +27,7 @@ def table_of_loads(asked: Asked, whole: Replicas) -> list[dict[str, Any]]:
     rows = []
     for place, n in enumerate(count):
         ttft, tpot = float(found["ttft_s"][place]) * first, float(found["tpot_s"][place]) * slow
-        e2e = ttft + tpot * max(asked.output - 1.0, 0.0)
+        e2e = request_s(ttft, tpot, asked.output)
         rate = n * whole.count / e2e
         rows.append(
             {

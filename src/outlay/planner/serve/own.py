@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from outlay.physics.queueing import request_s
 from outlay.resolve.serve.speed import Speed
 from outlay.steps.serve.time_inputs import Load
 
@@ -30,7 +31,7 @@ def own_found(modelled: Callable[[Load], Found], load: Load, speed: Speed, devic
     if load.kind == "open":
         found = modelled(replace(load, rate=load.rate * token))
     ttft, tpot = found["ttft_s"] * first, found["tpot_s"] * token
-    stay = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+    stay = request_s(ttft, tpot, load.output)
     if load.kind in ("closed", "batch"):
         out = found["output_tokens_per_s"] * found["e2e_s"] / stay
     elif load.kind == "queued":
@@ -62,7 +63,7 @@ def own_pools(modelled: Callable[[Load], Found], load: Load, speed: Speed, devic
     if load.kind == "open":
         found = modelled(replace(load, rate=load.rate / fewer))
     ttft, tpot = found["ttft_s"] * first, found["tpot_s"] * token
-    stay = ttft + tpot * np.maximum(load.output - 1.0, 0.0)
+    stay = request_s(ttft, tpot, load.output)
     out = found["output_tokens_per_s"] * (found["e2e_s"] / stay if load.kind == "closed" else fewer)
     return {**found, "ttft_s": ttft, "tpot_s": tpot, "e2e_s": stay, "output_tokens_per_s": out,
             "capacity_per_s": found["capacity_per_s"] * fewer}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, value_of
+from outlay.physics.queueing import request_s
 from outlay.planner.serve.own import own_found
 from outlay.planner.serve.sums import stay
 from outlay.resolve.own_runs import Point
@@ -51,7 +51,7 @@ class Replicas(Struct, frozen=True, eq=False):
         longer = value_of(self.full(load)[1])
         found = self.found(replace(load, rate=load.rate * longer))
         ttft, tpot = found["ttft_s"] * first, found["tpot_s"] * slow
-        own = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": ttft + tpot * np.maximum(load.output - 1.0, 0.0),
+        own = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": request_s(ttft, tpot, load.output),
                "output_tokens_per_s": found["output_tokens_per_s"] / longer}
         return {**found, **own}
 

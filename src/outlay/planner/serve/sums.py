@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from outlay.physics.queueing import request_s
+
 HOUR_S = 3600.0
 FULL = 0.999  # of capacity, the most at which a draw's times are finite
 BACK, MOST_BACK = 0.97, 100  # a step back from a queue that does not end
@@ -19,7 +21,7 @@ def waited(
     faster than N over what is sustained at most (Denning and Buzen 1978, the bottleneck's bound).
 
     between: how much of that is waited for between further tokens."""
-    whole_s = first_s + token_s * np.maximum(output - 1.0, 0.0)
+    whole_s = request_s(first_s, token_s, output)
     return first_s + (1.0 - between) * (np.maximum(waves * whole_s, inside / most_per_s) - whole_s)
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.physics import num
-from outlay.physics.queueing import service_wait_s
+from outlay.physics.queueing import request_s, service_wait_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time import serve_time
 from outlay.steps.serve.time_inputs import EngineTime, Load, TimeDevice
@@ -66,7 +66,7 @@ def pools_time(
     tpot = each["tpot_s"]
     busy = rate / limit
     ttft = num.where((busy < 1.0) | (load.kind != "open"), ttft, np.inf)
-    e2e = ttft + tpot * num.maximum(load.output - 1.0, 0.0)
+    e2e = request_s(ttft, tpot, load.output)
     return {
         "ttft_s": ttft,
         "tpot_s": tpot,

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.physics import num
-from outlay.physics.queueing import batch_wait_s, closed_loop_tpot_s
+from outlay.physics.queueing import batch_wait_s, closed_loop_tpot_s, request_s
 from outlay.steps.serve.inputs import ServeLayout
 from outlay.steps.serve.time_costs import (
     alone_s,
@@ -120,7 +120,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ro
         before = (1.0 - first) * (1.0 - between) + first * (0.5 - 0.5 / waves)  # the first wave waits for itself alone
         ttft = ttft + before * waits
         tpot = tpot + between * waits / num.maximum(rest, 1.0)
-    e2e = ttft + tpot * rest
+    e2e = request_s(ttft, tpot, load.output)
     return {
         "ttft_s": ttft,
         "tpot_s": tpot,
@@ -227,7 +227,7 @@ def _open(
         meets = num.minimum(running + 1.0, ceiling)
         parts = time_parts(arch, device, engine, layout, load, meets, longer, products)
         ttft, tpot, _ = looped(parts, engine, layout, load, running * parts.ranks)
-        e2e = ttft + tpot * num.maximum(load.output - 1.0, 0.0)
+        e2e = request_s(ttft, tpot, load.output)
         found = {"ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "running": running * layout.data}
         if in_step(parts.ranks):
             longer = carried_s(parts, engine.constants) / answered_s(parts, engine)
