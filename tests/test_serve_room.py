@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,20 @@ def test_fewer_than_fit_have_room_and_more_leave_as_many_running() -> None:
 
 
 def test_what_is_written_into_a_full_cache_is_computed_again() -> None:
-    """As many tokens as an answer has, whatever the prompt; of a server that keeps room for all of it none."""
-    assert room(120.0).again == pytest.approx(1.0, rel=1e-3)
+    """As many tokens as an answer has, but in steps in which one ends; of a server that keeps room for all none."""
+    assert room(120.0).again == pytest.approx(math.exp(-ROOM / 1024.0), rel=1e-3)
     assert room(120.0, reserve=1.0).again == pytest.approx(0.0, abs=1e-6)
     assert 0.05 < room(120.0, reserve=0.1).again < 0.25
+
+
+def test_where_many_answers_end_in_each_step_few_give_way() -> None:
+    """What ends frees more than the others write; published runs of thousands at once show no more than that."""
+    plain = EngineTime({}, 2.0, {}, max_num_seqs=8192.0)
+    load_ = Load("closed", 100.0, 500.0, 6000.0, cache_tokens=2000.0 * 350.0, spread=0.0)
+    again = float(room_of(plain, ServeLayout(1.0), load_).again) * 100.0 / 500.0  # of an answer's tokens
+    ends = 2000.0 / 500.0
+    exact = sum(math.exp(-ends) * ends**k / math.factorial(k) * max(0.0, 1.0 - k * 1.2 / ends) for k in range(40))
+    assert again == pytest.approx(exact, rel=0.1) and again < 0.2
 
 
 def test_long_answers_are_met_more_often() -> None:

@@ -41,9 +41,13 @@ def room_of(engine: EngineTime, layout: ServeLayout, load: Load) -> Room:
     full, waits = short_of(wanted, room, deviation)
     running = num.maximum(wanted - waits, num.minimum(wanted, 1.0))
     waiting = num.maximum(most / layout.data - running, 0.0)
-    # Whatever is written into a full cache others give way to, but for what is kept free for it: that much is computed
-    # again. What is kept is a share of all that is to come, what is written from one end to the next about exponential.
-    anew = load.output * full * num.exp(-0.5 * engine.reserve * room * (1.0 + load.spread**2))
+    # What running requests write goes before who waits (vLLM's scheduler): in a full cache others give way to it only
+    # where fewer requests end in a step than usual, and that much is computed again. Of what is kept free for it: a
+    # share of all that is to come, what is written from one end to the next about exponential.
+    ends, freed = room / load.output, 1.0 + load.input / load.output  # in a step; what they free over what it writes
+    _, lacking = short_of(1.0, freed, freed / num.sqrt(ends))
+    lacking = num.where(ends < freed, num.exp(-ends), lacking)  # one end is then enough
+    anew = load.output * full * lacking * num.exp(-0.5 * engine.reserve * room * (1.0 + load.spread**2))
     each = load.input + load.output * deviation / room  # of one that gives way
     own = num.maximum(load.input * (1.0 - engine.prefix_hit), 1.0)
     # A queue of those that gave way, which answers fill and ends empty (Kingman 1961), as far as there are any waiting.
