@@ -97,7 +97,7 @@ def _start(phase: Mapping[str, Any]) -> Block | None:
 def _headline(phase: Mapping[str, Any]) -> str:
     """Throughput and price of a token, where they are known."""
     rate, cost = number(phase.get("output_tokens_per_s")), phase.get("usd_per_million_output_tokens")
-    if rate is None or number(phase.get("tpot_s")) is None:
+    if rate is None or all(number(phase.get(time)) is None for time in ("tpot_s", "e2e_s")):
         return ""
     money = f", {one(cost, 'USD')} per million" if number(cost) is not None else ""
     said = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"

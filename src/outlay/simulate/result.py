@@ -97,8 +97,8 @@ class SimResult(Struct, frozen=True, eq=False):
         share = np.clip(np.minimum(ends, end_s) - np.maximum(steps["start_s"], start_s), 0.0, None)
         share = share / np.maximum(steps["duration_s"], 1e-300)
         made = float(np.sum(share * steps["steps"] * steps["running"]))
-        found = {name: float(np.nanmean(column[inside])) if inside.any() else float("nan")
-                 for name, column in times.items()}
+        told = {name: column[inside & np.isfinite(column)] for name, column in times.items()}  # one token has no TPOT
+        found = {name: float(column.mean()) if len(column) else float("nan") for name, column in told.items()}
         return found | {"decoded_tokens_per_s": made / (end_s - start_s)}
 
     def power_over_time(self, power: Power, bins: int = 200) -> dict[str, Column]:
