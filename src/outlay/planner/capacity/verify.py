@@ -10,10 +10,9 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from msgspec.structs import replace
 
-from outlay.derive import drawn_of
+from outlay.derive import quantile
 from outlay.planner.capacity.option import Option, rank, ranked
 from outlay.planner.serve.speed import promises
 
@@ -98,7 +97,7 @@ def held(option: Option) -> Option:
     kept = bool(told.get("meets_slo", True)) and values.get("e2e_s") is not None
     slo = told.get("slo", {})
     times = {name: seen["value"] for name, seen in slo.items() if seen["value"] is not None}
-    edges = {name: float(np.quantile(drawn_of(time), SURE)) for name, time in times.items()}
+    edges = {name: time.value if time.samples is None else quantile(time.samples, SURE) for name, time in times.items()}
     return replace(option, numbers=option.numbers | {f"{name}_s": float(time.value) for name, time in times.items()},
                    meets=kept, verified=kept, seen={n: str(x["of"]) for n, x in slo.items()},
                    likely=told.get("meets_slo_probability"),

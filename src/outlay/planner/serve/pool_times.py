@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from outlay.architecture import Architecture
 from outlay.derive import Quantity, derive, exact, value_of
+from outlay.physics.queueing import request_s
 from outlay.planner.capacity.rate import FULLEST
 from outlay.planner.serve.energy import power_values
 from outlay.planner.serve.own import own_pools
@@ -177,7 +178,7 @@ def in_work(pools: Pools, load: Load, found: Mapping[str, Any]) -> float:
     """Requests that both pools work at while they answer all they can; more in a loop wait for their prompt's turn."""
     alone = pools.at(replace(load, kind="closed", concurrency=1.0))["ttft_s"]
     full = found if load.kind == "closed" else pools.at(replace(load, rate=FULLEST * found["capacity_per_s"]))
-    return float(found["capacity_per_s"] * (alone + full["tpot_s"] * (load.output - 1.0)))
+    return float(found["capacity_per_s"] * request_s(alone, full["tpot_s"], load.output))
 
 
 def pooled_power(power: PowerInputs | None, pools: Pools, asked: Asked, traffic: Traffic) -> dict[str, Quantity]:

@@ -21,18 +21,21 @@ def waited(
     faster than N over what is sustained at most (Denning and Buzen 1978, the bottleneck's bound).
 
     between: how much of that is waited for between further tokens."""
-    whole_s = request_s(first_s, token_s, output)
-    return first_s + (1.0 - between) * (np.maximum(waves * whole_s, inside / most_per_s) - whole_s)
+    return first_s + (1.0 - between) * _waits_s(first_s, token_s, output, waves, inside, most_per_s)
 
 
 def waited_between(
     first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any, between: Any
 ) -> Any:
     """Further tokens of the same: what gives way to others for want of room waits between them."""
-    rest = np.maximum(output - 1.0, 0.0)
-    whole_s = first_s + token_s * rest
-    waits_s = np.maximum(waves * whole_s, inside / most_per_s) - whole_s
-    return token_s + between * waits_s / np.maximum(rest, 1.0)
+    waits_s = _waits_s(first_s, token_s, output, waves, inside, most_per_s)
+    return token_s + between * waits_s / np.maximum(output - 1.0, 1.0)
+
+
+def _waits_s(first_s: Any, token_s: Any, output: Any, waves: Any, inside: Any, most_per_s: Any) -> Any:
+    """What a request of a loop waits beyond its own time."""
+    whole_s = request_s(first_s, token_s, output)
+    return np.maximum(waves * whole_s, inside / most_per_s) - whole_s
 
 
 def stay(slower: Any, first: Any, ttft_s: Any, rest_s: Any) -> Any:

@@ -270,10 +270,10 @@ def _holds(given: Serve, engine: Engine, notes: Notes) -> tuple[tuple[float, flo
     if own is None:
         found = tuple((float(start), float(steps)) for start, _, steps in
                       (each.partition(":") for each in filter(None, usual.split("|"))))
-        if any(steps for _, steps in found) and is_live(given):
-            notes.assume("serve.hold_steps", 1, OWN_DEFAULT, engine.source("hold_steps_by_requests"))
-            return ()
         if any(steps for _, steps in found):
+            if is_live(given):
+                notes.assume("serve.hold_steps", 1, OWN_DEFAULT, engine.source("hold_steps_by_requests"))
+                return ()
             told = ", ".join(f"{steps:g} from {start:g} requests on" for start, steps in found)
             notes.assume("serve.hold_steps", told, engine.facts["hold_steps_by_requests"].note,
                          engine.source("hold_steps_by_requests"))
@@ -298,10 +298,10 @@ def _gathers(given: Serve, engine: Engine, arch: Architecture, notes: Notes) -> 
                            "leave it out", f"serve.{name}")
     if own is not None or name not in engine.facts:
         return float(own or 0.0)
-    if waits and is_live(given):
-        notes.assume(f"serve.{name}", 0, OWN_DEFAULT, engine.source(name))
-        return 0.0
     if waits:
+        if is_live(given):
+            notes.assume(f"serve.{name}", 0, OWN_DEFAULT, engine.source(name))
+            return 0.0
         notes.assume(f"serve.{name}", f"{engine.number(name):g}, until every attention rank has a prompt",
                      engine.facts[name].note, engine.source(name))
     return engine.number(name)

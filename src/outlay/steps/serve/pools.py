@@ -142,7 +142,7 @@ def _balance(
             arch, device, second, replace(load, kind="closed"), num.maximum(inside / second.replicas, 1e-6)
         )
         handed = moving + taken_up(second.engine, inside / second.replicas, rest) * each["tpot_s"]
-        stay = each["tpot_s"] * num.maximum(load.output - 1.0, 0.0) + handed
+        stay = request_s(handed, each["tpot_s"], load.output)
         if open_loop:
             ttft = prompt_s + bursts * service_wait_s(load.rate, service)
             inside = load.rate * stay

@@ -110,7 +110,7 @@ def closed(parts: Parts, engine: EngineTime, layout: ServeLayout, load: Load, ro
         begun = ttft
     else:
         begun, tpot, ttft = looped(parts, engine, layout, load, others, room)
-    stay = begun + tpot * rest
+    stay = request_s(begun, tpot, load.output)
     asked, waits, before = running * layout.data, 0.0 * stay, 1.0
     between = num.where(rest > 0.0, room.between, 0.0)
     if load.kind == "closed":
